@@ -1,0 +1,227 @@
+"""Run configuration: one YAML per environment, then environment variables, then `--set a.b=c`."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from safeguard_spark.errors import ConfigError
+from safeguard_spark.keys import sha256
+from safeguard_spark.policy import Effort
+
+ENV_PREFIX = "SAFEGUARD_"
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class EngineKind(StrEnum):
+    """Where answers come from."""
+
+    scripted = "scripted"
+    endpoint = "endpoint"
+    vllm = "vllm"
+
+
+class Dialect(StrEnum):
+    """How a prompt reaches the model: harmony token ids, or chat messages."""
+
+    harmony = "harmony"
+    chat = "chat"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceConfig(_Section):
+    """The table of content. `location` is a path (Parquet or Delta) or a table's name."""
+
+    location: str | None = None
+    id_column: str = "id"
+    text_column: str | None = None
+    conversation_column: str | None = None
+    limit: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_content_column(self) -> Self:
+        if self.text_column and self.conversation_column:
+            raise ValueError("give either text_column or conversation_column, not both")
+        return self
+
+
+class RunSettings(_Section):
+    """How a run is cut and recovered."""
+
+    chunk_rows: Positive = 20_000  # contents that commit together
+    max_attempts: Positive = 3  # for outcomes that may succeed next time
+    staging: str | None = None  # default: `_staging` beside the tables
+    heartbeat_s: Seconds = 10.0  # a run silent for 30 of these counts as dead
+    partitions_per_slot: Positive = 4  # label tasks of a chunk, per Spark task slot
+
+
+class EngineConfig(_Section):
+    """The engine. `args` goes to vLLM (or the scripted engine) as it is."""
+
+    kind: EngineKind = EngineKind.vllm
+    model: str | None = None
+    model_name: str | None = None  # what labels say; a stable name where `model` is a folder of this machine
+    revision: str | None = None
+    dialect: Dialect = Dialect.harmony
+    version_class: str = ""  # raise it when an engine upgrade changes answers
+    window: Positive | None = None  # requests in flight per engine; default 1.5 x args.max_num_seqs
+    deadline_s: Seconds = 300.0  # for one answer, retries included
+    retries: Annotated[int, Field(ge=0)] = 4
+    url: str | None = None
+    api_key_env: str | None = None
+    python: str | None = None  # interpreter that has vllm; default: the worker's own
+    start_deadline_s: Seconds = 900.0
+    restarts: Annotated[int, Field(ge=0)] = 2  # of a dead or hung server, per executor
+    idle_s: Seconds = 900.0  # a server nobody uses for so long ends
+    work_dir: str | None = None  # sockets and logs; default: the system's temporary folder
+    env: dict[str, str] = Field(default_factory=dict)
+    args: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The model's name in labels."""
+        return self.model_name or self.model or self.kind.value
+
+    @property
+    def requests_in_flight(self) -> int:
+        """Requests all tasks of one executor together keep in flight."""
+        return self.window or -(-3 * int(self.args.get("max_num_seqs", 256)) // 2)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind is EngineKind.endpoint:
+            if not self.url:
+                raise ValueError("engine.kind=endpoint needs engine.url (http://, https:// or unix:)")
+            if not self.url.startswith(("http://", "https://", "unix:")):
+                raise ValueError(f"engine.url must begin with http://, https:// or unix:, not {self.url!r}")
+        if self.kind is not EngineKind.scripted and not self.model:
+            raise ValueError(f"engine.kind={self.kind.value} needs engine.model")
+        return self
+
+
+class LabelerConfig(_Section):
+    """What, besides policy and content, can change a label."""
+
+    effort: Effort | None = None  # default: the policy's, else medium
+    max_tokens: Positive | None = None  # default: the policy's, else 4096
+    max_prompt_tokens: Positive = 16_384  # a longer prompt is `too_long`
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    structured: bool = True
+
+
+class TrackingConfig(_Section):
+    """MLflow. `uri` null: a sqlite file beside the tables, or below the current directory."""
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment: str = "safeguard-spark"
+
+
+class SparkConfig(_Section):
+    """The session, where nothing else made one. spark-submit's own settings win."""
+
+    master: str | None = None
+    conf: dict[str, str] = Field(default_factory=dict)
+
+
+class RunConfig(_Section):
+    """Everything a job is told."""
+
+    source: SourceConfig = SourceConfig()
+    policy: tuple[str, ...] = ()
+    policies: Path = Path("policies")
+    output: str | None = None
+    run: RunSettings = RunSettings()
+    engine: EngineConfig
+    labeler: LabelerConfig = LabelerConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    spark: SparkConfig = SparkConfig()
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 of the resolved configuration."""
+        return sha256(self.model_dump(mode="json"))
+
+
+def load(path: Path, environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> RunConfig:
+    """Read `path`, then `SAFEGUARD_A__B` variables, then overrides (`a.b`, value). Raises ConfigError."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise ConfigError(f"Configuration {path} is not valid YAML{where}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"Configuration {path} must be `key: value` lines, not a {type(values).__name__}.")
+    for name, raw in environ.items():
+        if name.startswith(ENV_PREFIX):
+            put(values, name.removeprefix(ENV_PREFIX).lower().replace("__", "."), scalar(raw))
+    for name, value in overrides:
+        put(values, name, value)
+    return build(values)
+
+
+def build(values: dict[str, Any]) -> RunConfig:
+    """The configuration of nested values. Raises ConfigError naming every problem in one sentence."""
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("Configuration: " + "; ".join(_say(problem) for problem in error.errors()) + ".") from error
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """A `--set` argument `a.b=c` as (name, value read as YAML). Raises ConfigError."""
+    name, equals, raw = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set {text}: write it as key=value, for example engine.window=256.")
+    return name.strip(), scalar(raw)
+
+
+def scalar(raw: str) -> Any:
+    """A command line or environment value read as YAML, or as the plain text it is."""
+    try:
+        return yaml.safe_load(raw)
+    except yaml.YAMLError:
+        return raw
+
+
+def put(values: dict[str, Any], name: str, value: Any) -> None:
+    """Set the dotted `name` in nested `values`."""
+    *path, last = name.split(".")
+    for key in path:
+        inner = values.setdefault(key, {})
+        if inner is None:
+            inner = values[key] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{name}: {key} is a value, not a section.")
+        values = inner
+    values[last] = value
+
+
+def _say(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, list(_names(RunConfig)), n=1, cutoff=0.5)
+        return f"there is no key {where}" + (f"; did you mean {near[0]}?" if near else "")
+    if problem["type"] == "missing":
+        return f"{where} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where and problem["type"] != "value_error" else message
+
+
+def _names(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _names(field.annotation, f"{prefix}{name}.")

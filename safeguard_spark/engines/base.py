@@ -1,0 +1,53 @@
+"""The seam to the model: requests in, answers out, in any order, with a bounded number in flight."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+from safeguard_spark.contract import Contract
+from safeguard_spark.labeler import Labeler
+from safeguard_spark.prompt import Prompt
+from safeguard_spark.verdict import Completion
+
+
+class Request(NamedTuple):
+    """One model call. `key` is the caller's own; it comes back with the answer."""
+
+    key: int
+    prompt: Prompt
+
+
+class Answer(NamedTuple):
+    """What became of a request: a completion, or a short cause why there is none (never content)."""
+
+    key: int
+    completion: Completion | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all requests of one call share: the labeler's sampling and the policy's output contract."""
+
+    labeler: Labeler
+    contract: Contract
+
+
+class Engine(Protocol):
+    """A way to ask a model. Use as a context manager; one thread at a time."""
+
+    def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
+        """Yield exactly one answer per request, as they finish.
+
+        Requests are pulled only as the window allows, so input may be endless. Raises EngineError only if the
+        engine could not be reached at all, before the first answer; afterwards a lost request is an answer with
+        `failure`.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,117 @@
+"""The shipped fake: an engine that follows a script instead of a model, for tests and dry exercises.
+
+It answers in the policy's output form and in the labeler's dialect, so everything around it is real. What it says
+comes from words in the content:
+
+    args:
+      words: {replica: M1}        # content with the word violates the rule, if the policy has the rule
+      misbehave: {zzrefuse: refuse, zzgarbage: garbage, zzcut: truncate, zzfail: fail}
+      latency_s: 0.01             # per call
+      calls_file: /tmp/calls      # one line is appended per call, to count calls over all processes
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from safeguard_spark.config import Dialect, EngineConfig
+from safeguard_spark.contract import Contract
+from safeguard_spark.engines.base import Answer, Request, Task
+from safeguard_spark.errors import ConfigError
+from safeguard_spark.policy import NONE, Output
+from safeguard_spark.prompt import harmony_encoding
+from safeguard_spark.verdict import Completion
+
+
+class Script(BaseModel):
+    """What the scripted engine does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    words: dict[str, str] = Field(default_factory=dict)
+    misbehave: dict[str, Literal["refuse", "garbage", "truncate", "fail"]] = Field(default_factory=dict)
+    latency_s: float = 0.0
+    calls_file: str | None = None
+
+
+class ScriptedEngine:
+    """An `Engine` that follows a `Script`."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        try:
+            self.script = Script.model_validate(config.args)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise ConfigError(f"engine.args.{where}: {problem['msg']} (engine.kind is scripted).") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
+        """One answer per request, in order."""
+        for request in requests:
+            if self.script.latency_s:
+                time.sleep(self.script.latency_s)
+            if self.script.calls_file:
+                _count(self.script.calls_file)
+            yield self._answer(task, request)
+
+    def _answer(self, task: Task, request: Request) -> Answer:
+        content = request.prompt.user_text.lower()
+        trick = next((what for word, what in self.script.misbehave.items() if word in content), None)
+        if trick == "fail":
+            return Answer(request.key, failure="scripted failure")
+        rules = [rule for word, rule in self.script.words.items() if word in content]
+        said = answer(task.contract, next((rule for rule in rules if rule in task.contract.category_of), None))
+        finish, thought = "stop", "The script says so."
+        if trick == "refuse":
+            said = "I'm sorry, but I can't help with that."
+        elif trick == "garbage":
+            said = "}{ nothing of use"
+        elif trick == "truncate":
+            said, finish = said[: len(said) // 2], "length"
+        return Answer(request.key, _completion(task.labeler.dialect, request, thought, said, finish))
+
+
+def answer(contract: Contract, rule: str | None) -> str:
+    """An answer in a contract's output form: a violation of `rule`, or none."""
+    if contract.output is Output.binary:
+        return "1" if rule else "0"
+    category = contract.category_of[rule] if rule else NONE
+    fields: dict[str, Any] = {"violation": int(rule is not None)}
+    if contract.output is Output.category:
+        return json.dumps({**fields, "policy_category": category})
+    rationale = f"Matches rule {rule}." if rule else "No rule matches."
+    rules = [rule] if rule else []
+    return json.dumps(
+        {**fields, "category": category, "rule_ids": rules, "confidence": "high", "rationale": rationale}
+    )
+
+
+def _completion(dialect: Dialect, request: Request, thought: str, said: str, finish: str) -> Completion:
+    prompt_tokens = len(request.prompt.token_ids or request.prompt.user_text.split())
+    if dialect is Dialect.chat:
+        return Completion(finish, text=said, reasoning=thought, prompt_tokens=prompt_tokens, completion_tokens=8)
+    text = f"<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant<|channel|>final<|message|>{said}"
+    ids = harmony_encoding().encode(text + ("<|return|>" if finish == "stop" else ""), allowed_special="all")
+    return Completion(finish, token_ids=ids, prompt_tokens=prompt_tokens, completion_tokens=len(ids))
+
+
+def _count(path: str) -> None:
+    """Append one byte; O_APPEND makes it atomic over processes."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, b".")
+    finally:
+        os.close(file)

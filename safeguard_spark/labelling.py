@@ -1,0 +1,101 @@
+"""Labelling: contents in, verdicts out. What the main path does with one policy, wherever it runs."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from safeguard_spark import prompt, verdict
+from safeguard_spark.config import Dialect
+from safeguard_spark.content import Content
+from safeguard_spark.contract import Contract
+from safeguard_spark.engines.base import Answer, Engine, Request, Task
+from safeguard_spark.labeler import Labeler
+from safeguard_spark.policy import Policy
+from safeguard_spark.verdict import Completion, Outcome, Verdict
+
+# A harmony token of real text is about 4 characters; a text of more than 16 per allowed token is too long without
+# paying for the tokenizer, which on 5 MB takes seconds.
+CHARACTERS_PER_TOKEN = 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """One policy as one labeler applies it."""
+
+    policy: Policy
+    labeler: Labeler
+
+    @property
+    def task(self) -> Task:
+        """What the engine must know."""
+        return Task(self.labeler, Contract.of(self.policy))
+
+
+class Row(NamedTuple):
+    """A content to label; `key` is the caller's own."""
+
+    key: int
+    content: Content
+
+
+class Labelled(NamedTuple):
+    """What became of a row. `completion` is None if the model was not asked or did not answer."""
+
+    key: int
+    verdict: Verdict
+    completion: Completion | None = None
+    asked: bool = False
+
+
+def label_rows(job: Job, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
+    """Yield exactly one `Labelled` per row, in the order they are decided.
+
+    Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does.
+    """
+    task = job.task
+    decided: list[Labelled] = []
+
+    def requests() -> Iterator[Request]:
+        for row in rows:
+            ready = prepare(job, row.content)
+            if isinstance(ready, Verdict):
+                decided.append(Labelled(row.key, ready))
+            else:
+                yield Request(row.key, ready)
+
+    for answer in engine.answers(task, requests()):
+        yield from _drain(decided)
+        yield _labelled(answer, task.contract)
+    yield from _drain(decided)
+
+
+def prepare(job: Job, content: Content) -> prompt.Prompt | Verdict:
+    """The prompt for a content, or the verdict of one that needs no model."""
+    if content.invalid:
+        return Verdict(Outcome.invalid_content, error=content.invalid)
+    if content.is_empty:
+        return Verdict(Outcome.empty)
+    limit = job.labeler.max_prompt_tokens
+    if content.size > limit * CHARACTERS_PER_TOKEN:
+        return Verdict(Outcome.too_long, error=f"over {limit * CHARACTERS_PER_TOKEN} characters")
+    if job.labeler.dialect is Dialect.chat:
+        return prompt.chat(job.policy.body, content)
+    try:
+        ready = prompt.harmony(job.policy.body, job.labeler.effort, content)
+    except prompt.InjectionError as problem:
+        return Verdict(Outcome.invalid_content, error=str(problem))
+    tokens = len(ready.token_ids or ())
+    if tokens > limit:
+        return Verdict(Outcome.too_long, error=f"{tokens} prompt tokens, limit {limit}")
+    return ready
+
+
+def _labelled(answer: Answer, contract: Contract) -> Labelled:
+    if answer.completion is None:
+        return Labelled(answer.key, Verdict(Outcome.engine_failed, error=answer.failure), asked=True)
+    return Labelled(answer.key, verdict.read(answer.completion, contract), answer.completion, asked=True)
+
+
+def _drain(decided: list[Labelled]) -> Iterator[Labelled]:
+    while decided:
+        yield decided.pop()

@@ -1,0 +1,206 @@
+"""Policy: a document at a version, read from `policies/<name>/<version>/policy.md` or any file of that form."""
+
+import re
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.keys import sha256
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts as a name
+VERSION = r"^\d+\.\d+\.\d+$"
+NONE = "none"  # the category the model gives when nothing is violated
+
+
+class Output(StrEnum):
+    """The answer a policy asks for; the three forms of the gpt-oss-safeguard guide."""
+
+    binary = "binary"
+    category = "category"
+    full = "full"
+
+
+class Severity(StrEnum):
+    """How bad a violation of a rule is."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+    critical = "critical"
+
+
+class Effort(StrEnum):
+    """gpt-oss reasoning effort."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rule(_Frozen):
+    """One rule: the id and category a verdict may name."""
+
+    id: Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^\S+$")]
+    category: Annotated[str, StringConstraints(min_length=1, max_length=80)]
+    title: str = ""
+    severity: Severity = Severity.medium
+
+
+class LabelerDefaults(_Frozen):
+    """What the author recommends; a job's configuration wins."""
+
+    effort: Effort | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+
+
+class Policy(_Frozen):
+    """A policy document. Two hashes: what can change a label, and everything."""
+
+    name: Annotated[str, StringConstraints(pattern=NAME)]
+    version: Annotated[str, StringConstraints(pattern=VERSION)]
+    owner: str = ""
+    description: str = ""
+    output: Output = Output.full
+    rules: tuple[Rule, ...] = ()
+    labeler: LabelerDefaults = LabelerDefaults()
+    body: str
+
+    @cached_property
+    def policy_hash(self) -> str:
+        """Over what can change a label: the text the model reads, rule ids and categories, the output form."""
+        rules = [[rule.id, rule.category] for rule in self.rules]
+        return sha256({"body": self.body, "rules": rules, "output": self.output})
+
+    @cached_property
+    def document_hash(self) -> str:
+        """Over the whole document."""
+        return sha256(self.model_dump(mode="json"))
+
+    @cached_property
+    def rule_ids(self) -> tuple[str, ...]:
+        """Rule ids in the document's order."""
+        return tuple(rule.id for rule in self.rules)
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """The rules' categories in the document's order, each once."""
+        return tuple(dict.fromkeys(rule.category for rule in self.rules))
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+
+class Parts(NamedTuple):
+    """A policy file split: the front matter's YAML, and the Markdown body exactly as the model reads it."""
+
+    front_matter: str
+    body: str
+    body_line: int  # 1-based line of the body's first line in the file
+
+
+def split(text: str) -> Parts:
+    """Split a policy file. Raises PolicyError if it does not open with front matter between `---` lines."""
+    match = re.match(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    if match is None:
+        raise PolicyError("it does not begin with YAML front matter between two lines of ---")
+    return Parts(match[1], text[match.end():], text[: match.end()].count("\n") + 1)
+
+
+def parse(text: str) -> Policy:
+    """The policy of a document's text. Raises PolicyError with one sentence for the first thing wrong."""
+    parts = split(text)
+    try:
+        front = yaml.safe_load(parts.front_matter)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 2}, column {mark.column + 1}" if mark else ""
+        raise PolicyError(f"its front matter is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(front, dict):
+        raise PolicyError("its front matter is not a list of `key: value` lines")
+    return build(front, parts.body)
+
+
+def build(front: dict[str, Any], body: str) -> Policy:
+    """A policy of front matter values and a body. Raises PolicyError."""
+    if "body" in front:
+        raise PolicyError("`body` is not a front matter key: the text after the second --- is the body")
+    try:
+        policy = Policy(**{**front, "body": body})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PolicyError(f"`{where}`: {first['msg'][0].lower()}{first['msg'][1:]}") from error
+    if not body.strip():
+        raise PolicyError("it has no text after the front matter for the model to read")
+    doubled = sorted({rule.id for rule in policy.rules if policy.rule_ids.count(rule.id) > 1})
+    if doubled:
+        raise PolicyError(f"rule id {doubled[0]} is defined more than once")
+    if NONE in policy.categories:
+        raise PolicyError(f"a rule's category may not be `{NONE}`, which means that nothing is violated")
+    return policy
+
+
+def load(path: Path) -> Policy:
+    """The policy in a file. Raises PolicyError naming the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyError(f"Policy {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"Policy {path} is not UTF-8 text (byte {error.start}).") from error
+    try:
+        return parse(text)
+    except PolicyError as error:
+        raise PolicyError(f"Policy {path}: {error}.") from error
+
+
+def find(ref: str, folder: Path) -> Policy:
+    """The policy a REF names: a file, or `name@version` below `folder`. Raises PolicyError.
+
+    `name@alias` is not found here: aliases live in the registry.
+    """
+    path = Path(ref)
+    if path.is_file():
+        return load(path)
+    if path.is_dir() and (path / "policy.md").is_file():
+        return load(path / "policy.md")
+    name, at, version = ref.partition("@")
+    if not at or "/" in ref:
+        raise PolicyError(f"Policy {ref} is neither a file nor of the form name@version. {_known(folder)}")
+    file = folder / name / version / "policy.md"
+    if not file.is_file():
+        raise PolicyError(f"There is no policy {ref} in {folder}. {_known(folder, name)}")
+    policy = load(file)
+    if policy.ref != ref:
+        raise PolicyError(f"Policy {file} calls itself {policy.ref}; its folders say {ref}. Make them agree.")
+    return policy
+
+
+def versions(folder: Path) -> list[str]:
+    """Every `name@version` below `folder`, sorted, oldest version first."""
+    refs = [(p.parent.parent.name, p.parent.name) for p in folder.glob("*/*/policy.md")]
+    return [f"{n}@{v}" for n, v in sorted(refs, key=lambda r: (r[0], version_key(r[1])))]
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Sort key of a semantic version; anything else sorts first."""
+    return tuple(int(p) for p in version.split(".")) if re.match(VERSION, version) else ()
+
+
+def _known(folder: Path, name: str | None = None) -> str:
+    if not folder.is_dir():
+        return f"The policies folder {folder} does not exist; set `policies` in the configuration."
+    known = versions(folder)
+    same = [ref for ref in known if ref.startswith(f"{name}@")]
+    return f"Known: {', '.join(same or known) or 'none'}."
