@@ -14,6 +14,7 @@ from safeguard_spark.keys import sha256
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts as a name
 VERSION = r"^\d+\.\d+\.\d+$"
+LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"  # BCP 47
 NONE = "none"  # the category the model gives when nothing is violated
 
 
@@ -62,6 +63,18 @@ class LabelerDefaults(_Frozen):
     max_tokens: Annotated[int, Field(gt=0)] | None = None
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Gate(_Frozen):
+    """What a version must reach before it may be promoted; None asks nothing. Shares from 0 to 1."""
+
+    min_precision: Share | None = None
+    min_recall: Share | None = None
+    max_false_positive_rate: Share | None = None
+    max_unreadable_rate: Share | None = None  # answers that could not be read, refusals included
+
+
 class Policy(_Frozen):
     """A policy document. Two hashes: what can change a label, and everything."""
 
@@ -72,6 +85,11 @@ class Policy(_Frozen):
     output: Output = Output.full
     rules: tuple[Rule, ...] = ()
     labeler: LabelerDefaults = LabelerDefaults()
+    gate: Gate = Gate()
+    languages: tuple[Annotated[str, StringConstraints(pattern=LANGUAGE)], ...] = ()  # it was written and tested for
+    links: dict[str, str] = Field(default_factory=dict)  # title: address, for people
+    allowed: tuple[str, ...] = ()  # labels the text gives to content that violates nothing; the answer is `none`
+    allow: tuple[str, ...] = ()  # warnings of `safeguard check` the author has decided to live with
     body: str
 
     @cached_property
@@ -114,7 +132,7 @@ def split(text: str) -> Parts:
     match = re.match(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", text, re.DOTALL | re.MULTILINE)
     if match is None:
         raise PolicyError("it does not begin with YAML front matter between two lines of ---")
-    return Parts(match[1], text[match.end():], text[: match.end()].count("\n") + 1)
+    return Parts(match[1], text[match.end() :], text[: match.end()].count("\n") + 1)
 
 
 def parse(text: str) -> Policy:
@@ -122,10 +140,12 @@ def parse(text: str) -> Policy:
     parts = split(text)
     try:
         front = yaml.safe_load(parts.front_matter)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 2}, column {mark.column + 1}" if mark else ""
-        raise PolicyError(f"its front matter is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from error
+        raise PolicyError(
+            f"its front matter is not valid YAML{where}: {getattr(error, 'problem', None) or error}"
+        ) from error
     if not isinstance(front, dict):
         raise PolicyError("its front matter is not a list of `key: value` lines")
     return build(front, parts.body)
