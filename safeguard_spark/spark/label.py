@@ -1,0 +1,309 @@
+"""Label a table: plan, label chunk by chunk, commit while the next chunk runs, and say what was done."""
+
+import contextlib
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from safeguard_spark import schema
+from safeguard_spark.config import RunConfig
+from safeguard_spark.errors import EngineError, TableError
+from safeguard_spark.labeler import Labeler
+from safeguard_spark.labelling import Job
+from safeguard_spark.policy import Policy
+from safeguard_spark.result import RunResult, Status
+from safeguard_spark.spark import runs
+from safeguard_spark.spark.commit import Place, activate_if_new, commit_chunk, is_staged, read_results
+from safeguard_spark.spark.executor import RESULT_DDL, as_recipe, label_batches
+from safeguard_spark.spark.plan import Plan, bucket, make_plan
+from safeguard_spark.spark.progress import Bar, Listener
+from safeguard_spark.spark.session import task_slots
+from safeguard_spark.spark.source import Source, open_source
+from safeguard_spark.spark.staging import Staging, here, is_alive
+from safeguard_spark.spark.tables import Tables
+
+MIN_PARTITION = 64  # contents; a task that starts for fewer costs more than it helps
+
+
+class Summary(NamedTuple):
+    """What a chunk's results hold."""
+
+    asked: int
+    answered: int
+    fatal: int
+    error: str | None
+    engines: frozenset[str]
+    tokens: Counter[str]
+
+
+@dataclass
+class Run:
+    """A run under way."""
+
+    spark: SparkSession
+    config: RunConfig
+    tables: Tables
+    staging: Staging
+    run_id: str
+    source: Source
+    listener: Listener
+    seconds: dict[str, float] = field(default_factory=dict)
+    asked: int = 0
+    answered: int = 0
+    engines: frozenset[str] = frozenset()
+    tokens: Counter[str] = field(default_factory=Counter)
+    message: str | None = None
+
+    @property
+    def source_json(self) -> dict[str, Any]:
+        """The source as label rows name it."""
+        return {"name": self.source.name, "version": self.source.version}
+
+    @contextlib.contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the wall seconds of a phase."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
+
+
+def label_table(spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, show: bool = True) -> RunResult:
+    """Give every content of the source one label per policy. Raises SafeguardError if nothing could be done.
+
+    Rows in are rows out: each is labelled, was labelled before, or is still pending and counted as such.
+    """
+    began = datetime.now(UTC)
+    jobs = [Job(policy, Labeler.of(config, policy)) for policy in policies]
+    source = open_source(spark, config.source)
+    tables = open_tables(spark, config)
+    tables.create()
+    staging = Staging(spark, config.run.staging or tables.beside("_staging"))
+    run_id = f"{began:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    host = spark.conf.get("spark.driver.host", None) or "127.0.0.1"
+    run = Run(spark, config, tables, staging, run_id, source, Listener(host))
+    with contextlib.closing(run.listener), run.timed("total"):
+        with run.timed("recover"):
+            recover(tables, staging, config)
+        manifest = _manifest(run, jobs, began)
+        staging.write(manifest, run_id, "manifest.json")
+        with _alive(run):
+            plans = _plan(run, jobs)
+            _label(run, plans, show)
+            return _finish(run, plans, manifest)
+
+
+def open_tables(spark: SparkSession, config: RunConfig) -> Tables:
+    """The label tables a configuration names. Raises TableError."""
+    if not config.output:
+        raise TableError("No output: give --output DIR or CATALOG.SCHEMA, or output in the configuration.")
+    return Tables(spark, config.output)
+
+
+def recover(tables: Tables, staging: Staging, config: RunConfig) -> None:
+    """Commit what earlier runs left staged; clear away those whose driver is dead."""
+    for run_id in staging.names():
+        manifest = staging.read(run_id, "manifest.json")
+        if manifest is None:
+            continue
+        alive = is_alive(staging, run_id, manifest, config.run.heartbeat_s)
+        plans = list(_staged_plans(staging, run_id))
+        for number, plan in plans:
+            for chunk, calls in plan["chunks"].items():
+                place = Place(run_id, number, int(chunk))
+                if is_staged(staging, place, calls):
+                    _commit(tables, staging, place, plan, manifest["source"])
+        if not alive:
+            row = runs.died(tables, run_id, manifest, [plan for _, plan in plans])
+            tables.append(schema.RUNS, [row], f"{run_id}/end")
+            staging.delete(run_id)
+
+
+def _staged_plans(staging: Staging, run_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for name in staging.names(run_id):
+        plan = staging.read(run_id, name, "plan.json") if name.isdigit() else None
+        if plan is not None:
+            yield int(name), plan
+
+
+def _plan(run: Run, jobs: Sequence[Job]) -> list[Plan]:
+    plans = []
+    with run.timed("plan"):
+        for number, job in enumerate(jobs):
+            plan = make_plan(run.config, job, number, run.source, run.tables, run.staging, run.run_id)
+            if plan.chunks:
+                run.staging.write(plan.to_json(), run.run_id, number, "plan.json")
+            plans.append(plan)
+    return plans
+
+
+def _label(run: Run, plans: Sequence[Plan], show: bool) -> None:
+    """Label and commit every chunk. Two are labelled at once, so that engines do not idle as one ends or commits."""
+    work = [(plan, chunk) for plan in plans for chunk in plan.chunks]
+    total = sum(plan.counts.distinct for plan in plans)
+    bar: contextlib.AbstractContextManager[Any] = (
+        Bar(run.listener, total) if show and total else contextlib.nullcontext()
+    )
+    with bar, ThreadPoolExecutor(2) as labelling, ThreadPoolExecutor(1) as committing:
+        ahead: list[tuple[Plan, int, Future[Summary]]] = []
+        commits: list[Future[None]] = []
+        try:
+            for plan, chunk in work:
+                ahead.append((plan, chunk, labelling.submit(_label_chunk, run, plan, chunk)))
+                if len(ahead) == 2:
+                    commits.append(_take(run, committing, *ahead.pop(0)))
+                    _wait(commits, 1)
+                if run.message:
+                    break
+            while ahead:
+                commits.append(_take(run, committing, *ahead.pop(0)))
+            _wait(commits, 0)
+        except BaseException:
+            # Before the pools are joined: what still runs must end, and chunks not begun must not begin.
+            for _, _, future in ahead:
+                future.cancel()
+            run.spark.sparkContext.cancelJobsWithTag(run.run_id)
+            raise
+
+
+def _take(run: Run, committing: ThreadPoolExecutor, plan: Plan, chunk: int, future: Future[Summary]) -> Future[None]:
+    """Wait for a chunk's results, add them up, and send them to be committed."""
+    with run.timed("label"):
+        summary = future.result()
+    run.asked += summary.asked
+    run.answered += summary.answered
+    run.engines |= summary.engines
+    run.tokens += summary.tokens
+    if summary.fatal and not run.answered:
+        raise EngineError(summary.error or "The engine could not be started.")
+    if summary.fatal or (summary.asked and not summary.answered):
+        run.message = summary.error or "The engine was lost and did not come back."
+    return committing.submit(_commit_chunk, run, plan, chunk)
+
+
+def _wait(commits: list[Future[None]], leave: int) -> None:
+    while len(commits) > leave:
+        commits.pop(0).result()
+
+
+def _label_chunk(run: Run, plan: Plan, chunk: int) -> Summary:
+    """Run the model over a chunk's contents, once, into staging."""
+    spark, staging = run.spark, run.staging
+    spark.sparkContext.addJobTag(run.run_id)
+    spark.sparkContext.setLocalProperty("spark.scheduler.pool", "label")
+    place, calls = Place(run.run_id, plan.number, chunk), plan.chunks[chunk]
+    pending = bucket(staging, place.at, "pending", chunk)
+    if not calls or pending is None:
+        return Summary(0, 0, 0, None, frozenset(), Counter())
+    contents = pending.where("is_first")
+    reused = bucket(staging, place.at, "reused", chunk) if plan.has_reused else None
+    if reused is not None:
+        contents = contents.join(reused, on="work_key", how="left_anti")
+    slots = task_slots(spark)
+    parts = max(1, min(slots.total * run.config.run.partitions_per_slot, calls // MIN_PARTITION))
+    window = -(-run.config.engine.requests_in_flight // min(parts, slots.per_executor))
+    recipe = as_recipe(run.config, plan.job, run.run_id, window, run.listener.address)
+    asked = contents.select("work_key", run.source.payload).repartition(parts, "work_key")
+    answered = asked.mapInArrow(label_batches(recipe), RESULT_DDL)
+    answered.write.mode("overwrite").parquet(staging.path(*place.at, "results", chunk))
+    return _summary(run, place)
+
+
+def _summary(run: Run, place: Place) -> Summary:
+    results = read_results(run.staging, place)
+    tokens = ("prompt_tokens", "cached_tokens", "completion_tokens")
+    row = results.agg(
+        F.count_if("asked").alias("asked"),
+        F.count_if(F.col("asked") & F.col("finish_reason").isNotNull()).alias("answered"),
+        F.count_if("fatal").alias("fatal"),
+        F.max(F.when(F.col("fatal") | (F.col("outcome") == "engine_failed"), F.col("error"))).alias("error"),
+        F.array_distinct(F.flatten(F.collect_list("engines"))).alias("engines"),
+        *(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in tokens),
+    ).first()
+    assert row is not None  # an aggregate without groups has one row
+    spent = Counter({name.removesuffix("_tokens"): int(row[name]) for name in tokens})
+    engines = frozenset(row["engines"])
+    return Summary(int(row["asked"]), int(row["answered"]), int(row["fatal"]), row["error"], engines, spent)
+
+
+def _commit_chunk(run: Run, plan: Plan, chunk: int) -> None:
+    run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "commit")
+    with run.timed("commit"):
+        place = Place(run.run_id, plan.number, chunk)
+        _commit(run.tables, run.staging, place, plan.to_json(), run.source_json)
+
+
+def _commit(tables: Tables, staging: Staging, place: Place, plan: dict[str, Any], source: dict[str, Any]) -> None:
+    commit_chunk(tables, staging, place, plan, source)
+    job = Job(Policy.model_validate(plan["policy"]), Labeler.model_validate(plan["labeler"]))
+    activate_if_new(tables, job, place.run_id)
+
+
+@contextlib.contextmanager
+def _alive(run: Run) -> Iterator[None]:
+    """Renew the run's heartbeat until the driver leaves."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(run.config.run.heartbeat_s):
+            with contextlib.suppress(Exception):  # the next beat may succeed; 30 lost ones mean dead
+                run.staging.touch(run.run_id, "alive")
+
+    run.staging.touch(run.run_id, "alive")
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=5)
+
+
+def _manifest(run: Run, jobs: Sequence[Job], began: datetime) -> dict[str, Any]:
+    """What the run is, for whoever has to end it."""
+    return {
+        "driver": here(),
+        "started_at": began.isoformat(),
+        "source": run.source_json,
+        "policies": [{"ref": job.policy.ref, "hash": job.policy.policy_hash} for job in jobs],
+        "labelers": [job.labeler.labeler_hash for job in jobs],
+        "config_hash": run.config.config_hash,
+        "config": run.config.model_dump_json(),
+        "labels_version_in": run.tables.version(schema.LABELS),
+    }
+
+
+def _finish(run: Run, plans: Sequence[Plan], manifest: dict[str, Any]) -> RunResult:
+    """Count what was written, say so in `runs` and MLflow, and clear the staging folder."""
+    found = runs.written(run.tables, run.run_id, run.config.run.max_attempts)
+    pending = sum(plan.counts.pending for plan in plans)
+    result = RunResult(
+        run_id=run.run_id,
+        status=Status.partial if run.message or found.to_retry else Status.complete,
+        rows=sum(plan.counts.rows for plan in plans),
+        pending=pending,
+        calls=run.asked,
+        written=sum(found.outcomes.values()),
+        outcomes=found.outcomes,
+        engine_starts=len(run.engines),
+        tokens=dict(run.tokens),
+        seconds={name: round(seconds, 3) for name, seconds in run.seconds.items()},
+        tables={table.name: run.tables.path(table) for table in schema.TABLES},
+        message=run.message,
+        by_policy=found.by_policy,
+    )
+    run.tables.append(
+        schema.RUNS, [runs.ended(run.tables, manifest, result, datetime.now(UTC))], f"{run.run_id}/end"
+    )
+    run.staging.delete(run.run_id)
+    return result

@@ -1,0 +1,163 @@
+"""Source: the table of content, read as (content_id, content_hash, text or turns)."""
+
+import difflib
+import re
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from safeguard_spark.config import SourceConfig
+from safeguard_spark.errors import SourceError
+
+TEXT, TURNS = "text", "turns"
+TURNS_TYPE = "ARRAY<STRUCT<role: BINARY, text: BINARY>>"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A content table at one version. `frame` has content_id, content_hash, and `payload` (text or turns, as bytes)."""
+
+    name: str
+    version: int | None
+    payload: str
+    frame: DataFrame
+
+
+def open_source(spark: SparkSession, config: SourceConfig) -> Source:
+    """Read the table a configuration names. Raises SourceError with one sentence."""
+    if not config.location:
+        raise SourceError("No source: give --source PATH or TABLE, or source.location in the configuration.")
+    if not (config.text_column or config.conversation_column):
+        raise SourceError("No content column: give --text-column or --conversation-column.")
+    name, frame, version = _read(spark, config.location)
+    _require(frame, name, config.id_column, "--id-column")
+    if config.conversation_column:
+        field = _require(frame, name, config.conversation_column, "--conversation-column")
+        payload, cell = TURNS, _turns(field, name)
+        digest = turns_hash(F.col(TURNS))
+    else:
+        field = _require(frame, name, str(config.text_column), "--text-column")
+        if not isinstance(field.dataType, T.StringType | T.BinaryType):
+            kind = field.dataType.simpleString()
+            raise SourceError(
+                f"Column {field.name} of {name} is {kind}, not text; for a list of turns use --conversation-column."
+            )
+        payload, cell = TEXT, F.col(_quoted(field.name)).cast("binary")
+        digest = text_hash(F.col(TEXT))
+    narrow = frame.select(F.col(_quoted(config.id_column)).cast("string").alias("content_id"), cell.alias(payload))
+    nameless = narrow.where(F.col("content_id").isNull()).count()
+    if nameless:
+        raise SourceError(f"{nameless} rows of {name} have no {config.id_column}; every row needs an id (--id-column).")
+    return Source(name, version, payload, narrow.select("content_id", digest.alias("content_hash"), payload))
+
+
+def text_hash(text: Column) -> Column:
+    """`content.text_hash` on the JVM, over raw bytes."""
+    return F.sha2(F.concat(_netstring(F.lit(b"text")), _netstring(text)), 256)
+
+
+def turns_hash(turns: Column) -> Column:
+    """`content.turns_hash` on the JVM, over raw bytes."""
+    # Strings here carry the cells' bytes as they are; array_join does not look inside.
+    cells = F.transform(
+        turns, lambda turn: F.concat(_netstring(turn["role"]), _netstring(turn["text"])).cast("string")
+    )
+    joined = F.coalesce(F.array_join(cells, "").cast("binary"), _netstring(F.lit(None).cast("binary")))
+    return F.sha2(F.concat(_netstring(F.lit(b"conversation")), joined), 256)
+
+
+def work_key(policy_hash: str, labeler_hash: str) -> Column:
+    """`keys.work_key` on the JVM: canonical JSON of three hex strings needs no escaping."""
+    text = F.concat(F.lit('["'), F.col("content_hash"), F.lit(f'","{policy_hash}","{labeler_hash}"]'))
+    return F.sha2(text.cast("binary"), 256)
+
+
+def _netstring(cell: Column) -> Column:
+    framed = F.concat(
+        F.octet_length(cell).cast("string").cast("binary"), F.lit(b":"), cell.cast("binary"), F.lit(b",")
+    )
+    return F.coalesce(framed, F.lit(b"-,"))
+
+
+def _turns(field: T.StructField, name: str) -> Column:
+    """A conversation column as an array of (role, text) in bytes."""
+    column, kind = F.col(_quoted(field.name)), field.dataType
+    problem = (
+        f"Column {field.name} of {name} is {kind.simpleString()}; a conversation is array<struct<role, text>> "
+        "(or content in place of text)."
+    )
+    if not isinstance(kind, T.ArrayType) or not isinstance(kind.elementType, T.StructType):
+        raise SourceError(problem)
+    fields = {part.name.lower(): part.name for part in kind.elementType.fields}
+    text = fields.get("text") or fields.get("content")
+    if "role" not in fields or text is None:
+        raise SourceError(problem)
+    return F.transform(
+        column,
+        lambda turn: F.struct(
+            turn[fields["role"]].cast("binary").alias("role"), turn[text].cast("binary").alias("text")
+        ),
+    )
+
+
+def _read(spark: SparkSession, location: str) -> tuple[str, DataFrame, int | None]:
+    try:
+        if is_path(location):
+            return _read_path(spark, location)
+        frame = spark.table(location)
+        detail = spark.sql(f"DESCRIBE DETAIL {location}").first()
+        if detail is None or detail["format"] != "delta":
+            return location, frame, None
+        version = _version(spark, location)
+        return location, spark.sql(f"SELECT * FROM {location} VERSION AS OF {version}"), version
+    except AnalysisException as error:
+        raise SourceError(f"Source {location} cannot be read: {_first_sentence(error)}") from error
+
+
+def _read_path(spark: SparkSession, location: str) -> tuple[str, DataFrame, int | None]:
+    jvm = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    files = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    if not files.exists(path):
+        raise SourceError(f"Source {location} does not exist.")
+    name = str(files.makeQualified(path).toString())
+    if files.exists(jvm.org.apache.hadoop.fs.Path(path, "_delta_log")):
+        version = _version(spark, f"delta.`{name}`")
+        return name, spark.read.format("delta").option("versionAsOf", version).load(name), version
+    try:
+        return name, spark.read.parquet(name), None
+    except Exception as error:
+        if isinstance(error, AnalysisException) or "Parquet" in type(error).__name__ or "parquet" in str(error):
+            raise SourceError(f"Source {location} is neither a Delta table nor Parquet.") from error
+        raise
+
+
+def is_path(location: str) -> bool:
+    """Whether a location is a path rather than the name of a table."""
+    return "/" in location or location.endswith(".parquet") or not re.fullmatch(r"[\w`-]+(\.[\w`-]+){0,2}", location)
+
+
+def _version(spark: SparkSession, table: str) -> int:
+    row = spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").select("version").first()
+    return int(row[0]) if row else 0
+
+
+def _require(frame: DataFrame, name: str, column: str, option: str) -> T.StructField:
+    for field in frame.schema.fields:
+        if field.name.lower() == column.lower():
+            return field
+    near = difflib.get_close_matches(column, frame.columns, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}? It" if near else "it"
+    raise SourceError(f"There is no column {column} in {name} ({option}); {hint} has {', '.join(frame.columns)}.")
+
+
+def _quoted(column: str) -> str:
+    return f"`{column.replace('`', '``')}`"
+
+
+def _first_sentence(error: AnalysisException) -> str:
+    text = " ".join(str(error).splitlines()[0].split())
+    return re.sub(r"^\[[A-Z_.]+\]\s*", "", text).split(". ")[0].rstrip(".") + "."

@@ -1,0 +1,287 @@
+"""The tables: create them once, append a chunk exactly once.
+
+A commit to `labels` is a compare-and-swap. Its txnAppId is one for the table and its txnVersion the next of a sequence
+kept in the commits' userMetadata, so of two drivers that commit at once Delta lets one through; the other looks again
+at what has been added since, and tries the next number. With one txnAppId per chunk a retry would be safe as well, but
+two runs could append the same rows.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from safeguard_spark import schema
+from safeguard_spark.errors import TableError
+from safeguard_spark.schema import Table
+from safeguard_spark.spark.source import is_path
+
+PROPERTIES = {
+    # Reader version 1: delta-rs, DuckDB and Polars read the tables. Deletion vectors would shut them out.
+    "delta.minReaderVersion": "1",
+    "delta.enableDeletionVectors": "false",
+    # Time travel beyond deletedFileRetentionDuration is refused, so both are set.
+    "delta.logRetentionDuration": "interval 365 days",
+    "delta.deletedFileRetentionDuration": "interval 30 days",
+    "delta.dataSkippingNumIndexedCols": "25",
+}
+TRIES = 20
+
+
+class Commit(NamedTuple):
+    """A commit of ours to `labels`: where it stands in the sequence, who made it, when."""
+
+    version: int
+    seq: int
+    run_id: str
+    chunk: int
+    at: datetime
+
+
+@dataclass
+class Tables:
+    """The label tables of one output: a folder, or a schema of a catalogue."""
+
+    spark: SparkSession
+    output: str
+
+    def __post_init__(self) -> None:
+        self.in_folder = is_path(self.output)
+        if self.in_folder:
+            self.output = qualified(self.spark, self.output)
+
+    def path(self, table: Table) -> str:
+        """Where a table is, for people and other programs."""
+        return f"{self.output}/{table.name}" if self.in_folder else f"{self.output}.{table.name}"
+
+    def sql(self, table: Table) -> str:
+        """A table as Spark SQL names it."""
+        return f"delta.`{self.path(table)}`" if self.in_folder else self.path(table)
+
+    def beside(self, name: str) -> str:
+        """A folder beside the tables' own."""
+        if self.in_folder:
+            return f"{self.output}/{name}"
+        row = self.spark.sql(f"DESCRIBE DETAIL {self.sql(schema.LABELS)}").select("location").first()
+        assert row is not None  # the table was created before
+        return f"{row[0].rsplit('/', 1)[0]}/{name}"
+
+    @staticmethod
+    def now() -> datetime:
+        """The time rows are stamped with (UTC)."""
+        return datetime.now(UTC)
+
+    def read(self, table: Table, version: int | None = None) -> DataFrame:
+        """A table, now or at a version."""
+        if version is None:
+            return self.spark.sql(f"SELECT * FROM {self.sql(table)}")
+        return self.spark.sql(f"SELECT * FROM {self.sql(table)} VERSION AS OF {version}")
+
+    def exists(self) -> bool:
+        """Whether the tables have been created."""
+        try:
+            self.spark.sql(f"DESCRIBE DETAIL {self.sql(schema.LABELS)}").first()
+        except AnalysisException:
+            return False
+        return True
+
+    def create(self) -> None:
+        """Create what is missing, with comments, constraints and properties, and the view. Raises TableError."""
+        for table in schema.TABLES:
+            self._create(table)
+        select = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
+        if self.in_folder:
+            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {select}")
+            for table in schema.TABLES:
+                self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT * FROM {self.sql(table)}")
+            write_text(self.spark, f"{self.output}/views.sql", self._views())
+        else:
+            self.spark.sql(f"CREATE VIEW IF NOT EXISTS {self.output}.labels_current AS {select}")
+
+    def _create(self, table: Table) -> None:
+        columns = ", ".join(f"{c.name} {c.type} COMMENT {_quote(c.comment)}" for c in table.columns)
+        properties = PROPERTIES | {f"delta.constraints.{name}": check for name, check in table.checks}
+        listed = ", ".join(f"{_quote(key)} = {_quote(value)}" for key, value in properties.items())
+        statement = (
+            f"CREATE TABLE IF NOT EXISTS {self.sql(table)} ({columns}) USING delta "
+            f"COMMENT {_quote(table.comment)} TBLPROPERTIES ({listed})"
+        )
+        for attempt in range(TRIES):
+            try:
+                self.spark.sql(statement)
+                break
+            except PySparkException as error:
+                # Two drivers that create at once: one wins, the other finds the table there.
+                if attempt + 1 == TRIES or not _is_conflict(error):
+                    raise TableError(f"Table {self.path(table)} cannot be created: {cause(error)}") from error
+                time.sleep(0.2 * (attempt + 1))
+        missing = set(table.names) - set(self.read(table).columns)
+        if missing:
+            raise TableError(
+                f"Table {self.path(table)} has no column {', '.join(sorted(missing))}: it is not one of ours, or from "
+                "an older release. Name another --output."
+            )
+
+    def _views(self) -> str:
+        spark = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
+        scan = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
+        duck = schema.labels_current(scan["labels"], scan["policy_activations"])
+        return (
+            f"-- Spark\nCREATE OR REPLACE TEMPORARY VIEW labels_current AS\n{spark};\n\n"
+            f"-- DuckDB (INSTALL delta; LOAD delta;)\n-- CREATE OR REPLACE VIEW labels_current AS\n"
+            + "".join(f"-- {line}\n" for line in f"{duck};".splitlines())
+        )
+
+    def version(self, table: Table) -> int:
+        """The newest version of a table."""
+        row = self.spark.sql(f"DESCRIBE HISTORY {self.sql(table)} LIMIT 1").select("version").first()
+        return int(row[0]) if row else 0
+
+    def commits(self, after: int) -> tuple[int, list[Commit]]:
+        """The newest version of `labels`, and our commits to it after version `after`, oldest first."""
+        newest = self.version(schema.LABELS)
+        if newest <= after:
+            return newest, []
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.sql(schema.LABELS)} LIMIT {newest - after}")
+        rows = history.select("version", "userMetadata").where(F.col("version") > after).collect()
+        found = [_commit(int(row[0]), row[1]) for row in rows]
+        # What landed between the two statements belongs to the next look.
+        return newest, sorted(c for c in found if c is not None and c.version <= newest)
+
+    def last_commit(self) -> Commit | None:
+        """Our newest commit to `labels`. Looks back further and further."""
+        newest, step = self.version(schema.LABELS), 20
+        while True:
+            found = self.commits(max(-1, newest - step))[1]
+            if found:
+                return found[-1]
+            if step > newest:
+                return None
+            step *= 10
+
+    def append_labels(self, rows: DataFrame, run_id: str, chunk: int, planned_on: int) -> bool:
+        """Append the rows of a chunk to `labels` once, whoever else commits. False if they were there already.
+
+        `rows` is read again at every try; it must come from staged files, never from the model. Rows another run has
+        committed since version `planned_on` are left out. Raises TableError after 20 lost races.
+        """
+        for attempt in range(TRIES):
+            newest, since = self.commits(planned_on)
+            if any(c.run_id == run_id and c.chunk == chunk for c in since):
+                return False
+            last = since[-1] if since else self.last_commit()
+            seq = last.seq + 1 if last else 1
+            others = sorted({c.run_id for c in since if c.run_id != run_id})
+            at = _not_before(last)
+            fresh = self._without(rows, others, newest) if others else rows
+            stamped = fresh.withColumn("labelled_at", F.lit(at).cast("timestamp")).select(*schema.LABELS.names)
+            mark = json.dumps({"run_id": run_id, "chunk": chunk, "seq": seq, "at": at.isoformat()})
+            try:
+                self._append(stamped, schema.LABELS, "safeguard-labels", seq, mark)
+            except PySparkException as error:
+                if not _is_conflict(error):
+                    where = self.path(schema.LABELS)
+                    raise TableError(f"Labels cannot be written to {where}: {cause(error)}") from error
+            # Delta skips a used number without a word, so look.
+            if any(c.run_id == run_id and c.chunk == chunk for c in self.commits(newest)[1]):
+                return True
+            time.sleep(0.1 * attempt)
+        raise TableError(f"{TRIES} commits to {self.path(schema.LABELS)} in a row lost to others; run fewer at once.")
+
+    def append_reasoning(self, rows: DataFrame, run_id: str, chunk: int) -> None:
+        """Append a chunk's reasoning once. Blind appends never conflict, so its own txnAppId is enough."""
+        at = F.lit(datetime.now(UTC)).cast("timestamp")
+        stamped = rows.withColumn("labelled_at", at).select(*schema.REASONING.names)
+        self._write(stamped, schema.REASONING, f"{run_id}/{chunk}", 1, "")
+
+    def append(self, table: Table, rows: Iterable[dict[str, Any]], app_id: str) -> None:
+        """Append a few rows once (by `app_id`) to a small table."""
+        frame = self.spark.createDataFrame([[row[n] for n in table.names] for row in rows], table.ddl)
+        self._write(frame.coalesce(1), table, app_id, 1, "")
+
+    def _write(self, rows: DataFrame, table: Table, app_id: str, version: int, mark: str) -> None:
+        for attempt in range(TRIES):
+            try:
+                self._append(rows, table, app_id, version, mark)
+                return
+            except PySparkException as error:
+                if attempt + 1 == TRIES or not _is_conflict(error):
+                    raise TableError(f"{self.path(table)} cannot be written: {cause(error)}") from error
+                time.sleep(0.1 * attempt)
+
+    def _append(self, rows: DataFrame, table: Table, app_id: str, version: int, mark: str) -> None:
+        writer = rows.write.format("delta").mode("append").option("txnAppId", app_id).option("txnVersion", version)
+        writer = writer.option("userMetadata", mark) if mark else writer
+        if self.in_folder:
+            writer.save(self.path(table))
+        else:
+            writer.saveAsTable(self.path(table))
+
+    def _without(self, rows: DataFrame, run_ids: list[str], version: int) -> DataFrame:
+        """Rows whose content id and work key none of these runs has labelled up to `version`."""
+        theirs = self.read(schema.LABELS, version).where(F.col("run_id").isin(run_ids))
+        theirs = theirs.select("content_id", "work_key", "policy", "policy_version")
+        return rows.join(theirs, on=["content_id", "work_key", "policy", "policy_version"], how="left_anti")
+
+
+def _not_before(last: Commit | None) -> datetime:
+    """Now, but after our last commit: a clock that jumps back must not make a newer label look older."""
+    now = datetime.now(UTC)
+    return max(now, last.at + timedelta(microseconds=1)) if last else now
+
+
+def _commit(version: int, mark: str | None) -> Commit | None:
+    """A commit of ours from a commit's userMetadata, or None for anyone else's (OPTIMIZE, VACUUM, …)."""
+    try:
+        said = json.loads(mark or "")
+        return Commit(version, int(said["seq"]), said["run_id"], int(said["chunk"]), datetime.fromisoformat(said["at"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def qualified(spark: SparkSession, location: str) -> str:
+    """An absolute path with its scheme, or without for a local one. Raises TableError if a file is in the way."""
+    path = spark._jvm.org.apache.hadoop.fs.Path(location)
+    files = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    if files.exists(path) and not files.getFileStatus(path).isDirectory():
+        raise TableError(f"--output {location} is a file; name a folder or CATALOG.SCHEMA.")
+    return re.sub(r"^file:/*", "/", str(files.makeQualified(path).toString()))
+
+
+def write_text(spark: SparkSession, location: str, text: str) -> None:
+    """Write a small file, replacing one that is there."""
+    path = spark._jvm.org.apache.hadoop.fs.Path(location)
+    files = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    out = files.create(path, True)
+    try:
+        out.write(bytearray(text.encode("utf-8")))
+    finally:
+        out.close()
+
+
+CONFLICTS = ("Concurrent", "MetadataChanged", "ProtocolChanged", "DELTA_CONCURRENT", "ALREADY_EXISTS", "DELTA_METADATA")
+
+
+def _is_conflict(error: PySparkException) -> bool:
+    """Whether Delta lost a race. Python sees Delta's exceptions only by the name of their class or condition."""
+    condition = error.getCondition() or ""
+    java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    name = java.getClass().getName() if java is not None else ""
+    return any(word in f"{condition} {name} {type(error).__name__}" for word in CONFLICTS)
+
+
+def cause(error: Exception) -> str:
+    """One line of a Spark error without values of rows."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return re.sub(r"violated by row with.*", "violated", line)[:300]
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
