@@ -104,20 +104,30 @@ def load(path: Path) -> tuple[Case, ...]:
 
 
 def dump(cases: tuple[Case, ...]) -> str:
-    """The document of some cases, keys in the order people read them."""
+    """The document of some cases, keys in the order people read them, a blank line between."""
     listed = [case.model_dump(mode="json", exclude_defaults=True) for case in cases]
-    return yaml.dump({"cases": listed}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    entries = [yaml.dump([case], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110) for case in listed]
+    return "cases:\n" + "\n".join(_indented(entry) for entry in entries)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Indents lists below their key, and writes several lines as a block."""
+    """Writes rule ids on one line, and texts of several lines as a block."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:  # noqa: ARG002  yaml's signature
-        return super().increase_indent(flow, False)
+
+def _indented(entry: str) -> str:
+    return "".join(f"  {line}\n" if line else "\n" for line in entry.removesuffix("\n").split("\n"))
 
 
 def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    # A block cannot show where blanks at the ends of lines are; quotes can.
+    plain = "\n" in text and all(line == line.rstrip() for line in text.split("\n")) and text == text.strip()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if plain else None)
+
+
+def _list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.SequenceNode:
+    plain = all(isinstance(item, str) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=plain)
 
 
 _Dumper.add_representer(str, _string)
+_Dumper.add_representer(list, _list)
