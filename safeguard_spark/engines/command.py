@@ -1,0 +1,116 @@
+"""How a vLLM server is started: its command line and its environment, from configuration. Pure."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safeguard_spark.config import EngineConfig
+from safeguard_spark.engines.processes import MARKER
+from safeguard_spark.errors import ConfigError, EngineError
+
+# What the server must not be given: it answers on its own socket to this user alone, its labels name the model the
+# configuration names, no code from a model's folder runs, and no content reaches its log.
+REFUSED = {
+    "model": "set engine.model instead",
+    "served_model_name": "set engine.model_name instead",
+    "revision": "set engine.revision instead",
+    "host": "the server listens on a private socket only",
+    "port": "the server listens on a private socket only",
+    "uds": "the server listens on a private socket only; set engine.work_dir to choose where",
+    "api_key": "the server listens on a private socket only",
+    "tokens_only": "structured output needs the server's tokenizer",
+    "trust_remote_code": "code from a model's folder is never run",
+    "enable_log_requests": "content must not reach the log",
+    "enable_log_outputs": "content must not reach the log",
+    "log_error_stack": "content must not reach the log",
+    "middleware": "content must not reach other code",
+}
+HARMLESS = (None, False, [], "")  # switching a refused thing off is no reason to stop
+DEFAULTS: dict[str, Any] = {
+    "enable_scale_out": True,  # the route that takes token ids
+    "enable_prompt_tokens_details": True,  # cached tokens are a metric
+    "disable_uvicorn_access_log": True,
+    "enable_log_requests": False,
+}
+# Spark's own settings for its Python workers, and what would change how the server is reached.
+DROPPED = ("OMP_NUM_THREADS", "VLLM_API_KEY", "VLLM_LOGGING_CONFIG_PATH", "VLLM_USE_RUST_FRONTEND", MARKER)
+DROPPED_PREFIXES = ("SPARK_", "PYSPARK_", "PYTHON_WORKER_", "SAFEGUARD_")
+RPC_BYTES = 107 - 1 - 36  # vLLM names its own sockets by a UUID below VLLM_RPC_BASE_PATH
+
+
+def command(config: EngineConfig, socket: Path) -> list[str]:
+    """The server's command line. Raises ConfigError for an argument that cannot be allowed, EngineError for a folder
+    that is not there."""
+    given = {name.replace("-", "_").lstrip("_"): value for name, value in config.args.items()}
+    for name, why in REFUSED.items():
+        if name in given and given[name] not in HARMLESS:
+            raise ConfigError(f"engine.args.{name} cannot be set: {why}.")
+    given = {name: value for name, value in given.items() if name not in REFUSED}
+    words = [config.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    words += ["--model", model(config), "--served-model-name", str(config.model), "--uds", str(socket)]
+    if config.revision:
+        words += ["--revision", config.revision]
+    for name, value in {**DEFAULTS, **given}.items():
+        words += flag(name, value)
+    return words
+
+
+def flag(name: str, value: Any) -> list[str]:
+    """One argument as vLLM's command line has it; nothing for null."""
+    words = "--" + name.replace("_", "-")
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [words] if value else ["--no-" + words.removeprefix("--")]
+    if isinstance(value, dict | list):
+        return [words, json.dumps(value)]
+    return [words, str(value)]
+
+
+def model(config: EngineConfig) -> str:
+    """The model as the server is told it. Raises EngineError if it is a folder that is not there."""
+    name = str(config.model)
+    if is_folder_name(name):
+        folder = Path(name).expanduser()
+        if not folder.exists():
+            raise EngineError(f"engine.model {name} is not a folder on this executor: correct it, or copy it there.")
+        return str(folder)
+    return name
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a model is a folder and not a name on a hub."""
+    return name.startswith(("/", "./", "../", "~")) or Path(name).is_dir()
+
+
+def environment(
+    config: EngineConfig, inherited: Mapping[str, str], devices: list[str], folder: Path, engine: str
+) -> dict[str, str]:
+    """The server's environment: the worker's without Spark's settings, then ours, then `engine.env`."""
+    env = {
+        name: value
+        for name, value in inherited.items()
+        if name not in DROPPED and not name.startswith(DROPPED_PREFIXES)
+    }
+    path = [entry for entry in env.pop("PYTHONPATH", "").split(os.pathsep) if entry and not _is_sparks(entry)]
+    if path:
+        env["PYTHONPATH"] = os.pathsep.join(path)
+    env["VLLM_NO_USAGE_STATS"] = "1"
+    env["SPT_NOENV"] = "1"  # else a process that sets its title overwrites the marker below
+    if is_folder_name(str(config.model)):
+        env["HF_HUB_OFFLINE"] = "1"
+    if len(os.fsencode(folder)) <= RPC_BYTES:
+        env["VLLM_RPC_BASE_PATH"] = str(folder)
+    if devices:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+    else:
+        env.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    return {**env, **config.env, MARKER: engine}
+
+
+def _is_sparks(entry: str) -> bool:
+    parts = Path(entry).parts
+    return any(part.startswith(("pyspark", "py4j", "spark-", "spark_", "appcache")) for part in parts)

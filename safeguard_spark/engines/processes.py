@@ -1,0 +1,101 @@
+"""Processes of an engine server: which are alive, which belong to it, and how they are all ended.
+
+Standard library and psutil only: the supervisor imports this and must start fast.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+MARKER = "SAFEGUARD_ENGINE"  # environment variable every process of a server carries: its incarnation
+GRACE_S = 4.0  # between SIGTERM and SIGKILL
+
+
+def birth(pid: int) -> str | None:
+    """When a process started, in the kernel's own terms; None if there is no such living process.
+
+    On Linux clock ticks since boot, because psutil's wall-clock time moves when the clock is set.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return None
+        return _portable_birth(pid)
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _portable_birth(pid: int) -> str | None:
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else str(int(process.create_time() * 100))
+    except psutil.Error:
+        return None
+
+
+def is_alive(pid: int, born: str) -> bool:
+    """Whether that very process still lives; its pid may have been given to another."""
+    return birth(pid) == born
+
+
+def marked(engine: str) -> list[psutil.Process]:
+    """Living processes of this user that carry the marker of `engine`, this one excepted."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARKER) == engine:
+                found.append(process)
+    return found
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Children of a process and theirs; empty if it is gone."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def end_tree(
+    engine: str,
+    tracked: Iterable[psutil.Process] = (),
+    timeout_s: float = 20.0,
+    between: Callable[[], object] | None = None,
+) -> bool:
+    """End every process of `engine`, politely and then by force; True if none is left.
+
+    `tracked` are processes known to belong to it, in case one hides its environment. `between` is called while
+    waiting: the supervisor collects its ended children there.
+    """
+    deadline = time.monotonic() + timeout_s
+    kill_at = time.monotonic() + GRACE_S
+    told: set[psutil.Process] = set()
+    while True:
+        left = {process for process in (*tracked, *marked(engine)) if _living(process)}
+        if not left:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        forced = time.monotonic() > kill_at
+        for process in left if forced else left - told:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL if forced else signal.SIGTERM)
+        told |= left
+        if between:
+            between()
+        time.sleep(0.1)
+
+
+def _living(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
