@@ -1,6 +1,7 @@
 """Label a table: plan, label chunk by chunk, commit while the next chunk runs, and say what was done."""
 
 import contextlib
+import logging
 import secrets
 import threading
 import time
@@ -30,6 +31,9 @@ from safeguard_spark.spark.session import task_slots
 from safeguard_spark.spark.source import Source, open_source
 from safeguard_spark.spark.staging import Staging, here, is_alive
 from safeguard_spark.spark.tables import Tables
+from safeguard_spark.tracking import Tracker
+
+log = logging.getLogger(__name__)
 
 MIN_PARTITION = 64  # contents; a task that starts for fewer costs more than it helps
 
@@ -92,15 +96,19 @@ def label_table(spark: SparkSession, config: RunConfig, policies: Sequence[Polic
     run_id = f"{began:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
     host = spark.conf.get("spark.driver.host", None) or "127.0.0.1"
     run = Run(spark, config, tables, staging, run_id, source, Listener(host))
-    with contextlib.closing(run.listener), run.timed("total"):
+    with contextlib.closing(run.listener), run.timed("total"), ThreadPoolExecutor(1) as aside:
+        # Importing MLflow takes seconds: meanwhile the plan is made.
+        tracker = aside.submit(Tracker.begin, config, run_id) if config.tracking.enabled else None
         with run.timed("recover"):
             recover(tables, staging, config)
         manifest = _manifest(run, jobs, began)
         staging.write(manifest, run_id, "manifest.json")
-        with _alive(run):
+        with _alive(run), _tracked(tracker):
             plans = _plan(run, jobs)
+            if tracker:
+                tracker.result()
             _label(run, plans, show)
-            return _finish(run, plans, manifest)
+        return _finish(run, jobs, plans, manifest, tracker.result() if tracker else None)
 
 
 def open_tables(spark: SparkSession, config: RunConfig) -> Tables:
@@ -283,27 +291,46 @@ def _manifest(run: Run, jobs: Sequence[Job], began: datetime) -> dict[str, Any]:
     }
 
 
-def _finish(run: Run, plans: Sequence[Plan], manifest: dict[str, Any]) -> RunResult:
+@contextlib.contextmanager
+def _tracked(tracker: Future[Tracker] | None) -> Iterator[None]:
+    """Mark the MLflow run failed if the run is."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            if tracker:
+                tracker.result().fail()
+        raise
+
+
+def _finish(
+    run: Run, jobs: Sequence[Job], plans: Sequence[Plan], manifest: dict[str, Any], tracker: Tracker | None
+) -> RunResult:
     """Count what was written, say so in `runs` and MLflow, and clear the staging folder."""
     found = runs.written(run.tables, run.run_id, run.config.run.max_attempts)
-    pending = sum(plan.counts.pending for plan in plans)
     result = RunResult(
         run_id=run.run_id,
         status=Status.partial if run.message or found.to_retry else Status.complete,
         rows=sum(plan.counts.rows for plan in plans),
-        pending=pending,
+        pending=sum(plan.counts.pending for plan in plans),
         calls=run.asked,
         written=sum(found.outcomes.values()),
         outcomes=found.outcomes,
         engine_starts=len(run.engines),
-        tokens=dict(run.tokens),
+        tokens={name: run.tokens[name] for name in ("prompt", "cached", "completion")},
         seconds={name: round(seconds, 3) for name, seconds in run.seconds.items()},
         tables={table.name: run.tables.path(table) for table in schema.TABLES},
         message=run.message,
+        mlflow_run_id=tracker.mlflow_run_id if tracker else None,
         by_policy=found.by_policy,
     )
-    run.tables.append(
-        schema.RUNS, [runs.ended(run.tables, manifest, result, datetime.now(UTC))], f"{run.run_id}/end"
-    )
+    row = runs.ended(run.tables, manifest, result, datetime.now(UTC))
+    run.tables.append(schema.RUNS, [row], f"{run.run_id}/end")
     run.staging.delete(run.run_id)
+    if tracker:
+        versions = (manifest["labels_version_in"], row["labels_version_out"])
+        try:
+            tracker.end(jobs, run.source_json, versions, result)
+        except Exception as error:  # the labels are written; a tracking server that went away must not fail the run
+            log.warning("MLflow did not take the run's figures: %s", type(error).__name__)
     return result

@@ -1,0 +1,206 @@
+"""Tracking: one MLflow run per job run. Never gets content, and never runs a Spark plan."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safeguard_spark.config import RunConfig
+from safeguard_spark.errors import ConfigError
+from safeguard_spark.keys import canonical_json, sha256
+from safeguard_spark.labelling import Job
+from safeguard_spark.result import RunResult
+
+TRUNCATE = 500  # longest parameter value MLflow's sqlite store takes is 6000; long ones hide the short
+
+
+def tracking_uri(config: RunConfig) -> str:
+    """Where runs are logged: as configured, else MLFLOW_TRACKING_URI, else sqlite beside the tables or below here."""
+    if config.tracking.uri:
+        return config.tracking.uri
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        return os.environ["MLFLOW_TRACKING_URI"]
+    folder = _local_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder.resolve()}/mlflow.db"
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """An MLflow run under way."""
+
+    config: RunConfig
+    client: Any
+    mlflow_run_id: str
+
+    @classmethod
+    def begin(cls, config: RunConfig, run_id: str) -> "Tracker":
+        """Create the MLflow run of a job run. Raises ConfigError if the tracking server says no."""
+        _quiet()
+        import mlflow
+
+        uri = tracking_uri(config)
+        try:
+            client = mlflow.MlflowClient(tracking_uri=uri)
+            run = client.create_run(_experiment(client, config, uri), run_name=run_id)
+        except Exception as error:  # whatever the store's driver raises: a wrong URI, no server, no permission
+            cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise ConfigError(f"MLflow at {_without_password(uri)} cannot be used: {cause}") from error
+        return cls(config, client, str(run.info.run_id))
+
+    def end(self, jobs: Sequence[Job], source: dict[str, Any], versions: tuple[int, int], result: RunResult) -> None:
+        """Log what the run came to."""
+        found = params(self.config, jobs, source, versions, result)
+        self.client.log_batch(
+            self.mlflow_run_id,
+            metrics=[_metric(name, value) for name, value in metrics(result).items()],
+            params=[_param(name, value) for name, value in found.items()],
+        )
+        for job in jobs:
+            self.client.log_text(self.mlflow_run_id, job.policy.body, f"policies/{job.policy.ref}.md")
+        self.client.log_dict(self.mlflow_run_id, self.config.model_dump(mode="json"), "config.json")
+        self.client.log_figure(self.mlflow_run_id, distribution(result), "labels.png")
+        self.client.log_inputs(self.mlflow_run_id, [_dataset("source", source["name"], source["version"])])
+        outputs = {name: {"location": place} for name, place in result.tables.items()}
+        self.client.log_dict(self.mlflow_run_id, {**outputs, "labels_version": versions[1]}, "tables.json")
+        self.client.set_terminated(self.mlflow_run_id, "FINISHED")
+
+    def fail(self) -> None:
+        """Say that the run did not end well."""
+        self.client.set_terminated(self.mlflow_run_id, "FAILED")
+
+
+def params(
+    config: RunConfig, jobs: Sequence[Job], source: dict[str, Any], versions: tuple[int, int], result: RunResult
+) -> dict[str, Any]:
+    """What identifies a run."""
+    found: dict[str, Any] = {
+        "run_id": result.run_id,
+        "status": result.status.value,
+        "source": source["name"],
+        "source_version": source["version"],
+        "labels_version_in": versions[0],
+        "labels_version_out": versions[1],
+        "config_hash": config.config_hash,
+        "engine": config.engine.kind.value,
+        "model": config.engine.name,
+    }
+    for job in jobs:
+        found[f"policy.{job.policy.name}.version"] = job.policy.version
+        found[f"policy.{job.policy.name}.policy_hash"] = job.policy.policy_hash
+        found[f"policy.{job.policy.name}.document_hash"] = job.policy.document_hash
+        found[f"policy.{job.policy.name}.labeler_hash"] = job.labeler.labeler_hash
+        found[f"policy.{job.policy.name}.effort"] = job.labeler.effort.value
+    return found
+
+
+def metrics(result: RunResult) -> dict[str, float]:
+    """The numbers of a run."""
+    label_s = result.seconds.get("label", 0.0)
+    found: dict[str, float] = {
+        "rows": result.rows,
+        "pending": result.pending,
+        "calls": result.calls,
+        "written": result.written,
+        "engine_starts": result.engine_starts,
+        **{f"outcome.{name}": count for name, count in result.outcomes.items()},
+        **{f"tokens.{name}": count for name, count in result.tokens.items()},
+        **{f"seconds.{name}": value for name, value in result.seconds.items()},
+    }
+    if label_s > 0 and result.calls:
+        found["rows_per_s"] = result.calls / label_s
+    if result.tokens.get("prompt"):
+        found["cache_hit_rate"] = result.tokens.get("cached", 0) / result.tokens["prompt"]
+    for ref, counts in result.by_policy.items():
+        name, labelled = ref.partition("@")[0], counts.get("labelled", 0)
+        if labelled:
+            found[f"violation_rate.{name}"] = counts["violations"] / labelled
+    return found
+
+
+def distribution(result: RunResult) -> Any:
+    """A picture of outcomes and violations per policy (a matplotlib figure)."""
+    from matplotlib.figure import Figure
+
+    refs = sorted(result.by_policy) or ["nothing written"]
+    figure = Figure(figsize=(7, 1.2 + 0.6 * len(refs)), layout="constrained")
+    axes = figure.add_subplot()
+    parts = ["violation", "no violation", "no verdict"]
+    left = [0] * len(refs)
+    for part, colour in zip(parts, ("#c0392b", "#2e86c1", "#aab7b8"), strict=True):
+        widths = [_part(result.by_policy.get(ref, {}), part) for ref in refs]
+        axes.barh(refs, widths, left=left, color=colour, label=part)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.set_xlabel("rows written")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=3, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _part(counts: dict[str, int], part: str) -> int:
+    violations = counts.get("violations", 0)
+    judged = counts.get("labelled", 0) + counts.get("screened", 0)
+    if part == "violation":
+        return violations
+    if part == "no violation":
+        return judged - violations
+    return sum(counts.values()) - violations - judged
+
+
+def _dataset(name: str, location: str, version: int | None) -> Any:
+    """Lineage by name and version; a dataset made from a frame would run its plan, model included."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    kind = "parquet" if version is None else "delta_table"
+    where = {"path": location} if version is None else {"path": location, "delta_table_version": version}
+    return DatasetInput(Dataset(name, sha256(where)[:8], kind, canonical_json(where)), [])
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+
+
+def _experiment(client: Any, config: RunConfig, uri: str) -> str:
+    found = client.get_experiment_by_name(config.tracking.experiment)
+    if found is not None:
+        return str(found.experiment_id)
+    # Without a location a sqlite store puts artifacts below the current directory, wherever that is.
+    artifacts = str((_local_folder(config) / "mlflow-artifacts").resolve()) if uri.startswith("sqlite:") else None
+    try:
+        return str(client.create_experiment(config.tracking.experiment, artifact_location=artifacts))
+    except Exception:  # another driver made it between the two calls
+        found = client.get_experiment_by_name(config.tracking.experiment)
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def _local_folder(config: RunConfig) -> Path:
+    output = config.output or ""
+    return Path(output) if "/" in output and "://" not in output else Path.cwd()
+
+
+def _metric(name: str, value: float) -> Any:
+    import time
+
+    from mlflow.entities import Metric
+
+    return Metric(name, float(value), int(time.time() * 1000), 0)
+
+
+def _param(name: str, value: Any) -> Any:
+    from mlflow.entities import Param
+
+    return Param(name, str(value)[:TRUNCATE])
+
+
+def _quiet() -> None:
+    """Keep MLflow's own progress, telemetry and database migration notes off the user's screen."""
+    import logging
+
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
