@@ -37,6 +37,26 @@ class Task:
 class Engine(Protocol):
     """A way to ask a model. Use as a context manager; one thread at a time."""
 
+    @property
+    def engine_ids(self) -> frozenset[str]:
+        """Servers this run started that this engine knows of, each life of one its own id. Empty if none."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Requests asked and not answered."""
+        ...
+
+    @property
+    def oldest_s(self) -> float:
+        """Age of the oldest unanswered request, seconds; 0 if there is none."""
+        ...
+
+    @property
+    def lost(self) -> str | None:
+        """Why the engine cannot be asked any more although it once answered or started; None while it can."""
+        ...
+
     def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield exactly one answer per request, as they finish.
 

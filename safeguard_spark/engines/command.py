@@ -28,7 +28,7 @@ REFUSED = {
     "log_error_stack": "content must not reach the log",
     "middleware": "content must not reach other code",
 }
-HARMLESS = (None, False, [], "")  # switching a refused thing off is no reason to stop
+HARMLESS: tuple[Any, ...] = (None, False, [], "")  # switching a refused thing off is no reason to stop
 DEFAULTS: dict[str, Any] = {
     "enable_scale_out": True,  # the route that takes token ids
     "enable_prompt_tokens_details": True,  # cached tokens are a metric

@@ -33,8 +33,8 @@ def cause(log: str) -> str | None:
     lines = [_PREFIX.sub("", line) for line in log.splitlines()]
     found = [said for number, line in enumerate(lines) if (said := _said(line, lines[number + 1 :]))]
     plain = [said for said in found if not _ECHO.search(said)]
-    chosen = (plain or found or [None])[-1]
-    return chosen and _one_line(chosen)
+    chosen = plain or found
+    return _one_line(chosen[-1]) if chosen else None
 
 
 def _said(line: str, following: list[str]) -> str | None:

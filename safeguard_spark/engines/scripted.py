@@ -40,9 +40,13 @@ class Script(BaseModel):
 
 
 class ScriptedEngine:
-    """An `Engine` that follows a `Script`."""
+    """An `Engine` that follows a `Script`. It starts no server and is never lost."""
+
+    engine_ids: frozenset[str] = frozenset()
+    lost: str | None = None
 
     def __init__(self, config: EngineConfig) -> None:
+        self._asked: float | None = None
         try:
             self.script = Script.model_validate(config.args)
         except ValidationError as error:
@@ -61,11 +65,25 @@ class ScriptedEngine:
     def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
         """One answer per request, in order."""
         for request in requests:
+            self._asked = time.monotonic()
             if self.script.latency_s:
                 time.sleep(self.script.latency_s)
             if self.script.calls_file:
                 _count(self.script.calls_file)
-            yield self._answer(task, request)
+            answer = self._answer(task, request)
+            self._asked = None
+            yield answer
+
+    @property
+    def in_flight(self) -> int:
+        """One while it answers, else none."""
+        return int(self._asked is not None)
+
+    @property
+    def oldest_s(self) -> float:
+        """Seconds since the request it is answering came."""
+        asked = self._asked
+        return 0.0 if asked is None else time.monotonic() - asked
 
     def _answer(self, task: Task, request: Request) -> Answer:
         content = request.prompt.user_text.lower()
@@ -94,9 +112,7 @@ def answer(contract: Contract, rule: str | None) -> str:
         return json.dumps({**fields, "policy_category": category})
     rationale = f"Matches rule {rule}." if rule else "No rule matches."
     rules = [rule] if rule else []
-    return json.dumps(
-        {**fields, "category": category, "rule_ids": rules, "confidence": "high", "rationale": rationale}
-    )
+    return json.dumps({**fields, "category": category, "rule_ids": rules, "confidence": "high", "rationale": rationale})
 
 
 def _completion(dialect: Dialect, request: Request, thought: str, said: str, finish: str) -> Completion:

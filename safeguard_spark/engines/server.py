@@ -1,13 +1,13 @@
 """The one server of an executor, as its folder records it: found, started, watched, ended.
 
-    <work_dir>/safeguard-<uid>/<executor>-<settings>/     0700
-        lock         held while somebody looks whether to start
-        state.json   who runs: incarnation, supervisor, run that started it
-        ended.json   why the last one ended
-        failed.json  why the last start of a run failed: its other tasks need not wait for the same again
-        restarts.json  how many of them a run has used
-        lease        touched while somebody needs the server; answered: touched when it answers
-        s            its socket;  log, log.old: what it said
+<work_dir>/safeguard-<uid>/<executor>-<settings>/     0700
+    lock         held while somebody looks whether to start
+    state.json   who runs: incarnation, supervisor, run that started it
+    ended.json   why the last one ended
+    failed.json  why the last start of a run failed: its other tasks need not wait for the same again
+    restarts.json  how many of them a run has used
+    lease        touched while somebody needs the server; answered: touched when it answers
+    s            its socket;  log, log.old: what it said
 """
 
 import contextlib

@@ -1,0 +1,271 @@
+"""One endpoint as seen from an event loop: asks until there is an answer or no hope of one."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import aiohttp
+import orjson
+
+from safeguard_spark.config import EngineConfig
+from safeguard_spark.engines import wire
+from safeguard_spark.engines.address import Address
+from safeguard_spark.engines.base import Answer, Request, Task
+from safeguard_spark.engines.trouble import Kind, Trouble, back_off, of_status
+from safeguard_spark.engines.wire import Form, GarbageError, Route
+from safeguard_spark.errors import EngineError
+from safeguard_spark.verdict import Completion
+
+REACH_S = 4.0  # how long an endpoint that was never reached may refuse: a hiccup of its start, not an outage
+CONNECT_S = 10.0
+KEEP_ALIVE_S = 3.0  # below the 5 s after which uvicorn closes an idle connection: else requests race with that
+REPLY_BYTES = 32 << 20
+GIVEN_UP_AFTER, GIVEN_UP_S = 8, 30.0  # requests that failed with no answer to any between them, over so long
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Guard(Protocol):
+    """What stands behind an endpoint and can bring it back to life."""
+
+    @property
+    def life(self) -> str:
+        """Which life of the server is on."""
+        ...
+
+    def revive(self, life: str) -> None:
+        """Called when a request was lost in `life`: see to it that a server lives. Blocks.
+
+        Raises EngineError if it cannot be brought back.
+        """
+        ...
+
+
+class Client:
+    """Asks one endpoint. Made and used inside the event loop; only `lost` is read outside."""
+
+    def __init__(self, config: EngineConfig, address: Address, key: str | None, guard: Guard | None) -> None:
+        self._config, self._address, self._guard = config, address, guard
+        self._routes = wire.routes(config.dialect)
+        self._route = 0
+        self._forms: dict[tuple[str, str], Form] = {}  # by path and output form, once a server took one
+        self._reached = guard is not None
+        self._answered = False
+        self._failures, self._well = 0, asyncio.get_running_loop().time()  # in a row; when one was last answered
+        self._mending, self._over = asyncio.Lock(), asyncio.Event()
+        self.lost: str | None = None
+        connector = (
+            aiohttp.UnixConnector(address.socket, limit=0, keepalive_timeout=KEEP_ALIVE_S)
+            if address.socket
+            else aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    def lose(self, why: str) -> None:
+        """Answer what is open and what will come with `why`."""
+        self.lost = self.lost or why
+        self._over.set()
+
+    async def ask(self, task: Task, request: Request) -> Answer:
+        """The one answer to a request. Raises EngineError only before the first completion."""
+        clock = asyncio.get_running_loop().time
+        began, tries, refused, life = clock(), 0, 0, self._life()
+        while True:
+            if self.lost:
+                return Answer(request.key, failure=self.lost)
+            if life != self._life():  # a restart took its time from every request in flight
+                began, life = clock(), self._life()
+            ends = began + self._config.deadline_s
+            got = await self._within(ends, task, request)
+            if isinstance(got, Completion):
+                self._answered = self._reached = True
+                self._failures, self._well = 0, clock()
+                return Answer(request.key, got)
+            if self._guard and got.kind in (Kind.unreachable, Kind.broken, Kind.busy):
+                await self._mend(life)
+                if life != self._life():
+                    continue
+            free = got.kind in (Kind.unreachable, Kind.busy)
+            refused, tries = refused + free, tries + (not free)
+            wait = back_off((refused if free else tries) - 1, got.wait_s)
+            self._raise_hopeless(got, clock() + wait - began)
+            final = not free and got.kind is not Kind.broken
+            if final or tries > self._config.retries or clock() + wait >= ends:
+                return self._failed(request, got)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), wait)
+
+    def _life(self) -> str:
+        return self._guard.life if self._guard else ""
+
+    async def _within(self, ends: float, task: Task, request: Request) -> Completion | Trouble:
+        try:
+            async with asyncio.timeout_at(ends):
+                return await self._attempt(task, request)
+        except TimeoutError:
+            return Trouble(Kind.late, f"no answer within {self._config.deadline_s:g} s")
+
+    async def _attempt(self, task: Task, request: Request) -> Completion | Trouble:
+        """One attempt; more than one post only while it is open what the server takes."""
+        while True:
+            number = self._route
+            route = self._routes[number]
+            got = await self._in_some_form(route, task, request)
+            more = number + 1 < len(self._routes) and not self._answered
+            if not (isinstance(got, Trouble) and got.kind is Kind.missing and more):
+                return got
+            self._route = max(self._route, number + 1)
+
+    async def _in_some_form(self, route: Route, task: Task, request: Request) -> Completion | Trouble:
+        place = (route.path, task.contract.output.value)
+        known = self._forms.get(place)
+        tried = (known,) if known else wire.forms(task)
+        got: Completion | Trouble = Trouble(Kind.rejected, "nothing to ask")
+        for form in tried:
+            got = await self._post(route, task, request, form)
+            if isinstance(got, Completion):
+                if place not in self._forms and form != tried[0]:
+                    log.warning("%s does not take %s: asked without.", self._address.shown, _dropped(tried[0], form))
+                self._forms.setdefault(place, form)
+                return got
+            if got.kind is not Kind.rejected:
+                return got
+        return got
+
+    async def _post(self, route: Route, task: Task, request: Request, form: Form) -> Completion | Trouble:
+        try:
+            body = orjson.dumps(route.body(str(self._config.model), task, request.prompt, form))
+        except (TypeError, ValueError):
+            return Trouble(Kind.rejected, "the prompt cannot be encoded")
+        try:
+            url, proxy = self._address.base + route.path, self._address.proxy
+            async with self._session.post(url, data=body, proxy=proxy, allow_redirects=False) as response:
+                if response.status != 200:
+                    return of_status(response.status, response.headers)
+                return route.read(orjson.loads(await _bounded(response)))
+        except (GarbageError, orjson.JSONDecodeError):
+            return Trouble(Kind.broken, "the reply was garbage")
+        except aiohttp.ClientConnectorCertificateError:
+            return Trouble(Kind.denied, "its certificate is not trusted")
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return Trouble(Kind.unreachable, _why(error))
+        except (aiohttp.ClientError, ConnectionError, OSError, ValueError) as error:
+            return Trouble(Kind.broken, _why(error))
+
+    async def _mend(self, life: str) -> None:
+        """Have the guard look after the server, once for all requests that were lost together."""
+        guard = self._guard
+        assert guard is not None
+        async with self._mending:
+            if life != guard.life or self.lost:
+                return
+            try:
+                await in_thread(lambda: guard.revive(life))
+            except EngineError as error:
+                self.lose(str(error))
+
+    def _raise_hopeless(self, trouble: Trouble, spent_s: float) -> None:
+        """Raise if nothing was ever answered and nothing will be; afterwards being denied ends the engine quietly."""
+        shown = self._address.shown
+        if trouble.kind is Kind.unreachable:
+            if not self._reached and spent_s > min(REACH_S, self._config.deadline_s):
+                raise EngineError(
+                    f"Engine at {shown} cannot be reached: {trouble.cause}; check engine.url and that the server runs."
+                )
+            return
+        if trouble.kind is Kind.denied:
+            said = f"Engine at {shown} refuses us: {trouble.cause}; check the key that engine.api_key_env names."
+        elif trouble.kind is Kind.missing:
+            said = (
+                f"Engine at {shown} does not serve the model {self._config.model} on "
+                f"{self._routes[self._route].path}: {trouble.cause}; check engine.url, engine.model and engine.dialect."
+            )
+        else:
+            self._reached = True
+            return
+        if not self._answered:
+            raise EngineError(said)
+        if trouble.kind is Kind.denied:
+            self.lose(said)
+
+    def _failed(self, request: Request, trouble: Trouble) -> Answer:
+        now = asyncio.get_running_loop().time()
+        if trouble.kind is not Kind.rejected:
+            self._failures += 1
+            quiet = now - self._well >= min(GIVEN_UP_S, self._config.deadline_s)
+            if quiet and self._failures >= GIVEN_UP_AFTER:
+                self.lose(f"Engine at {self._address.shown} was given up: {trouble.cause}, again and again.")
+        return Answer(request.key, failure=trouble.cause)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """The result of blocking `work`, done in a thread that need not end before this process does."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+
+    def settle(value: T | None, error: BaseException | None) -> None:
+        if result.done():
+            return
+        if error is not None:
+            result.set_exception(error)
+        else:
+            result.set_result(value)  # type: ignore[arg-type]
+
+    def run() -> None:
+        value: T | None = None
+        problem: BaseException | None = None
+        try:
+            value = work()
+        except BaseException as error:
+            problem = error
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(settle, value, problem)
+
+    threading.Thread(target=run, name="engine-mend", daemon=True).start()
+    return await result
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > REPLY_BYTES:
+            raise GarbageError("too long")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _why(error: BaseException) -> str:
+    """A connection's failure in a few words, never the reply's own."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, socket.gaierror):
+        return "its name cannot be resolved"
+    if isinstance(cause, ssl.SSLError):
+        return "no TLS connection"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"no connection within {CONNECT_S:g} s"
+    if isinstance(cause, FileNotFoundError):
+        return "there is no such socket"
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(cause, ConnectionError | aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return "connection closed"
+    return type(cause).__name__
+
+
+def _dropped(asked: Form, taken: Form) -> str:
+    names = [name for name, was, now in zip(Form._fields, asked, taken, strict=True) if was and not now]
+    return " and ".join({"structured": "a bound answer", "effort": "reasoning_effort"}[name] for name in names)

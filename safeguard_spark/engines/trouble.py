@@ -1,0 +1,65 @@
+"""What can go wrong with one attempt to ask a server, sorted by what to do about it. Pure but for the clock."""
+
+import random
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from typing import NamedTuple
+
+BACK_OFF_S, BACK_OFF_MOST_S = 0.5, 30.0
+
+
+class Kind(Enum):
+    """What to do about a failed attempt."""
+
+    unreachable = auto()  # nobody there: ask again until the deadline, it cost the model nothing
+    busy = auto()  # told to come back later: likewise
+    broken = auto()  # the attempt was lost: ask again, so many times
+    rejected = auto()  # this request will never be taken
+    denied = auto()  # no request of ours will be taken
+    missing = auto()  # nothing is served at this path or by this name
+    late = auto()  # the deadline passed
+
+
+class Trouble(NamedTuple):
+    """Why an attempt gave no completion. `cause` is short and never quotes the server, which may quote content."""
+
+    kind: Kind
+    cause: str
+    wait_s: float | None = None  # as the server asked
+
+
+def of_status(status: int, headers: Mapping[str, str]) -> Trouble:
+    """What an HTTP status other than 200 means."""
+    cause = f"HTTP {status}"
+    if status in (429, 503):
+        return Trouble(Kind.busy, cause, retry_after(headers.get("Retry-After")))
+    if status in (401, 403, 407):
+        return Trouble(Kind.denied, cause)
+    if status in (404, 405, 501) or status < 400:  # a redirect means that the address is another one
+        return Trouble(Kind.missing, cause)
+    if status in (408, 409, 425) or status >= 500:
+        return Trouble(Kind.broken, cause, retry_after(headers.get("Retry-After")))
+    return Trouble(Kind.rejected, cause)
+
+
+def retry_after(value: str | None) -> float | None:
+    """A Retry-After header in seconds from now: a number or an HTTP date (RFC 9110, 10.2.3); None if unreadable."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value) if value.strip().isascii() and value.strip().isdigit() else None
+        if seconds is None:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, seconds)
+
+
+def back_off(tries: int, asked_s: float | None) -> float:
+    """Seconds to wait before the next attempt: what the server asked, or twice as long each time, with jitter."""
+    if asked_s is not None:
+        return asked_s + random.uniform(0.0, 0.25)
+    longest = min(BACK_OFF_MOST_S, BACK_OFF_S * 2.0 ** min(tries, 16))
+    return longest * random.uniform(0.5, 1.0)
