@@ -108,7 +108,7 @@ RUNS = Table(
         Column("config_hash", "STRING", "SHA-256 of the resolved configuration"),
         Column("labels_version_in", "BIGINT", "Version of the labels table the run was planned on"),
         Column("labels_version_out", "BIGINT", "Version of the labels table after it"),
-        Column("rows", "BIGINT", "Contents asked for: source rows x policies, an id given twice counted once"),
+        Column("rows", "BIGINT", "Contents asked for: source rows x policies"),
         Column("pending", "BIGINT", "Of these, without a final label when the run began"),
         Column("calls", "BIGINT", "Model calls made"),
         Column("written", "BIGINT", "Rows appended to labels"),

@@ -1,14 +1,15 @@
 """Tracking: one MLflow run per job run. Never gets content, and never runs a Spark plan."""
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safeguard_spark.config import RunConfig
-from safeguard_spark.errors import ConfigError
+from safeguard_spark.errors import ConfigError, SafeguardError
 from safeguard_spark.keys import canonical_json, sha256
 from safeguard_spark.labelling import Job
 from safeguard_spark.result import RunResult
@@ -27,6 +28,41 @@ def tracking_uri(config: RunConfig) -> str:
     return f"sqlite:///{folder.resolve()}/mlflow.db"
 
 
+def registry_uri(config: RunConfig) -> str:
+    """Where policies are published: as configured, else MLFLOW_TRACKING_URI, else sqlite beside the policies folder.
+
+    Not beside the tables: every output shares the same policies.
+    """
+    configured = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return configured or f"sqlite:///{config.policies.absolute().parent}/mlflow.db"
+
+
+def registry_exists(uri: str) -> bool:
+    """Whether a registry may be there; for a sqlite file this is known without importing MLflow."""
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
+
+
+def registry_client(uri: str) -> Any:
+    """An MLflow client of a registry (seconds: it imports MLflow). Raises ConfigError if it cannot be reached."""
+    _quiet()
+    import mlflow
+
+    with answering(uri):
+        return mlflow.MlflowClient(tracking_uri=uri)
+
+
+@contextlib.contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """Turn what MLflow or its store's driver raises into a ConfigError, our own errors aside."""
+    try:
+        yield
+    except SafeguardError:
+        raise
+    except Exception as error:  # a wrong URI, no server, no permission
+        cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise ConfigError(f"MLflow at {without_password(uri)} cannot be used: {cause}") from error
+
+
 @dataclass(frozen=True)
 class Tracker:
     """An MLflow run under way."""
@@ -42,12 +78,9 @@ class Tracker:
         import mlflow
 
         uri = tracking_uri(config)
-        try:
+        with answering(uri):
             client = mlflow.MlflowClient(tracking_uri=uri)
             run = client.create_run(_experiment(client, config, uri), run_name=run_id)
-        except Exception as error:  # whatever the store's driver raises: a wrong URI, no server, no permission
-            cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise ConfigError(f"MLflow at {_without_password(uri)} cannot be used: {cause}") from error
         return cls(config, client, str(run.info.run_id))
 
     def end(self, jobs: Sequence[Job], source: dict[str, Any], versions: tuple[int, int], result: RunResult) -> None:
@@ -158,7 +191,8 @@ def _dataset(name: str, location: str, version: int | None) -> Any:
     return DatasetInput(Dataset(name, sha256(where)[:8], kind, canonical_json(where)), [])
 
 
-def _without_password(uri: str) -> str:
+def without_password(uri: str) -> str:
+    """A URI as it may be shown."""
     return re.sub(r"(?<=://)[^/@]*@", "", uri)
 
 
@@ -202,5 +236,5 @@ def _quiet() -> None:
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    logging.getLogger("alembic").setLevel(logging.WARNING)

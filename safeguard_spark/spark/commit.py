@@ -53,6 +53,7 @@ def commit_chunk(tables: Tables, staging: Staging, place: Place, plan: dict[str,
     said = results.where("asked").withColumn("run_id", F.lit(place.run_id))
     tables.append_reasoning(said, place.run_id, place.number)
     tables.append_labels(rows, place.run_id, place.number, int(plan["planned_on"]))
+    activate_if_new(tables, job, place.run_id)
     staging.delete(*place.at, "pending", f"bucket={place.chunk}")
     staging.delete(*place.at, "results", place.chunk)
 

@@ -14,8 +14,9 @@ from safeguard_spark.engines.base import Engine
 from safeguard_spark.engines.open import open_engine
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labeler import Labeler
-from safeguard_spark.labelling import Job, Labelled, Row, label_rows
+from safeguard_spark.labelling import Job, Labelled, Row, label_rows, prepare
 from safeguard_spark.policy import Policy
+from safeguard_spark.prompt import Prompt
 from safeguard_spark.spark.progress import Reporter
 from safeguard_spark.verdict import Outcome, Verdict
 
@@ -40,12 +41,17 @@ RESULT = pa.schema([
     ("asked", pa.bool_()),
     ("fatal", pa.bool_()),
     ("engines", pa.list_(pa.string())),
+    ("lost", pa.string()),
 ])  # fmt: skip
 RESULT_DDL = (
     "work_key STRING, outcome STRING, violation BOOLEAN, category STRING, rule_ids ARRAY<STRING>, confidence STRING, "
     "rationale STRING, error STRING, finish_reason STRING, reasoning STRING, raw_output STRING, prompt_tokens BIGINT, "
-    "cached_tokens BIGINT, completion_tokens BIGINT, asked BOOLEAN, fatal BOOLEAN, engines ARRAY<STRING>"
+    "cached_tokens BIGINT, completion_tokens BIGINT, asked BOOLEAN, fatal BOOLEAN, engines ARRAY<STRING>, lost STRING"
 )
+
+
+COST = pa.schema([("calls", pa.int64()), ("prompt_tokens", pa.int64())])
+COST_DDL = "calls BIGINT, prompt_tokens BIGINT"
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,20 @@ def label_batches(recipe: Recipe) -> Callable[[Iterator[pa.RecordBatch]], Iterat
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         inputs = (row for batch in batches for row in _inputs(batch))
         yield from _results(recipe, inputs)
+
+    return run
+
+
+def count_calls(recipe: Recipe) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """The function for `mapInArrow`: batches of (work_key, text or turns) to (calls, prompt_tokens) they would cost."""
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        job = recipe.job()
+        for batch in batches:
+            ready = [prepare(job, item.content) for item in _inputs(batch)]
+            prompts = [prompt for prompt in ready if isinstance(prompt, Prompt)]
+            tokens = sum(len(prompt.token_ids or ()) for prompt in prompts)
+            yield pa.RecordBatch.from_pydict({"calls": [len(prompts)], "prompt_tokens": [tokens]}, COST)
 
     return run
 
@@ -155,11 +175,12 @@ class _Batch:
             "asked": done.asked,
             "fatal": fatal,
             "engines": None,
+            "lost": None,
         })  # fmt: skip
 
     def flush(self, engine: Engine) -> pa.RecordBatch:
-        # Which engines this run started is known only now; one row of a batch carries it.
-        self.rows[0]["engines"] = sorted(getattr(engine, "engine_ids", ()))
+        # Which engines this run started, and whether one is lost, is known only now; one row of a batch carries it.
+        self.rows[0] |= {"engines": sorted(engine.engine_ids), "lost": engine.lost}
         batch = pa.RecordBatch.from_pylist(self.rows, RESULT)
         self.rows, self._bytes = [], 0
         return batch

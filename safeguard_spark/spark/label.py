@@ -2,13 +2,9 @@
 
 import contextlib
 import logging
-import secrets
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -23,13 +19,15 @@ from safeguard_spark.labelling import Job
 from safeguard_spark.policy import Policy
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark import runs
-from safeguard_spark.spark.commit import Place, activate_if_new, commit_chunk, is_staged, read_results
+from safeguard_spark.spark.commit import Place, commit_chunk, read_results
 from safeguard_spark.spark.executor import RESULT_DDL, as_recipe, label_batches
 from safeguard_spark.spark.plan import Plan, bucket, make_plan
 from safeguard_spark.spark.progress import Bar, Listener
+from safeguard_spark.spark.recover import recover
+from safeguard_spark.spark.run import Run
 from safeguard_spark.spark.session import task_slots
-from safeguard_spark.spark.source import Source, open_source
-from safeguard_spark.spark.staging import Staging, here, is_alive
+from safeguard_spark.spark.source import open_source
+from safeguard_spark.spark.staging import Staging
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.tracking import Tracker
 
@@ -39,47 +37,15 @@ MIN_PARTITION = 64  # contents; a task that starts for fewer costs more than it 
 
 
 class Summary(NamedTuple):
-    """What a chunk's results hold."""
+    """What a chunk's results hold. `fatal` rows were never asked; `lost` is why an engine could not go on."""
 
-    asked: int
-    answered: int
-    fatal: int
-    error: str | None
-    engines: frozenset[str]
-    tokens: Counter[str]
-
-
-@dataclass
-class Run:
-    """A run under way."""
-
-    spark: SparkSession
-    config: RunConfig
-    tables: Tables
-    staging: Staging
-    run_id: str
-    source: Source
-    listener: Listener
-    seconds: dict[str, float] = field(default_factory=dict)
     asked: int = 0
     answered: int = 0
+    fatal: int = 0
+    error: str | None = None
+    lost: str | None = None
     engines: frozenset[str] = frozenset()
-    tokens: Counter[str] = field(default_factory=Counter)
-    message: str | None = None
-
-    @property
-    def source_json(self) -> dict[str, Any]:
-        """The source as label rows name it."""
-        return {"name": self.source.name, "version": self.source.version}
-
-    @contextlib.contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the wall seconds of a phase."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
+    tokens: Counter[str] = Counter()  # noqa: RUF012  never changed
 
 
 def label_table(spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, show: bool = True) -> RunResult:
@@ -87,28 +53,26 @@ def label_table(spark: SparkSession, config: RunConfig, policies: Sequence[Polic
 
     Rows in are rows out: each is labelled, was labelled before, or is still pending and counted as such.
     """
-    began = datetime.now(UTC)
     jobs = [Job(policy, Labeler.of(config, policy)) for policy in policies]
     source = open_source(spark, config.source)
     tables = open_tables(spark, config)
     tables.create()
     staging = Staging(spark, config.run.staging or tables.beside("_staging"))
-    run_id = f"{began:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-    host = spark.conf.get("spark.driver.host", None) or "127.0.0.1"
-    run = Run(spark, config, tables, staging, run_id, source, Listener(host))
-    with contextlib.closing(run.listener), run.timed("total"), ThreadPoolExecutor(1) as aside:
+    listener = Listener(spark.conf.get("spark.driver.host", None) or "127.0.0.1")
+    run = Run(spark, config, tables, staging, source, jobs, listener)
+    with contextlib.closing(listener), ThreadPoolExecutor(1) as aside:
         # Importing MLflow takes seconds: meanwhile the plan is made.
-        tracker = aside.submit(Tracker.begin, config, run_id) if config.tracking.enabled else None
-        with run.timed("recover"):
-            recover(tables, staging, config)
-        manifest = _manifest(run, jobs, began)
-        staging.write(manifest, run_id, "manifest.json")
-        with _alive(run), _tracked(tracker):
-            plans = _plan(run, jobs)
-            if tracker:
-                tracker.result()
-            _label(run, plans, show)
-        return _finish(run, jobs, plans, manifest, tracker.result() if tracker else None)
+        tracker = aside.submit(Tracker.begin, config, run.run_id) if config.tracking.enabled else None
+        with _failing(run, tracker):
+            with run.timed("recover"):
+                recover(tables, staging, config)
+            staging.write(run.manifest, run.run_id, "manifest.json")
+            with run.alive():
+                plans = _plan(run)
+                if tracker:
+                    tracker.result()  # a tracking server that says no must say so before any model work
+                _label(run, plans, show)
+            return _finish(run, plans, tracker.result() if tracker else None)
 
 
 def open_tables(spark: SparkSession, config: RunConfig) -> Tables:
@@ -118,36 +82,24 @@ def open_tables(spark: SparkSession, config: RunConfig) -> Tables:
     return Tables(spark, config.output)
 
 
-def recover(tables: Tables, staging: Staging, config: RunConfig) -> None:
-    """Commit what earlier runs left staged; clear away those whose driver is dead."""
-    for run_id in staging.names():
-        manifest = staging.read(run_id, "manifest.json")
-        if manifest is None:
-            continue
-        alive = is_alive(staging, run_id, manifest, config.run.heartbeat_s)
-        plans = list(_staged_plans(staging, run_id))
-        for number, plan in plans:
-            for chunk, calls in plan["chunks"].items():
-                place = Place(run_id, number, int(chunk))
-                if is_staged(staging, place, calls):
-                    _commit(tables, staging, place, plan, manifest["source"])
-        if not alive:
-            row = runs.died(tables, run_id, manifest, [plan for _, plan in plans])
-            tables.append(schema.RUNS, [row], f"{run_id}/end")
-            staging.delete(run_id)
+@contextlib.contextmanager
+def _failing(run: Run, tracker: Future[Tracker] | None) -> Iterator[None]:
+    """If the run fails, mark its MLflow run, and take away its staging unless that holds answers to commit."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            if not run.answered:
+                run.staging.delete(run.run_id)
+            if tracker:
+                tracker.result().fail()
+        raise
 
 
-def _staged_plans(staging: Staging, run_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for name in staging.names(run_id):
-        plan = staging.read(run_id, name, "plan.json") if name.isdigit() else None
-        if plan is not None:
-            yield int(name), plan
-
-
-def _plan(run: Run, jobs: Sequence[Job]) -> list[Plan]:
+def _plan(run: Run) -> list[Plan]:
     plans = []
     with run.timed("plan"):
-        for number, job in enumerate(jobs):
+        for number, job in enumerate(run.jobs):
             plan = make_plan(run.config, job, number, run.source, run.tables, run.staging, run.run_id)
             if plan.chunks:
                 run.staging.write(plan.to_json(), run.run_id, number, "plan.json")
@@ -175,13 +127,20 @@ def _label(run: Run, plans: Sequence[Plan], show: bool) -> None:
                     break
             while ahead:
                 commits.append(_take(run, committing, *ahead.pop(0)))
-            _wait(commits, 0)
+        except KeyboardInterrupt:
+            _cancel(run, ahead)
+            run.message = "Stopped by the operator; issue the same command again to go on."
         except BaseException:
-            # Before the pools are joined: what still runs must end, and chunks not begun must not begin.
-            for _, _, future in ahead:
-                future.cancel()
-            run.spark.sparkContext.cancelJobsWithTag(run.run_id)
+            _cancel(run, ahead)
             raise
+        _wait(commits, 0)
+
+
+def _cancel(run: Run, ahead: list[tuple[Plan, int, Future[Summary]]]) -> None:
+    """Before the pools are joined: what still runs must end, and chunks not begun must not begin."""
+    for _, _, future in ahead:
+        future.cancel()
+    run.spark.sparkContext.cancelJobsWithTag(run.run_id)
 
 
 def _take(run: Run, committing: ThreadPoolExecutor, plan: Plan, chunk: int, future: Future[Summary]) -> Future[None]:
@@ -194,8 +153,8 @@ def _take(run: Run, committing: ThreadPoolExecutor, plan: Plan, chunk: int, futu
     run.tokens += summary.tokens
     if summary.fatal and not run.answered:
         raise EngineError(summary.error or "The engine could not be started.")
-    if summary.fatal or (summary.asked and not summary.answered):
-        run.message = summary.error or "The engine was lost and did not come back."
+    if summary.fatal or summary.lost:
+        run.message = summary.lost or summary.error
     return committing.submit(_commit_chunk, run, plan, chunk)
 
 
@@ -212,7 +171,7 @@ def _label_chunk(run: Run, plan: Plan, chunk: int) -> Summary:
     place, calls = Place(run.run_id, plan.number, chunk), plan.chunks[chunk]
     pending = bucket(staging, place.at, "pending", chunk)
     if not calls or pending is None:
-        return Summary(0, 0, 0, None, frozenset(), Counter())
+        return Summary()
     contents = pending.where("is_first")
     reused = bucket(staging, place.at, "reused", chunk) if plan.has_reused else None
     if reused is not None:
@@ -234,80 +193,31 @@ def _summary(run: Run, place: Place) -> Summary:
         F.count_if("asked").alias("asked"),
         F.count_if(F.col("asked") & F.col("finish_reason").isNotNull()).alias("answered"),
         F.count_if("fatal").alias("fatal"),
-        F.max(F.when(F.col("fatal") | (F.col("outcome") == "engine_failed"), F.col("error"))).alias("error"),
+        F.max(F.when(F.col("fatal"), F.col("error"))).alias("error"),
+        F.max("lost").alias("lost"),
         F.array_distinct(F.flatten(F.collect_list("engines"))).alias("engines"),
         *(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in tokens),
     ).first()
     assert row is not None  # an aggregate without groups has one row
     spent = Counter({name.removesuffix("_tokens"): int(row[name]) for name in tokens})
-    engines = frozenset(row["engines"])
-    return Summary(int(row["asked"]), int(row["answered"]), int(row["fatal"]), row["error"], engines, spent)
+    counts = (int(row["asked"]), int(row["answered"]), int(row["fatal"]))
+    return Summary(*counts, row["error"], row["lost"], frozenset(row["engines"]), spent)
 
 
 def _commit_chunk(run: Run, plan: Plan, chunk: int) -> None:
     run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "commit")
     with run.timed("commit"):
         place = Place(run.run_id, plan.number, chunk)
-        _commit(run.tables, run.staging, place, plan.to_json(), run.source_json)
+        commit_chunk(run.tables, run.staging, place, plan.to_json(), run.source_json)
 
 
-def _commit(tables: Tables, staging: Staging, place: Place, plan: dict[str, Any], source: dict[str, Any]) -> None:
-    commit_chunk(tables, staging, place, plan, source)
-    job = Job(Policy.model_validate(plan["policy"]), Labeler.model_validate(plan["labeler"]))
-    activate_if_new(tables, job, place.run_id)
-
-
-@contextlib.contextmanager
-def _alive(run: Run) -> Iterator[None]:
-    """Renew the run's heartbeat until the driver leaves."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(run.config.run.heartbeat_s):
-            with contextlib.suppress(Exception):  # the next beat may succeed; 30 lost ones mean dead
-                run.staging.touch(run.run_id, "alive")
-
-    run.staging.touch(run.run_id, "alive")
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(timeout=5)
-
-
-def _manifest(run: Run, jobs: Sequence[Job], began: datetime) -> dict[str, Any]:
-    """What the run is, for whoever has to end it."""
-    return {
-        "driver": here(),
-        "started_at": began.isoformat(),
-        "source": run.source_json,
-        "policies": [{"ref": job.policy.ref, "hash": job.policy.policy_hash} for job in jobs],
-        "labelers": [job.labeler.labeler_hash for job in jobs],
-        "config_hash": run.config.config_hash,
-        "config": run.config.model_dump_json(),
-        "labels_version_in": run.tables.version(schema.LABELS),
-    }
-
-
-@contextlib.contextmanager
-def _tracked(tracker: Future[Tracker] | None) -> Iterator[None]:
-    """Mark the MLflow run failed if the run is."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(Exception):  # the first error is the one to tell
-            if tracker:
-                tracker.result().fail()
-        raise
-
-
-def _finish(
-    run: Run, jobs: Sequence[Job], plans: Sequence[Plan], manifest: dict[str, Any], tracker: Tracker | None
-) -> RunResult:
+def _finish(run: Run, plans: Sequence[Plan], tracker: Tracker | None) -> RunResult:
     """Count what was written, say so in `runs` and MLflow, and clear the staging folder."""
     found = runs.written(run.tables, run.run_id, run.config.run.max_attempts)
+    message = run.message
+    if found.given_up and not message:
+        message = f"{found.given_up} rows failed run.max_attempts times and are not tried again."
+    run.seconds["total"] = (datetime.now(UTC) - run.began).total_seconds()
     result = RunResult(
         run_id=run.run_id,
         status=Status.partial if run.message or found.to_retry else Status.complete,
@@ -320,17 +230,17 @@ def _finish(
         tokens={name: run.tokens[name] for name in ("prompt", "cached", "completion")},
         seconds={name: round(seconds, 3) for name, seconds in run.seconds.items()},
         tables={table.name: run.tables.path(table) for table in schema.TABLES},
-        message=run.message,
+        message=message,
         mlflow_run_id=tracker.mlflow_run_id if tracker else None,
         by_policy=found.by_policy,
     )
-    row = runs.ended(run.tables, manifest, result, datetime.now(UTC))
+    row = runs.ended(run.tables, run.manifest, result, datetime.now(UTC))
     run.tables.append(schema.RUNS, [row], f"{run.run_id}/end")
     run.staging.delete(run.run_id)
     if tracker:
-        versions = (manifest["labels_version_in"], row["labels_version_out"])
+        versions = (run.labels_version_in, row["labels_version_out"])
         try:
-            tracker.end(jobs, run.source_json, versions, result)
+            tracker.end(run.jobs, run.source_json, versions, result)
         except Exception as error:  # the labels are written; a tracking server that went away must not fail the run
             log.warning("MLflow did not take the run's figures: %s", type(error).__name__)
     return result

@@ -81,10 +81,14 @@ def _todo(
     known = labels_of(labels, job)
     if limit is None and known.limit(1).count() == 0:
         return rows, source.frame.withColumn("attempt", F.lit(1)), rows
-    wanted = source.frame.select("content_id", "content_hash")
-    # A limit is taken once, here: taken again it may give other rows.
-    keys = _stage_keys(wanted.limit(limit) if limit else wanted, known, job, config.run.max_attempts, staging, at)
+    keys = _stage_keys(wanted(source, limit), known, job, config.run.max_attempts, staging, at)
     return rows, source.frame.join(keys, on=["content_id", "content_hash"], how="inner"), keys.count()
+
+
+def wanted(source: Source, limit: int | None) -> DataFrame:
+    """(content_id, content_hash) of what is asked for; with a limit the lowest ids, the same ones every time."""
+    keys = source.frame.select("content_id", "content_hash")
+    return keys.orderBy("content_id", "content_hash").limit(limit) if limit else keys
 
 
 def labels_of(labels: DataFrame, job: Job) -> DataFrame:
@@ -132,6 +136,11 @@ def _stage_keys(
     """Stage the keys of what is pending: (content_id, content_hash, attempt), each once."""
     pending(wanted, known, job, max_attempts).write.parquet(staging.path(*at, "keys"))
     keys = staging.spark.read.schema(KEYS).parquet(staging.path(*at, "keys"))
+    return once(keys, known, job)
+
+
+def once(keys: DataFrame, known: DataFrame, job: Job) -> DataFrame:
+    """(content_id, content_hash, attempt) of pending keys, each once."""
     # An id on several rows has several contents at once: there any label of the content counts, not the newest.
     labelled = known.where(is_final(job)).select("content_id", "content_hash")
     several = keys.where("doubled").join(labelled, on=["content_id", "content_hash"], how="left_anti")
@@ -156,10 +165,15 @@ def _stage_pending(todo: DataFrame, payload: str, chunks: int, staging: Staging,
     staged.write.partitionBy("bucket").parquet(staging.path(*at, "pending"))
 
 
+def said_of(labels: DataFrame, job: Job) -> DataFrame:
+    """Labels whose verdict stands for every content of their work key, whichever version or id they are of."""
+    keys = (F.col("policy_hash") == job.policy.policy_hash) & (F.col("labeler_hash") == job.labeler.labeler_hash)
+    return labels.where(keys & is_final(job))
+
+
 def _stage_reused(labels: DataFrame, job: Job, staging: Staging, at: tuple[Any, ...]) -> bool:
     """Stage verdicts that the same call already gave for other ids or versions."""
-    keys = (F.col("policy_hash") == job.policy.policy_hash) & (F.col("labeler_hash") == job.labeler.labeler_hash)
-    said = labels.where(keys & is_final(job))
+    said = said_of(labels, job)
     if said.limit(1).count() == 0:
         return False
     asked = staging.spark.read.parquet(staging.path(*at, "pending")).where("is_first").select("work_key", "bucket")

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
+from safeguard_spark.engines.base import Engine
 from safeguard_spark.labelling import Labelled
 
 EVERY_S = 1.0
@@ -46,7 +47,7 @@ class Reporter:
         self._oldest = 0.0
         self._send()
 
-    def add(self, done: Labelled, engine: Any) -> None:
+    def add(self, done: Labelled, engine: Engine) -> None:
         """Count one row."""
         self._totals["rows"] += 1
         self._totals["asked"] += done.asked
@@ -56,7 +57,7 @@ class Reporter:
             self._totals["cached"] += done.completion.cached_tokens
             self._totals["completion"] += done.completion.completion_tokens
         if time.monotonic() - self._sent >= EVERY_S:
-            self._oldest = float(getattr(engine, "oldest_s", 0.0))
+            self._oldest = engine.oldest_s
             self._send()
 
     def _send(self) -> None:
@@ -77,7 +78,10 @@ class Listener:
 
     def __init__(self, host: str) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((host, 0))
+        try:
+            self._socket.bind((host, 0))
+        except OSError:  # the driver's name is not an address of this machine (a service in front of it)
+            self._socket.bind(("", 0))
         self._socket.settimeout(0.5)
         self._token = secrets.token_hex(16)
         self._tasks: dict[str, dict[str, Any]] = {}

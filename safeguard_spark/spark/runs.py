@@ -19,19 +19,21 @@ class Written(NamedTuple):
     calls: int
     tokens: dict[str, int]
     to_retry: int
+    given_up: int
 
 
 def written(tables: Tables, run_id: str, max_attempts: int) -> Written:
     """Count a run's rows in `labels`."""
     mine = tables.read(schema.LABELS).where(F.col("run_id") == run_id)
     tokens = ("prompt", "cached", "completion")
-    again = (F.col("outcome") == Outcome.engine_failed.value) & (F.col("attempt") < max_attempts)
+    failed, again = F.col("outcome") == Outcome.engine_failed.value, F.col("attempt") < max_attempts
     rows = (
         mine.groupBy(F.concat_ws("@", "policy", "policy_version").alias("ref"), "outcome")
         .agg(
             F.count(F.lit(1)).alias("rows"),
             F.count_if("violation").alias("violations"),
-            F.count_if(again).alias("to_retry"),
+            F.count_if(failed & again).alias("to_retry"),
+            F.count_if(failed & ~again).alias("given_up"),
             F.count_if(F.col("prompt_tokens").isNotNull()).alias("calls"),
             *(F.coalesce(F.sum(f"{name}_tokens"), F.lit(0)).alias(name) for name in tokens),
         )
@@ -45,7 +47,8 @@ def written(tables: Tables, run_id: str, max_attempts: int) -> Written:
         policy[row["outcome"]] = row["rows"]
         policy["violations"] += row["violations"]
     spent = {name: sum(row[name] for row in rows) for name in tokens}
-    return Written(outcomes, by_policy, sum(r["calls"] for r in rows), spent, sum(r["to_retry"] for r in rows))
+    calls, to_retry, given_up = (sum(row[name] for row in rows) for name in ("calls", "to_retry", "given_up"))
+    return Written(outcomes, by_policy, calls, spent, to_retry, given_up)
 
 
 def ended(tables: Tables, manifest: dict[str, Any], result: RunResult, at: datetime) -> dict[str, Any]:

@@ -78,9 +78,10 @@ def task_slots(spark: SparkSession) -> Slots:
     context = spark.sparkContext
     conf = context.getConf()
     cores = max(1, context.defaultParallelism)
-    local_cluster = re.match(r"local-cluster\[\s*\d+\s*,\s*(\d+)", context.master)
+    master = str(context.master)
+    local_cluster = re.match(r"local-cluster\[\s*\d+\s*,\s*(\d+)", master)
     each = int(conf.get("spark.executor.cores", local_cluster[1] if local_cluster else str(cores)) or cores)
-    if context.master.startswith("local["):
+    if master.startswith("local["):
         each = cores
     per_executor = max(1, each // int(conf.get("spark.task.cpus", "1") or 1))
     executors = max(1, cores // each)
@@ -106,15 +107,18 @@ def _build(config: RunConfig) -> SparkSession:
         builder = builder.master(master)
     for key, value in settings.items():
         builder = builder.config(key, value)
+    spark: SparkSession
     if submitted:
-        return builder.getOrCreate()
+        spark = builder.getOrCreate()
+        return spark
     # Workers run what the driver runs; PySpark looks only at the environment for that.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = configure_spark_with_delta_pip(builder)
     log = Path(tempfile.gettempdir()) / f"safeguard-spark-{os.getuid()}-{os.getpid()}.log"
     try:
         with _noise_to(log):
-            return builder.getOrCreate()
+            spark = builder.getOrCreate()
+            return spark
     except Exception as error:
         raise ConfigError(f"Spark did not start: {_cause(log) or error}. Its whole log is {log}.") from error
 

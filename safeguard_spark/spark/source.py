@@ -11,6 +11,7 @@ from pyspark.sql import types as T
 
 from safeguard_spark.config import SourceConfig
 from safeguard_spark.errors import SourceError
+from safeguard_spark.spark.files import Files
 
 TEXT, TURNS = "text", "turns"
 TURNS_TYPE = "ARRAY<STRUCT<role: BINARY, text: BINARY>>"
@@ -118,13 +119,11 @@ def _read(spark: SparkSession, location: str) -> tuple[str, DataFrame, int | Non
 
 
 def _read_path(spark: SparkSession, location: str) -> tuple[str, DataFrame, int | None]:
-    jvm = spark._jvm
-    path = jvm.org.apache.hadoop.fs.Path(location)
-    files = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
-    if not files.exists(path):
+    files = Files(spark, location)
+    if not files.exists(location):
         raise SourceError(f"Source {location} does not exist.")
-    name = str(files.makeQualified(path).toString())
-    if files.exists(jvm.org.apache.hadoop.fs.Path(path, "_delta_log")):
+    name = files.qualified(location)
+    if files.exists(f"{name}/_delta_log"):
         version = _version(spark, f"delta.`{name}`")
         return name, spark.read.format("delta").option("versionAsOf", version).load(name), version
     try:

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from pyspark.sql import SparkSession
 
-from safeguard_spark.spark.tables import write_text
+from safeguard_spark.spark.files import Files
 
 
 @dataclass
@@ -29,9 +29,7 @@ class Staging:
     root: str
 
     def __post_init__(self) -> None:
-        self._hadoop = self.spark._jvm.org.apache.hadoop.fs
-        conf = self.spark._jsparkSession.sessionState().newHadoopConf()
-        self._files = self._hadoop.Path(self.root).getFileSystem(conf)
+        self._files = Files(self.spark, self.root)
 
     def path(self, *parts: str | int) -> str:
         """A path below the staging folder."""
@@ -39,49 +37,32 @@ class Staging:
 
     def exists(self, *parts: str | int) -> bool:
         """Whether something is there."""
-        return bool(self._files.exists(self._hadoop.Path(self.path(*parts))))
+        return self._files.exists(self.path(*parts))
 
     def names(self, *parts: str | int) -> list[str]:
         """Names in a folder, sorted; none if it is not there."""
-        path = self._hadoop.Path(self.path(*parts))
-        if not self._files.exists(path):
-            return []
-        return sorted(str(status.getPath().getName()) for status in self._files.listStatus(path))
+        return self._files.names(self.path(*parts))
 
     def write(self, value: dict[str, Any], *parts: str | int) -> None:
         """Write JSON so that it is there whole or not at all."""
-        target, draft = self.path(*parts), self.path(*parts) + ".draft"
-        write_text(self.spark, draft, json.dumps(value))
-        self._files.delete(self._hadoop.Path(target), False)
-        self._files.rename(self._hadoop.Path(draft), self._hadoop.Path(target))
+        self._files.write(self.path(*parts), json.dumps(value))
 
     def read(self, *parts: str | int) -> dict[str, Any] | None:
         """JSON written by `write`, or None."""
-        path = self._hadoop.Path(self.path(*parts))
-        if not self._files.exists(path):
-            return None
-        stream = self._files.open(path)
-        try:
-            raw = self.spark._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
-        finally:
-            stream.close()
-        value: dict[str, Any] = json.loads(raw)
-        return value
+        text = self._files.read(self.path(*parts))
+        return None if text is None else json.loads(text)
 
     def delete(self, *parts: str | int) -> None:
         """Delete a file or folder, if it is there."""
-        self._files.delete(self._hadoop.Path(self.path(*parts)), True)
+        self._files.delete(self.path(*parts))
 
     def touch(self, *parts: str | int) -> None:
         """Renew a file's modification time."""
-        write_text(self.spark, self.path(*parts), str(time.time()))
+        self._files.write(self.path(*parts), str(time.time()))
 
     def modified(self, *parts: str | int) -> float | None:
         """When a file was last written, in seconds by the file system's clock, or None."""
-        path = self._hadoop.Path(self.path(*parts))
-        if not self._files.exists(path):
-            return None
-        return float(self._files.getFileStatus(path).getModificationTime()) / 1000
+        return self._files.modified(self.path(*parts))
 
 
 def here() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.errors import TableError
 from safeguard_spark.schema import Table
+from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.source import is_path
 
 PROPERTIES = {
@@ -55,7 +56,10 @@ class Tables:
     def __post_init__(self) -> None:
         self.in_folder = is_path(self.output)
         if self.in_folder:
-            self.output = qualified(self.spark, self.output)
+            files = Files(self.spark, self.output)
+            if files.exists(self.output) and not files.is_folder(self.output):
+                raise TableError(f"--output {self.output} is a file; name a folder or CATALOG.SCHEMA.")
+            self.output = files.plain(self.output)
 
     def path(self, table: Table) -> str:
         """Where a table is, for people and other programs."""
@@ -101,7 +105,7 @@ class Tables:
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {select}")
             for table in schema.TABLES:
                 self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT * FROM {self.sql(table)}")
-            write_text(self.spark, f"{self.output}/views.sql", self._views())
+            Files(self.spark, self.output).write(f"{self.output}/views.sql", self._views())
         else:
             self.spark.sql(f"CREATE VIEW IF NOT EXISTS {self.output}.labels_current AS {select}")
 
@@ -244,26 +248,6 @@ def _commit(version: int, mark: str | None) -> Commit | None:
         return Commit(version, int(said["seq"]), said["run_id"], int(said["chunk"]), datetime.fromisoformat(said["at"]))
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def qualified(spark: SparkSession, location: str) -> str:
-    """An absolute path with its scheme, or without for a local one. Raises TableError if a file is in the way."""
-    path = spark._jvm.org.apache.hadoop.fs.Path(location)
-    files = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
-    if files.exists(path) and not files.getFileStatus(path).isDirectory():
-        raise TableError(f"--output {location} is a file; name a folder or CATALOG.SCHEMA.")
-    return re.sub(r"^file:/*", "/", str(files.makeQualified(path).toString()))
-
-
-def write_text(spark: SparkSession, location: str, text: str) -> None:
-    """Write a small file, replacing one that is there."""
-    path = spark._jvm.org.apache.hadoop.fs.Path(location)
-    files = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
-    out = files.create(path, True)
-    try:
-        out.write(bytearray(text.encode("utf-8")))
-    finally:
-        out.close()
 
 
 CONFLICTS = ("Concurrent", "MetadataChanged", "ProtocolChanged", "DELTA_CONCURRENT", "ALREADY_EXISTS", "DELTA_METADATA")

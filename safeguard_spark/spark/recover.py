@@ -1,0 +1,37 @@
+"""Recovery: commit what earlier runs left staged, and write down those whose driver died."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from safeguard_spark import schema
+from safeguard_spark.config import RunConfig
+from safeguard_spark.spark import runs
+from safeguard_spark.spark.commit import Place, commit_chunk, is_staged
+from safeguard_spark.spark.staging import Staging, is_alive
+from safeguard_spark.spark.tables import Tables
+
+
+def recover(tables: Tables, staging: Staging, config: RunConfig) -> None:
+    """Commit every staged chunk of other runs whose model work is whole; clear away the runs of dead drivers."""
+    for run_id in staging.names():
+        manifest = staging.read(run_id, "manifest.json")
+        if manifest is None:
+            continue
+        alive = is_alive(staging, run_id, manifest, config.run.heartbeat_s)
+        plans = list(_plans(staging, run_id))
+        for number, plan in plans:
+            for chunk, calls in plan["chunks"].items():
+                place = Place(run_id, number, int(chunk))
+                if is_staged(staging, place, calls):
+                    commit_chunk(tables, staging, place, plan, manifest["source"])
+        if not alive:
+            row = runs.died(tables, run_id, manifest, [plan for _, plan in plans])
+            tables.append(schema.RUNS, [row], f"{run_id}/end")
+            staging.delete(run_id)
+
+
+def _plans(staging: Staging, run_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for name in staging.names(run_id):
+        plan = staging.read(run_id, name, "plan.json") if name.isdigit() else None
+        if plan is not None:
+            yield int(name), plan
