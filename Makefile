@@ -1,0 +1,40 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-spark test-engine lint bench clean lock
+
+py := .venv/bin/python
+
+help:  ## Show what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup:  ## Check Java and Python, and install everything into .venv
+	@PYTHON="$(PYTHON)" .ci/setup
+
+demo: setup  ## Label a table of marketplace posts through Spark, vLLM and Delta; then again, with nothing left to do
+	@$(py) -m safeguard_spark.demo
+
+test: setup  ## All tests: unit (seconds), Spark and Delta, the vLLM server on the CPU; GPU tests where there is one
+	@$(py) -m pytest -q
+
+test-unit: setup  ## Only the tests without a JVM
+	@$(py) -m pytest -q -m unit
+
+test-spark: setup  ## Only the tests on local Spark and Delta
+	@$(py) -m pytest -q -m spark
+
+test-engine: setup  ## Only the tests on the vLLM server
+	@$(py) -m pytest -q -m engine
+
+lint: setup  ## Style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+bench: setup  ## Measure, and say the ratios (docs/benchmarks.md)
+	@$(py) -m tests.bench
+
+lock: setup  ## Resolve the dependencies anew into requirements/dev.lock (no addresses in it)
+	@.venv/bin/uv pip compile pyproject.toml --extra cpu --extra dev --overrides requirements/overrides.txt \
+	  --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --generate-hashes --quiet \
+	  --custom-compile-command "make lock" -o requirements/dev.lock
+
+clean:  ## Remove what the demo, tests and tools left; the environment stays
+	@rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db derby.log mlruns

@@ -1,0 +1,161 @@
+"""The command line: `safeguard label`, `safeguard check` and their kin."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+
+from safeguard_spark import config as configuration
+from safeguard_spark.cli_policy import add_to
+from safeguard_spark.config import RunConfig
+from safeguard_spark.errors import ConfigError, SafeguardError
+from safeguard_spark.result import RunResult, Status
+
+app = typer.Typer(
+    name="safeguard",
+    help="Policy-driven labelling of everything a platform ever stored.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+add_to(app)
+
+
+@app.command()
+def label(
+    config: Annotated[Path, typer.Option(help="Configuration, for example conf/local.yaml.")],
+    source: Annotated[str | None, typer.Option(help="Content: a Parquet or Delta path, or a table's name.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column that names each content.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column of texts.")] = None,
+    conversation_column: Annotated[str | None, typer.Option(help="Column of lists of (role, text) turns.")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="A file, name@version or name@alias; repeatable.")] = None,
+    output: Annotated[str | None, typer.Option(help="Where the label tables are: a folder or CATALOG.SCHEMA.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Label only this many contents, those of the lowest ids.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and cost, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value over the configuration.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,  # noqa: ARG001  read in main
+) -> None:
+    """Give every content of a table one label per policy. Issue the same command again to go on."""
+    given = {
+        "source.location": source,
+        "source.id_column": id_column,
+        "source.text_column": text_column,
+        "source.conversation_column": conversation_column,
+        "source.limit": limit,
+        "policy": policy or None,
+        "output": output,
+    }
+    overrides = [configuration.assignment(text) for text in settings or []]
+    overrides += [(name, value) for name, value in given.items() if value is not None]
+    # One content column replaces another that the configuration names.
+    if text_column and not conversation_column:
+        overrides.append(("source.conversation_column", None))
+    if conversation_column and not text_column:
+        overrides.append(("source.text_column", None))
+    result = _label(configuration.load(config, os.environ, overrides), dry_run=dry_run)
+    say(result)
+    if as_json:
+        print(json.dumps(result.to_json()), flush=True)
+    raise typer.Exit(result.exit_code)
+
+
+def _label(config: RunConfig, *, dry_run: bool) -> RunResult:
+    if not config.policy:
+        raise ConfigError("No policy: give --policy FILE, NAME@VERSION or NAME@ALIAS, or policy in the configuration.")
+    from safeguard_spark.registry import resolve
+
+    policies = [resolve(ref, config) for ref in config.policy]
+    # After the cheap checks: starting Spark takes seconds.
+    from safeguard_spark.spark import dry_run as dry
+    from safeguard_spark.spark.label import label_table
+    from safeguard_spark.spark.session import session
+
+    spark = session(config)
+    return dry.dry_run(spark, config, policies) if dry_run else label_table(spark, config, policies)
+
+
+def say(result: RunResult) -> None:
+    """Tell a person on stderr what a run came to."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if result.status is Status.planned:
+        console.print(f"{result.rows:,} rows, {result.pending:,} without a final label: {result.calls:,} model calls.")
+        seconds = result.seconds.get("label")
+        rate = f"about {seconds:,.0f} s at the rate of past runs" if seconds is not None else "no past run to go by"
+        console.print(f"{result.tokens['prompt']:,} prompt tokens, {rate}. Nothing was changed.")
+        return
+    outcomes = ", ".join(f"{name} {count:,}" for name, count in sorted(result.outcomes.items())) or "nothing to do"
+    console.print(
+        f"{result.status.value}: {result.rows:,} rows, {result.pending:,} pending, {result.calls:,} calls, "
+        f"{result.written:,} labels written ({outcomes}), {result.engine_starts} engine starts, "
+        f"{result.seconds.get('total', 0):.0f} s."
+    )
+    if result.message:
+        console.print(result.message)
+    if result.status is Status.partial:
+        console.print("Some work is left: issue the same command again.")
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+    """The `safeguard` script."""
+    code = main(sys.argv[1:] if argv is None else argv)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code. Errors are one sentence on stderr; a traceback only with --debug."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    debug = "--debug" in argv
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+        return int(typer.main.get_command(app).main(list(argv), prog_name="safeguard", standalone_mode=False) or 0)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("Stopped by the operator; issue the same command again to go on.", file=sys.stderr)
+        return 6
+    except SafeguardError as error:
+        if debug:
+            traceback.print_exc()
+        return _failed(str(error), error.exit_code, as_json="--json" in argv)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        # Never the error's own text: it may quote a row.
+        said = f"Unexpected {type(error).__name__}{_condition(error)}. Run again with --debug for the traceback."
+        return _failed(said, 1, as_json="--json" in argv)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _failed(message: str, code: int, *, as_json: bool) -> int:
+    print(f"Error: {message}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"run_id": None, "status": Status.failed.value, "exit_code": code, "message": message}))
+    return code
+
+
+def _condition(error: Exception) -> str:
+    """Spark's name for what went wrong, which quotes nothing."""
+    condition = getattr(error, "getCondition", lambda: None)()
+    return f" ({condition})" if condition else ""
+
+
+def _stop(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001  the signature is signal's
+    raise KeyboardInterrupt
