@@ -17,13 +17,18 @@ def as_text(report: Report) -> str:
 
 def summary(report: Report) -> str:
     """One line: how many policies, errors and warnings."""
+    checked = f"{report.policies} {'policy' if report.policies == 1 else 'policies'} checked"
+    return f"{checked}: {counted(report)}."
+
+
+def counted(report: Report) -> str:
+    """How many errors and warnings, in words."""
     found = " and ".join(
         f"{count} {word}{'' if count == 1 else 's'}"
         for count, word in ((report.errors, "error"), (report.warnings, "warning"))
         if count
     )
-    checked = f"{report.policies} {'policy' if report.policies == 1 else 'policies'} checked"
-    return f"{checked}: {found or 'no problems'}."
+    return found or "no problems"
 
 
 def as_json(report: Report) -> str:

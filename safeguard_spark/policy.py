@@ -185,28 +185,6 @@ def load(path: Path) -> Policy:
         raise PolicyError(f"Policy {path}: {error}.") from error
 
 
-def find(ref: str, folder: Path) -> Policy:
-    """The policy a REF names: a file, or `name@version` below `folder`. Raises PolicyError.
-
-    `name@alias` is not found here: aliases live in the registry.
-    """
-    path = Path(ref)
-    if path.is_file():
-        return load(path)
-    if path.is_dir() and (path / "policy.md").is_file():
-        return load(path / "policy.md")
-    name, at, version = ref.partition("@")
-    if not at or "/" in ref:
-        raise PolicyError(f"Policy {ref} is neither a file nor of the form name@version. {_known(folder)}")
-    file = folder / name / version / "policy.md"
-    if not file.is_file():
-        raise PolicyError(f"There is no policy {ref} in {folder}. {_known(folder, name)}")
-    policy = load(file)
-    if policy.ref != ref:
-        raise PolicyError(f"Policy {file} calls itself {policy.ref}; its folders say {ref}. Make them agree.")
-    return policy
-
-
 def versions(folder: Path) -> list[str]:
     """Every `name@version` below `folder`, sorted, oldest version first."""
     refs = [(p.parent.parent.name, p.parent.name) for p in folder.glob("*/*/policy.md")]
@@ -216,11 +194,3 @@ def versions(folder: Path) -> list[str]:
 def version_key(version: str) -> tuple[int, ...]:
     """Sort key of a semantic version; anything else sorts first."""
     return tuple(int(p) for p in version.split(".")) if re.match(VERSION, version) else ()
-
-
-def _known(folder: Path, name: str | None = None) -> str:
-    if not folder.is_dir():
-        return f"The policies folder {folder} does not exist; set `policies` in the configuration."
-    known = versions(folder)
-    same = [ref for ref in known if ref.startswith(f"{name}@")]
-    return f"Known: {', '.join(same or known) or 'none'}."

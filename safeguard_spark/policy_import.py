@@ -13,6 +13,7 @@ from typing import Any
 
 from safeguard_spark import cases as cases_document
 from safeguard_spark import policy as policy_document
+from safeguard_spark import policy_new
 from safeguard_spark.cases import Case
 from safeguard_spark.cases_csv import Labels, read_golden
 from safeguard_spark.errors import PolicyError
@@ -80,11 +81,7 @@ def write(imported: Imported, folder: Path) -> Path:
     file = folder / policy.name / policy.version / "policy.md"
     if file.exists():
         raise PolicyError(f"{file} exists already. Choose another --name or --version.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(imported.text, encoding="utf-8")
-    if imported.cases:
-        cases_document.beside(file).write_text(cases_document.dump(imported.cases), encoding="utf-8")
-    return file
+    return policy_new.write(file, imported.text, cases_document.dump(imported.cases) if imported.cases else None)
 
 
 def _policy_file(path: Path) -> Path:

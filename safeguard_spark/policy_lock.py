@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safeguard_spark.errors import PolicyError
+from safeguard_spark.keys import sha256
 from safeguard_spark.policy import Policy, version_key
 
 FILE = "lock.json"
@@ -42,6 +43,11 @@ class Lock:
     """Published versions by `name@version`."""
 
     pins: Mapping[str, Pin]
+
+    @property
+    def lock_hash(self) -> str:
+        """Lower-case hex SHA-256 over everything that is pinned."""
+        return sha256({ref: pin._asdict() for ref, pin in self.pins.items()})
 
     def standing(self, policy: Policy) -> Standing:
         """How a policy stands to what was published under its name and version."""
@@ -90,10 +96,13 @@ def load(path: Path) -> Lock:
 
 
 def save(lock: Lock, path: Path) -> None:
-    """Write a lock, sorted for small diffs; a reader sees the old one or the new one, never half."""
+    """Write a lock, sorted for small diffs, all of it or nothing. Raises PolicyError."""
     refs = sorted(lock.pins, key=lambda ref: (ref.partition("@")[0], version_key(ref.partition("@")[2])))
     value = {"lock": FORMAT, "policies": {ref: lock.pins[ref]._asdict() for ref in refs}}
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".lock-", delete=False) as file:
-        file.write(json.dumps(value, indent=2) + "\n")
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".lock-", delete=False) as file:
+            file.write(json.dumps(value, indent=2) + "\n")
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise PolicyError(f"Lock {path} cannot be written: {error.strerror}.") from error

@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from safeguard_spark.policy import NONE, Output, Rule
+from safeguard_spark import policy_ref
+from safeguard_spark.cases import beside
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy import NAME, NONE, VERSION, Output, Rule
 
 JSON_FORM = {
     Output.category: '{"violation": 0 or 1, "policy_category": "..."}',
@@ -52,12 +56,55 @@ def rule_prefix(name: str) -> str:
     return "".join(word[0] for word in re.split(r"[^A-Za-z]+", name) if word).upper() or "R"
 
 
-def new_policy(name: str) -> str:
+def create(ref: str, folder: Path) -> Path:
+    """Write a new policy below a folder and return its file. Raises PolicyError rather than overwrite one.
+
+    `name` begins one from the template at 1.0.0; `name@version` of a known name copies its newest version.
+    """
+    name, at, version = ref.partition("@")
+    known = policy_ref.versions_of(folder, name)
+    if not re.match(NAME, name) or (at and not re.match(VERSION, version)):
+        raise PolicyError(f"{ref}: give a name of letters, digits, `.`, `_` and `-`, or name@1.2.0 for a next version.")
+    if known and not at:
+        raise PolicyError(f"Policy {name} exists: {', '.join(known)}. Its next version: safeguard new {name}@VERSION.")
+    if version in known:
+        raise PolicyError(f"Policy {ref} exists. Give a version that is not one of {', '.join(known)}.")
+    if known:
+        source = policy_ref.file_of(folder, name, known[-1])
+        text = _raised(source.read_text(encoding="utf-8"), version, source)
+        cases = beside(source).read_text(encoding="utf-8") if beside(source).is_file() else new_cases(name)
+    else:
+        text, cases = new_policy(name, version or "1.0.0"), new_cases(name)
+    file = policy_ref.file_of(folder, name, version or "1.0.0")
+    return write(file, text, cases)
+
+
+def write(file: Path, text: str, cases: str | None) -> Path:
+    """Write a policy file and the cases beside it, and return it. Raises PolicyError."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        if cases:
+            beside(file).write_text(cases, encoding="utf-8")
+    except OSError as error:
+        raise PolicyError(f"{file} cannot be written: {error.strerror}.") from error
+    return file
+
+
+def _raised(text: str, version: str, source: Path) -> str:
+    """A policy's text with another version in its front matter, all else unchanged."""
+    raised, count = re.subn(r"^version:.*$", f"version: {version}", text, count=1, flags=re.MULTILINE)
+    if count == 0 or not text.startswith("---"):
+        raise PolicyError(f"{source} has no `version:` line to raise; `safeguard check {source}` shows its problems.")
+    return raised
+
+
+def new_policy(name: str, version: str = "1.0.0") -> str:
     """The text of a first version, with a TODO wherever the author must decide."""
     rule = Rule(id=f"{rule_prefix(name)}1", category=f"{name.lower()}-violation")
     front = {
         "name": name,
-        "version": "1.0.0",
+        "version": version,
         "owner": "TODO@example.org",
         "description": "TODO one sentence",
         "output": Output.full.value,

@@ -1,0 +1,108 @@
+"""Publishing: checked policies go into MLflow's registry and are pinned in the lock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safeguard_spark import check_output, policy_lock
+from safeguard_spark import policy as policy_document
+from safeguard_spark.config import RunConfig
+from safeguard_spark.diagnostics import Level, Report
+from safeguard_spark.policy import Policy, version_key
+from safeguard_spark.policy_check import check_file
+from safeguard_spark.registry import Published, Registry
+
+
+class Candidate(NamedTuple):
+    """A policy file without errors: what it holds, and what `safeguard check` said in a few words."""
+
+    policy: Policy
+    document: str
+    check: str
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The files somebody wants published: those that may be, and the errors of the others."""
+
+    ready: tuple[Candidate, ...]
+    errors: Report
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was done. `registry` is None if none was asked; `aliases` are those that moved."""
+
+    registry: str | None
+    published: tuple[Published, ...]
+    pinned: tuple[str, ...]
+    aliases: tuple[tuple[str, str], ...]  # (alias, name@version)
+    lock: Path
+
+
+def candidates(files: Sequence[Path]) -> Candidates:
+    """Check files before they are published. Never raises."""
+    ready: list[Candidate] = []
+    errors = []
+    for file in files:
+        found = check_file(file)
+        wrong = [diagnostic for diagnostic in found if diagnostic.level is Level.error]
+        errors.extend(wrong)
+        if not wrong:
+            said = check_output.counted(Report(1, found))
+            ready.append(Candidate(policy_document.load(file), file.read_text(encoding="utf-8"), said))
+    return Candidates(tuple(ready), Report(len(files), tuple(errors)))
+
+
+def publish(
+    found: Sequence[Candidate], config: RunConfig, *, alias: str | None = None, registry: bool = True
+) -> Publication:
+    """Publish what is not yet published, pin it, and let `alias` stand for the newest version given of each policy.
+
+    Doing it again changes nothing. Without `registry`, versions are only pinned. Raises PolicyError, ConfigError.
+    """
+    path = policy_lock.path_in(config.policies)
+    before = policy_lock.load(path)
+    lock = before.with_policies(candidate.policy for candidate in found)
+    store = Registry.of(config) if registry else None
+    published = [store.publish(c.document, c.check, lock.lock_hash) for c in found] if store else []
+    newest = _newest(found) if store and alias else []
+    moved = [(alias, p.ref) for p in newest if store and alias and store.set_alias(p.name, alias, p.version)]
+    pinned = tuple(ref for ref, pin in lock.pins.items() if before.pins.get(ref) != pin)
+    if pinned:
+        # Last: text that the registry did not take may still be corrected.
+        policy_lock.save(lock, path)
+    return Publication(store.shown if store else None, tuple(published), pinned, tuple(moved), path)
+
+
+def as_dict(done: Publication) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "registry": done.registry,
+        "lock": str(done.lock),
+        "policies": [p._asdict() for p in done.published],
+        "pinned": list(done.pinned),
+        "aliases": [{"alias": alias, "ref": ref} for alias, ref in done.aliases],
+    }
+
+
+def as_text(done: Publication) -> str:
+    """For people: a line for everything that changed, and a summary."""
+    new = [published for published in done.published if published.is_new]
+    lines = [f"published {ref} (prompt version {number})" for ref, number, _ in new]
+    lines += [f"pinned    {ref} in {done.lock}" for ref in done.pinned]
+    lines += [f"alias     {alias} -> {ref}" for alias, ref in done.aliases]
+    if done.registry:
+        same = len(done.published) - len(new)
+        lines.append(f"{done.registry}: {len(new)} published, {same} already there.")
+    elif not done.pinned:
+        lines.append(f"Everything was pinned in {done.lock} already.")
+    return "\n".join([*lines, ""])
+
+
+def _newest(found: Sequence[Candidate]) -> list[Policy]:
+    newest: dict[str, Policy] = {}
+    for policy in sorted((candidate.policy for candidate in found), key=lambda p: version_key(p.version)):
+        newest[policy.name] = policy
+    return list(newest.values())
