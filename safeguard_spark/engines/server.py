@@ -3,23 +3,22 @@
 <work_dir>/safeguard-<uid>/<executor>-<settings>/     0700
     lock         held while somebody looks whether to start
     state.json   who runs: incarnation, supervisor, run that started it
+    ready        which incarnation was well once
     ended.json   why the last one ended
     failed.json  why the last start of a run failed: its other tasks need not wait for the same again
-    restarts.json  how many of them a run has used
+    starts.json  how many a run has used
     lease        touched while somebody needs the server; answered: touched when it answers
     s            its socket;  log, log.old: what it said
 """
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
+import signal
 import socket
-import stat
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -29,21 +28,32 @@ from typing import Any, NamedTuple
 from safeguard_spark.config import EngineConfig
 from safeguard_spark.engines import command
 from safeguard_spark.engines.engine_log import cause, tail
-from safeguard_spark.engines.processes import birth, end_tree, is_alive
-from safeguard_spark.engines.supervisor import clean, read_json, write_json
-from safeguard_spark.errors import ConfigError, EngineError
+from safeguard_spark.engines.health import Health, health, is_well
+from safeguard_spark.engines.place import place
+from safeguard_spark.engines.processes import end_tree, is_alive
+from safeguard_spark.engines.supervisor import IDLE, clean, read_json, write_json
+from safeguard_spark.errors import EngineError
 
-SOCKET_BYTES = 107 if sys.platform == "linux" else 103  # sun_path without its final NUL
-PROBE_S = 5.0
 WAIT_S = 0.25
-NAME_BYTES = len("/safeguard-4294967295/0123456789-01234567/s")
+SUPERVISOR_START_S = 30.0
+READY_AGAIN_S = 60.0  # for a server that was well before; one that starts has the start deadline
+UNUSED_NS = 30_000_000_000  # a lease so much older than now: nobody needs that server
+RUNS_KEPT = 16
 
 
 class Incarnation(NamedTuple):
-    """One life of the server."""
+    """One life of the server, and the run that started it."""
 
     engine: str
     run_id: str
+
+
+class _EndedError(Exception):
+    """The server ended while it was waited for; the message says how."""
+
+
+class _LateError(_EndedError):
+    """It was ended because it was not well in time."""
 
 
 class Server:
@@ -53,62 +63,51 @@ class Server:
         self.config, self.devices, self.run_id = config, devices, run_id
         pid, _, self.owner_born = key.partition("-")
         self.owner = int(pid)
-        settings = [config.model, config.revision, config.python, config.env, config.args, devices]
-        self.folder = home(config) / f"{_short(key, 10)}-{_short(json.dumps(settings, sort_keys=True), 8)}"
-        self.socket = self.folder / "s"
+        self.place = place(config, key, devices)
+        self.folder, self.socket = self.place.folder, self.place.socket
 
     def ensure(self) -> Incarnation:
-        """The running server; started if there is none. Raises EngineError if that fails, within the deadline."""
+        """The running server; started if there is none. Blocks up to `start_deadline_s`.
+
+        Raises EngineError with the engine's own words if it cannot be started, ConfigError for settings that cannot be.
+        """
         deadline = time.monotonic() + self.config.start_deadline_s
-        self._open_folder()
+        self.place.create()
         self.touch("lease")
         with self._lock(deadline):
             self._raise_known_failure()
-            state = self._living()
-            if state is None:
-                self._launch()
-            try:
-                return self._await_ready(deadline)
-            except EngineError as error:
-                write_json(self.folder / "failed.json", {"run_id": self.run_id, "message": str(error)})
-                raise
+            return self._reused(deadline) or self._start(deadline)
 
     def renew(self, engine: str, *, hung: bool) -> Incarnation:
-        """Another incarnation in the place of `engine`, if that is dead or hung; itself if it is well after all.
+        """Another incarnation in the place of `engine` if that is dead or hung; itself if it is well after all.
 
-        Raises EngineError if the run has no restart left.
+        Raises EngineError if the run has no start left or this one fails.
         """
         deadline = time.monotonic() + self.config.start_deadline_s
+        self.place.create()
         self.touch("lease")
         with self._lock(deadline):
             state = self._living()
-            if state and (state["engine"] != engine or not hung) and self.is_healthy():
-                return Incarnation(state["engine"], state["run_id"])
-            self._end(engine)
-            self._spend_restart()
-        return self.ensure()
-
-    def is_healthy(self) -> bool:
-        """Whether the server says that it and its engine are well."""
-        return probe(self.socket) == 200
+            if state and state["engine"] != engine and (other := self._reused(deadline)):
+                return other
+            if state and state["engine"] == engine:
+                if not hung and is_well(self.socket):
+                    return Incarnation(engine, state["run_id"])
+                self._end(engine)
+            self._raise_known_failure()
+            return self._start(deadline)
 
     def touch(self, name: str) -> None:
         """Set a file's time to now."""
-        (self.folder / name).touch(mode=0o600)
+        with contextlib.suppress(OSError):
+            (self.folder / name).touch(mode=0o600)
 
     def answered(self) -> int:
         """When the server last answered any task, in its file's own time; 0 if never."""
         try:
             return (self.folder / "answered").stat().st_mtime_ns
-        except FileNotFoundError:
+        except OSError:
             return 0
-
-    def _open_folder(self) -> None:
-        for folder in (self.folder.parent, self.folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            info = folder.lstat()
-            if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
-                raise EngineError(f"{folder} is not private to this user: remove it, or set engine.work_dir.")
 
     @contextlib.contextmanager
     def _lock(self, deadline: float) -> Iterator[None]:
@@ -124,138 +123,179 @@ class Server:
                     self.touch("lease")
                     time.sleep(WAIT_S)
             yield
+        except OSError as error:
+            raise EngineError(
+                f"{self.folder} cannot be used: {error.strerror or error}; see engine.work_dir."
+            ) from error
         finally:
             os.close(file)
 
     def _living(self) -> dict[str, Any] | None:
         """The state of a server whose supervisor lives; None after clearing away what a dead one left."""
         state = read_json(self.folder / "state.json")
-        if not state:
+        patience = time.monotonic() + SUPERVISOR_START_S
+        while state and "supervisor" not in state and not self._ended(state) and time.monotonic() < patience:
+            time.sleep(WAIT_S)  # whoever launched it was killed meanwhile
+            state = read_json(self.folder / "state.json")
+        if not state or self._ended(state):
             return None
-        if is_alive(state["supervisor"], state["supervisor_born"]):
+        if "supervisor" in state and is_alive(state["supervisor"], state["supervisor_born"]):
             return state
-        end_tree(state["engine"])  # its twin is at it too
-        clean(self.folder, state["engine"], "its supervisor was killed")
+        self._end(state["engine"])
         return None
+
+    def _reused(self, deadline: float) -> Incarnation | None:
+        """The server that runs or is being started already, once it is well; None if there is none, or was."""
+        state = self._living()
+        if state is None:
+            return None
+        known = _read(self.folder / "ready") == state["engine"]
+        try:
+            return self._await_ready(min(deadline, time.monotonic() + READY_AGAIN_S) if known else deadline)
+        except _LateError:
+            if not known:
+                error = self._late()
+                self._remember(error)
+                raise error from None
+        except _EndedError:
+            pass
+        return None
+
+    def _ended(self, state: dict[str, Any]) -> str | None:
+        ended = read_json(self.folder / "ended.json")
+        return str(ended["cause"]) if ended.get("engine") == state["engine"] else None
+
+    def _start(self, deadline: float) -> Incarnation:
+        try:
+            self._launch()
+            return self._await_ready(deadline)
+        except _EndedError as ended:
+            error = self._late() if isinstance(ended, _LateError) else self._failed(str(ended))
+            self._remember(error)
+            raise error from None
+        except EngineError as error:
+            self._remember(error)
+            raise
 
     def _launch(self) -> None:
         engine = str(uuid.uuid4())
         words = command.command(self.config, self.socket)
-        env = command.environment(self.config, os.environ, self.devices, self.folder, engine)
-        for name in ("state.json", "ended.json", "answered"):
-            (self.folder / name).unlink(missing_ok=True)
+        env = command.environment(self.config, os.environ, self.devices, self.place.sockets, engine)
+        self._spend_start()
+        self._end_unused()
+        facts = {"run_id": self.run_id, "begun": time.time(), "sockets": str(self.place.sockets)}
+        write_json(self.folder / "state.json", {**facts, "engine": engine})
         spec = {
             "engine": engine,
             "command": words,
             "env": env,
             "folder": str(self.folder),
+            "sockets": str(self.place.sockets),
             "owner": self.owner,
             "owner_born": self.owner_born,
             "idle_s": self.config.idle_s,
-            "facts": {"run_id": self.run_id, "begun": time.time()},
+            "facts": facts,
         }
         log = self.folder / "log"
         if log.exists():
             log.replace(self.folder / "log.old")
         with log.open("ab") as out:
             starter = [sys.executable, "-m", "safeguard_spark.engines.supervisor", engine]
-            subprocess.run(
+            paths = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+            begun = subprocess.run(
                 starter, input=json.dumps(spec).encode(), stdout=out, stderr=out, check=False,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
+                env={**os.environ, "PYTHONPATH": paths},
             )  # fmt: skip
+        if begun.returncode:
+            raise _EndedError("its supervisor did not start")
 
     def _await_ready(self, deadline: float) -> Incarnation:
-        born = time.monotonic()
+        """Wait until the server is well. Raises _EndedError if it ends, or if it has to be ended."""
+        begun = time.monotonic()
         while True:
-            if ended := read_json(self.folder / "ended.json"):
-                raise self._failed(ended["cause"])
             state = read_json(self.folder / "state.json")
-            if not state and time.monotonic() - born > 30:
-                raise self._failed("its supervisor did not start")
-            if state and not is_alive(state["supervisor"], state["supervisor_born"]):
-                self._living()
-                raise self._failed("its supervisor was killed")
-            if state and self.is_healthy():
+            if how := self._ended(state):
+                raise _EndedError(how)
+            if "supervisor" not in state:
+                if time.monotonic() - begun > SUPERVISOR_START_S:
+                    raise _EndedError("its supervisor did not start")
+            elif not is_alive(state["supervisor"], state["supervisor_born"]):
+                self._end(state["engine"])
+                raise _EndedError("its supervisor was killed")
+            elif health(self.socket) is Health.well:
+                (self.folder / "ready").write_text(state["engine"], encoding="utf-8")
                 return Incarnation(state["engine"], state["run_id"])
             if time.monotonic() > deadline:
-                self._end(state.get("engine", ""))
-                raise self._late()
+                self._end(state["engine"])
+                raise _LateError("it did not answer")
             self.touch("lease")
             time.sleep(WAIT_S)
 
     def _end(self, engine: str) -> None:
-        state = read_json(self.folder / "state.json")
-        if state.get("engine") == engine:
-            if is_alive(state["supervisor"], state["supervisor_born"]):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(state["supervisor"], 15)
-            end_tree(engine)
-            deadline = time.monotonic() + 10
-            while is_alive(state["supervisor"], state["supervisor_born"]) and time.monotonic() < deadline:
-                time.sleep(0.1)
-            if is_alive(state["supervisor"], state["supervisor_born"]):
-                os.kill(state["supervisor"], 9)
-            clean(self.folder, engine, "ended for a restart")
-            (self.folder / "state.json").unlink(missing_ok=True)
+        end_server(self.folder, self.place.sockets, engine)
 
-    def _spend_restart(self) -> None:
-        used = read_json(self.folder / "restarts.json").get(self.run_id, 0)
-        if used >= self.config.restarts:
+    def _end_unused(self) -> None:
+        """End servers of this executor with other settings that nobody uses: they hold the memory this one needs."""
+        now = (self.folder / "lease").stat().st_mtime_ns
+        for folder in self.place.siblings():
+            state = read_json(folder / "state.json")
+            with contextlib.suppress(OSError):
+                if "supervisor" in state and now - (folder / "lease").stat().st_mtime_ns > UNUSED_NS:
+                    end_server(folder, Path(state["sockets"]), state["engine"])
+
+    def _spend_start(self) -> None:
+        starts = read_json(self.folder / "starts.json")
+        used = starts.pop(self.run_id, 0)
+        if used and read_json(self.folder / "ended.json").get("cause") == IDLE:
+            return  # nobody needed it for a while; no fault of its own
+        if used > self.config.restarts:
             raise EngineError(
-                f"The vLLM server died or hung {used + 1} times in this run, more than engine.restarts allows; "
-                f"its log is {self.folder / 'log'} on {socket.gethostname()}."
+                f"The vLLM server died or hung {used} times in this run, more than engine.restarts "
+                f"({self.config.restarts}) makes up for; its log: {self._log()}."
             )
-        write_json(self.folder / "restarts.json", {self.run_id: used + 1})
+        kept = dict([*starts.items()][-RUNS_KEPT:])
+        write_json(self.folder / "starts.json", {**kept, self.run_id: used + 1})
 
     def _raise_known_failure(self) -> None:
         failed = read_json(self.folder / "failed.json")
         if failed.get("run_id") == self.run_id:
             raise EngineError(failed["message"])
 
+    def _remember(self, error: EngineError) -> None:
+        write_json(self.folder / "failed.json", {"run_id": self.run_id, "message": str(error)})
+
     def _failed(self, how: str) -> EngineError:
-        log = self.folder / "log"
-        said = cause(tail(log))
-        return EngineError(f"The vLLM server did not start: {said or how}. Its log: {log} on {socket.gethostname()}.")
+        said = cause(tail(self.folder / "log"))
+        return EngineError(f"The vLLM server did not start: {said or how}. Its log: {self._log()}.")
 
     def _late(self) -> EngineError:
-        log = self.folder / "log"
-        return EngineError(
-            f"The vLLM server was not ready within {self.config.start_deadline_s:g} s (engine.start_deadline_s); "
-            f"its log: {log} on {socket.gethostname()}."
-        )
+        waited = f"{self.config.start_deadline_s:g} s (engine.start_deadline_s)"
+        return EngineError(f"The vLLM server was not ready within {waited}; its log: {self._log()}.")
+
+    def _log(self) -> str:
+        return f"{self.folder / 'log'} on {socket.gethostname()}"
 
 
-def home(config: EngineConfig) -> Path:
-    """The folder of this user's servers, short enough for a socket's path. Raises ConfigError."""
-    name = f"safeguard-{os.getuid()}"
-    if config.work_dir:
-        base = Path(config.work_dir).expanduser().absolute()
-        if len(os.fsencode(base)) + NAME_BYTES > SOCKET_BYTES:
-            limit = SOCKET_BYTES - NAME_BYTES
-            raise ConfigError(f"engine.work_dir is too long for a socket: {base} has over {limit} bytes.")
-        return base / name
-    base = Path(tempfile.gettempdir())  # on YARN below the container's folder, which may be long
-    return (base if len(os.fsencode(base)) + NAME_BYTES <= SOCKET_BYTES else Path("/tmp")) / name
+def end_server(folder: Path, sockets: Path, engine: str) -> None:
+    """End `engine` and its supervisor, and clear up after them. Blocks up to half a minute."""
+    state = read_json(folder / "state.json")
+    ours = state.get("engine") == engine and "supervisor" in state
+    pid, born = (state["supervisor"], state["supervisor_born"]) if ours else (0, "")
+    if ours and is_alive(pid, born):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    end_tree(engine)
+    ends = time.monotonic() + 10
+    while ours and is_alive(pid, born):
+        if time.monotonic() > ends:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+    clean(folder, sockets, engine, "ended for another to take its place")
 
 
-def executor_key(pid: int | None = None) -> str:
-    """The executor of this Python worker: its parent's pid and birth, the parent being Spark's Python daemon."""
-    pid = os.getppid() if pid is None else pid
-    return f"{pid}-{birth(pid) or 0}"
-
-
-def probe(path: Path) -> int | None:
-    """The HTTP status of `GET /health` on a socket; None if nobody answers."""
+def _read(path: Path) -> str:
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.settimeout(PROBE_S)
-            line.connect(str(path))
-            line.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            words = line.recv(64).split()
-            return int(words[1]) if len(words) > 1 else None
-    except (OSError, ValueError):
-        return None
-
-
-def _short(text: str, length: int) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""

@@ -29,16 +29,17 @@ from safeguard_spark.engines.processes import birth, descendants, end_tree, is_a
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 POLL_S = 0.5
 LOG_BYTES, LOG_KEPT = 16 << 20, 1 << 20  # the log is cut to its last part when it grows past this
+IDLE = "nobody used it"  # the one end that is nobody's fault
 FAREWELL = b"."  # what the twin reads when it is not needed any more
 
 
 class Supervisor:
-    """One server's guard. `spec`: engine, command, env, folder, socket, owner, owner_born, idle_s, facts."""
+    """One server's guard. `spec`: engine, command, env, folder, sockets, owner, owner_born, idle_s, facts."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
         self.engine: str = spec["engine"]
-        self.folder = Path(spec["folder"])
+        self.folder, self.sockets = Path(spec["folder"]), Path(spec["sockets"])
         self.server = 0
         self.ended: dict[int, int] = {}  # exit codes of children, by pid
         self._told: int | None = None
@@ -102,7 +103,7 @@ class Supervisor:
                 if (now := lease.stat().st_mtime_ns) != touched:
                     touched, seen = now, time.monotonic()
             if time.monotonic() - seen > self.spec["idle_s"]:
-                return "idle"
+                return IDLE
             if self._twin in self.ended:
                 self._fork_twin()
             self._cut_log()
@@ -112,7 +113,7 @@ class Supervisor:
         end_tree(self.engine, [*descendants_but(os.getpid(), self._twin)], between=self._reap)
         with contextlib.suppress(OSError):
             os.write(self._line, FAREWELL)
-        clean(self.folder, self.engine, cause)
+        clean(self.folder, self.sockets, self.engine, cause)
 
     def _fork_twin(self) -> None:
         if self._line:
@@ -121,7 +122,7 @@ class Supervisor:
         self._twin = os.fork()
         if self._twin == 0:
             os.close(self._line)
-            _be_twin(read, self.engine, self.folder)
+            _be_twin(read, self.engine, self.folder, self.sockets)
         os.close(read)
 
     def _reap(self) -> None:
@@ -140,26 +141,28 @@ class Supervisor:
                     file.truncate(0)  # the server appends, so it goes on at the new end
 
 
-def _be_twin(line: int, engine: str, folder: Path) -> None:
+def _be_twin(line: int, engine: str, folder: Path, sockets: Path) -> None:
     """Wait for the supervisor's end, then end what it left. Never returns."""
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         if os.read(line, 1) != FAREWELL:
             end_tree(engine)
-            clean(folder, engine, "its supervisor was killed")
+            clean(folder, sockets, engine, "its supervisor was killed")
     finally:
         os._exit(0)
 
 
-def clean(folder: Path, engine: str, cause: str) -> None:
+def clean(folder: Path, sockets: Path, engine: str, cause: str) -> None:
     """Take the sockets away and write down why `engine` ended, unless a newer one lives in the folder."""
     if read_json(folder / "state.json").get("engine", engine) != engine:
         return
-    for entry in folder.iterdir():
-        if entry.is_socket():
-            entry.unlink(missing_ok=True)
-    write_json(folder / "ended.json", {"engine": engine, "cause": cause})
+    with contextlib.suppress(OSError):  # somebody may clear the temporary folder
+        for entry in sockets.iterdir():
+            if entry.is_socket():
+                entry.unlink(missing_ok=True)
+        if read_json(folder / "ended.json").get("engine") != engine:
+            write_json(folder / "ended.json", {"engine": engine, "cause": cause})
 
 
 def descendants_but(pid: int, twin: int) -> list[Any]:

@@ -1,0 +1,133 @@
+"""The vLLM engine of an executor: its server is started when first needed, shared, watched, and brought back.
+
+Context length is `engine.args.max_model_len`, the model's own without it: the server is the same for every labeler of
+a run, so it cannot follow one labeler's limits.
+"""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from safeguard_spark.config import EngineConfig
+from safeguard_spark.engines.base import Answer, Request, Task
+from safeguard_spark.engines.endpoint import EndpointEngine
+from safeguard_spark.engines.health import tokens
+from safeguard_spark.engines.place import executor_key
+from safeguard_spark.engines.server import Incarnation, Server
+from safeguard_spark.errors import EngineError
+
+__all__ = ["VllmEngine", "executor_key"]
+
+WATCH_S = 2.0
+# A server with open requests that makes no token for so much of a request's deadline hangs. One that does not count
+# its tokens can only be judged by whole answers, which may take long.
+HUNG, HUNG_UNCOUNTED = 0.25, 0.75
+
+
+class VllmEngine:
+    """An `Engine` that owns this executor's vLLM server together with the other tasks.
+
+    `executor_key` is whose end the server must not survive; `devices` are GPU addresses for the server alone; `window`
+    is how many requests this task keeps in flight. Raises EngineError with the server's own words if it cannot start.
+    """
+
+    def __init__(self, config: EngineConfig, executor_key: str, devices: list[str], window: int, run_id: str) -> None:
+        self._server = Server(config, executor_key, devices, run_id)
+        local = config.model_copy(update={"api_key_env": None})
+        self._endpoint = EndpointEngine(local, window, url=f"unix:{self._server.socket}", guard=self)
+        self._run_id, self._deadline_s = run_id, config.deadline_s
+        self._now: Incarnation | None = None
+        self._started: frozenset[str] = frozenset()
+        self._changing, self._closed = threading.Lock(), threading.Event()
+        self._watch: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._endpoint.close()
+
+    @property
+    def engine_ids(self) -> frozenset[str]:
+        """Servers this run started that this task has used."""
+        return self._started
+
+    @property
+    def in_flight(self) -> int:
+        """Requests asked and not answered."""
+        return self._endpoint.in_flight
+
+    @property
+    def oldest_s(self) -> float:
+        """Age of the oldest of them, seconds."""
+        return self._endpoint.oldest_s
+
+    @property
+    def lost(self) -> str | None:
+        """Why the server cannot be asked any more: it died more often than `engine.restarts` makes up for."""
+        return self._endpoint.lost
+
+    @property
+    def life(self) -> str:
+        """The server's life that requests go to."""
+        return self._now.engine if self._now else ""
+
+    def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
+        """One answer per request, as they finish. The first request starts the server; none starts none."""
+        source = iter(requests)
+        first = next(source, None)
+        if first is None:
+            return
+        self._start()
+        touched = 0.0
+        for answer in self._endpoint.answers(task, itertools.chain([first], source)):
+            if answer.completion is not None and time.monotonic() - touched > 1.0:
+                touched = time.monotonic()
+                self._server.touch("answered")
+            yield answer
+
+    def revive(self, life: str) -> None:
+        """Called by the endpoint when a request was lost: restart the server if it is dead. Raises EngineError."""
+        self._renew(life, hung=False)
+
+    def _start(self) -> None:
+        if self._now is None:
+            self._note(self._server.ensure())
+        if self._watch is None:
+            self._watch = threading.Thread(target=self._look, name="engine-watch", daemon=True)
+            self._watch.start()
+
+    def _renew(self, life: str, *, hung: bool) -> None:
+        with self._changing:
+            if life == self.life:
+                self._note(self._server.renew(life, hung=hung))
+
+    def _note(self, incarnation: Incarnation) -> None:
+        if incarnation.run_id == self._run_id:
+            self._started |= {incarnation.engine}
+        self._now = incarnation
+
+    def _look(self) -> None:
+        """Keep the lease; end a server that hangs, whereupon the requests it held come to `revive`."""
+        seen: tuple[object, ...] = ()
+        since, counted = time.monotonic(), False
+        while not self._closed.wait(WATCH_S):
+            self._server.touch("lease")
+            life, busy = self.life, self._endpoint.in_flight > 0
+            made = tokens(self._server.socket) if busy else None
+            counted = counted or made is not None
+            # A server that does not answer shows no progress by that: the last count stands.
+            progress = (made if made is not None else seen and seen[0], self._server.answered(), life)
+            if not busy or progress != seen:
+                seen, since = progress, time.monotonic()
+            elif time.monotonic() - since > self._deadline_s * (HUNG if counted else HUNG_UNCOUNTED):
+                with contextlib.suppress(EngineError):  # the endpoint hears the same when its requests come back
+                    self._renew(life, hung=True)
+                since = time.monotonic()
