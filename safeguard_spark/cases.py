@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from safeguard_spark import content
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import NONE
+from safeguard_spark.policy import ENCODING, NONE
 
 FILE = "cases.yaml"
 
@@ -90,7 +90,7 @@ def beside(policy_file: Path) -> Path:
 def load(path: Path) -> tuple[Case, ...]:
     """The cases in a file. Raises PolicyError with one sentence for the first thing wrong."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.safe_load(path.read_text(encoding=ENCODING))
     except OSError as error:
         raise PolicyError(f"Cases {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, ValueError) as error:

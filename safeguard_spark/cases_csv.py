@@ -71,7 +71,10 @@ class _Item(NamedTuple):
 
 def read_golden(text: str, labels: Labels, file: str) -> Golden:
     """The cases of a CSV's text. Never raises: what cannot be understood is a note."""
-    rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
+    try:
+        rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
+    except csv.Error as error:
+        return Golden((), (f"{file} is not CSV ({error}); no cases were read",))
     header = next((n for n, row in enumerate(rows[:10]) if _pairs(row)), None)
     items = list(_sections(rows, labels) if header is None else _columns(rows, header, labels))
     notes = [f"{file} row {item.row}: no label of the policy; left out" for item in items if item.expected is None]
@@ -88,7 +91,9 @@ def read_golden(text: str, labels: Labels, file: str) -> Golden:
         case = _case(item, file, len(kept))
         earlier = cases.setdefault(case.content_hash, case)
         if earlier is not case:
-            notes.append(f"{file} row {item.row}: the same content as {earlier.id}; left out")
+            as_before = (case.violation, case.rules) == (earlier.violation, earlier.rules)
+            otherwise = "" if as_before else ", with another label"
+            notes.append(f"{file} row {item.row}: the same content as {earlier.id}{otherwise}; left out")
     return Golden(tuple(cases.values()), tuple(notes))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from safeguard_spark.diagnostics import Diagnostic
 from safeguard_spark.policy_draft import Draft
 from safeguard_spark.policy_text import Line, without_quotes
+from safeguard_spark.positions import Span
 from safeguard_spark.prompt import harmony_encoding
 
 LONG, TOO_LONG = 1_000, 10_000  # tokens; the model's guide: 400-600 is best, about 10,000 still works
@@ -23,6 +24,7 @@ VAGUE = re.compile(
 CONTROL = re.compile(r"<\|[A-Za-z0-9_]+\|>")
 BRACES = re.compile(r"\{\{.*?(?:\}\}|$)|\{%.*?(?:%\}|$)")
 TODO = re.compile(r"\b(?:TODO|FIXME|TBD)\b")
+TODO_VALUE = re.compile(r"(?<=: )(?:TODO|FIXME|TBD)\b")
 SAFE = re.compile(
     r"\"?violation\"?\s*:\s*(?:0|false)|\b(?:not?|isn't|does not) (?:a )?violat|(?:->|→|=>|:|\|)\s*(?:0|none)\b|"
     r"\b(?:safe|allowed|permitted|acceptable|valid|compliant|benign|non-violating|not (?:spam|a threat))\b",
@@ -42,6 +44,7 @@ def check_text(draft: Draft) -> Iterator[Diagnostic]:
             yield draft.source.diagnose("bad-value", draft.in_body(1), problem)
         return
     yield from _forbidden(draft)
+    yield from _todo(draft)
     yield from _length(draft)
     yield from _sections(draft)
     yield from _vague(draft)
@@ -57,12 +60,23 @@ def _forbidden(draft: Draft) -> Iterator[Diagnostic]:
     for code, pattern, what, hint in (
         ("control-token", CONTROL, "is a control token of the prompt format", "name it in words"),
         ("template-braces", BRACES, "is a template left unfilled", "fill it in; the model would read it as it stands"),
-        ("todo", TODO, "is still to be filled in", ""),
     ):
         for line in draft.text.lines:
             for match in pattern.finditer(line.text):
                 span = draft.in_body(line.number, match.start() + 1, len(match[0]))
                 yield draft.source.diagnose(code, span, f"`{match[0][:60]}` {what}", hint)
+
+
+def _todo(draft: Draft) -> Iterator[Diagnostic]:
+    """In the text anywhere; in front matter and cases only where a value begins with it, for a case may speak of it."""
+    places = [(draft.source, number, line) for number, line in enumerate(draft.source.lines, 1)]
+    if draft.cases is not None:
+        places += [(draft.cases.source, number, line) for number, line in enumerate(draft.cases.source.lines, 1)]
+    for source, number, line in places:
+        is_text = source is draft.source and number >= draft.body_line
+        for match in (TODO if is_text else TODO_VALUE).finditer(line):
+            span = Span(number, match.start() + 1, len(match[0]))
+            yield source.diagnose("todo", span, f"`{match[0]}` is still to be filled in")
 
 
 def _length(draft: Draft) -> Iterator[Diagnostic]:

@@ -15,6 +15,7 @@ from safeguard_spark.keys import sha256
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts as a name
 VERSION = r"^\d+\.\d+\.\d+$"
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"  # BCP 47
+ENCODING = "utf-8-sig"  # some editors put a mark before the first character; it is not part of the text
 NONE = "none"  # the category the model gives when nothing is violated
 
 
@@ -156,7 +157,7 @@ def build(front: dict[str, Any], body: str) -> Policy:
     if "body" in front:
         raise PolicyError("`body` is not a front matter key: the text after the second --- is the body")
     try:
-        policy = Policy(**{**front, "body": body})
+        policy = Policy.model_validate({**front, "body": body})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -174,7 +175,7 @@ def build(front: dict[str, Any], body: str) -> Policy:
 def load(path: Path) -> Policy:
     """The policy in a file. Raises PolicyError naming the file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding=ENCODING)
     except OSError as error:
         raise PolicyError(f"Policy {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -6,6 +6,7 @@ A draft is what the checks look at: unlike a `Policy` it exists for a file with 
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -16,7 +17,7 @@ from safeguard_spark import policy as policy_document
 from safeguard_spark.cases import Cases
 from safeguard_spark.diagnostics import Diagnostic, Source
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import Output, Policy
+from safeguard_spark.policy import ENCODING, Output, Policy
 from safeguard_spark.policy_text import PolicyText
 from safeguard_spark.positions import Span, Yaml, YamlProblem, read_yaml
 
@@ -54,7 +55,7 @@ class Draft:
     cases: DraftCases | None
     problems: tuple[Diagnostic, ...]
 
-    @property
+    @cached_property
     def rules(self) -> list[DraftRule]:
         """The rules that have an id, in order."""
         listed = self.front.value.get("rules")
@@ -71,7 +72,7 @@ class Draft:
         named = self.front.value.get("output")
         return Output(named) if named in list(Output) else Output.full
 
-    @property
+    @cached_property
     def text(self) -> PolicyText:
         """The body, read for its structure."""
         return PolicyText(self.body)
@@ -132,11 +133,14 @@ def _cases(policy_path: Path, shown: str) -> DraftCases | None:
 
 def _source(path: Path, shown: str) -> tuple[Source, list[Diagnostic]]:
     try:
-        return Source(shown, path.read_text(encoding="utf-8")), []
+        return Source(shown, path.read_text(encoding=ENCODING)), []
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        source, problem = Source(shown, ""), f"not UTF-8 text (byte {error.start})"
-        return source, [source.diagnose("unreadable", Span(line), problem, "save the file as UTF-8")]
+        before = error.object[: error.start].decode("utf-8", "replace")
+        span = Span(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        problem = f"not UTF-8 text (byte {error.start})"
+        # Shown as far as it can be read, but checked no further: what it says is not known.
+        shown_as = Source(shown, error.object.decode("utf-8", "replace"))
+        return Source(shown, ""), [shown_as.diagnose("unreadable", span, problem, "save the file as UTF-8")]
     except OSError as error:
         source = Source(shown, "")
         return source, [source.diagnose("unreadable", Span(1), f"it cannot be read: {error.strerror}")]
@@ -176,6 +180,7 @@ _BAD = {
     "languages.0": "language codes such as en or pt-BR",
     "rules.0.severity": "one of low, medium, high, critical",
     "cases.0.rules": "a list, for example [M1]",
+    "cases.0.violation": "true or false",
 }
 
 

@@ -49,6 +49,8 @@ def read_pack(path: Path, *, golden: Path | None = None, name: str | None = None
     """
     file = _policy_file(path)
     text = _read(file)
+    if text.startswith("---"):
+        raise PolicyError(f"{file} has front matter already: copy it to policies/NAME/VERSION/policy.md and check it.")
     name = name or _name(file, text)
     rules, allowed = _labels(text)
     output = Output.full if rules else Output.binary
@@ -66,10 +68,12 @@ def read_pack(path: Path, *, golden: Path | None = None, name: str | None = None
         notes.append(f"no violation: {', '.join(allowed)}")
     notes.append("the form of the answer was added before and after the text, which is otherwise unchanged")
     cases: list[Case] = []
-    for csv_file in [golden] if golden else _golden_files(path):
+    golden_files = [golden] if golden else _golden_files(path)
+    for csv_file in golden_files:
         found = read_golden(_read(csv_file), Labels(rules, allowed), csv_file.name)
         notes.extend([f"{len(found.cases)} cases from {csv_file.name}", *found.notes])
-        cases.extend(found.cases)
+        prefix = f"{_slug(csv_file.stem)}-" if len(golden_files) > 1 else ""
+        cases.extend(case.model_copy(update={"id": (prefix + case.id)[-80:]}) for case in found.cases)
     made = document({key: value for key, value in front.items() if value}, body)
     policy_document.parse(made)
     return Imported(made, tuple(cases), tuple(notes))

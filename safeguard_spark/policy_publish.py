@@ -51,7 +51,7 @@ def candidates(files: Sequence[Path]) -> Candidates:
         errors.extend(wrong)
         if not wrong:
             said = check_output.counted(Report(1, found))
-            ready.append(Candidate(policy_document.load(file), file.read_text(encoding="utf-8"), said))
+            ready.append(Candidate(policy_document.load(file), file.read_text(encoding=policy_document.ENCODING), said))
     return Candidates(tuple(ready), Report(len(files), tuple(errors)))
 
 
@@ -62,6 +62,7 @@ def publish(
 
     Doing it again changes nothing. Without `registry`, versions are only pinned. Raises PolicyError, ConfigError.
     """
+    found = sorted(found, key=lambda c: (c.policy.name, version_key(c.policy.version)))
     path = policy_lock.path_in(config.policies)
     before = policy_lock.load(path)
     lock = before.with_policies(candidate.policy for candidate in found)
@@ -89,20 +90,19 @@ def as_dict(done: Publication) -> dict[str, Any]:
 
 def as_text(done: Publication) -> str:
     """For people: a line for everything that changed, and a summary."""
-    new = [published for published in done.published if published.is_new]
-    lines = [f"published {ref} (prompt version {number})" for ref, number, _ in new]
-    lines += [f"pinned    {ref} in {done.lock}" for ref in done.pinned]
-    lines += [f"alias     {alias} -> {ref}" for alias, ref in done.aliases]
+    new = {p.ref: f"published as prompt version {p.number}" for p in done.published if p.is_new}
+    pinned = dict.fromkeys(done.pinned, f"pinned in {done.lock}")
+    refs = dict.fromkeys([*new, *pinned])
+    lines = [f"{ref}: " + ", ".join(did[ref] for did in (new, pinned) if ref in did) for ref in refs]
+    lines += [f"{alias} -> {ref}" for alias, ref in done.aliases]
     if done.registry:
         same = len(done.published) - len(new)
         lines.append(f"{done.registry}: {len(new)} published, {same} already there.")
-    elif not done.pinned:
-        lines.append(f"Everything was pinned in {done.lock} already.")
+    elif not pinned:
+        lines.append(f"Everything is pinned in {done.lock} already.")
     return "\n".join([*lines, ""])
 
 
 def _newest(found: Sequence[Candidate]) -> list[Policy]:
-    newest: dict[str, Policy] = {}
-    for policy in sorted((candidate.policy for candidate in found), key=lambda p: version_key(p.version)):
-        newest[policy.name] = policy
-    return list(newest.values())
+    """Of candidates in order, the last of each name."""
+    return list({candidate.policy.name: candidate.policy for candidate in found}.values())

@@ -1,0 +1,20 @@
+"""Register policies in MLflow and pin them in lock.json; for the pipeline that follows a merge.
+
+spark-submit jobs/publish_policies.py --config conf/cluster.yaml --policies policies --alias shadow
+
+Needs no Spark: `python jobs/publish_policies.py …` and `safeguard publish …` do the same. Again changes nothing.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from safeguard_spark import cli
+
+
+def main(argv: Sequence[str]) -> int:
+    """The job; returns its exit code (0 published or already there, 3 a policy has errors or is not what it was)."""
+    return cli.main(["publish", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
