@@ -173,7 +173,8 @@ async def _made(config: EngineConfig, where: Any, key: str | None, guard: Guard 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
-    for left in asyncio.all_tasks(loop):
-        left.cancel()
-    loop.run_until_complete(asyncio.sleep(0))
+    left = asyncio.all_tasks(loop)
+    for open_one in left:
+        open_one.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     loop.close()
