@@ -151,10 +151,7 @@ class Misbehaving:
 
     def _run(self) -> None:
         self._loop.run_forever()
-        left = asyncio.all_tasks(self._loop)
-        for open_one in left:
-            open_one.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.run_until_complete(self._give_up())
         self._loop.close()
 
     def stop(self) -> None:
@@ -170,6 +167,12 @@ class Misbehaving:
     def count(self, row: int) -> int:
         """How often a row was asked about."""
         return sum(1 for call in self.calls if row_of(call.text) == row)
+
+    async def _give_up(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _serve(self) -> None:
         app = web.Application(client_max_size=64 << 20)
