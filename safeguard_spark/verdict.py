@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -73,32 +73,41 @@ class _Unreadable(ValueError):
     """An answer that breaks the contract; the message says how, without quoting it."""
 
 
+CUT = ("length", "repetition")  # finish reasons of an answer that was stopped from outside
+BRACES = 64  # opening braces looked at in one answer
+
 _REFUSAL = re.compile(
     r"\A\W*(?:i['’]?m (?:so )?(?:very )?sorry|i am sorry|sorry,|i apologi[sz]e|i can(?:['’]t|not| not)|"
     r"i(?:['’]m| am) (?:unable|not able)|i won['’]t|i must (?:decline|refuse))",
     re.IGNORECASE,
 )
+_OPENING = re.compile(r"""\{\s*(?:\\?["'“”‘’]|\w+\s*:)""")  # of an object, whole or broken; `{this}` is none
+# A 0 or 1 that stands alone: not a part of a word, a negative, a decimal, a date, a ratio or a share.
+_DIGIT = re.compile(r"(?<![\w.\-−+/$€£])(?<!\d[,:])[01](?![\w.]*\w|[,:/\-−–]\d|/\w|\s?%)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read(completion: Completion, contract: Contract) -> Verdict:
     """The verdict of a completion under a contract. Never raises."""
     channels = _channels(completion)
-    cut = completion.finish_reason == "length"
-    kept = {"reasoning": channels.reasoning, "raw_output": channels.raw}
-    if channels.final is None:
-        outcome = Outcome.truncated if cut else Outcome.unparseable
-        return Verdict(outcome, error="no final message", **kept)
+    verdict = _said(channels, completion.finish_reason in CUT, contract)
+    return replace(verdict, reasoning=channels.reasoning, raw_output=channels.raw)
+
+
+def _said(channels: Channels, cut: bool, contract: Contract) -> Verdict:
+    if cut and not _is_whole(channels.final):
+        return Verdict(Outcome.truncated, error="the answer was cut short")
+    said = channels.raw if channels.final is None else channels.final
     try:
-        fields = _answer(channels.final, contract)
+        if channels.final is None:
+            raise _Unreadable("no final message")
+        return Verdict(Outcome.labelled, **_answer(channels.final, contract))
     except _Unreadable as problem:
-        if cut:
-            return Verdict(Outcome.truncated, error="final message cut short", **kept)
-        if _REFUSAL.match(channels.final):
-            return Verdict(Outcome.refused, error="the model declined", **kept)
-        return Verdict(Outcome.unparseable, error=str(problem), **kept)
+        if _REFUSAL.match(said or ""):
+            return Verdict(Outcome.refused, error="the model declined")
+        return Verdict(Outcome.unparseable, error=str(problem))
     except RecursionError:
-        return Verdict(Outcome.unparseable, error="answer nested too deeply", **kept)
-    return Verdict(Outcome.labelled, **fields, **kept)
+        return Verdict(Outcome.unparseable, error="answer nested too deeply")
 
 
 def _channels(completion: Completion) -> Channels:
@@ -114,14 +123,23 @@ def _channels(completion: Completion) -> Channels:
         messages = encoding.parse_messages_from_completion_tokens(completion.token_ids, Role.ASSISTANT, strict=False)
     except Exception:
         return Channels(None, None, raw)
-    reasoning, final = [], None
+    reasoning: list[str] = []
+    finals: list[str] = []
     for message in messages:
         text = "".join(getattr(part, "text", "") or "" for part in message.content)
-        if message.channel == "final":
-            final = _printable(text)
-        else:
-            reasoning.append(text)
+        (finals if message.channel == "final" else reasoning).append(text)
+    # All of them: of several final messages that differ, none is the answer. NUL is what no JSON can go across.
+    final = _printable("\0".join(finals)) if finals else None
     return Channels(_optional("\n".join(reasoning)), final, raw)
+
+
+def _is_whole(final: str | None) -> bool:
+    """Whether a final message that was cut short is one complete JSON value and nothing besides."""
+    try:
+        json.loads(final or "")
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _answer(text: str, contract: Contract) -> dict[str, Any]:
@@ -129,44 +147,51 @@ def _answer(text: str, contract: Contract) -> dict[str, Any]:
     if contract.output is Output.binary:
         return {"violation": _binary(text)}
     readings: list[dict[str, Any]] = []
-    problem: _Unreadable | None = None
     for value in _objects(text):
-        try:
-            fields = _fields(value, contract)
-        except _Unreadable as error:
-            problem = problem or error
-        else:
-            if fields not in readings:
-                readings.append(fields)
-    if problem is None and len(readings) == 1:
-        return readings[0]
-    if readings:
+        fields = _fields(value, contract)
+        if fields not in readings:
+            readings.append(fields)
+    if len(readings) > 1:
         raise _Unreadable("several answers that differ")
-    raise problem or _Unreadable("no JSON object")
+    if not readings:
+        raise _Unreadable("no JSON object")
+    return readings[0]
 
 
 def _binary(text: str) -> bool:
-    digits = set(re.findall(r"(?<![\w.])[01](?![\w.]*\w)", text))
-    if len(digits) != 1:
-        raise _Unreadable("neither 0 nor 1" if not digits else "both 0 and 1")
+    digits: set[str] = set(_DIGIT.findall(text))
+    if len(digits) != 1 or _REFUSAL.match(text):
+        raise _Unreadable("both 0 and 1" if len(digits) > 1 else "neither 0 nor 1")
     return digits.pop() == "1"
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every outermost JSON object in a text, whatever stands around it. At most 8 are looked for."""
-    decoder = json.JSONDecoder(object_pairs_hook=_no_doubles)
-    at, found = text.find("{"), 0
-    tries = 0
-    while at >= 0 and found < 8 and tries < 64:
-        tries += 1
+    """Every outermost JSON object in a text, whatever stands around it. Raises _Unreadable at a broken one.
+
+    An object inside a broken one is no answer: it may be the content's own, quoted in a rationale.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_no_doubles, parse_int=_integer)
+    at = text.find("{")
+    for _ in range(BRACES):
+        if at < 0:
+            return
         try:
             value, end = decoder.raw_decode(text, at)
-        except json.JSONDecodeError:
-            at = text.find("{", at + 1)
-            continue
-        found += 1
-        yield value
+        except json.JSONDecodeError as error:
+            if _OPENING.match(text, at):
+                raise _Unreadable("broken JSON object") from error
+            end = at + 1
+        else:
+            yield value
         at = text.find("{", end)
+    if at >= 0:
+        raise _Unreadable("too many braces")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20:  # Python refuses to convert thousands of digits
+        raise _Unreadable("a number without end")
+    return int(digits)
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -179,10 +204,14 @@ def _fields(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
     if "violation" not in value:
         raise _Unreadable("no violation key")
     violation = _boolean(value["violation"])
-    named = value.get("policy_category", value.get("category"))
-    category = _category(named, contract)
+    named = {_category(value[key], contract) for key in ("policy_category", "category") if key in value}
+    if len(named) > 1:
+        raise _Unreadable("two categories")
+    category = next(iter(named), None)
+    if category is not None and not violation:
+        raise _Unreadable("a category without a violation")
     if contract.output is Output.category:
-        if violation and category is None:
+        if violation and category is None and contract.category_of:
             raise _Unreadable("a violation without a category")
         return {"violation": violation, "category": category}
     rule_ids = _rule_ids(value.get("rule_ids"), contract)
@@ -198,7 +227,7 @@ def _fields(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
         "category": category,
         "rule_ids": rule_ids,
         "confidence": _confidence(value.get("confidence")),
-        "rationale": rationale,
+        "rationale": None if rationale is None else _printable(rationale),
     }
 
 
@@ -228,9 +257,10 @@ def _rule_ids(value: Any, contract: Contract) -> tuple[str, ...]:
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
         raise _Unreadable("rule_ids is not a list of texts")
-    if any(item not in contract.category_of for item in listed):
+    ids = [item.strip() for item in listed]
+    if any(item not in contract.category_of for item in ids):
         raise _Unreadable("unknown rule id")
-    return tuple(dict.fromkeys(listed))
+    return tuple(dict.fromkeys(ids))
 
 
 def _confidence(value: Any) -> str | None:
@@ -247,4 +277,4 @@ def _optional(text: str | None) -> str | None:
 
 def _printable(text: str) -> str:
     """Text that UTF-8 and so Parquet can hold: lone surrogates become U+FFFD."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return _SURROGATE.sub("\ufffd", text)
