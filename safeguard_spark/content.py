@@ -9,6 +9,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
+TURN = 8  # characters that show a turn in a prompt, at least
+
 
 class Turn(NamedTuple):
     """One turn of a conversation. Either field may be None in a real table."""
@@ -38,9 +40,9 @@ class Content:
 
     @property
     def size(self) -> int:
-        """Length in characters, a bound to check before anything costly."""
+        """Length in characters, a bound to check before anything costly. A turn without text has a length too."""
         if self.turns is not None:
-            return sum(len(t.text or "") + len(t.role or "") for t in self.turns)
+            return sum(TURN + len(t.text or "") + len(t.role or "") for t in self.turns)
         return len(self.text or "")
 
 
@@ -70,8 +72,8 @@ def _decode(raw: bytes | str | None) -> tuple[str | None, str | None]:
         if isinstance(raw, bytes):
             return raw.decode("utf-8"), None
         raw.encode("utf-8")
-    except UnicodeError as problem:
-        return None, f"not UTF-8: {problem.reason}" if isinstance(problem, UnicodeDecodeError | UnicodeEncodeError) else "not UTF-8"
+    except (UnicodeDecodeError, UnicodeEncodeError) as problem:
+        return None, f"not UTF-8: {problem.reason}"
     return raw, None
 
 

@@ -1,5 +1,6 @@
 """Labelling: contents in, verdicts out. What the main path does with one policy, wherever it runs."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from safeguard_spark.config import Dialect
 from safeguard_spark.content import Content
 from safeguard_spark.contract import Contract
 from safeguard_spark.engines.base import Answer, Engine, Request, Task
+from safeguard_spark.errors import EngineError
 from safeguard_spark.labeler import Labeler
 from safeguard_spark.policy import Policy
 from safeguard_spark.verdict import Completion, Outcome, Verdict
@@ -16,6 +18,9 @@ from safeguard_spark.verdict import Completion, Outcome, Verdict
 # A harmony token of real text is about 4 characters; a text of more than 16 per allowed token is too long without
 # paying for the tokenizer, which on 5 MB takes seconds.
 CHARACTERS_PER_TOKEN = 16
+
+# Rows decided without the model wait for the next answer; of a table of empty rows no more than so many.
+WAITING = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,23 +55,35 @@ class Labelled(NamedTuple):
 def label_rows(job: Job, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
     """Yield exactly one `Labelled` per row, in the order they are decided.
 
-    Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does.
+    Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does, after the rows that
+    were decided without the model.
     """
-    task = job.task
-    decided: list[Labelled] = []
+    task, source = job.task, iter(rows)
+    decided: deque[Labelled] = deque()
+    paused = True
 
     def requests() -> Iterator[Request]:
-        for row in rows:
+        nonlocal paused
+        for row in source:
             ready = prepare(job, row.content)
-            if isinstance(ready, Verdict):
-                decided.append(Labelled(row.key, ready))
-            else:
+            if not isinstance(ready, Verdict):
                 yield Request(row.key, ready)
+                continue
+            decided.append(Labelled(row.key, ready))
+            if len(decided) >= WAITING:
+                paused = True
+                return
 
-    for answer in engine.answers(task, requests()):
+    while paused:
+        paused = False
+        try:
+            for answer in engine.answers(task, requests()):
+                yield from _drain(decided)
+                yield _labelled(answer, task.contract)
+        except EngineError:
+            yield from _drain(decided)
+            raise
         yield from _drain(decided)
-        yield _labelled(answer, task.contract)
-    yield from _drain(decided)
 
 
 def prepare(job: Job, content: Content) -> prompt.Prompt | Verdict:
@@ -81,13 +98,11 @@ def prepare(job: Job, content: Content) -> prompt.Prompt | Verdict:
     if job.labeler.dialect is Dialect.chat:
         return prompt.chat(job.policy.body, content)
     try:
-        ready = prompt.harmony(job.policy.body, job.labeler.effort, content)
+        return prompt.harmony(job.policy.body, job.labeler.effort, content, limit)
+    except prompt.TooLongError as problem:
+        return Verdict(Outcome.too_long, error=str(problem))
     except prompt.InjectionError as problem:
         return Verdict(Outcome.invalid_content, error=str(problem))
-    tokens = len(ready.token_ids or ())
-    if tokens > limit:
-        return Verdict(Outcome.too_long, error=f"{tokens} prompt tokens, limit {limit}")
-    return ready
 
 
 def _labelled(answer: Answer, contract: Contract) -> Labelled:
@@ -96,6 +111,6 @@ def _labelled(answer: Answer, contract: Contract) -> Labelled:
     return Labelled(answer.key, verdict.read(answer.completion, contract), answer.completion, asked=True)
 
 
-def _drain(decided: list[Labelled]) -> Iterator[Labelled]:
+def _drain(decided: deque[Labelled]) -> Iterator[Labelled]:
     while decided:
-        yield decided.pop()
+        yield decided.popleft()

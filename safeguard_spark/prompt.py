@@ -4,6 +4,8 @@ Harmony renders to token ids with oss-harmony. The content is encoded as plain t
 stay text; the special ids of every prompt are counted all the same and must be the template's own.
 """
 
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,6 +14,13 @@ from safeguard_spark.policy import Effort
 
 PROMPT_VERSION = 1
 TEMPLATE_SPECIALS = 10  # [start, message, end] for system, developer and user, then the assistant's start
+
+# The tokenizer's time grows with the square of a run without boundaries: 70 s for 262,144 times the letter a. A text
+# is encoded in slices that end where the tokenizer would end a token all the same, and only a run longer than a slice
+# is cut anywhere.
+SLICE = 1024
+_BOUNDARY = r"(?:(?<=[^\W_])(?=[\s.,;:!?()，。！？、])|(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9])(?=[A-Za-z]))"
+_SLICES = re.compile(rf".{{1,{SLICE}}}{_BOUNDARY}|.{{1,{SLICE}}}", re.DOTALL)
 
 
 class Prompt(NamedTuple):
@@ -25,6 +34,10 @@ class Prompt(NamedTuple):
     def messages(self) -> list[dict[str, str]]:
         """Chat messages: the policy as system, the content as user."""
         return [{"role": "system", "content": self.policy_text}, {"role": "user", "content": self.user_text}]
+
+
+class TooLongError(ValueError):
+    """A prompt is longer than allowed. The message says how long it may be."""
 
 
 class InjectionError(ValueError):
@@ -48,12 +61,19 @@ def chat(body: str, content: Content) -> Prompt:
     return Prompt(body, user_text(content))
 
 
-def harmony(body: str, effort: Effort, content: Content) -> Prompt:
-    """The harmony dialect, up to and including `<|start|>assistant`. Raises InjectionError."""
+def harmony(body: str, effort: Effort, content: Content, limit: int | None = None) -> Prompt:
+    """The harmony dialect, up to and including `<|start|>assistant`.
+
+    Raises TooLongError at more than `limit` tokens, having encoded little more than so many, and InjectionError.
+    """
     text = user_text(content)
-    encoding = harmony_encoding()
     prefix, tail = _frame(body, effort)
-    ids = [*prefix, *encoding.encode(text, disallowed_special=()), *tail]
+    ids = list(prefix)
+    for piece in _encoded(text):
+        ids += piece
+        if limit is not None and len(ids) + len(tail) > limit:
+            raise TooLongError(f"over {limit} prompt tokens")
+    ids += tail
     specials = sum(1 for token in ids if token >= _first_special())
     if specials != TEMPLATE_SPECIALS:
         raise InjectionError(f"{specials} special tokens where the template has {TEMPLATE_SPECIALS}")
@@ -64,6 +84,14 @@ def system_text(effort: Effort) -> str:
     """The system message in words: identity, effort and channels. No date: it would change labels and the cache."""
     encoding = harmony_encoding()
     return str(encoding.decode(encoding.render(_system_message(effort))))
+
+
+def _encoded(text: str) -> Iterator[list[int]]:
+    """The ids of a text, slice by slice. Without allowed specials: control-token strings in it stay text."""
+    encoding = harmony_encoding()
+    slices = (text,) if len(text) <= SLICE else (match[0] for match in _SLICES.finditer(text))
+    for piece in slices:
+        yield encoding.encode(piece, disallowed_special=())
 
 
 @lru_cache(maxsize=1)
@@ -78,7 +106,7 @@ def harmony_encoding() -> Any:
 def _first_special() -> int:
     """Special ids are the top of the vocabulary: every id from this one on is special."""
     encoding = harmony_encoding()
-    return min(encoding.encode(token, allowed_special="all")[0] for token in encoding.special_tokens_set)
+    return min(int(encoding.encode(token, allowed_special="all")[0]) for token in encoding.special_tokens_set)
 
 
 @lru_cache(maxsize=64)
