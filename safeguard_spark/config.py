@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from safeguard_spark.errors import ConfigError
-from safeguard_spark.keys import sha256
-from safeguard_spark.policy import Effort
+from safeguard_spark.keys import canonical_json, sha256
+from safeguard_spark.policy import ENCODING, Effort
 
 ENV_PREFIX = "SAFEGUARD_"
+FREE = ("spark.conf", "engine.env")  # mappings whose keys are names of others, dots and all
 Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _word(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
+
+
+Word = Annotated[str, BeforeValidator(_word)]  # YAML reads 4 and true as something else than text
 
 
 class EngineKind(StrEnum):
@@ -82,7 +90,7 @@ class EngineConfig(_Section):
     restarts: Annotated[int, Field(ge=0)] = 2  # of a dead or hung server, per executor
     idle_s: Seconds = 900.0  # a server nobody uses for so long ends
     work_dir: str | None = None  # sockets and logs; default: the system's temporary folder
-    env: dict[str, str] = Field(default_factory=dict)
+    env: dict[str, Word] = Field(default_factory=dict)
     args: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -93,7 +101,19 @@ class EngineConfig(_Section):
     @property
     def requests_in_flight(self) -> int:
         """Requests all tasks of one executor together keep in flight."""
-        return self.window or -(-3 * int(self.args.get("max_num_seqs", 256)) // 2)
+        return self.window or -(-3 * int(self.args.get("max_num_seqs") or 256) // 2)
+
+    @field_validator("args")
+    @classmethod
+    def _plain(cls, args: dict[str, Any]) -> dict[str, Any]:
+        try:
+            canonical_json(args).encode()
+        except (TypeError, ValueError) as error:
+            raise ValueError("engine.args takes texts, numbers, true, false, null, lists and mappings") from error
+        seqs = args.get("max_num_seqs")
+        if seqs is not None and (not isinstance(seqs, int) or seqs < 1):
+            raise ValueError("engine.args.max_num_seqs must be a whole number from 1")
+        return args
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -130,7 +150,7 @@ class SparkConfig(_Section):
     """The session, where nothing else made one. spark-submit's own settings win."""
 
     master: str | None = None
-    conf: dict[str, str] = Field(default_factory=dict)
+    conf: dict[str, Word] = Field(default_factory=dict)
 
 
 class RunConfig(_Section):
@@ -155,18 +175,19 @@ class RunConfig(_Section):
 def load(path: Path, environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> RunConfig:
     """Read `path`, then `SAFEGUARD_A__B` variables, then overrides (`a.b`, value). Raises ConfigError."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.safe_load(path.read_text(encoding=ENCODING))
     except OSError as error:
         raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8; no such date; brackets without end
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise ConfigError(f"Configuration {path} is not valid YAML{where}.") from error
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(f"Configuration {path} must be `key: value` lines, not a {type(values).__name__}.")
     for name, raw in environ.items():
         if name.startswith(ENV_PREFIX):
-            put(values, name.removeprefix(ENV_PREFIX).lower().replace("__", "."), scalar(raw))
+            put(values, _dotted(name.removeprefix(ENV_PREFIX)), scalar(raw))
     for name, value in overrides:
         put(values, name, value)
     return build(values)
@@ -175,9 +196,13 @@ def load(path: Path, environ: Mapping[str, str], overrides: Iterable[tuple[str, 
 def build(values: dict[str, Any]) -> RunConfig:
     """The configuration of nested values. Raises ConfigError naming every problem in one sentence."""
     try:
-        return RunConfig.model_validate(values)
+        config = RunConfig.model_validate(values)
+        _ = config.config_hash
     except ValidationError as error:
         raise ConfigError("Configuration: " + "; ".join(_say(problem) for problem in error.errors()) + ".") from error
+    except UnicodeEncodeError as error:
+        raise ConfigError("Configuration: a value is not UTF-8 text.") from error
+    return config
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -192,13 +217,13 @@ def scalar(raw: str) -> Any:
     """A command line or environment value read as YAML, or as the plain text it is."""
     try:
         return yaml.safe_load(raw)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return raw
 
 
 def put(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set the dotted `name` in nested `values`."""
-    *path, last = name.split(".")
+    """Set the dotted `name` in nested `values`. What follows `spark.conf.` or `engine.env.` is one key."""
+    *path, last = _parts(name)
     for key in path:
         inner = values.setdefault(key, {})
         if inner is None:
@@ -207,6 +232,17 @@ def put(values: dict[str, Any], name: str, value: Any) -> None:
             raise ConfigError(f"{name}: {key} is a value, not a section.")
         values = inner
     values[last] = value
+
+
+def _parts(name: str) -> list[str]:
+    section = next((free for free in FREE if name.startswith(f"{free}.")), None)
+    return name.split(".") if section is None else [*section.split("."), name.removeprefix(f"{section}.")]
+
+
+def _dotted(variable: str) -> str:
+    """`A__B` as `a.b`; a key of `engine.env` keeps its case."""
+    section, free, key = variable.partition("ENGINE__ENV__")
+    return f"engine.env.{key}" if free and not section else variable.lower().replace("__", ".")
 
 
 def _say(problem: Any) -> str:
