@@ -38,8 +38,8 @@ class RunResult(BaseModel):
 
     @property
     def exit_code(self) -> int:
-        """0 complete or planned; 6 if the same command has work left."""
-        return 6 if self.status is Status.partial else 0
+        """0 complete or planned; 6 if the same command has work left; 1 for a run that did not end well."""
+        return {Status.planned: 0, Status.complete: 0, Status.partial: 6}.get(self.status, 1)
 
     def to_json(self) -> dict[str, Any]:
         """The object `--json` prints."""
