@@ -75,23 +75,37 @@ def end_tree(
     `tracked` are processes known to belong to it, in case one hides its environment. `between` is called while
     waiting: the supervisor collects its ended children there.
     """
-    deadline = time.monotonic() + timeout_s
-    kill_at = time.monotonic() + GRACE_S
+    begun = time.monotonic()
     told: set[psutil.Process] = set()
     while True:
         left = {process for process in (*tracked, *marked(engine)) if _living(process)}
-        if not left:
-            return True
-        if time.monotonic() > deadline:
-            return False
-        forced = time.monotonic() > kill_at
-        for process in left if forced else left - told:
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(signal.SIGKILL if forced else signal.SIGTERM)
+        spent = time.monotonic() - begun
+        if not left or spent > timeout_s:
+            return not left
+        for process in left - told:
+            _send(process, signal.SIGTERM)
         told |= left
+        if spent > GRACE_S:
+            # Python's resource tracker ignores SIGTERM and goes by itself when the others have: killed before that,
+            # it leaves their shared memory behind.
+            others = {process for process in left if not _is_tracker(process)}
+            for process in others or (left if spent > 2 * GRACE_S else ()):
+                _send(process, signal.SIGKILL)
         if between:
             between()
         time.sleep(0.1)
+
+
+def _send(process: psutil.Process, number: int) -> None:
+    with contextlib.suppress(psutil.Error):
+        process.send_signal(number)
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    try:
+        return any("resource_tracker" in word for word in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _living(process: psutil.Process) -> bool:

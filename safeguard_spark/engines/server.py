@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,6 +40,7 @@ SUPERVISOR_START_S = 30.0
 READY_AGAIN_S = 60.0  # for a server that was well before; one that starts has the start deadline
 UNUSED_NS = 30_000_000_000  # a lease so much older than now: nobody needs that server
 RUNS_KEPT = 16
+KEPT_S = 7 * 86_400.0
 
 
 class Incarnation(NamedTuple):
@@ -183,7 +185,10 @@ class Server:
         env = command.environment(self.config, os.environ, self.devices, self.place.sockets, engine)
         self._spend_start()
         self._end_unused()
-        facts = {"run_id": self.run_id, "begun": time.time(), "sockets": str(self.place.sockets)}
+        sweep(self.folder.parent)
+        self.socket.unlink(missing_ok=True)  # vLLM refuses to start where one is left
+        facts = {"run_id": self.run_id, "owner": self.owner, "owner_born": self.owner_born}
+        facts |= {"begun": time.time(), "sockets": str(self.place.sockets)}
         write_json(self.folder / "state.json", {**facts, "engine": engine})
         spec = {
             "engine": engine,
@@ -292,6 +297,16 @@ def end_server(folder: Path, sockets: Path, engine: str) -> None:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
     clean(folder, sockets, engine, "ended for another to take its place")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what servers of executors long gone left: their logs are kept for a week."""
+    for found in folder.iterdir():
+        state = read_json(found / "state.json")
+        with contextlib.suppress(OSError, KeyError):
+            old = time.time() - (found / "lease").stat().st_mtime > KEPT_S
+            if old and not is_alive(state["owner"], state["owner_born"]):
+                shutil.rmtree(found)
 
 
 def _read(path: Path) -> str:

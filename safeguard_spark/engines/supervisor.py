@@ -120,6 +120,7 @@ class Supervisor:
             os.close(self._line)
         read, self._line = os.pipe()
         self._twin = os.fork()
+        self.ended.pop(self._twin, None)  # of an earlier process with that number
         if self._twin == 0:
             os.close(self._line)
             _be_twin(read, self.engine, self.folder, self.sockets)
@@ -198,7 +199,8 @@ def main() -> None:
     spec = json.load(sys.stdin)
     if os.fork():
         os._exit(0)
-    Supervisor(spec).run()
+    if read_json(Path(spec["folder"]) / "state.json").get("engine") == spec["engine"]:  # else it came too late
+        Supervisor(spec).run()
 
 
 if __name__ == "__main__":
