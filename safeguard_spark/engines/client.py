@@ -24,6 +24,7 @@ from safeguard_spark.verdict import Completion
 REACH_S = 4.0  # how long an endpoint that was never reached may refuse: a hiccup of its start, not an outage
 CONNECT_S = 10.0
 KEEP_ALIVE_S = 3.0  # below the 5 s after which uvicorn closes an idle connection: else requests race with that
+STALL_S = 3.0  # no progress for so long may be the beginning of a hang
 REPLY_BYTES = 32 << 20
 GIVEN_UP_AFTER, GIVEN_UP_S = 8, 30.0  # requests that failed with no answer to any between them, over so long
 T = TypeVar("T")
@@ -36,6 +37,11 @@ class Guard(Protocol):
     @property
     def life(self) -> str:
         """Which life of the server is on."""
+        ...
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long the server has made no progress with open requests, seconds."""
         ...
 
     def revive(self, life: str) -> None:
@@ -96,8 +102,10 @@ class Client:
                 return Answer(request.key, got)
             if self._guard and got.kind in (Kind.unreachable, Kind.broken, Kind.busy):
                 await self._mend(life)
-                if life != self._life():
-                    continue
+            if got.kind is Kind.late:
+                await self._outlast(life)
+            if life != self._life():
+                continue
             free = got.kind in (Kind.unreachable, Kind.busy)
             refused, tries = refused + free, tries + (not free)
             wait = back_off((refused if free else tries) - 1, got.wait_s)
@@ -105,8 +113,7 @@ class Client:
             final = not free and got.kind is not Kind.broken
             if final or tries > self._config.retries or clock() + wait >= ends:
                 return self._failed(request, got)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), wait)
+            await self._sleep(wait)
 
     def _life(self) -> str:
         return self._guard.life if self._guard else ""
@@ -176,6 +183,16 @@ class Client:
                 await in_thread(lambda: guard.revive(life))
             except EngineError as error:
                 self.lose(str(error))
+
+    async def _outlast(self, life: str) -> None:
+        """A deadline that passes while the server seems to hang is not the row's: wait until that is decided."""
+        while self._guard and life == self._guard.life and self._guard.stalled_s > STALL_S and not self.lost:
+            await self._sleep(0.5)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, or less if the engine is lost meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds)
 
     def _raise_hopeless(self, trouble: Trouble, spent_s: float) -> None:
         """Raise if nothing was ever answered and nothing will be; afterwards being denied ends the engine quietly."""

@@ -69,11 +69,13 @@ def end_tree(
     tracked: Iterable[psutil.Process] = (),
     timeout_s: float = 20.0,
     between: Callable[[], object] | None = None,
+    grace_s: float = GRACE_S,
 ) -> bool:
     """End every process of `engine`, politely and then by force; True if none is left.
 
     `tracked` are processes known to belong to it, in case one hides its environment. `between` is called while
-    waiting: the supervisor collects its ended children there.
+    waiting: the supervisor collects its ended children there. `grace_s` is how long a polite request may take; none is
+    due to a server that hangs.
     """
     begun = time.monotonic()
     told: set[psutil.Process] = set()
@@ -85,11 +87,11 @@ def end_tree(
         for process in left - told:
             _send(process, signal.SIGTERM)
         told |= left
-        if spent > GRACE_S:
+        if spent >= grace_s:
             # Python's resource tracker ignores SIGTERM and goes by itself when the others have: killed before that,
             # it leaves their shared memory behind.
             others = {process for process in left if not _is_tracker(process)}
-            for process in others or (left if spent > 2 * GRACE_S else ()):
+            for process in others or (left if spent > grace_s + GRACE_S else ()):
                 _send(process, signal.SIGKILL)
         if between:
             between()

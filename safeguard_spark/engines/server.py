@@ -31,7 +31,7 @@ from safeguard_spark.engines import command
 from safeguard_spark.engines.engine_log import cause, tail
 from safeguard_spark.engines.health import Health, health, is_well
 from safeguard_spark.engines.place import place
-from safeguard_spark.engines.processes import end_tree, is_alive
+from safeguard_spark.engines.processes import GRACE_S, end_tree, is_alive
 from safeguard_spark.engines.supervisor import IDLE, clean, read_json, write_json
 from safeguard_spark.errors import EngineError
 
@@ -95,7 +95,7 @@ class Server:
             if state and state["engine"] == engine:
                 if not hung and is_well(self.socket):
                     return Incarnation(engine, state["run_id"])
-                self._end(engine)
+                self._end(engine, grace_s=0.0 if hung else GRACE_S)
             self._raise_known_failure()
             return self._start(deadline)
 
@@ -236,8 +236,8 @@ class Server:
             self.touch("lease")
             time.sleep(WAIT_S)
 
-    def _end(self, engine: str) -> None:
-        end_server(self.folder, self.place.sockets, engine)
+    def _end(self, engine: str, grace_s: float = GRACE_S) -> None:
+        end_server(self.folder, self.place.sockets, engine, grace_s)
 
     def _end_unused(self) -> None:
         """End servers of this executor with other settings that nobody uses: they hold the memory this one needs."""
@@ -281,15 +281,15 @@ class Server:
         return f"{self.folder / 'log'} on {socket.gethostname()}"
 
 
-def end_server(folder: Path, sockets: Path, engine: str) -> None:
+def end_server(folder: Path, sockets: Path, engine: str, grace_s: float = GRACE_S) -> None:
     """End `engine` and its supervisor, and clear up after them. Blocks up to half a minute."""
     state = read_json(folder / "state.json")
     ours = state.get("engine") == engine and "supervisor" in state
     pid, born = (state["supervisor"], state["supervisor_born"]) if ours else (0, "")
+    end_tree(engine, grace_s=grace_s)
     if ours and is_alive(pid, born):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-    end_tree(engine)
     ends = time.monotonic() + 10
     while ours and is_alive(pid, born):
         if time.monotonic() > ends:

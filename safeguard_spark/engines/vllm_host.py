@@ -44,6 +44,7 @@ class VllmEngine:
         self._started: frozenset[str] = frozenset()
         self._changing, self._closed = threading.Lock(), threading.Event()
         self._watch: threading.Thread | None = None
+        self._progressed = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +79,11 @@ class VllmEngine:
     def life(self) -> str:
         """The server's life that requests go to."""
         return self._now.engine if self._now else ""
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long the server has made no progress with our requests, seconds."""
+        return time.monotonic() - self._progressed if self._endpoint.in_flight else 0.0
 
     def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
         """One answer per request, as they finish. The first request starts the server; none starts none."""
@@ -117,7 +123,7 @@ class VllmEngine:
     def _look(self) -> None:
         """Keep the lease; end a server that hangs, whereupon the requests it held come to `revive`."""
         seen: tuple[object, ...] = ()
-        since, counted = time.monotonic(), False
+        counted = False
         while not self._closed.wait(WATCH_S):
             self._server.touch("lease")
             life, busy = self.life, self._endpoint.in_flight > 0
@@ -126,8 +132,8 @@ class VllmEngine:
             # A server that does not answer shows no progress by that: the last count stands.
             progress = (made if made is not None else seen and seen[0], self._server.answered(), life)
             if not busy or progress != seen:
-                seen, since = progress, time.monotonic()
-            elif time.monotonic() - since > self._deadline_s * (HUNG if counted else HUNG_UNCOUNTED):
+                seen, self._progressed = progress, time.monotonic()
+            elif self.stalled_s > self._deadline_s * (HUNG if counted else HUNG_UNCOUNTED):
                 with contextlib.suppress(EngineError):  # the endpoint hears the same when its requests come back
                     self._renew(life, hung=True)
-                since = time.monotonic()
+                self._progressed = time.monotonic()
