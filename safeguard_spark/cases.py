@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from safeguard_spark import content
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy import ENCODING, NONE
+from safeguard_spark.positions import YamlProblem, read_yaml
 
 FILE = "cases.yaml"
 
@@ -81,6 +82,11 @@ class Cases(_Frozen):
 
     cases: tuple[Case, ...] = ()
 
+    @field_validator("cases", mode="before")
+    @classmethod
+    def _nothing_is_none(cls, value: Any) -> Any:
+        return () if value is None else value
+
 
 def beside(policy_file: Path) -> Path:
     """Where the cases of a policy file lie."""
@@ -90,11 +96,13 @@ def beside(policy_file: Path) -> Path:
 def load(path: Path) -> tuple[Case, ...]:
     """The cases in a file. Raises PolicyError with one sentence for the first thing wrong."""
     try:
-        value = yaml.safe_load(path.read_text(encoding=ENCODING))
+        value = read_yaml(path.read_text(encoding=ENCODING)).value
     except OSError as error:
         raise PolicyError(f"Cases {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise PolicyError(f"Cases {path} are not valid YAML; `safeguard check` shows where.") from error
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"Cases {path} are not UTF-8 text (byte {error.start}).") from error
+    except YamlProblem as error:
+        raise PolicyError(f"Cases {path} are not valid YAML at line {error.span.line}: {error}.") from error
     try:
         return Cases.model_validate(value if value is not None else {}).cases
     except ValidationError as error:
@@ -105,6 +113,8 @@ def load(path: Path) -> tuple[Case, ...]:
 
 def dump(cases: tuple[Case, ...]) -> str:
     """The document of some cases, keys in the order people read them, a blank line between."""
+    if not cases:
+        return "cases: []\n"
     listed = [case.model_dump(mode="json", exclude_defaults=True) for case in cases]
     entries = [yaml.dump([case], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110) for case in listed]
     return "cases:\n" + "\n".join(_indented(entry) for entry in entries)

@@ -48,7 +48,7 @@ def as_github(report: Report) -> str:
     for d in report.diagnostics:
         line, column, length = d.span
         place = f"file={_property(d.file)},line={line},col={column},endColumn={column + length}"
-        text = f"{d.message}. {d.hint}" if d.hint else f"{d.message}."
+        text = f"{d.message} ({d.hint})" if d.hint else d.message
         lines.append(f"::{d.level.value} {place},title={d.code}::{_escape(text)}")
     return "\n".join([*lines, summary(report), ""])
 

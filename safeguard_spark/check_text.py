@@ -115,7 +115,7 @@ def _examples(draft: Draft) -> Iterator[Diagnostic]:
         return
     sides = {side for line in shown for side in [_side(line, draft)] if side is not None}
     if len(sides) == 1:
-        only, other = ("violations", "content that is safe") if sides == {True} else ("safe content", "a violation")
+        only, other = ("violations", "safe content") if sides == {True} else ("safe content", "a violation")
         where = draft.in_body(shown[0].number, 1, max(len(shown[0].text), 1))
         hint = f"add {other} that looks much like them: models learn the boundary from both sides"
         yield draft.source.diagnose("one-sided-examples", where, f"the examples show only {only}", hint)

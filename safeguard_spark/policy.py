@@ -6,11 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
+from safeguard_spark.positions import YamlProblem, read_yaml
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts as a name
 VERSION = r"^\d+\.\d+\.\d+$"
@@ -52,7 +52,7 @@ class Rule(_Frozen):
     """One rule: the id and category a verdict may name."""
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^\S+$")]
-    category: Annotated[str, StringConstraints(min_length=1, max_length=80)]
+    category: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^\S(.*\S)?$")]
     title: str = ""
     severity: Severity = Severity.medium
 
@@ -140,13 +140,13 @@ def parse(text: str) -> Policy:
     """The policy of a document's text. Raises PolicyError with one sentence for the first thing wrong."""
     parts = split(text)
     try:
-        front = yaml.safe_load(parts.front_matter)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 2}, column {mark.column + 1}" if mark else ""
-        raise PolicyError(
-            f"its front matter is not valid YAML{where}: {getattr(error, 'problem', None) or error}"
-        ) from error
+        found = read_yaml(parts.front_matter, first_line=2)
+    except YamlProblem as error:
+        where = f"at line {error.span.line}, column {error.span.column}"
+        raise PolicyError(f"its front matter is not valid YAML {where}: {error}") from error
+    if found.doubled:
+        raise PolicyError(f"`{found.doubled[0].key}` is given twice, again in line {found.doubled[0].span.line}")
+    front = found.value
     if not isinstance(front, dict):
         raise PolicyError("its front matter is not a list of `key: value` lines")
     return build(front, parts.body)
@@ -167,7 +167,7 @@ def build(front: dict[str, Any], body: str) -> Policy:
     doubled = sorted({rule.id for rule in policy.rules if policy.rule_ids.count(rule.id) > 1})
     if doubled:
         raise PolicyError(f"rule id {doubled[0]} is defined more than once")
-    if NONE in policy.categories:
+    if any(category.lower() == NONE for category in policy.categories):
         raise PolicyError(f"a rule's category may not be `{NONE}`, which means that nothing is violated")
     return policy
 
