@@ -200,4 +200,3 @@ def bucket(staging: Staging, at: tuple[Any, ...], kind: str, chunk: int) -> Data
     if not staging.exists(*at, kind, f"bucket={chunk}"):
         return None
     return staging.spark.read.parquet(staging.path(*at, kind, f"bucket={chunk}"))
-

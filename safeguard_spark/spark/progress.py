@@ -86,6 +86,7 @@ class Listener:
         self._token = secrets.token_hex(16)
         self._tasks: dict[str, dict[str, Any]] = {}
         self._open = True
+        self.first: float | None = None  # when the first row was done: rates count from there, not from the start
         self.heard = time.monotonic()
         self.address = (host, int(self._socket.getsockname()[1]), self._token)
         threading.Thread(target=self._listen, name="progress", daemon=True).start()
@@ -102,6 +103,7 @@ class Listener:
                 before = self._tasks.get(said["task"], {}).get("totals")
                 if before != said["totals"]:
                     self.heard = time.monotonic()
+                    self.first = self.first or self.heard
                 self._tasks[said["task"]] = said
 
     def totals(self) -> Counter[str]:
@@ -167,7 +169,8 @@ class Bar:
 
     def words(self) -> str:
         """Rates, hit rate, outcomes, time left, and a stall if there is one."""
-        totals, seconds = self._listener.totals(), max(1e-6, time.monotonic() - self._began)
+        totals, first = self._listener.totals(), self._listener.first
+        seconds = max(1.0, time.monotonic() - (first or self._began))
         rows, prompt = totals["rows"], totals["prompt"]
         said = [f"{rows / seconds:.0f} rows/s", f"{(prompt + totals['completion']) / seconds:.0f} tok/s"]
         if prompt:

@@ -63,9 +63,7 @@ def text_hash(text: Column) -> Column:
 def turns_hash(turns: Column) -> Column:
     """`content.turns_hash` on the JVM, over raw bytes."""
     # Strings here carry the cells' bytes as they are; array_join does not look inside.
-    cells = F.transform(
-        turns, lambda turn: F.concat(_netstring(turn["role"]), _netstring(turn["text"])).cast("string")
-    )
+    cells = F.transform(turns, lambda turn: F.concat(_netstring(turn["role"]), _netstring(turn["text"])).cast("string"))
     joined = F.coalesce(F.array_join(cells, "").cast("binary"), _netstring(F.lit(None).cast("binary")))
     return F.sha2(F.concat(_netstring(F.lit(b"conversation")), joined), 256)
 
@@ -77,9 +75,7 @@ def work_key(policy_hash: str, labeler_hash: str) -> Column:
 
 
 def _netstring(cell: Column) -> Column:
-    framed = F.concat(
-        F.octet_length(cell).cast("string").cast("binary"), F.lit(b":"), cell.cast("binary"), F.lit(b",")
-    )
+    framed = F.concat(F.octet_length(cell).cast("string").cast("binary"), F.lit(b":"), cell.cast("binary"), F.lit(b","))
     return F.coalesce(framed, F.lit(b"-,"))
 
 

@@ -1,11 +1,11 @@
 """Staging: what a run has planned and what its model has said, until it is committed.
 
-    <staging>/<run id>/manifest.json      what the run is; written before anything else
-                       alive              touched while the driver lives
-                       <policy number>/plan.json     written when the plan is whole
-                                       pending/bucket=<n>/    content ids and contents to label, by chunk
-                                       reused/bucket=<n>/     verdicts that other ids of the same content have
-                                       results/<n>/           what the model said (with _SUCCESS when whole)
+<staging>/<run id>/manifest.json      what the run is; written before anything else
+                   alive              touched while the driver lives
+                   <policy number>/plan.json     written when the plan is whole
+                                   pending/bucket=<n>/    content ids and contents to label, by chunk
+                                   reused/bucket=<n>/     verdicts that other ids of the same content have
+                                   results/<n>/           what the model said (with _SUCCESS when whole)
 """
 
 import json
@@ -91,5 +91,3 @@ def is_alive(staging: Staging, run_id: str, manifest: dict[str, Any], heartbeat_
     now, last = staging.modified(probe), staging.modified(run_id, "alive")
     staging.delete(probe)
     return bool(now and last and now - last < 30 * heartbeat_s)
-
-

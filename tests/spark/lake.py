@@ -1,0 +1,84 @@
+"""A content table, label tables and a scripted engine that counts its calls."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, Row, SparkSession
+
+from safeguard_spark import config
+from safeguard_spark.config import RunConfig
+from safeguard_spark.policy import Policy, parse
+from safeguard_spark.result import RunResult
+from safeguard_spark.spark.label import label_table
+
+POLICY = """\
+---
+name: {name}
+version: {version}
+rules:
+  - {{id: M1, category: counterfeit}}
+  - {{id: M2, category: weapons}}
+---
+# Policy
+
+{text}
+"""
+SCRIPT = {
+    "words": {"replica": "M1", "rifle": "M2"},
+    "misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzcut": "truncate", "zzfail": "fail"},
+}
+
+
+def policy(name: str = "market", version: str = "1.0.0", text: str = "No replicas, no rifles.") -> Policy:
+    """A small policy."""
+    return parse(POLICY.format(name=name, version=version, text=text))
+
+
+class Lake:
+    """Tables below a folder of one test."""
+
+    def __init__(self, spark: SparkSession, folder: Path) -> None:
+        self.spark, self.folder = spark, folder
+        self.posts, self.tables = folder / "posts", folder / "tables"
+        self._calls = folder / "calls"
+
+    def write(
+        self, rows: Sequence[tuple[Any, ...]], ddl: str = "id STRING, body STRING", *, mode: str = "append",
+        format: str = "delta",
+    ) -> None:  # fmt: skip
+        """Write rows to the content table."""
+        self.spark.createDataFrame(list(rows), ddl).coalesce(2).write.format(format).mode(mode).save(str(self.posts))
+
+    def config(self, **sections: Any) -> RunConfig:
+        """A configuration over this lake."""
+        values: dict[str, Any] = {
+            "source": {"location": str(self.posts), "text_column": "body"},
+            "output": str(self.tables),
+            "engine": {"kind": "scripted", "args": {**SCRIPT, "calls_file": str(self._calls)}},
+            "tracking": {"enabled": False},
+        }
+        for name, value in sections.items():
+            values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
+        return config.build(values)
+
+    def label(self, *policies: Policy, **sections: Any) -> RunResult:
+        """Run the label job."""
+        return label_table(self.spark, self.config(**sections), policies or (policy(),), show=False)
+
+    def calls(self) -> int:
+        """Model calls since last asked, counted by the engine itself."""
+        count = self._calls.stat().st_size if self._calls.exists() else 0
+        self._calls.unlink(missing_ok=True)
+        return count
+
+    def read(self, table: str) -> DataFrame:
+        """A label table."""
+        return self.spark.read.format("delta").load(str(self.tables / table))
+
+    def current(self) -> dict[str, Row]:
+        """`labels_current` by content id."""
+        rows = self.spark.sql("SELECT * FROM labels_current").collect()
+        found = {row.content_id: row for row in rows}
+        assert len(found) == len(rows)
+        return found

@@ -1,0 +1,111 @@
+"""The command line: what it prints, its exit codes, and that a mistake leaves the tables alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from safeguard_spark import cli
+from tests.spark.lake import POLICY, SCRIPT, Lake
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def command(lake: Lake) -> list[str]:
+    """A command that works."""
+    values = {
+        "engine": {"kind": "scripted", "args": {**SCRIPT, "calls_file": str(lake.folder / "calls")}},
+        "tracking": {"enabled": False},
+    }
+    (lake.folder / "conf.yaml").write_text(yaml.safe_dump(values))
+    (lake.folder / "policy.md").write_text(POLICY.format(name="market", version="1.0.0", text="No replicas."))
+    lake.write([*((f"p{n}", f"a replica {n}" if n % 4 == 0 else f"a table {n % 30}") for n in range(80)), ("e", "")])
+    return [
+        "label", "--config", str(lake.folder / "conf.yaml"), "--source", str(lake.posts), "--text-column", "body",
+        "--policy", str(lake.folder / "policy.md"), "--output", str(lake.tables), "--json",
+    ]  # fmt: skip
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    said: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return said
+
+
+def test_a_dry_run_changes_nothing_and_its_calls_are_the_runs(
+    lake: Lake, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command, "--dry-run"]) == 0
+    planned = last_line(capsys)
+    assert not lake.tables.exists() and lake.calls() == 0
+    assert cli.main(command) == 0
+    done = last_line(capsys)
+    assert planned["status"] == "planned" and done["status"] == "complete"
+    assert (planned["rows"], planned["pending"], planned["calls"]) == (81, 81, done["calls"])
+    assert lake.calls() == done["calls"]
+    assert planned["tokens"]["prompt"] == done["tokens"]["prompt"]  # type: ignore[index]
+    wanted = {
+        "run_id", "status", "rows", "pending", "calls", "written", "outcomes", "engine_starts", "tokens", "seconds",
+        "tables",
+    }  # fmt: skip
+    assert wanted <= set(done)
+
+    lake.write([("new", "a table 1"), ("newer", "a rifle")])
+    versions = sorted(path.name for path in lake.tables.rglob("*") if "_staging" not in path.parts)
+    assert cli.main([*command, "--dry-run"]) == 0
+    planned = last_line(capsys)
+    assert sorted(path.name for path in lake.tables.rglob("*") if "_staging" not in path.parts) == versions
+    assert (planned["pending"], planned["calls"]) == (2, 1)
+    assert cli.main(command) == 0
+    assert last_line(capsys)["calls"] == planned["calls"]
+
+
+MISTAKES = [
+    (["--source", "/nowhere"], 4, "does not exist"),
+    (["--text-column", "bodi"], 4, "did you mean body"),
+    (["--policy", "marketplce@1.0.0"], 3, "marketplce"),
+    (["--policy", "missing.md"], 3, "missing.md"),
+    (["--set", "engine.windw=3"], 2, "did you mean engine.window"),
+    (["--set", "engine"], 2, "key=value"),
+    (["--config", "nowhere.yaml"], 2, "nowhere.yaml"),
+    (["--limit", "0"], 2, "limit"),
+    (["--no-such-option"], 2, "No such option"),
+    (
+        ["--set", "engine.kind=endpoint", "--set", "engine.url=http://127.0.0.1:9", "--set", "engine.model=m",
+         "--set", "engine.args={}"],
+        5, "127.0.0.1:9",
+    ),
+    (["--set", "engine.kind=vllm", "--set", "engine.model=./nowhere", "--set", "engine.args={}"], 5, "./nowhere"),
+]  # fmt: skip
+
+
+def test_mistakes_are_one_sentence_and_leave_the_tables_alone(
+    lake: Lake, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(command) == 0
+    capsys.readouterr()
+    before = files(lake.tables)
+    lake.write([("new", "a table of a kind not seen")])
+    for given, code, said in MISTAKES:
+        assert (cli.main([*command, *given]), given) == (code, given)
+        captured = capsys.readouterr()
+        assert said in captured.err and "Traceback" not in captured.err, captured.err
+        lines = [line for line in captured.err.splitlines() if line.startswith("Error")]
+        assert len(lines) == 1 or given == ["--no-such-option"], captured.err
+        assert files(lake.tables) == before, given
+
+
+def test_a_policy_with_a_syntax_error_is_named_at_its_line(
+    lake: Lake, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = lake.folder / "broken.md"
+    broken.write_text("---\nname: x\nversion: 1.0.0\nrules: [{id: M1\n---\nbody\n")
+    assert cli.main([*command, "--policy", str(broken)]) == 3
+    assert "broken.md" in capsys.readouterr().err
+    assert not lake.tables.exists()
+
+
+def files(folder: Path) -> list[str]:
+    """Everything below a folder but notes of the file system and views, which every run writes anew."""
+    return sorted(str(p) for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "views.sql")))

@@ -1,0 +1,151 @@
+"""The label job on real Spark and Delta, with the scripted engine."""
+
+import pytest
+from pyspark.sql import functions as F
+
+from safeguard_spark.errors import SourceError, TableError
+from safeguard_spark.result import Status
+from tests.spark.lake import Lake, policy
+
+pytestmark = pytest.mark.spark
+
+ODD = [("empty", ""), ("null", None), ("refused", "zzrefuse"), ("garbage", "zzgarbage"), ("cut", "zzcut")]
+
+
+def posts(count: int, start: int = 0) -> list[tuple[str, str]]:
+    return [(f"p{n}", f"a replica, number {n}" if n % 5 == 0 else f"a table, number {n}") for n in range(start, count)]
+
+
+def test_every_row_gets_one_outcome_and_nothing_is_called_twice(lake: Lake) -> None:
+    lake.write([*posts(200), *ODD, ("fails", "zzfail")])
+    first = lake.label(run={"chunk_rows": 60, "max_attempts": 2})
+    assert first.status is Status.partial
+    assert (first.rows, first.pending, first.written) == (206, 206, 206)
+    assert lake.calls() == first.calls == 204
+    current = lake.current()
+    assert {id: current[id].outcome for id, _ in ODD} == {
+        "empty": "empty", "null": "empty", "refused": "refused", "garbage": "unparseable", "cut": "truncated",
+    }  # fmt: skip
+    assert sum(row.violation is True for row in current.values()) == 40
+    assert current["p5"].rule_ids == ["M1"] and current["p5"].category == "counterfeit"
+    assert all(row.violation is None for row in current.values() if row.outcome != "labelled")
+
+    second = lake.label(run={"chunk_rows": 60, "max_attempts": 2})
+    assert (second.pending, lake.calls()) == (1, 1)  # only what may end otherwise
+    assert second.status is Status.complete and "max_attempts" in str(second.message)
+    third = lake.label(run={"chunk_rows": 60, "max_attempts": 2})
+    assert (third.pending, third.calls, third.written, lake.calls()) == (0, 0, 0, 0)
+    assert lake.current()["fails"].attempt == 2
+
+    said = lake.read("runs").orderBy("started_at").select("run_id", "status", "written", "calls").collect()
+    written = {
+        row.run_id: row["n"] for row in lake.read("labels").groupBy("run_id").agg(F.count("*").alias("n")).collect()
+    }
+    assert [row.status for row in said] == ["partial", "complete", "complete"]
+    assert [written.get(row.run_id, 0) for row in said] == [row.written for row in said]
+    assert lake.read("reasoning").count() == 204 + 1
+    assert not (lake.tables / "_staging").exists() or not list((lake.tables / "_staging").iterdir())
+
+
+def test_new_edited_and_reposted_rows_cost_only_their_new_contents(lake: Lake) -> None:
+    lake.write(posts(120))
+    lake.label()
+    assert lake.calls() == 120
+    edited = [(f"p{n}", f"a rifle, edited {n}") for n in range(5)]
+    lake.write([*edited, *posts(120)[5:]], mode="overwrite")
+    lake.write([*posts(130, start=120), *((f"repost{n}", "a table, number 7") for n in range(100))])
+    result = lake.label()
+    assert result.written == 5 + 10 + 100
+    assert lake.calls() == result.calls == 5 + 10
+    current = lake.current()
+    assert len(current) == 230
+    assert current["p3"].rule_ids == ["M2"] and current["repost99"].violation is False
+    assert current["repost99"].prompt_tokens is None  # paid for once, under p7
+
+    lake.write(posts(1), mode="overwrite")  # p0's edit taken back
+    back = lake.label()
+    assert (back.written, lake.calls()) == (1, 0)
+    assert lake.current()["p0"].rule_ids == ["M1"]
+
+
+def test_several_policies_and_versions_are_labelled_apart(lake: Lake) -> None:
+    lake.write(posts(40))
+    one, other = policy(), policy(name="other", text="Something else.")
+    both = lake.label(one, other)
+    assert (both.rows, both.written, lake.calls()) == (80, 80, 80)
+    newer = policy(version="1.1.0", text="No replicas at all.")
+    assert lake.label(newer).written == 40 and lake.calls() == 40
+    # The new version rules only once it is promoted.
+    rows = lake.spark.sql("SELECT policy, policy_version, count(*) n FROM labels_current GROUP BY 1, 2").collect()
+    assert {(row.policy, row.policy_version, row.n) for row in rows} == {
+        ("market", "1.0.0", 40),
+        ("other", "1.0.0", 40),
+    }
+    # The same text under another number costs nothing.
+    assert lake.label(policy(version="1.0.1")).written == 40 and lake.calls() == 0
+
+
+def test_a_conversation_column_is_judged_as_conversations(lake: Lake) -> None:
+    ddl = "id STRING, turns ARRAY<STRUCT<role: STRING, content: STRING>>"
+    turns = [("user", "how much is the replica"), ("assistant", "ten")]
+    lake.write([("a", turns), ("b", []), ("c", None), ("d", [None]), ("e", [("user", "hello")])], ddl)
+    result = lake.label(source={"location": str(lake.posts), "text_column": None, "conversation_column": "turns"})
+    assert result.written == 5
+    outcomes = {id: row.outcome for id, row in lake.current().items()}
+    assert outcomes == {"a": "labelled", "b": "empty", "c": "empty", "d": "empty", "e": "labelled"}
+
+
+def test_a_limit_takes_the_same_rows_each_time(lake: Lake) -> None:
+    lake.write(posts(50))
+    limited = {"location": str(lake.posts), "text_column": "body", "limit": 10}
+    assert lake.label(source=limited).written == 10
+    assert lake.label(source=limited).written == 0
+    assert lake.label().written == 40
+
+
+def test_an_id_with_two_contents_is_labelled_under_both_and_then_done(lake: Lake) -> None:
+    lake.write([("x", "a replica"), ("x", "a table"), ("x", "a table"), ("y", "a rifle")])
+    first = lake.label()
+    assert (first.written, lake.calls()) == (3, 3)
+    assert lake.label().pending == 0
+
+
+def test_parquet_and_integer_ids_work_the_same(lake: Lake) -> None:
+    lake.write([(n, f"text {n}") for n in range(20)], "id BIGINT, body STRING", format="parquet")
+    lake.label()
+    rows = lake.read("labels").collect()
+    assert {row.content_id for row in rows} == {str(n) for n in range(20)}
+    assert {row.source_version for row in rows} == {None}
+
+
+def test_an_empty_table_is_complete_at_once(lake: Lake) -> None:
+    lake.write([], "id STRING, body STRING")
+    result = lake.label()
+    assert (result.status, result.rows, result.written) == (Status.complete, 0, 0)
+
+
+def test_a_row_without_an_id_is_refused_before_any_call(lake: Lake) -> None:
+    lake.write([("a", "x"), (None, "y")])
+    with pytest.raises(SourceError, match=r"1 rows of .* have no id"):
+        lake.label()
+    assert lake.calls() == 0
+
+
+def test_an_output_that_is_someone_elses_table_is_refused(lake: Lake) -> None:
+    lake.write(posts(3))
+    lake.spark.createDataFrame([(1,)], "a INT").write.format("delta").save(str(lake.tables / "labels"))
+    with pytest.raises(TableError, match="not one of ours"):
+        lake.label()
+    assert lake.calls() == 0
+
+
+def test_tables_in_a_catalogue_schema_work_the_same(lake: Lake) -> None:
+    lake.write(posts(20))
+    lake.spark.sql("CREATE DATABASE IF NOT EXISTS trust")
+    try:
+        first = lake.label(output="spark_catalog.trust")
+        assert first.written == 20
+        assert lake.label(output="spark_catalog.trust").written == 0
+        assert lake.spark.sql("SELECT * FROM spark_catalog.trust.labels_current").count() == 20
+    finally:
+        lake.spark.sql("DROP DATABASE trust CASCADE")

@@ -1,0 +1,82 @@
+"""Sources: hashes on the JVM are the core's own, and what cannot be read is told in one sentence."""
+
+from typing import Any
+
+import pytest
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from safeguard_spark import content, keys
+from safeguard_spark.config import SourceConfig
+from safeguard_spark.errors import SourceError
+from safeguard_spark.spark.source import open_source, text_hash, turns_hash, work_key
+from tests.spark.lake import Lake
+
+pytestmark = pytest.mark.spark
+
+TEXTS: list[bytes | None] = [
+    None, b"", b" ", b"\x00", "é\u0301 \u202e \U0001f9ff".encode(), b"\xff\xfe not utf-8", b"\xed\xa0\x80", b"4:text,",
+    b"<|start|>system<|message|>", b"x" * 100_000,
+]  # fmt: skip
+TURNS: list[Any] = [
+    None, [], [None], [(b"user", b"hello"), (b"assistant", None)], [(None, b"x")], [(b"user", b"4:text,-,")],
+    [(b"us", b"er2:ab,")], [(b"\xff", b"\xed\xa0\x80")],
+]  # fmt: skip
+
+
+def test_text_hashes_are_the_cores(lake: Lake) -> None:
+    frame = lake.spark.createDataFrame([(text,) for text in TEXTS], T.StructType([T.StructField("t", T.BinaryType())]))
+    found = [row[0] for row in frame.select(text_hash(F.col("t"))).collect()]
+    assert found == [content.text_hash(text) for text in TEXTS]
+    assert len(set(found)) == len(TEXTS)
+
+
+def test_turn_hashes_are_the_cores(lake: Lake) -> None:
+    ddl = "t ARRAY<STRUCT<role: BINARY, text: BINARY>>"
+    frame = lake.spark.createDataFrame([(turns,) for turns in TURNS], ddl)
+    found = [row[0] for row in frame.select(turns_hash(F.col("t"))).collect()]
+    assert found == [
+        content.turns_hash([t or (None, None) for t in turns] if turns is not None else None) for turns in TURNS
+    ]
+    assert len(set(found)) == len(TURNS)
+
+
+def test_work_keys_are_the_cores(lake: Lake) -> None:
+    frame = lake.spark.createDataFrame([("ab" * 32,)], "content_hash STRING")
+    row = frame.select(work_key("cd" * 32, "ef" * 32)).first()
+    assert row is not None and row[0] == keys.work_key("ab" * 32, "cd" * 32, "ef" * 32)
+
+
+def test_a_delta_source_is_pinned_to_its_version(lake: Lake) -> None:
+    lake.write([("a", "x")])
+    source = open_source(lake.spark, SourceConfig(location=str(lake.posts), text_column="body"))
+    lake.write([("b", "y")])
+    assert source.version == 0 and source.frame.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"location": None}, "No source"),
+        ({"location": "/nowhere/at/all"}, "does not exist"),
+        ({"location": "no_such_table"}, "no_such_table"),
+        ({"text_column": None}, "No content column"),
+        ({"text_column": "bodi"}, r"no column bodi .*--text-column.*did you mean body\? It has id, body, n"),
+        ({"id_column": "identity"}, "--id-column"),
+        ({"text_column": "n"}, "is bigint, not text"),
+        ({"text_column": None, "conversation_column": "body"}, "a conversation is array<struct<role, text>>"),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence(lake: Lake, given: dict[str, Any], said: str) -> None:
+    lake.write([("a", "x", 1)], "id STRING, body STRING, n BIGINT")
+    values = {"location": str(lake.posts), "text_column": "body", **given}
+    with pytest.raises(SourceError, match=said) as caught:
+        open_source(lake.spark, SourceConfig(**values))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_other_files_is_named_so(lake: Lake) -> None:
+    lake.posts.mkdir()
+    (lake.posts / "notes.txt").write_text("not a table")
+    with pytest.raises(SourceError, match="neither a Delta table nor Parquet"):
+        open_source(lake.spark, SourceConfig(location=str(lake.posts), text_column="body"))

@@ -1,0 +1,29 @@
+"""One MLflow run per job run, on a real sqlite store."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.spark.lake import Lake, policy
+
+pytestmark = pytest.mark.spark
+
+
+def test_a_run_can_be_read_back_from_mlflow(lake: Lake) -> None:
+    lake.write([*((f"p{n}", f"a replica {n}" if n % 4 == 0 else f"a table {n}") for n in range(40)), ("e", "")])
+    result = lake.label(tracking={"enabled": True})
+    client = mlflow.MlflowClient(f"sqlite:///{lake.tables}/mlflow.db")
+    run = client.get_run(str(result.mlflow_run_id))
+    assert run.info.status == "FINISHED"
+    assert run.data.params["policy.market.policy_hash"] == policy().policy_hash
+    assert run.data.params["source_version"] == "0"
+    assert run.data.metrics["outcome.labelled"] == 40 and run.data.metrics["outcome.empty"] == 1
+    assert run.data.metrics["violation_rate.market"] == 0.25
+    assert run.data.metrics["tokens.prompt"] == result.tokens["prompt"] > 0
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"labels.png", "config.json", "policies", "tables.json"} <= names
+    folder = client.download_artifacts(run.info.run_id, "policies/market@1.0.0.md")
+    assert policy().body in Path(folder).read_text(encoding="utf-8")
+    assert run.inputs.dataset_inputs[0].dataset.name == "source"
+    assert lake.read("runs").first().mlflow_run_id == run.info.run_id  # type: ignore[union-attr]
