@@ -1,0 +1,131 @@
+"""Corpus: synthetic contents with a known topic, seeded, with frames kept apart for evaluation."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple, TypeVar
+
+from safeguard_spark.content import Content, Turn
+from safeguard_spark.demo import topics
+from safeguard_spark.demo.topics import TOPICS, Topic
+
+OTHER = "other"  # what the model calls a content of none of its topics
+TOPIC_OF = {topic.name: topic for topic in TOPICS}
+NUMBERS = (
+    "555 0142", "482 913", "0041 226", "733-881", "12 Mill Road", "4 Park Lane", "1999", "867 5309", "300 120",
+    "21-07-84",
+)  # fmt: skip
+SYLLABLES = (
+    "ba", "ko", "ri", "vel", "dun", "sha", "mor", "tis", "ek", "lo", "pra", "gin", "fu", "wex", "zan", "mi", "oth",
+    "yur", "cal", "bne",
+)  # fmt: skip
+T = TypeVar("T")
+
+
+class Sample(NamedTuple):
+    """A content and the topic it is about, or `other`."""
+
+    content: Content
+    topic: str
+
+
+class Writer:
+    """Writes contents. `held_out` takes only frames, openings and names that training never sees; `drop` is the share
+    of words outside the things that an invented word replaces; that is how the model learns its stand-in row."""
+
+    def __init__(self, random: Random, held_out: bool = False, drop: float = 0.0, invents: bool = True) -> None:
+        self.random, self.held_out, self.drop, self.invents = random, held_out, drop, invents
+
+    def sample(self, topic: str) -> Sample:
+        """A content about a topic: a text, or a conversation whose last turn is about it."""
+        shape = self.random.random()
+        if shape < 0.45:
+            return Sample(Content(text=self.text(topic)), topic)
+        roles = self.random.choice(topics.ROLES)
+        if shape < 0.6:
+            return Sample(Content(turns=(Turn(roles[0], self.text(topic)),)), topic)
+        return Sample(Content(turns=self.conversation(topic, roles)), topic)
+
+    def conversation(self, topic: str, roles: tuple[str, str]) -> tuple[Turn, ...]:
+        """Two to four turns; the earlier ones are about anything."""
+        last = self.text(topic)
+        if topic == OTHER and self.random.random() < 0.35:
+            last = self.fill(self.pick(topics.REFUSALS), self.thing(self.any_topic()), drop=False)
+        if self.random.random() < 0.3:
+            last = self.random.choice(("Here is your text: ", "Sure! ", "Of course. ")) + last
+        if self.random.random() < 0.35:
+            return Turn(roles[0], self.pick(topics.ASKED)), Turn(roles[1], last)
+        count = self.random.choice((1, 1, 1, 2, 3))
+        earlier = [self.text(self.any_topic().name if self.random.random() < 0.5 else OTHER) for _ in range(count)]
+        texts = [*earlier, last]
+        return tuple(Turn(roles[(len(texts) - 1 - i + 1) % 2], text) for i, text in enumerate(texts))
+
+    def text(self, topic: str) -> str:
+        """A text about a topic, or about none for `other`."""
+        if topic == OTHER:
+            return self.other()
+        chosen = TOPIC_OF[topic]
+        return self.dressed(self.fill(self.pick(chosen.frames), self.thing(chosen)))
+
+    def other(self) -> str:
+        """A text of no topic: small talk, harmless goods, talk about a topic's things, or words nobody knows."""
+        kind = self.random.random() * (1.0 if self.invents else 0.85)
+        if kind < 0.35:
+            return self.dressed(self.fill(self.pick(topics.SAFE), ""))
+        if kind < 0.6:
+            return self.dressed(self.fill(self.pick(topics.GOODS), self.random.choice(topics.SAFE_THINGS)))
+        if kind < 0.85:
+            return self.dressed(self.fill(self.pick(topics.REPORTS), self.thing(self.any_topic()), drop=False))
+        if kind < 0.92:
+            return self.dressed(self.fill(self.pick(topics.GOODS), f"{self.invented()} {self.invented()}"))
+        return " ".join(self.invented() for _ in range(self.random.randint(1, 20)))
+
+    def dressed(self, text: str) -> str:
+        """A text with an opening, a closing, small talk, and at times an attempt to talk the model round."""
+        opening = self.fill(self.pick(topics.OPENINGS), "") if self.random.random() < 0.6 else ""
+        closing = self.fill(self.pick(topics.CLOSINGS), "") if self.random.random() < 0.5 else ""
+        parts = [part for part in (opening, text, closing) if part]
+        for _ in range(self.random.choice((0, 0, 0, 0, 1, 2))):
+            parts.insert(self.random.choice((0, len(parts))), self.fill(self.pick(topics.SAFE), ""))
+        if self.random.random() < 0.05:
+            parts.insert(self.random.randint(0, len(parts)), self.random.choice(topics.INJECTIONS))
+        joined = (" " if self.random.random() < 0.9 else "\n").join(parts)
+        if self.random.random() < 0.7:
+            return joined[:1].upper() + joined[1:]
+        return joined
+
+    def fill(self, frame: str, thing: str, drop: bool = True) -> str:
+        """A frame with its slots filled; with `drop`, some of its words become invented ones."""
+        if drop and self.drop:
+            frame = " ".join(self._dropped(word) for word in frame.split(" "))
+        known = {
+            "name": self.pick(topics.NAMES) if self.random.random() > 2 * self.drop else self.invented().title(),
+            "place": self.pick(topics.PLACES) if self.random.random() > 2 * self.drop else self.invented().title(),
+            "price": self.random.choice(topics.PRICES),
+            "number": self.random.choice(NUMBERS),
+        }
+        text = frame.replace("{delivery}", self.random.choice(topics.DELIVERIES)).replace("{thing}", thing)
+        for slot, value in known.items():
+            text = text.replace("{" + slot + "}", value)
+        return text
+
+    def _dropped(self, word: str) -> str:
+        return self.invented() if "{" not in word and self.random.random() < self.drop else word
+
+    def pick(self, items: Sequence[T]) -> T:
+        """One of the trained items, or of those held out."""
+        held = max(1, len(items) // 5)
+        return self.random.choice(items[-held:] if self.held_out else items[:-held])
+
+    def thing(self, topic: Topic) -> str:
+        """One of a topic's things."""
+        return self.random.choice(topic.things)
+
+    def any_topic(self) -> Topic:
+        """Any topic."""
+        return self.random.choice(TOPICS)
+
+    def invented(self) -> str:
+        """A word that no list has; none for a writer that does not invent."""
+        if not self.invents:
+            return ""
+        return "".join(self.random.choice(SYLLABLES) for _ in range(self.random.randint(1, 3)))
