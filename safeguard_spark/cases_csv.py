@@ -83,8 +83,8 @@ def read_golden(text: str, labels: Labels, file: str) -> Golden:
     if unlike:
         listed = ", ".join(str(item.row) for item in unlike)
         notes.append(
-            f"{file}: in {len(unlike)} row{'s' if len(unlike) > 1 else ''} ({listed}) the classification column differs "
-            "from the section's label; the section was taken, the column is a model's answer"
+            f"{file}: in {len(unlike)} row{'s' if len(unlike) > 1 else ''} ({listed}) the classification column "
+            "differs from the section's label; the section was taken, the column is a model's answer"
         )
     cases: dict[str, Case] = {}
     for item in kept:
