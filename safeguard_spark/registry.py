@@ -19,6 +19,7 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy import Policy
 from safeguard_spark.policy_lock import Lock
 from safeguard_spark.policy_ref import Ref
+from safeguard_spark.secret import without_password
 
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second is a sqlite store's answer to an alias
 
@@ -71,7 +72,7 @@ class Registry:
     @property
     def shown(self) -> str:
         """The address for people."""
-        return f"MLflow at {tracking.without_password(self.uri)}"
+        return f"MLflow at {without_password(self.uri)}"
 
     @cached_property
     def _client(self) -> Any:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from safeguard_spark.errors import ConfigError, SafeguardError
 from safeguard_spark.keys import canonical_json, sha256
 from safeguard_spark.labelling import Job
 from safeguard_spark.result import RunResult
+from safeguard_spark.secret import shown, without_password
 
 TRUNCATE = 500  # longest parameter value MLflow's sqlite store takes is 6000; long ones hide the short
 
@@ -60,7 +60,7 @@ def answering(uri: str) -> Iterator[None]:
         raise
     except Exception as error:  # a wrong URI, no server, no permission
         cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ConfigError(f"MLflow at {without_password(uri)} cannot be used: {cause}") from error
+        raise ConfigError(f"MLflow at {without_password(uri)} cannot be used: {without_password(cause)}") from error
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Tracker:
         )
         for job in jobs:
             self.client.log_text(self.mlflow_run_id, job.policy.body, f"policies/{job.policy.ref}.md")
-        self.client.log_dict(self.mlflow_run_id, self.config.model_dump(mode="json"), "config.json")
+        self.client.log_dict(self.mlflow_run_id, shown(self.config.model_dump(mode="json")), "config.json")
         self.client.log_figure(self.mlflow_run_id, distribution(result), "labels.png")
         self.client.log_inputs(self.mlflow_run_id, [_dataset("source", source["name"], source["version"])])
         outputs = {name: {"location": place} for name, place in result.tables.items()}
@@ -189,11 +189,6 @@ def _dataset(name: str, location: str, version: int | None) -> Any:
     kind = "parquet" if version is None else "delta_table"
     where = {"path": location} if version is None else {"path": location, "delta_table_version": version}
     return DatasetInput(Dataset(name, sha256(where)[:8], kind, canonical_json(where)), [])
-
-
-def without_password(uri: str) -> str:
-    """A URI as it may be shown."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)
 
 
 def _experiment(client: Any, config: RunConfig, uri: str) -> str:

@@ -1,6 +1,7 @@
 """A run under way: what it was asked, what it has spent so far, and the sign of life others see."""
 
 import contextlib
+import json
 import secrets
 import threading
 import time
@@ -15,6 +16,7 @@ from pyspark.sql import SparkSession
 from safeguard_spark import schema
 from safeguard_spark.config import RunConfig
 from safeguard_spark.labelling import Job
+from safeguard_spark.secret import shown
 from safeguard_spark.spark.progress import Listener
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.staging import Staging, here
@@ -61,7 +63,7 @@ class Run:
             "policies": [{"ref": job.policy.ref, "hash": job.policy.policy_hash} for job in self.jobs],
             "labelers": [job.labeler.labeler_hash for job in self.jobs],
             "config_hash": self.config.config_hash,
-            "config": self.config.model_dump_json(),
+            "config": json.dumps(shown(self.config.model_dump(mode="json"))),
             "labels_version_in": self.labels_version_in,
         }
 

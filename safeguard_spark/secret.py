@@ -1,0 +1,33 @@
+"""Secret: what a configuration may hold and nobody else may read, taken out before it is logged or stored."""
+
+import re
+from typing import Any
+
+HIDDEN = "***"
+# `HF_TOKEN`, `fs.s3a.secret.key` and `authToken`, but neither `tokenizer` nor `max_tokens`.
+_NAME = re.compile(r"password|passwd|secret|credential|(?:token|key)(?![a-z])", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)(?!/)\S*@")
+
+
+def without_password(text: str) -> str:
+    """A URI, or a sentence with one, as it may be shown: without what stands before the host.
+
+    A password may itself hold `/` or `@`, so everything up to the last `@` goes.
+    """
+    return _USER.sub("", text)
+
+
+def shown(value: Any) -> Any:
+    """A configuration's plain values without secrets: texts whose key names one, and passwords in URIs.
+
+    `api_key_env` and its like name a variable, which is no secret.
+    """
+    if isinstance(value, dict):
+        return {key: HIDDEN if _is_secret(str(key), inner) else shown(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [shown(inner) for inner in value]
+    return without_password(value) if isinstance(value, str) else value
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and not name.endswith("_env") and bool(_NAME.search(name))
