@@ -33,12 +33,7 @@ def settings(
     if file is not None:
         return configuration.load(file, os.environ, overrides)
     values: dict[str, Any] = {"engine": {"kind": engine} if engine else {}}
-    for name, raw in os.environ.items():
-        if name.startswith(configuration.ENV_PREFIX):
-            key = name.removeprefix(configuration.ENV_PREFIX).lower().replace("__", ".")
-            configuration.put(values, key, configuration.scalar(raw))
-    for key, value in overrides:
-        configuration.put(values, key, value)
+    configuration.override(values, os.environ, overrides)
     if not values["engine"]:
         raise ConfigError(
             "Which engine shall answer? Give --config FILE, or for example --set engine.kind=endpoint --set "

@@ -26,6 +26,13 @@ def _word(value: Any) -> Any:
 Word = Annotated[str, BeforeValidator(_word)]  # YAML reads 4 and true as something else than text
 
 
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Refs = Annotated[tuple[str, ...], BeforeValidator(_listed)]  # one alone needs no brackets
+
+
 class EngineKind(StrEnum):
     """Where answers come from."""
 
@@ -43,6 +50,11 @@ class Dialect(StrEnum):
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, values: Any) -> Any:
+        return {} if values is None else values  # in YAML a section whose keys are all commented out
 
 
 class SourceConfig(_Section):
@@ -157,7 +169,7 @@ class RunConfig(_Section):
     """Everything a job is told."""
 
     source: SourceConfig = SourceConfig()
-    policy: tuple[str, ...] = ()
+    policy: Refs = ()
     policies: Path = Path("policies")
     output: str | None = None
     run: RunSettings = RunSettings()
@@ -185,12 +197,17 @@ def load(path: Path, environ: Mapping[str, str], overrides: Iterable[tuple[str, 
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(f"Configuration {path} must be `key: value` lines, not a {type(values).__name__}.")
+    override(values, environ, overrides)
+    return build(values)
+
+
+def override(values: dict[str, Any], environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> None:
+    """Put `SAFEGUARD_A__B` variables, then overrides (`a.b`, value), over nested values. Raises ConfigError."""
     for name, raw in environ.items():
         if name.startswith(ENV_PREFIX):
             put(values, _dotted(name.removeprefix(ENV_PREFIX)), scalar(raw))
     for name, value in overrides:
         put(values, name, value)
-    return build(values)
 
 
 def build(values: dict[str, Any]) -> RunConfig:
@@ -199,7 +216,8 @@ def build(values: dict[str, Any]) -> RunConfig:
         config = RunConfig.model_validate(values)
         _ = config.config_hash
     except ValidationError as error:
-        raise ConfigError("Configuration: " + "; ".join(_say(problem) for problem in error.errors()) + ".") from error
+        said = "; ".join(_say(problem) for problem in error.errors())
+        raise ConfigError(f"Configuration: {said}{'' if said.endswith('?') else '.'}") from error
     except UnicodeEncodeError as error:
         raise ConfigError("Configuration: a value is not UTF-8 text.") from error
     return config
@@ -248,12 +266,25 @@ def _dotted(variable: str) -> str:
 def _say(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, list(_names(RunConfig)), n=1, cutoff=0.5)
-        return f"there is no key {where}" + (f"; did you mean {near[0]}?" if near else "")
+        near = _nearest(where)
+        return f"there is no key {where}" + (f"; did you mean {near}?" if near else "")
     if problem["type"] == "missing":
         return f"{where} is missing"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where and problem["type"] != "value_error" else message
+
+
+def _nearest(where: str) -> str | None:
+    """The known key most like one that is not: first of its own section, then of the whole configuration."""
+    section, _, last = where.rpartition(".")
+    names = list(_names(RunConfig))
+    siblings = [name for name in names if name.rpartition(".")[0] == section]
+    for cutoff, among in ((0.65, siblings), (0.75, names), (0.5, siblings)):
+        lasts = {name.rpartition(".")[2]: name for name in reversed(among)}
+        near = difflib.get_close_matches(last, list(lasts), n=1, cutoff=cutoff)
+        if near:
+            return lasts[near[0]]
+    return None
 
 
 def _names(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
