@@ -11,7 +11,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 
@@ -23,13 +22,14 @@ from safeguard_spark.result import RunResult, Status
 
 app = typer.Typer(
     name="safeguard",
-    help="Policy-driven labelling of everything a platform ever stored.",
+    help="Policy-driven labelling of everything a platform ever stored. Any command takes --debug: show tracebacks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 add_to(app)
+USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, of which newer releases of Typer hold their own
 
 
 @app.command()
@@ -45,7 +45,6 @@ def label(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and cost, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value over the configuration.")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,  # noqa: ARG001  read in main
 ) -> None:
     """Give every content of a table one label per policy. Issue the same command again to go on."""
     given = {
@@ -121,13 +120,14 @@ def main(argv: Sequence[str]) -> int:
     before = signal.getsignal(signal.SIGTERM)
     try:
         signal.signal(signal.SIGTERM, _stop)
-        return int(typer.main.get_command(app).main(list(argv), prog_name="safeguard", standalone_mode=False) or 0)
-    except click.exceptions.Exit as ended:
+        given = [word for word in argv if word != "--debug"]
+        return int(typer.main.get_command(app).main(given, prog_name="safeguard", standalone_mode=False) or 0)
+    except typer.Exit as ended:
         return ended.exit_code
-    except click.ClickException as error:
+    except USAGE as error:
         error.show(sys.stderr)
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+        return ConfigError.exit_code
+    except (KeyboardInterrupt, typer.Abort):
         print("Stopped by the operator; issue the same command again to go on.", file=sys.stderr)
         return 6
     except SafeguardError as error:
