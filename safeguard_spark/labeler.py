@@ -1,7 +1,5 @@
 """Labeler: everything besides policy and content that can change a label."""
 
-from functools import cached_property
-
 from pydantic import BaseModel, ConfigDict
 
 from safeguard_spark.config import Dialect, RunConfig
@@ -15,7 +13,7 @@ DEFAULT_MAX_TOKENS = 4096  # recorded 20b completions: p95 1.1k, longest 3.2k to
 
 
 class Labeler(BaseModel):
-    """One labeler. Its hash is part of every work key."""
+    """One labeler. Its hash is part of every work key, and not cached: `model_copy` would take it along."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +47,7 @@ class Labeler(BaseModel):
             structured=asked.structured,
         )
 
-    @cached_property
+    @property
     def labeler_hash(self) -> str:
         """Lower-case hex SHA-256 over every field."""
         return sha256(self.model_dump(mode="json"))

@@ -2,7 +2,6 @@
 
 import re
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -77,7 +76,7 @@ class Gate(_Frozen):
 
 
 class Policy(_Frozen):
-    """A policy document. Two hashes: what can change a label, and everything."""
+    """A policy document. Two hashes: what can change a label, and everything. Not cached: `model_copy` keeps caches."""
 
     name: Annotated[str, StringConstraints(pattern=NAME)]
     version: Annotated[str, StringConstraints(pattern=VERSION)]
@@ -93,23 +92,23 @@ class Policy(_Frozen):
     allow: tuple[str, ...] = ()  # warnings of `safeguard check` the author has decided to live with
     body: str
 
-    @cached_property
+    @property
     def policy_hash(self) -> str:
         """Over what can change a label: the text the model reads, rule ids and categories, the output form."""
         rules = [[rule.id, rule.category] for rule in self.rules]
         return sha256({"body": self.body, "rules": rules, "output": self.output})
 
-    @cached_property
+    @property
     def document_hash(self) -> str:
         """Over the whole document."""
         return sha256(self.model_dump(mode="json"))
 
-    @cached_property
+    @property
     def rule_ids(self) -> tuple[str, ...]:
         """Rule ids in the document's order."""
         return tuple(rule.id for rule in self.rules)
 
-    @cached_property
+    @property
     def categories(self) -> tuple[str, ...]:
         """The rules' categories in the document's order, each once."""
         return tuple(dict.fromkeys(rule.category for rule in self.rules))
@@ -188,8 +187,13 @@ def load(path: Path) -> Policy:
 
 def versions(folder: Path) -> list[str]:
     """Every `name@version` below `folder`, sorted, oldest version first."""
-    refs = [(p.parent.parent.name, p.parent.name) for p in folder.glob("*/*/policy.md")]
-    return [f"{n}@{v}" for n, v in sorted(refs, key=lambda r: (r[0], version_key(r[1])))]
+    return sorted((f"{p.parent.parent.name}@{p.parent.name}" for p in folder.glob("*/*/policy.md")), key=ref_key)
+
+
+def ref_key(ref: str) -> tuple[str, tuple[int, ...]]:
+    """Sort key of a `name@version`."""
+    name, _, version = ref.partition("@")
+    return name, version_key(version)
 
 
 def version_key(version: str) -> tuple[int, ...]:
