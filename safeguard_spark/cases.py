@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from safeguard_spark import content
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import ENCODING, NONE
+from safeguard_spark.policy import NONE, read
 from safeguard_spark.positions import YamlProblem, read_yaml
 
 FILE = "cases.yaml"
@@ -96,11 +96,7 @@ def beside(policy_file: Path) -> Path:
 def load(path: Path) -> tuple[Case, ...]:
     """The cases in a file. Raises PolicyError with one sentence for the first thing wrong."""
     try:
-        value = read_yaml(path.read_text(encoding=ENCODING)).value
-    except OSError as error:
-        raise PolicyError(f"Cases {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"Cases {path} are not UTF-8 text (byte {error.start}).") from error
+        value = read_yaml(read(path)).value
     except YamlProblem as error:
         raise PolicyError(f"Cases {path} are not valid YAML at line {error.span.line}: {error}.") from error
     try:

@@ -139,8 +139,8 @@ def publish_policies(
     found = policy_publish.candidates(
         [file_of(ref, run) for ref in refs] if refs else policy_ref.all_files(run.policies)
     )
-    if found.errors.errors:
-        typer.echo(check_output.as_text(found.errors), err=True)
-        raise PolicyError("Nothing was published: correct the errors above first.")
+    if found.refused.diagnostics:
+        typer.echo(check_output.as_text(found.refused), err=True)
+        raise PolicyError("Nothing was published: correct what is shown above first.")
     done = policy_publish.publish(found.ready, run, alias=alias, registry=not lock_only)
     typer.echo(json.dumps(policy_publish.as_dict(done)) + "\n" if as_json else policy_publish.as_text(done), nl=False)

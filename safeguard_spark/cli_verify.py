@@ -15,7 +15,7 @@ from safeguard_spark.check_text import token_count
 from safeguard_spark.cli_options import AsJson, Config, Policies, Settings, file_of, settings
 from safeguard_spark.config import RunConfig
 from safeguard_spark.content import Content, from_text
-from safeguard_spark.diagnostics import Level, Report
+from safeguard_spark.diagnostics import Level, Report, nearest
 from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job, prepare
@@ -57,8 +57,10 @@ def _refuse_errors(files: Sequence[Path]) -> None:
         typer.echo(check_output.as_text(Report(len(files), tuple(errors))), err=True)
         raise PolicyError("Nothing was asked of the model: correct the errors above first.")
     for file in files:
-        if not cases_document.beside(file).is_file():
-            raise PolicyError(f"{file} has no {cases_document.FILE} beside it, so there is nothing to verify.")
+        cases = cases_document.beside(file)
+        if not cases.is_file() or not cases_document.load(cases):
+            what = "has no cases" if cases.is_file() else "does not exist"
+            raise PolicyError(f"{cases} {what}, so there is nothing to verify.")
 
 
 def _verify(files: Sequence[Path], config: RunConfig) -> list[Verification]:
@@ -90,6 +92,8 @@ def show_prompt(
     if isinstance(ready, Verdict):
         cause = f": {ready.error}" if ready.error else ""
         typer.echo(f"The model would not be asked. The outcome is {ready.outcome.value}{cause}.", err=True)
+        if as_json:
+            typer.echo(json.dumps({"policy": policy.ref, "outcome": ready.outcome.value, "error": ready.error}))
         return
     if as_json:
         typer.echo(json.dumps(_fields(ready, job), ensure_ascii=False))
@@ -104,8 +108,7 @@ def _content(file: Path, text: str | None, case: str | None) -> Content:
         listed = cases_document.load(path) if path.is_file() else ()
         found = next((one for one in listed if one.id == case), None)
         if found is None:
-            known = ", ".join(one.id for one in listed) or "none"
-            raise PolicyError(f"{file} has no case {case}. Its cases: {known}.")
+            raise PolicyError(f"{file} has no case {case}; {nearest(case, (one.id for one in listed))}")
         return found.content
     if text is not None:
         return from_text(text)

@@ -171,14 +171,19 @@ def build(front: dict[str, Any], body: str) -> Policy:
     return policy
 
 
+def read(path: Path) -> str:
+    """The text of a file its author wrote, line ends as \\n. Raises PolicyError naming the file."""
+    try:
+        return path.read_text(encoding=ENCODING)
+    except OSError as error:
+        raise PolicyError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
+
+
 def load(path: Path) -> Policy:
     """The policy in a file. Raises PolicyError naming the file."""
-    try:
-        text = path.read_text(encoding=ENCODING)
-    except OSError as error:
-        raise PolicyError(f"Policy {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"Policy {path} is not UTF-8 text (byte {error.start}).") from error
+    text = read(path)
     try:
         return parse(text)
     except PolicyError as error:

@@ -42,16 +42,22 @@ class Imported:
         return policy_document.parse(self.text)
 
 
-def read_pack(path: Path, *, golden: Path | None = None, name: str | None = None, version: str = "1.0.0") -> Imported:
+def read_pack(
+    path: Path, *, golden: Path | None = None, name: str | None = None, version: str = policy_new.FIRST
+) -> Imported:
     """Read a pack's folder or a policy text. Raises PolicyError if there is no policy text or more than one.
 
     `golden` is the CSV to read the cases from, if it does not lie in the folder.
     """
     file = _policy_file(path)
-    text = _read(file)
+    text = policy_document.read(file)
     if text.startswith("---"):
         raise PolicyError(f"{file} has front matter already: copy it to policies/NAME/VERSION/policy.md and check it.")
+    if file.suffix == ".csv" or not text.strip():
+        what = "is a golden set: give it with --golden" if text.strip() else "is empty"
+        raise PolicyError(f"{file} {what}. The policy is the text that the model reads.")
     name = name or _name(file, text)
+    policy_new.well_formed(name, version)
     rules, allowed = _labels(text)
     output = Output.full if rules else Output.binary
     front: dict[str, Any] = {
@@ -70,7 +76,7 @@ def read_pack(path: Path, *, golden: Path | None = None, name: str | None = None
     cases: list[Case] = []
     golden_files = [golden] if golden else _golden_files(path)
     for csv_file in golden_files:
-        found = read_golden(_read(csv_file), Labels(rules, allowed), csv_file.name)
+        found = read_golden(policy_document.read(csv_file), Labels(rules, allowed), csv_file.name)
         notes.extend([f"{len(found.cases)} cases from {csv_file.name}", *found.notes])
         prefix = f"{_slug(csv_file.stem)}-" if len(golden_files) > 1 else ""
         cases.extend(case.model_copy(update={"id": (prefix + case.id)[-80:]}) for case in found.cases)
@@ -105,15 +111,6 @@ def _policy_file(path: Path) -> Path:
 
 def _golden_files(path: Path) -> list[Path]:
     return sorted(path.rglob("*.csv")) if path.is_dir() else []
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise PolicyError(f"{file} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{file} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
 
 def _name(file: Path, text: str) -> str:

@@ -19,7 +19,10 @@ SAID = {
 
 
 class Listed(NamedTuple):
-    """One version. `standing` is `unreadable` for a file that cannot be read; `cases` is None without a case file."""
+    """One version. `standing` is the lock's, or `unreadable`, or `missing` where only the lock still knows it.
+
+    `cases` is None without a case file that can be read.
+    """
 
     ref: str
     standing: str
@@ -31,10 +34,13 @@ class Listed(NamedTuple):
 
 def listing(config: RunConfig, name: str | None = None) -> list[Listed]:
     """The versions of all policies, or of one. Raises PolicyError if there is none of that name, or no folder."""
-    refs = [ref for ref in policy_document.versions(config.policies) if name in (None, ref.partition("@")[0])]
-    if not refs and (name or not config.policies.is_dir()):
-        raise policy_ref.unknown_name(name or "at all", config.policies, policy_ref.names(config.policies))
+    if not config.policies.is_dir():
+        raise policy_ref.no_policies(config.policies)
     lock = policy_lock.load(policy_lock.path_in(config.policies))
+    known = sorted({*policy_document.versions(config.policies), *lock.pins}, key=policy_document.ref_key)
+    refs = [ref for ref in known if name in (None, ref.partition("@")[0])]
+    if name and not refs:
+        raise policy_ref.unknown_name(name, config.policies, policy_ref.names(config.policies))
     registry = Registry.of(config)
     aliases = {n: registry.aliases(n) for n in {ref.partition("@")[0] for ref in refs}} if registry.exists else {}
     return [_listed(ref, config, lock, aliases.get(ref.partition("@")[0], {})) for ref in refs]
@@ -59,6 +65,8 @@ def listing_text(found: list[Listed]) -> str:
 def _listed(ref: str, config: RunConfig, lock: Lock, aliases: dict[str, str]) -> Listed:
     name, _, version = ref.partition("@")
     file = policy_ref.file_of(config.policies, name, version)
+    if not file.is_file():
+        return Listed(ref, "missing", (), 0, None, f"published, but there is no {file}")
     try:
         policy = policy_document.load(file)
     except PolicyError:

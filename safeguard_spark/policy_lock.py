@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
-from safeguard_spark.policy import Policy, version_key
+from safeguard_spark.policy import Policy, ref_key
 
 FILE = "lock.json"
 FORMAT = 1
@@ -71,8 +71,11 @@ class Lock:
 
     def with_policies(self, policies: Iterable[Policy]) -> "Lock":
         """A lock that pins these too. Raises PolicyError as `verify` does."""
-        added = {p.ref: Pin(p.policy_hash, p.document_hash) for p in map(self.verify, policies)}
-        return Lock({**self.pins, **added})
+        lock = self
+        for policy in policies:  # one by one: two files may claim to be the same version
+            lock.verify(policy)
+            lock = Lock({**lock.pins, policy.ref: Pin(policy.policy_hash, policy.document_hash)})
+        return lock
 
 
 def path_in(folder: Path) -> Path:
@@ -97,8 +100,7 @@ def load(path: Path) -> Lock:
 
 def save(lock: Lock, path: Path) -> None:
     """Write a lock, sorted for small diffs, all of it or nothing. Raises PolicyError."""
-    refs = sorted(lock.pins, key=lambda ref: (ref.partition("@")[0], version_key(ref.partition("@")[2])))
-    value = {"lock": FORMAT, "policies": {ref: lock.pins[ref]._asdict() for ref in refs}}
+    value = {"lock": FORMAT, "policies": {ref: lock.pins[ref]._asdict() for ref in sorted(lock.pins, key=ref_key)}}
     try:
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".lock-", delete=False) as file:
             file.write(json.dumps(value, indent=2) + "\n")

@@ -10,8 +10,9 @@ import yaml
 from safeguard_spark import policy_ref
 from safeguard_spark.cases import beside
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import NAME, NONE, VERSION, Output, Rule
+from safeguard_spark.policy import NAME, NONE, VERSION, Output, Rule, read, version_key
 
+FIRST = "1.0.0"  # version
 JSON_FORM = {
     Output.category: '{"violation": 0 or 1, "policy_category": "..."}',
     Output.full: (
@@ -59,24 +60,32 @@ def rule_prefix(name: str) -> str:
 def create(ref: str, folder: Path) -> Path:
     """Write a new policy below a folder and return its file. Raises PolicyError rather than overwrite one.
 
-    `name` begins one from the template at 1.0.0; `name@version` of a known name copies its newest version.
+    `name` begins one from the template at 1.0.0; `name@version` of a known name copies the newest version below it.
     """
     name, at, version = ref.partition("@")
     known = policy_ref.versions_of(folder, name)
-    if not re.match(NAME, name) or (at and not re.match(VERSION, version)):
-        raise PolicyError(f"{ref}: give a name of letters, digits, `.`, `_` and `-`, or name@1.2.0 for a next version.")
+    well_formed(name, version or FIRST)
     if known and not at:
         raise PolicyError(f"Policy {name} exists: {', '.join(known)}. Its next version: safeguard new {name}@VERSION.")
     if version in known:
         raise PolicyError(f"Policy {ref} exists. Give a version that is not one of {', '.join(known)}.")
-    if known:
-        source = policy_ref.file_of(folder, name, known[-1])
-        text = _raised(source.read_text(encoding="utf-8"), version, source)
-        cases = beside(source).read_text(encoding="utf-8") if beside(source).is_file() else new_cases(name)
-    else:
-        text, cases = new_policy(name, version or "1.0.0"), new_cases(name)
-    file = policy_ref.file_of(folder, name, version or "1.0.0")
-    return write(file, text, cases)
+    if not known:
+        file = policy_ref.file_of(folder, name, version or FIRST)
+        return write(file, new_policy(name, version or FIRST), new_cases(name))
+    older = [tag for tag in known if version_key(tag) < version_key(version)]
+    if not older:
+        raise PolicyError(f"Policy {name} has no version below {version} to begin from: {', '.join(known)}.")
+    source = policy_ref.file_of(folder, name, older[-1])
+    cases = read(beside(source)) if beside(source).is_file() else new_cases(name)
+    return write(policy_ref.file_of(folder, name, version), _raised(read(source), version, source), cases)
+
+
+def well_formed(name: str, version: str) -> None:
+    """Raise PolicyError for a name or a version that no policy can have."""
+    if not re.match(NAME, name):
+        raise PolicyError(f"{name!r} is no policy's name: letters, digits, `.`, `_` and `-` only.")
+    if not re.match(VERSION, version):
+        raise PolicyError(f"{version!r} is no version: three numbers, for example 1.2.0.")
 
 
 def write(file: Path, text: str, cases: str | None) -> Path:
@@ -99,7 +108,7 @@ def _raised(text: str, version: str, source: Path) -> str:
     return raised
 
 
-def new_policy(name: str, version: str = "1.0.0") -> str:
+def new_policy(name: str, version: str) -> str:
     """The text of a first version, with a TODO wherever the author must decide."""
     rule = Rule(id=f"{rule_prefix(name)}1", category=f"{name.lower()}-violation")
     front = {

@@ -9,7 +9,7 @@ from safeguard_spark import check_output, policy_lock
 from safeguard_spark import policy as policy_document
 from safeguard_spark.config import RunConfig
 from safeguard_spark.diagnostics import Level, Report
-from safeguard_spark.policy import Policy, version_key
+from safeguard_spark.policy import Policy, ref_key
 from safeguard_spark.policy_check import check_file
 from safeguard_spark.registry import Published, Registry
 
@@ -24,10 +24,10 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidates:
-    """The files somebody wants published: those that may be, and the errors of the others."""
+    """The files somebody wants published: those that may be, and what stands in the way of the others."""
 
     ready: tuple[Candidate, ...]
-    errors: Report
+    refused: Report
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ class Publication:
 
 
 def candidates(files: Sequence[Path]) -> Candidates:
-    """Check files before they are published. Never raises."""
+    """Check files before they are published: no error, and no place left to be filled in. Never raises."""
     ready: list[Candidate] = []
-    errors = []
+    refused = []
     for file in files:
         found = check_file(file)
-        wrong = [diagnostic for diagnostic in found if diagnostic.level is Level.error]
-        errors.extend(wrong)
+        wrong = [d for d in found if d.level is Level.error or d.code == "todo"]
+        refused.extend(wrong)
         if not wrong:
             said = check_output.counted(Report(1, found))
-            ready.append(Candidate(policy_document.load(file), file.read_text(encoding=policy_document.ENCODING), said))
-    return Candidates(tuple(ready), Report(len(files), tuple(errors)))
+            ready.append(Candidate(policy_document.load(file), policy_document.read(file), said))
+    return Candidates(tuple(ready), Report(len(files), tuple(refused)))
 
 
 def publish(
@@ -62,7 +62,7 @@ def publish(
 
     Doing it again changes nothing. Without `registry`, versions are only pinned. Raises PolicyError, ConfigError.
     """
-    found = sorted(found, key=lambda c: (c.policy.name, version_key(c.policy.version)))
+    found = sorted(found, key=lambda c: ref_key(c.policy.ref))
     path = policy_lock.path_in(config.policies)
     before = policy_lock.load(path)
     lock = before.with_policies(candidate.policy for candidate in found)

@@ -57,10 +57,10 @@ def locate(text: str, folder: Path) -> Path:
 
 
 def all_files(folder: Path) -> list[Path]:
-    """The files of every version below a folder. Raises PolicyError if there is none."""
+    """The files of every version below a folder, oldest version first. Raises PolicyError if there is none."""
     files = [file_of(folder, name, version) for name, _, version in (ref.partition("@") for ref in versions(folder))]
     if not files:
-        raise PolicyError(f"{folder} holds no policies. Begin one with `safeguard new NAME`, or give --policies DIR.")
+        raise no_policies(folder)
     return files
 
 
@@ -74,13 +74,21 @@ def versions_of(folder: Path, name: str) -> list[str]:
     return [tag for known, _, tag in (ref.partition("@") for ref in versions(folder)) if known == name]
 
 
+def no_policies(folder: Path) -> PolicyError:
+    """An error for a folder without a policy."""
+    what = "holds no policies" if folder.is_dir() else "does not exist"
+    return PolicyError(
+        f"The policies folder {folder} {what}. Begin a policy with `safeguard new NAME`, or give --policies DIR."
+    )
+
+
 def unknown_name(name: str, folder: Path, known: Iterable[str]) -> PolicyError:
     """An error for a name nobody knows: it names the nearest, and where policies come from if there is none."""
     listed = sorted(set(known))
     if not folder.is_dir():
         return PolicyError(
-            f"There is no policy {name}: the policies folder {folder} does not exist. Give --policies DIR, or set "
-            "`policies` in the configuration."
+            f"There is no policy {name}: the policies folder {folder} does not exist. Begin one with `safeguard new "
+            f"{name}`, or give --policies DIR."
         )
     near = difflib.get_close_matches(name, listed, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]} ({_listed(folder, near[0])})?" if near else f"Known: {', '.join(listed) or 'none'}."

@@ -184,20 +184,23 @@ def resolve(ref: str, config: RunConfig) -> Policy:
     """The policy of a reference: a file, `name@version`, or `name@alias`. Raises PolicyError, ConfigError.
 
     Call it once, on the driver: an alias may move while a run lasts. What files answer needs no registry, so a version
-    in the policies folder is checked against the lock alone; aliases, and versions that are not in the folder, are
-    asked of the registry, and must then agree with the folder and the lock.
+    that the lock pins is checked against the lock alone; aliases, and versions that are not pinned or not in the
+    folder, are asked of the registry, and must then agree with the folder and the lock.
     """
     named = policy_ref.read_ref(ref)
     lock = policy_lock.load(policy_lock.path_in(config.policies))
     if isinstance(named, Path):
         return lock.verify(_load(named))
-    file = policy_ref.file_of(config.policies, named.name, named.tag)
-    if named.is_version and file.is_file():
-        return lock.verify(_load(file))
     if not named.tag:
         raise _which_version(named, config)
+    file = policy_ref.file_of(config.policies, named.name, named.tag)
+    has_file = named.is_version and file.is_file()
+    if has_file and ref in lock.pins:
+        return lock.verify(_load(file))
     registry = Registry.of(config)
     entry = registry.entry(named) if registry.exists else None
+    if entry is None and has_file:
+        return _load(file)
     if entry is None:
         raise _unknown(named, config, registry)
     return _agreed(registry, named, entry, config.policies, lock)
