@@ -143,9 +143,8 @@ def test_the_tag_keeps_the_order_of_rules_and_of_fields() -> None:
     rules = "{id: M2, category: b}, {id: M1, category: a}"
     tag = Contract.of(policy(rules=rules)).structural_tag
     assert tag.index('"M2"') < tag.index('"M1"')
-    assert [
-        tag.index(f'"{name}":') for name in ("violation", "category", "rule_ids", "confidence", "rationale")
-    ] == sorted(tag.index(f'"{name}":') for name in ("violation", "category", "rule_ids", "confidence", "rationale"))
+    places = [tag.index(f'"{name}":') for name in ("violation", "category", "rule_ids", "confidence", "rationale")]
+    assert places == sorted(places)
 
 
 def test_the_tags_bytes_are_those_engines_have_compiled(golden: Any) -> None:
@@ -168,7 +167,8 @@ def test_the_tag_leaves_no_way_around_the_schema(contract: Contract) -> None:
     said = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
     for text in (
         "", answer(contract, None), said, f"{said}{FINAL_HEADERS[0]}I cannot help.", f"{FINAL_HEADERS[2]}{{}}",
-        f"<|channel|>commentary<|message|>{answer(contract, None)}", f"{said}{said}{FINAL_HEADERS[0]}{answer(contract, None)}",
+        f"<|channel|>commentary<|message|>{answer(contract, None)}",
+        f"{said}{said}{FINAL_HEADERS[0]}{answer(contract, None)}",
     ):  # fmt: skip
         assert not takes(contract, text), text
 
