@@ -76,7 +76,7 @@ class Registry:
 
     @cached_property
     def _client(self) -> Any:
-        return tracking.registry_client(self.uri)
+        return tracking.mlflow_client(self.uri)
 
     def _ask(self, method: str, *given: Any, **named: Any) -> Any:
         """Call the client; None if what is asked for does not exist. Raises ConfigError."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from safeguard_spark.secret import shown, without_password
 
 TRUNCATE = 500  # longest parameter value MLflow's sqlite store takes is 6000; long ones hide the short
 
+SQLITE = "sqlite:///"
+
 
 def tracking_uri(config: RunConfig) -> str:
     """Where runs are logged: as configured, else MLFLOW_TRACKING_URI, else sqlite beside the tables or below here."""
@@ -25,7 +28,7 @@ def tracking_uri(config: RunConfig) -> str:
         return os.environ["MLFLOW_TRACKING_URI"]
     folder = _local_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{folder.resolve()}/mlflow.db"
+    return f"{SQLITE}{folder.resolve()}/mlflow.db"
 
 
 def registry_uri(config: RunConfig) -> str:
@@ -34,21 +37,30 @@ def registry_uri(config: RunConfig) -> str:
     Not beside the tables: every output shares the same policies.
     """
     configured = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return configured or f"sqlite:///{config.policies.absolute().parent}/mlflow.db"
+    return configured or f"{SQLITE}{config.policies.absolute().parent}/mlflow.db"
 
 
 def registry_exists(uri: str) -> bool:
     """Whether a registry may be there; for a sqlite file this is known without importing MLflow."""
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
+    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).is_file()
 
 
-def registry_client(uri: str) -> Any:
-    """An MLflow client of a registry (seconds: it imports MLflow). Raises ConfigError if it cannot be reached."""
-    _quiet()
-    import mlflow
-
+def mlflow_client(uri: str) -> Any:
+    """An MLflow client (seconds: it imports MLflow). Raises ConfigError if its store cannot be used."""
     with answering(uri):
+        if uri.startswith(SQLITE):
+            _try_sqlite(Path(uri.removeprefix(SQLITE)))
+        _quiet()
+        import mlflow
+
         return mlflow.MlflowClient(tracking_uri=uri)
+
+
+def _try_sqlite(file: Path) -> None:
+    """Raise what keeps a database from being opened at once: MLflow would try for 100 s."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA schema_version")
 
 
 @contextlib.contextmanager
@@ -74,12 +86,9 @@ class Tracker:
     @classmethod
     def begin(cls, config: RunConfig, run_id: str) -> "Tracker":
         """Create the MLflow run of a job run. Raises ConfigError if the tracking server says no."""
-        _quiet()
-        import mlflow
-
         uri = tracking_uri(config)
+        client = mlflow_client(uri)
         with answering(uri):
-            client = mlflow.MlflowClient(tracking_uri=uri)
             run = client.create_run(_experiment(client, config, uri), run_name=run_id)
         return cls(config, client, str(run.info.run_id))
 
