@@ -129,12 +129,14 @@ def params(
         "engine": config.engine.kind.value,
         "model": config.engine.name,
     }
+    names = _names([job.policy.ref for job in jobs])
     for job in jobs:
-        found[f"policy.{job.policy.name}.version"] = job.policy.version
-        found[f"policy.{job.policy.name}.policy_hash"] = job.policy.policy_hash
-        found[f"policy.{job.policy.name}.document_hash"] = job.policy.document_hash
-        found[f"policy.{job.policy.name}.labeler_hash"] = job.labeler.labeler_hash
-        found[f"policy.{job.policy.name}.effort"] = job.labeler.effort.value
+        name = names[job.policy.ref]
+        found[f"policy.{name}.version"] = job.policy.version
+        found[f"policy.{name}.policy_hash"] = job.policy.policy_hash
+        found[f"policy.{name}.document_hash"] = job.policy.document_hash
+        found[f"policy.{name}.labeler_hash"] = job.labeler.labeler_hash
+        found[f"policy.{name}.effort"] = job.labeler.effort.value
     return found
 
 
@@ -155,11 +157,22 @@ def metrics(result: RunResult) -> dict[str, float]:
         found["rows_per_s"] = result.calls / label_s
     if result.tokens.get("prompt"):
         found["cache_hit_rate"] = result.tokens.get("cached", 0) / result.tokens["prompt"]
+    names = _names(list(result.by_policy))
     for ref, counts in result.by_policy.items():
-        name, labelled = ref.partition("@")[0], counts.get("labelled", 0)
-        if labelled:
-            found[f"violation_rate.{name}"] = counts["violations"] / labelled
+        if _judged(counts):
+            found[f"violation_rate.{names[ref]}"] = counts["violations"] / _judged(counts)
     return found
+
+
+def _names(refs: Sequence[str]) -> dict[str, str]:
+    """What figures of a policy are called: by its name, and its version where a run has several of them."""
+    names = [ref.partition("@")[0] for ref in refs]
+    several = {name for name in names if names.count(name) > 1}
+    return {ref: ref.replace("@", "/") if name in several else name for ref, name in zip(refs, names, strict=True)}
+
+
+def _judged(counts: dict[str, int]) -> int:
+    return counts.get("labelled", 0) + counts.get("screened", 0)
 
 
 def distribution(result: RunResult) -> Any:
@@ -182,8 +195,7 @@ def distribution(result: RunResult) -> Any:
 
 
 def _part(counts: dict[str, int], part: str) -> int:
-    violations = counts.get("violations", 0)
-    judged = counts.get("labelled", 0) + counts.get("screened", 0)
+    violations, judged = counts.get("violations", 0), _judged(counts)
     if part == "violation":
         return violations
     if part == "no violation":
