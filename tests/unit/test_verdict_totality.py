@@ -52,6 +52,11 @@ IDS = st.lists(
 )
 
 
+def harmony_ids(thought: str, said: str) -> list[int]:
+    text = f"<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant<|channel|>final<|message|>{said}"
+    return list(harmony_encoding().encode(f"{text}<|return|>", allowed_special="all"))
+
+
 def assert_total(verdict: Verdict, contract: Contract) -> None:
     assert verdict.outcome in READ
     assert isinstance(verdict.violation, bool) == (verdict.outcome is Outcome.labelled)
@@ -87,8 +92,7 @@ def test_any_token_ids_have_one_outcome_under_every_contract(ids: list[int], fin
 @settings(max_examples=200)
 @given(thought=st.text(max_size=20), said=TEXTS, cut=st.integers(0, 40), finish=FINISHES)
 def test_a_harmony_answer_broken_off_anywhere_has_one_outcome(thought: str, said: str, cut: int, finish: str) -> None:
-    text = f"<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant<|channel|>final<|message|>{said}<|return|>"
-    ids = harmony_encoding().encode(text.encode("utf-8", "replace").decode(), allowed_special="all")
+    ids = harmony_ids(thought.encode("utf-8", "replace").decode(), said.encode("utf-8", "replace").decode())
     for contract in CONTRACTS:
         assert_total(read(Completion(finish, token_ids=ids[: len(ids) - cut]), contract), contract)
 
@@ -107,11 +111,11 @@ def test_what_the_contract_asks_for_is_read_in_both_dialects(contract: Contract)
     said = {
         Output.binary: "1",
         Output.category: '{"violation": 1, "policy_category": "stolen"}',
-        Output.full: '{"violation": 1, "category": "stolen", "rule_ids": ["M2"], "confidence": "low", "rationale": "."}',
+        Output.full: '{"violation": 1, "category": "stolen", "rule_ids": ["M2"], "confidence": "low"}',
     }[contract.output]
-    text = f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{said}<|return|>"
-    ids = harmony_encoding().encode(text, allowed_special="all")
-    for completion in (Completion("stop", text=said, reasoning="hm"), Completion("stop", token_ids=ids)):
+    for completion in (
+        Completion("stop", text=said, reasoning="hm"), Completion("stop", token_ids=harmony_ids("hm", said)),
+    ):  # fmt: skip
         verdict = read(completion, contract)
         assert (verdict.outcome, verdict.violation, verdict.reasoning) == (Outcome.labelled, True, "hm")
         assert verdict.category == (None if contract.output is Output.binary else "stolen")
@@ -122,7 +126,7 @@ REFUSALS = [
     "Sorry, I cannot judge this.", "I apologize, but no.", "I am unable to help.", "I won’t do that.",
     "I must decline to answer.", "  \n**I'm very sorry**, no.",
 ]  # fmt: skip
-GARBAGE = ["", " ", "}{", "The content is about sorry people.", "maybe", '{"violation": 2}', "<html>", "No, sorry?", "\0"]
+GARBAGE = ["", " ", "}{", "It is about sorry people.", "maybe", '{"violation": 2}', "<html>", "No, sorry?", "\0"]
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: f"{c.output.value}-{len(c.category_of)}")
