@@ -1,0 +1,56 @@
+"""`make bench`: how near the label job comes to the engine itself, and how it grows with the table.
+
+    python -m tests.bench                                    everything: the CPU's models, or the 20b's shape on a GPU
+    python -m tests.bench speed --models demo --rounds 2 --contenders limit job4:1,16 udf:32
+    python -m tests.bench scale --rows 300000 1000000
+    python -m tests.bench report                             tables from the results so far
+
+Results are lines in `.cache/bench/results.jsonl`; every call adds to them. `report --write` puts the tables into
+docs/benchmarks.md. Ray Data and Daft are asked if installed: in this environment, or in one of their own named by
+BENCH_RAY_PYTHON and BENCH_DAFT_PYTHON.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from tests.bench import models, report, scale, speed
+from tests.bench.workload import ROOT
+
+CONTENDERS = ["limit", "job4:1,4,16", "job1:1,4", "udf:32,128", "ray", "daft"]
+SIZES = [512, 2048]
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.split("\n\n")[0])
+    parser.add_argument("what", nargs="?", choices=["all", "speed", "scale", "report"], default="all")
+    parser.add_argument("--models", nargs="+", default=["gpt-oss-20b"] if has_gpu() else ["demo", "llama"])
+    parser.add_argument("--contenders", nargs="+", default=CONTENDERS)
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", nargs="+", type=int, default=[300_000, 1_000_000, 3_000_000])
+    parser.add_argument("--cache", type=Path, default=ROOT / ".cache/bench")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
+    asked = parser.parse_args()
+    asked.cache.mkdir(parents=True, exist_ok=True)
+    results = asked.cache / "results.jsonl"
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        if asked.what in ("all", "speed"):
+            for name in asked.models:
+                model = models.named(name, asked.cache)
+                speed.measure(model, asked.contenders, asked.sizes, asked.rounds, Path(folder), results)
+        if asked.what in ("all", "scale"):
+            scale.measure(asked.rows, Path(folder), results)
+    report.show(results, ROOT / "docs/benchmarks.md" if asked.write or asked.what == "all" else None)
+
+
+def has_gpu() -> bool:
+    """Whether this machine has one vLLM could use."""
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+if __name__ == "__main__":
+    main()

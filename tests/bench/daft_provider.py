@@ -1,0 +1,48 @@
+"""Daft's vLLM provider, optional. It takes text, so the engine tokenizes; every run starts its engine anew.
+
+Install: `daft` 0.7 in an environment that has vLLM, named by BENCH_DAFT_PYTHON.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from safeguard_spark.prompt import harmony_encoding
+from tests.bench import workload
+from tests.bench.contender import Done
+from tests.bench.models import Model
+from tests.bench.replay import NAME
+
+
+class DaftProvider:
+    """One engine, prompts routed by prefix."""
+
+    def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
+        import daft  # noqa: F401  fails here, where it is said, if it is not installed
+
+        self._model, self._body = model, workload.policy().body
+
+    def run(self, table: Path, setting: dict[str, Any]) -> Done:
+        import daft
+        from daft.functions import prompt
+        from vllm import SamplingParams
+
+        from safeguard_spark.engines.wire import STOP_IDS
+
+        asked = [workload.prompt(self._body, text) for text in workload.read(table)]
+        rows = daft.from_pydict({"prompt": [harmony_encoding().decode(ids) for ids in asked]})
+        sampling = SamplingParams(
+            temperature=0.0, max_tokens=workload.MAX_TOKENS, stop_token_ids=list(STOP_IDS), skip_special_tokens=False
+        )
+        said = prompt(
+            daft.col("prompt"),
+            provider="vllm-prefix-caching",
+            model=self._model.folder,
+            engine_args={**self._model.args, "logits_processors": [NAME]},
+            generate_args={"sampling_params": sampling},
+        )
+        answers = rows.with_column("said", said).to_pydict()["said"]
+        assert all("no rule applies" in text for text in answers)
+        return Done(len(answers), sum(map(workload.length, asked)), sum(map(len, asked)), engine_starts=1)
+
+    def close(self) -> None:
+        pass

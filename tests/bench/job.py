@@ -1,0 +1,65 @@
+"""Our label job, whole: plan, staging, label tasks, commit. `slots` are Spark's task slots, `partitions` a chunk's."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safeguard_spark import config
+from safeguard_spark.config import RunConfig
+from safeguard_spark.spark import label
+from safeguard_spark.spark.session import session
+from tests.bench import workload
+from tests.bench.contender import Done
+from tests.bench.models import Model, environment
+
+
+class LabelJob:
+    """`label_table` in one Spark session, whose server outlives its runs."""
+
+    def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
+        self._model, self._slots, self._folder = model, int(setting["slots"]), folder
+        self._spark = session(self._config(Path("none"), "none", 1, {}))
+        self._runs = 0
+
+    def _config(self, table: Path, output: str, partitions: int, setting: dict[str, Any]) -> RunConfig:
+        return config.build({
+            "source": {"location": str(table), "text_column": "body"},
+            "output": output,
+            "run": {
+                "chunk_rows": setting.get("chunk_rows", 20_000), "partitions_per_slot": -(-partitions // self._slots),
+            },
+            "engine": {
+                "kind": "vllm", "model": self._model.folder, "model_name": self._model.name,
+                "window": setting.get("window"), "env": environment(self._model),
+                "args": {**self._model.args, "logits_processors": "tests.bench.replay:Replay"},
+            },
+            "labeler": {
+                "effort": workload.EFFORT.value, "max_tokens": workload.MAX_TOKENS, "max_prompt_tokens": 1536,
+                "structured": False,
+            },
+            "tracking": {"enabled": False},
+            "spark": {"master": f"local[{self._slots}]"},
+        })  # fmt: skip
+
+    def run(self, table: Path, setting: dict[str, Any]) -> Done:
+        partitions = int(setting.get("partitions", 1))
+        self._runs += 1
+        output = self._folder / f"tables-{self._runs}"
+        rows = len(workload.read(table))
+        # The job opens no task for fewer than 64 contents; here the number of partitions is what is asked about.
+        label.MIN_PARTITION = max(1, rows // partitions)
+        asked = self._config(table, str(output), partitions, setting)
+        result = label.label_table(self._spark, asked, [workload.policy()], show=False)
+        assert result.outcomes == {"labelled": rows}, result
+        shutil.rmtree(output)
+        return Done(
+            rows=rows,
+            output_tokens=result.tokens["completion"],
+            prompt_tokens=result.tokens["prompt"],
+            cached_tokens=result.tokens["cached"],
+            engine_starts=result.engine_starts,
+            seconds=result.seconds,
+        )
+
+    def close(self) -> None:
+        self._spark.stop()

@@ -1,0 +1,143 @@
+"""How long a run with nothing to do takes: `python -m tests.bench.no_op --rows 10000000`. Prints one JSON object.
+
+The content table and the labels are made by Spark itself, as an earlier run would have left them; then the label job
+is timed as a process of its own, with its peak memory. `--folder` keeps the tables for another time.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from safeguard_spark import config, schema
+from safeguard_spark.config import RunConfig
+from safeguard_spark.labeler import Labeler
+from safeguard_spark.policy import Policy, parse
+from safeguard_spark.spark.session import session
+from safeguard_spark.spark.source import open_source, work_key
+from safeguard_spark.spark.tables import Tables
+from tests.spark.lake import POLICY
+
+EVERY_S = 0.25
+
+
+def main(argv: Sequence[str]) -> int:
+    """Make the tables if they are not there, run the job, print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--new", type=int, default=0, help="contents without a label")
+    parser.add_argument("--master", default="local[2]")
+    parser.add_argument("--folder", type=Path)
+    asked = parser.parse_args(argv)
+    folder = asked.folder or Path(tempfile.mkdtemp(prefix="no-op-"))
+    if not (folder / "made").exists():
+        subprocess.run([sys.executable, "-c", _MAKE, str(folder), str(asked.rows), str(asked.new)], check=True)
+        (folder / "made").touch()
+    print(json.dumps(timed(folder, asked.master)))
+    if asked.folder is None:
+        shutil.rmtree(folder)
+    return 0
+
+
+_MAKE = "import sys; from tests.bench.no_op import make; make(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))"
+
+
+def make(place: str, rows: int, new: int) -> None:
+    """A content table of `rows` contents, all but `new` of them labelled."""
+    folder = Path(place)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "policy.md").write_text(POLICY.format(name="market", version="1.0.0", text="No replicas."))
+    settings = {
+        "engine": {"kind": "vllm", "model": "none"},
+        "source": {"location": str(folder / "posts"), "text_column": "body"},
+        "output": str(folder / "tables"),
+        "tracking": {"enabled": False},
+    }
+    (folder / "conf.yaml").write_text(yaml.safe_dump(settings))
+    run = config.build({**settings, "spark": {"master": "local[2]"}})
+    spark = session(run)
+    posts = spark.range(rows, numPartitions=16).select(
+        F.concat(F.lit("post-"), F.lpad(F.col("id").cast("string"), 12, "0")).alias("id"),
+        F.concat(F.lit("A used table of oak, four chairs, number "), F.col("id"), F.lit(", to be fetched.")).alias("body"),
+    )
+    posts.write.format("delta").mode("overwrite").save(str(folder / "posts"))
+    _label(spark, run, parse((folder / "policy.md").read_text()), rows - new)
+    spark.stop()
+
+
+def _label(spark: SparkSession, run: RunConfig, policy: Policy, count: int) -> None:
+    """Labels of the first `count` contents, as a run would have written them."""
+    tables, labeler = Tables(spark, str(run.output)), Labeler.of(run, policy)
+    tables.create()
+    source = open_source(spark, run.source)
+    known: dict[str, Any] = {
+        "policy": policy.name, "policy_version": policy.version, "policy_hash": policy.policy_hash,
+        "labeler": labeler.name, "labeler_hash": labeler.labeler_hash, "outcome": "labelled", "violation": False,
+        "category": None, "confidence": "high", "model": labeler.model, "effort": labeler.effort.value,
+        "prompt_tokens": 400, "cached_tokens": 380, "completion_tokens": 60, "attempt": 1, "run_id": "made", "chunk": 0,
+        "source": source.name, "source_version": source.version, "error": None, "rationale": "Nothing forbidden.",
+    }  # fmt: skip
+    rows = source.frame.where(F.col("content_id") < f"post-{count:012}")
+    rows = rows.withColumn("work_key", work_key(policy.policy_hash, labeler.labeler_hash))
+    types = {column.name: column.type for column in schema.LABELS.columns}
+    columns = [F.lit(value).cast(types[name]).alias(name) for name, value in known.items()]
+    made = rows.select("content_id", "content_hash", "work_key", *columns)
+    made = made.withColumn("rule_ids", F.array().cast("array<string>")).withColumn("labelled_at", F.current_timestamp())
+    made.select(*schema.LABELS.names).write.format("delta").mode("append").save(tables.path(schema.LABELS))
+
+
+def timed(folder: Path, master: str, *more: str) -> dict[str, Any]:
+    """The label job over tables made before: wall seconds, its own account, and peak memory in MiB."""
+    command = [
+        sys.executable, "jobs/label.py", "--config", str(folder / "conf.yaml"), "--policy", str(folder / "policy.md"),
+        "--set", f"spark.master={master}", "--json", *more,
+    ]  # fmt: skip
+    began = time.monotonic()
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    peaks: dict[str, float] = {}
+    watching = threading.Thread(target=watch, args=(job.pid, peaks), daemon=True)
+    watching.start()
+    out, _ = job.communicate()
+    wall = time.monotonic() - began
+    watching.join()
+    said = json.loads(out.splitlines()[-1])
+    kept = {name: said.get(name) for name in ("status", "rows", "pending", "calls", "written", "engine_starts")}
+    machine = {"cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    return {**kept, "wall_s": round(wall, 1), "seconds": said.get("seconds"), "peak_mib": peaks, **machine}
+
+
+def watch(pid: int, peaks: dict[str, float]) -> None:
+    """Keep the highest resident memory of a process and its children by kind, until it ends."""
+    driver = psutil.Process(pid)
+    while driver.is_running():
+        now: dict[str, float] = {"driver": 0.0, "jvm": 0.0, "worker": 0.0}
+        try:
+            now["driver"] = driver.memory_info().rss
+            for child in driver.children(recursive=True):
+                kind = "jvm" if "java" in child.name() else "worker"
+                rss = child.memory_info().rss
+                now[kind] = max(now[kind], rss) if kind == "worker" else now[kind] + rss
+        except psutil.Error:
+            pass
+        for kind, size in now.items():
+            peaks[kind] = max(peaks.get(kind, 0.0), round(size / 2**20, 1))
+        if driver.status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(EVERY_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,120 @@
+"""Tables from the results: medians over sessions, ratios only between runs of one session."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+Line = dict[str, Any]
+Cells = Sequence[Sequence[str]]
+
+
+def show(results: Path, document: Path | None) -> None:
+    """Print the tables, and put them between the marks of a document."""
+    lines = [json.loads(text) for text in results.read_text().splitlines()] if results.exists() else []
+    parts = {"speed": speed(lines), "scale": scale(lines)}
+    for text in parts.values():
+        print("\n" + text)
+    if document is not None and document.exists():
+        page = document.read_text(encoding="utf-8")
+        for name, text in parts.items():
+            marks = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
+            page = re.sub(marks, lambda found, text=text: found[1] + text + "\n" + found[2], page, flags=re.DOTALL)
+        document.write_text(page, encoding="utf-8")
+
+
+def speed(lines: Iterable[Line]) -> str:
+    """The contenders, one row per setting."""
+    runs: dict[tuple[str, str], list[Line]] = defaultdict(list)
+    starts: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for line in lines:
+        if "kind" in line:
+            runs[line["model"], name(line)].append(line)
+        elif "start" in line:
+            starts[line["model"], line["start"]].append(line["start_s"])
+    marginals = {key: _marginals(found) for key, found in runs.items()}
+    rows = []
+    for (model, who), found in runs.items():
+        limit, own = marginals.get((model, "limit"), {}), marginals[model, who]
+        ratios = [rate / limit[at] for at, rate in own.items() if at in limit]
+        big = [line for line in found if line["size"] == max(line["size"] for line in found)]
+        whole = [run / base for run, base in _pairs(big, runs.get((model, "limit"), []))]
+        begun = next((values for (of, start), values in starts.items() if of == model and who.startswith(start)), [])
+        rows.append([
+            model, who, _median(own.values(), ".1f"), _median(ratios, ".2f"), _median(whole, ".2f"),
+            _median((line["output_tokens"] / line["wall_s"] for line in big), ".0f"),
+            _median((line["wall_s"] for line in big), ".1f"), str(big[0]["size"]), _median(begun, ".0f"),
+            _median((line["cached_tokens"] / max(1, line["prompt_tokens"]) for line in found), ".1%"),
+            f"{max(line['peak_mib'] for line in found):.0f}", str(len(own)),
+        ])  # fmt: skip
+    head = [
+        "model", "contender", "marginal rows/s", "ratio", "ratio of whole runs", "output tokens/s", "wall s", "rows",
+        "ready after s", "prefix hits", "peak MiB", "rounds",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def name(line: Line) -> str:
+    """A contender and its setting, in short."""
+    return "-".join([line["kind"], *(f"{value}{key}" for key, value in line["setting"].items())])
+
+
+def _marginals(found: Sequence[Line]) -> dict[tuple[int, int], float]:
+    """Rows/s between the smallest and the largest size of each round."""
+    rounds: dict[tuple[int, int], list[Line]] = defaultdict(list)
+    for line in found:
+        rounds[line["session"], line["round"]].append(line)
+    made = {}
+    for at, runs in rounds.items():
+        small, large = min(runs, key=lambda run: run["size"]), max(runs, key=lambda run: run["size"])
+        if large["size"] > small["size"]:
+            made[at] = (large["size"] - small["size"]) / (large["wall_s"] - small["wall_s"])
+    return made
+
+
+def _pairs(runs: Sequence[Line], limits: Sequence[Line]) -> list[tuple[float, float]]:
+    """Rows/s of runs, each with the limit's over the same table."""
+    known = {(line["session"], line["round"], line["size"]): line["size"] / line["wall_s"] for line in limits}
+    places = [(line["session"], line["round"], line["size"]) for line in runs]
+    return [
+        (line["size"] / line["wall_s"], known[place])
+        for line, place in zip(runs, places, strict=True)
+        if place in known
+    ]
+
+
+def scale(lines: Iterable[Line]) -> str:
+    """Planning and committing by table size."""
+    sizes: dict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        if "scale" in line:
+            sizes[line["scale"]].append(line)
+    rows = []
+    for size, found in sorted(sizes.items()):
+        heap = max(line["heap_end"] for line in found)
+        rows.append([
+            f"{size:,}", _median((line["plan_s"] for line in found), ".1f"), str(found[0]["chunks"]),
+            _median((line["commit_s"] for line in found), ".1f"),
+            _median((median(line["commits_s"]) for line in found), ".2f"),
+            _median((line["nothing_s"] for line in found), ".1f"), _median((line["ten_s"] for line in found), ".1f"),
+            f"{heap:.0f}", str(len(found)),
+        ])  # fmt: skip
+    head = [
+        "rows", "plan s (all pending)", "chunks", "commits s", "one commit s", "job, nothing new s", "job, ten new s",
+        "live heap MiB", "times",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def table(head: Sequence[str], rows: Cells) -> str:
+    """Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _median(values: Iterable[float], form: str) -> str:
+    known = list(values)
+    return format(median(known), form) if known else ""

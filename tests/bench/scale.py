@@ -1,0 +1,118 @@
+"""Scale: what planning and committing cost as the table grows, the model's own time left out.
+
+For each size: plan a table nobody has labelled; commit every chunk, with results made by a projection instead of a
+model; run the whole job again with nothing new, and with ten new rows.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from safeguard_spark import config
+from safeguard_spark.config import RunConfig
+from safeguard_spark.labeler import Labeler
+from safeguard_spark.labelling import Job
+from safeguard_spark.spark.commit import Place, commit_chunk
+from safeguard_spark.spark.executor import RESULT_DDL
+from safeguard_spark.spark.label import label_table
+from safeguard_spark.spark.plan import Plan, bucket, make_plan
+from safeguard_spark.spark.session import session
+from safeguard_spark.spark.source import open_source
+from safeguard_spark.spark.staging import Staging
+from safeguard_spark.spark.tables import Tables
+from tests.bench import speed, workload
+
+CHUNK_ROWS = 100_000
+NEW = 10
+SENTENCE = " says hello to everybody who reads this and asks whether the blue bicycle by the gate is still there"
+VERDICT = {  # a result as the model's tasks write one, by column
+    "outcome": "'labelled'", "violation": "false", "confidence": "'high'", "rationale": "'no rule applies'",
+    "finish_reason": "'stop'", "reasoning": "repeat('The content is read against each rule. ', 4)",
+    "raw_output": "repeat('x', 120)", "prompt_tokens": "900L", "cached_tokens": "832L", "completion_tokens": "65L",
+    "asked": "true", "fatal": "false", "rule_ids": "cast(array() AS array<string>)",
+}  # fmt: skip
+
+
+def measure(sizes: list[int], folder: Path, results: Path) -> None:
+    """Measure each size; one JSON line each is added to `results`."""
+    spark = session(_config(folder / "none"))
+    for size in sizes:
+        place = folder / f"scale-{size}"
+        line = {"scale": size, **_one(spark, place, size)}
+        print(line, flush=True)
+        speed.add(results, line)
+    spark.stop()
+
+
+def _config(place: Path) -> RunConfig:
+    return config.build({
+        "source": {"location": str(place / "posts"), "text_column": "body"},
+        "output": str(place / "tables"),
+        "run": {"chunk_rows": CHUNK_ROWS},
+        "engine": {"kind": "scripted"},
+        "labeler": {"effort": "low"},
+        "tracking": {"enabled": False},
+        "spark": {"master": "local[2]"},
+    })  # fmt: skip
+
+
+def _one(spark: SparkSession, place: Path, size: int) -> dict[str, Any]:
+    asked, policy = _config(place), workload.policy()
+    write(spark, asked, 0, size)
+    tables = Tables(spark, str(asked.output))
+    tables.create()
+    staging = Staging(spark, tables.beside("_staging"))
+    job = Job(policy, Labeler.of(asked, policy))
+    source = open_source(spark, asked.source)
+    began = time.monotonic()
+    plan = make_plan(asked, job, 0, source, tables, staging, "bench")
+    line: dict[str, Any] = {"plan_s": time.monotonic() - began, "chunks": len(plan.chunks), "heap_plan": _heap(spark)}
+    line["commits_s"] = [_commit(tables, staging, plan, chunk) for chunk in plan.chunks]
+    line |= {"commit_s": sum(line["commits_s"]), "heap_commit": _heap(spark)}
+    staging.delete("bench")
+    for name, more in (("nothing", 0), ("ten", NEW)):
+        write(spark, asked, size, more)
+        began = time.monotonic()
+        result = label_table(spark, asked, [policy], show=False)
+        assert (result.written, result.rows) == (more, size + more), result
+        line |= {f"{name}_s": time.monotonic() - began, f"{name}_seconds": result.seconds}
+    return {**line, "heap_end": _heap(spark)}
+
+
+def write(spark: SparkSession, asked: RunConfig, first: int, count: int) -> None:
+    """Append `count` contents to the Delta table the configuration names, each different."""
+    if count:
+        number = F.col("id").cast("string")
+        rows = spark.range(first, first + count, 1, 2).select(
+            F.concat(F.lit("c"), number).alias("id"), F.concat(F.lit("Writer "), number, F.lit(SENTENCE)).alias("body")
+        )
+        rows.write.format("delta").mode("append").save(str(asked.source.location))
+
+
+def said(pending: DataFrame) -> DataFrame:
+    """Results for a chunk's contents."""
+    columns = [part.split(" ")[:2] for part in RESULT_DDL.split(", ")]
+    given = [f"{VERDICT.get(name, 'NULL')} AS {name}" for name, _ in columns if name != "work_key"]
+    kinds = [F.col(name).cast(kind.lower()).alias(name) for name, kind in columns]
+    return pending.where("is_first").selectExpr("work_key", *given).select(*kinds)
+
+
+def _commit(tables: Tables, staging: Staging, plan: Plan, chunk: int) -> float:
+    place = Place("bench", 0, chunk)
+    pending = bucket(staging, place.at, "pending", chunk)
+    assert pending is not None
+    said(pending).write.parquet(staging.path(*place.at, "results", chunk))
+    began = time.monotonic()
+    commit_chunk(tables, staging, place, plan.to_json(), {"name": "bench", "version": 0})
+    return time.monotonic() - began
+
+
+def _heap(spark: SparkSession) -> float:
+    """What the JVM still holds after a collection, MiB. Locally that is driver and executor."""
+    jvm: Any = spark.sparkContext._jvm
+    jvm.java.lang.System.gc()
+    runtime = jvm.java.lang.Runtime.getRuntime()
+    return float(runtime.totalMemory() - runtime.freeMemory()) / 2**20
