@@ -52,6 +52,8 @@ def check_policies(
 ) -> None:
     """Show every problem of every policy, where it stands. Exit code 3 if there are errors."""
     config = settings(None, None, policies)
+    if not paths and not config.policies.is_dir():
+        raise policy_ref.no_policies(config.policies)
     found = [Path(p) if Path(p).is_dir() else file_of(p, config) for p in paths or [str(config.policies)]]
     report = check(found)
     typer.echo(check_output.FORMATS[output](report), nl=False)

@@ -18,14 +18,6 @@ NEXT = edited(POLICY, ("version: 1.0.0", "version: 1.1.0"), ("are safe.", "are s
 HASH = policy.parse(POLICY).policy_hash
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with its tables and nothing in it: making the tables takes seconds, copying them does not."""
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    Registry(f"sqlite:///{file}").names()
-    return file
-
-
 @pytest.fixture
 def run(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     """A configuration whose policies folder has market@1.0.0 and 1.1.0, beside a registry with nothing in it."""

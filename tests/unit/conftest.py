@@ -1,0 +1,31 @@
+"""What unit tests share: the command line as a user runs it, in an empty folder, and an empty registry."""
+
+from pathlib import Path
+
+import pytest
+
+from safeguard_spark import cli
+from safeguard_spark.registry import Registry
+from tests.unit.commands import Ran, Safeguard
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with its tables and nothing in it: making the tables takes seconds, copying them does not."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    Registry(f"sqlite:///{file}").names()
+    return file
+
+
+@pytest.fixture
+def safeguard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Safeguard:
+    """`safeguard("check", "spam")` runs in `tmp_path`, with no settings from the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*argv: str) -> Ran:
+        capsys.readouterr()
+        code = cli.main(argv)
+        return Ran(code, *capsys.readouterr())
+
+    return run
