@@ -64,14 +64,14 @@ def create(ref: str, folder: Path) -> Path:
     """
     name, at, version = ref.partition("@")
     known = policy_ref.versions_of(folder, name)
-    well_formed(name, version or FIRST)
+    version = version if at else FIRST
+    well_formed(name, version)
     if known and not at:
         raise PolicyError(f"Policy {name} exists: {', '.join(known)}. Its next version: safeguard new {name}@VERSION.")
     if version in known:
         raise PolicyError(f"Policy {ref} exists. Give a version that is not one of {', '.join(known)}.")
     if not known:
-        file = policy_ref.file_of(folder, name, version or FIRST)
-        return write(file, new_policy(name, version or FIRST), new_cases(name))
+        return write(policy_ref.file_of(folder, name, version), new_policy(name, version), new_cases(name))
     older = [tag for tag in known if version_key(tag) < version_key(version)]
     if not older:
         raise PolicyError(f"Policy {name} has no version below {version} to begin from: {', '.join(known)}.")
