@@ -46,3 +46,9 @@ def test_a_lock_that_cannot_be_written_says_why(tmp_path: Path) -> None:
 def test_the_lock_hash_changes_with_every_pin() -> None:
     one = Lock({}).with_policies([version("1.0.0")])
     assert len({Lock({}).lock_hash, one.lock_hash, one.with_policies([version("1.1.0")]).lock_hash}) == 3
+
+
+def test_two_texts_of_one_version_cannot_both_be_pinned() -> None:
+    other = policy.parse(edited(POLICY, ("are safe.", "are safe!")))
+    with pytest.raises(PolicyError, match=r"market@1\.0\.0 was published with policy hash"):
+        Lock({}).with_policies([version("1.0.0"), other])
