@@ -1,0 +1,51 @@
+"""How long `safeguard check` takes for many policies: python -m tests.bench.check_policies [COUNT]
+
+Each policy is a shipped one under a name of its own, with its cases, so lengths and numbers of cases are real. What is
+timed is the command a user types, in a process of its own, start of Python included.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import cycle, islice
+from pathlib import Path
+
+from safeguard_spark import policy
+from safeguard_spark.check_text import token_count
+from safeguard_spark.policy_ref import all_files
+
+SHIPPED = Path(__file__).parents[2] / "policies"
+REPEATS = 3
+
+
+def lay(folder: Path, count: int) -> int:
+    """Copy shipped policies under `count` names; returns how many tokens their texts have together."""
+    tokens = 0
+    for number, file in enumerate(islice(cycle(all_files(SHIPPED)), count)):
+        found = policy.load(file)
+        target = folder / f"{found.name}-{number}" / found.version
+        shutil.copytree(file.parent, target)
+        text = file.read_text(encoding="utf-8")
+        (target / file.name).write_text(text.replace(f"name: {found.name}", f"name: {found.name}-{number}", 1))
+        tokens += token_count(found.body)
+    return tokens
+
+
+def main(argv: list[str]) -> int:
+    """Print the time of each repeat; returns 0."""
+    count = int(argv[0]) if argv else 100
+    with tempfile.TemporaryDirectory() as folder:
+        tokens = lay(Path(folder), count)
+        command = [sys.executable, "-c", "from safeguard_spark.cli import run; run()", "check", "--policies", folder]
+        for _ in range(REPEATS):
+            begun = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            seconds = time.perf_counter() - begun
+            print(f"{seconds:.2f} s for {count} policies of {tokens:,} tokens: {done.stdout.strip()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
