@@ -26,7 +26,7 @@ CLOSE_S = 5.0
 
 
 class EndpointEngine:
-    """An `Engine` behind a URL. `window` is how many requests are kept in flight.
+    """An `Engine` behind a URL. `window` is how many requests are kept in flight; it may be changed at any time.
 
     `url` stands for `config.url`; `guard` can bring the server back when requests are lost.
     """
@@ -34,7 +34,7 @@ class EndpointEngine:
     engine_ids: frozenset[str] = frozenset()
 
     def __init__(self, config: EngineConfig, window: int, url: str | None = None, guard: Guard | None = None) -> None:
-        self._config, self._window, self._url, self._guard = config, max(1, window), url or config.url or "", guard
+        self._config, self.window, self._url, self._guard = config, max(1, window), url or config.url or "", guard
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._client: Client | None = None
@@ -74,7 +74,7 @@ class EndpointEngine:
             while True:
                 yield from self._take(done, wait_s=0.0)
                 warming = opened is not None and not done.any and time.monotonic() - opened < WARM_UP_S
-                if source is not None and not warming and len(done.open) < self._window:
+                if source is not None and not warming and len(done.open) < self.window:
                     request = next(source, None)
                     if request is None:
                         source = None

@@ -5,12 +5,14 @@ import socket
 import time
 from enum import Enum, auto
 from pathlib import Path
+from typing import NamedTuple
 
 PROBE_S = 5.0
 PATIENCE_S = 30.0  # a busy server may leave a probe or two unanswered
 REPLY_BYTES = 4 << 20
 # Tokens read and written since the server began; they stand still only if the engine does.
 _TOKENS = re.compile(rb"^vllm:(?:generation|prompt)_tokens_total(?:\{[^}]*\})? ([0-9.e+]+)", re.MULTILINE)
+_OPEN = re.compile(rb"^vllm:num_requests_(?:running|waiting)(?:\{[^}]*\})? ([0-9.e+]+)", re.MULTILINE)
 
 
 class Health(Enum):
@@ -43,14 +45,23 @@ def is_well(path: Path, patience_s: float = PATIENCE_S) -> bool:
         time.sleep(0.5)
 
 
-def tokens(path: Path) -> float | None:
-    """Tokens a server has read and written so far; None if it does not say."""
+class Load(NamedTuple):
+    """A server's work: tokens read and written so far, and requests open now, whoever asked. None if not said."""
+
+    tokens: float | None = None
+    requests: int | None = None
+
+
+def load(path: Path) -> Load:
+    """What `GET /metrics` says of a server's work."""
     try:
         status, reply = get(path, "/metrics")
     except (OSError, ValueError):
-        return None
-    counts = [float(found) for found in _TOKENS.findall(reply)]
-    return sum(counts) if status == 200 and counts else None
+        return Load()
+    if status != 200:
+        return Load()
+    tokens, requests = ([float(found) for found in counts.findall(reply)] for counts in (_TOKENS, _OPEN))
+    return Load(sum(tokens) if tokens else None, int(sum(requests)) if requests else None)
 
 
 def get(path: Path, route: str) -> tuple[int, bytes]:

@@ -15,7 +15,7 @@ from typing import Self
 from safeguard_spark.config import EngineConfig
 from safeguard_spark.engines.base import Answer, Request, Task
 from safeguard_spark.engines.endpoint import EndpointEngine
-from safeguard_spark.engines.health import tokens
+from safeguard_spark.engines.health import Load, load
 from safeguard_spark.engines.place import executor_key
 from safeguard_spark.engines.server import Incarnation, Server
 from safeguard_spark.errors import EngineError
@@ -32,7 +32,8 @@ class VllmEngine:
     """An `Engine` that owns this executor's vLLM server together with the other tasks.
 
     `executor_key` is whose end the server must not survive; `devices` are GPU addresses for the server alone; `window`
-    is how many requests this task keeps in flight. Raises EngineError with the server's own words if it cannot start.
+    is how many requests this task keeps in flight, and more when other tasks leave the server idle. Raises EngineError
+    with the server's own words if it cannot start.
     """
 
     def __init__(self, config: EngineConfig, executor_key: str, devices: list[str], window: int, run_id: str) -> None:
@@ -40,6 +41,7 @@ class VllmEngine:
         local = config.model_copy(update={"api_key_env": None})
         self._endpoint = EndpointEngine(local, window, url=f"unix:{self._server.socket}", guard=self)
         self._run_id, self._deadline_s = run_id, config.deadline_s
+        self._share, self._total = window, max(window, config.requests_in_flight)
         self._now: Incarnation | None = None
         self._started: frozenset[str] = frozenset()
         self._changing, self._closed = threading.Lock(), threading.Event()
@@ -127,7 +129,10 @@ class VllmEngine:
         while not self._closed.wait(WATCH_S):
             self._server.touch("lease")
             life, busy = self.life, self._endpoint.in_flight > 0
-            made = tokens(self._server.socket) if busy else None
+            work = load(self._server.socket) if busy else Load()
+            if work.requests is not None:
+                self._endpoint.window = fitted(self._endpoint.window, self._share, self._total, work.requests)
+            made = work.tokens
             counted = counted or made is not None
             # A server that does not answer shows no progress by that: the last count stands.
             progress = (made if made is not None else seen and seen[0], self._server.answered(), life)
@@ -137,3 +142,13 @@ class VllmEngine:
                 with contextlib.suppress(EngineError):  # the endpoint hears the same when its requests come back
                     self._renew(life, hung=True)
                 self._progressed = time.monotonic()
+
+
+def fitted(window: int, share: int, total: int, at_server: int) -> int:
+    """The next window of one of several tasks, when `total` requests of all of them should be open and `at_server` are.
+
+    A task whose input has run out waits for its longest answers and leaves the server idle, unless others take more
+    than their share. Each closes a part of the gap, as all of them see the same one.
+    """
+    tasks = -(-total // share)
+    return min(total, max(share, window + 2 * (total - at_server) // (tasks + 1)))
