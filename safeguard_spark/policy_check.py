@@ -47,7 +47,7 @@ def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
     where = draft.front.at(("version",))
     if standing is Standing.changed:
         problem = f"{draft.policy.ref} is published, and its text, rules or output form changed since"
-        hint = "bump the version: copy the folder, raise `version`, and restore this one"
+        hint = f"bump the version: `safeguard new {draft.policy.name}@VERSION` copies this one; then restore this one"
         yield draft.source.diagnose("published-changed", where, problem, hint)
     elif standing is Standing.document_changed:
         problem = f"{draft.policy.ref} is published, and its front matter changed since (no label can)"

@@ -64,8 +64,8 @@ class Lock:
             published = self.pins[policy.ref].policy_hash[:12]
             raise PolicyError(
                 f"{policy.ref} was published with policy hash {published}, and the file now has "
-                f"{policy.policy_hash[:12]}. A published version cannot change: bump the version (copy the folder, "
-                "raise `version`), or restore the text."
+                f"{policy.policy_hash[:12]}. A published version cannot change: bump the version (`safeguard new "
+                f"{policy.name}@VERSION`), or restore the text."
             )
         return policy
 
