@@ -11,6 +11,8 @@ BENCH_RAY_PYTHON and BENCH_DAFT_PYTHON.
 """
 
 import argparse
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache/bench")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     asked.cache.mkdir(parents=True, exist_ok=True)
     results = asked.cache / "results.jsonl"
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:

@@ -71,7 +71,7 @@ def make(place: str, rows: int, new: int) -> None:
     spark = session(run)
     posts = spark.range(rows, numPartitions=16).select(
         F.concat(F.lit("post-"), F.lpad(F.col("id").cast("string"), 12, "0")).alias("id"),
-        F.concat(F.lit("A used table of oak, four chairs, number "), F.col("id"), F.lit(", to be fetched.")).alias("body"),
+        F.concat(F.lit("A used table of oak, with chairs, number "), F.col("id"), F.lit(", to fetch.")).alias("body"),
     )
     posts.write.format("delta").mode("overwrite").save(str(folder / "posts"))
     _label(spark, run, parse((folder / "policy.md").read_text()), rows - new)

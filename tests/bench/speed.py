@@ -51,8 +51,11 @@ def measure(model: Model, names: Sequence[str], sizes: Sequence[int], rounds: in
     running: list[tuple[Entry, Running]] = []
     session = time.time_ns() // 1_000_000
     try:
-        for entry in entries(names):
-            process = Running(entry.name, entry.kind, model, entry.setting, folder, python_of(entry.kind))
+        begun = [
+            (entry, Running(entry.name, entry.kind, model, entry.setting, folder, python_of(entry.kind)))
+            for entry in entries(names)
+        ]
+        for entry, process in begun:
             running.append((entry, process))
             order = {**entry.orders[0], "partitions": 1}
             try:

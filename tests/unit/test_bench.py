@@ -1,0 +1,48 @@
+"""The bench's workload and its arithmetic: what its figures stand on."""
+
+import pytest
+
+from safeguard_spark import verdict
+from safeguard_spark.contract import Contract
+from safeguard_spark.verdict import Completion, Outcome
+from tests.bench import report, workload
+
+pytestmark = pytest.mark.unit
+
+
+def test_an_answer_has_the_length_its_prompt_decides_and_reads_as_labelled() -> None:
+    policy = workload.policy()
+    for text in workload.contents(200, seed=1):
+        prompt = workload.prompt(policy.body, text)
+        said = workload.script(prompt)
+        assert len(said) == workload.length(prompt) <= workload.MAX_TOKENS
+        assert verdict.read(Completion("stop", said), Contract.of(policy)).outcome is Outcome.labelled
+
+
+def test_lengths_are_long_tailed() -> None:
+    lengths = sorted(workload.length([number, 7]) for number in range(20_000))
+    assert 60 < sum(lengths) / len(lengths) < 70
+    assert 550 < lengths[19_800] < 620
+
+
+def test_contents_are_all_different_and_the_same_for_the_same_seed() -> None:
+    assert len(set(workload.contents(500, seed=3)) | set(workload.contents(500, seed=4))) == 1000
+    assert workload.contents(20, seed=3) == workload.contents(20, seed=3)
+
+
+def run(kind: str, size: int, wall_s: float, **more: object) -> dict[str, object]:
+    return {
+        "model": "m", "kind": kind, "setting": {}, "session": 1, "round": 0, "size": size, "wall_s": wall_s,
+        "output_tokens": size, "prompt_tokens": 10, "cached_tokens": 5, "peak_mib": 1.0, **more,
+    }  # fmt: skip
+
+
+def test_the_marginal_rate_cancels_what_a_run_costs_whatever_its_size() -> None:
+    lines = [run("limit", 100, 10.0), run("limit", 300, 20.0), run("job", 100, 60.0), run("job", 300, 70.0)]
+    rows = report.speed(lines).splitlines()[2:]
+    assert [line.split(" | ")[2:4] for line in rows] == [["20.0", "1.00"], ["20.0", "1.00"]]
+
+
+def test_runs_of_different_sessions_are_not_compared() -> None:
+    lines = [run("limit", 100, 10.0), run("limit", 300, 20.0), run("job", 100, 6.0, session=2)]
+    assert report.speed(lines).splitlines()[3].split(" | ")[3:5] == ["", ""]
