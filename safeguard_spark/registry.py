@@ -22,6 +22,7 @@ from safeguard_spark.policy_ref import Ref
 from safeguard_spark.secret import without_password
 
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second is a sqlite store's answer to an alias
+LATEST = "latest"  # MLflow's own: what was registered last, be it an old version published again
 
 
 class Alias(StrEnum):
@@ -112,6 +113,8 @@ class Registry:
         """What a version or an alias stands for, or None."""
         if ref.is_version:
             return next((entry for entry in self.entries(ref.name) if entry.version == ref.tag), None)
+        if ref.tag == LATEST:
+            return None
         # A search leaves aliases out, so each is asked for. Asking the store itself also passes by MLflow's cache.
         found = self._ask("get_prompt_version_by_alias", ref.name, ref.tag)
         return _entry(found) if found is not None else None

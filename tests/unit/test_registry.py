@@ -159,6 +159,12 @@ def test_an_alias_nobody_set_says_which_are_set_and_how_to_set_one(run: RunConfi
         resolve("markt@active", run)
 
 
+def test_latest_is_no_alias_for_what_was_registered_last_may_be_an_old_version(run: RunConfig) -> None:
+    published(run)
+    with pytest.raises(PolicyError, match="no alias latest"):
+        resolve("market@latest", run)
+
+
 def test_an_alias_for_what_was_not_published_is_refused(run: RunConfig) -> None:
     with pytest.raises(PolicyError, match="Publish it first"):
         Registry.of(run).set_alias("market", "active", "1.0.0")
