@@ -78,6 +78,8 @@ def read_golden(text: str, labels: Labels, file: str) -> Golden:
     header = next((n for n, row in enumerate(rows[:10]) if _pairs(row)), None)
     items = list(_sections(rows, labels) if header is None else _columns(rows, header, labels))
     notes = [f"{file} row {item.row}: no label of the policy; left out" for item in items if item.expected is None]
+    if not items:
+        notes.append(f"{file} has neither a header with text and label columns nor sections of labels")
     kept = [item for item in items if item.expected is not None]
     unlike = [item for item in kept if item.otherwise]
     if unlike:
@@ -124,14 +126,12 @@ def _sections(rows: list[list[str]], labels: Labels) -> Iterator[_Item]:
         if len(filled) == 1 and labels.read(filled[0]) is not None:
             section = labels.read(filled[0])
             continue
-        if not cells or not (cells[0].isdigit() or section is None) or len(filled) < 2:
+        if section is None or len(filled) < 2 or not cells[0].isdigit():
             continue
         text = max(filled, key=len)
         said = next((cell for cell in reversed(cells[1:]) if cell and cell != text and labels.read(cell)), None)
-        if section is None and said is None:
-            continue
-        answer = labels.read(said) if said else None
-        yield _Item(number, (text,), section or answer, said if section and answer and answer != section else None)
+        unlike = said is not None and labels.read(said) != section
+        yield _Item(number, (text,), section, said if unlike else None)
 
 
 def _case(item: _Item, file: str, count: int) -> Case:

@@ -75,6 +75,8 @@ def read_pack(
     notes.append("the form of the answer was added before and after the text, which is otherwise unchanged")
     cases: list[Case] = []
     golden_files = [golden] if golden else _golden_files(path)
+    if not golden_files:
+        notes.append("no golden set beside it, so no cases; give one with --golden FILE.csv")
     for csv_file in golden_files:
         found = read_golden(policy_document.read(csv_file), Labels(rules, allowed), csv_file.name)
         notes.extend([f"{len(found.cases)} cases from {csv_file.name}", *found.notes])
@@ -103,6 +105,9 @@ def _policy_file(path: Path) -> Path:
         if (path / named).is_file():
             return path / named
     texts = [p for p in sorted(path.iterdir()) if p.suffix in (".md", ".txt") and not README.match(p.name)]
+    below = sorted(p.parent for p in path.rglob("policy.md"))
+    if not texts and below:
+        raise PolicyError(f"{path} is not one policy. Import each: {', '.join(map(str, below))}.")
     if len(texts) != 1:
         found = ", ".join(p.name for p in texts) or "none"
         raise PolicyError(f"{path} has no policy.md, and not exactly one other text (found: {found}). Name the file.")
@@ -110,7 +115,11 @@ def _policy_file(path: Path) -> Path:
 
 
 def _golden_files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.csv")) if path.is_dir() else []
+    if not path.is_dir():
+        return []
+    # Packs of several policies keep the golden sets in a folder of their own.
+    apart = path.resolve().parent.parent / "datasets" / f"{path.resolve().name}.csv"
+    return sorted(path.rglob("*.csv")) or [file for file in [apart] if file.is_file()]
 
 
 def _name(file: Path, text: str) -> str:

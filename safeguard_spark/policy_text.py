@@ -9,6 +9,7 @@ from typing import NamedTuple
 HEADING = re.compile(r"^(?P<marks>#{1,6})\s+(?P<title>.+?)\s*#*$")
 CAPITALS = re.compile(r"^[A-Z][A-Z &/()-]{4,60}:?$")  # a heading in policies written as plain text
 BOLD = re.compile(r"^\*\*(?P<title>[^*]{3,60})\*\*:?$")
+LABEL = re.compile(r"^(?P<title>(?:[A-Z][a-z]+ )?[Ee]xamples):$")
 EXAMPLES = re.compile(r"\b(examples?|samples?)\b", re.IGNORECASE)
 TABLE_RULE = re.compile(r"^\|?\s*:?-{3,}:?\s*(\|\s*:?-{3,}:?\s*)*\|?$")
 QUOTED = re.compile(r"“[^”\n]*”|‘[^’\n]*’|\"[^\"\n]*\"|`[^`\n]*`")
@@ -116,7 +117,7 @@ def _heading(text: str) -> tuple[int, str]:
         return len(match["marks"]), match["title"]
     if CAPITALS.match(text):
         return 7, text.rstrip(":")
-    if match := BOLD.match(text):
+    if match := BOLD.match(text) or LABEL.match(text):
         return 8, match["title"].rstrip(":")
     return 0, ""
 

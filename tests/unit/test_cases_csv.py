@@ -100,3 +100,9 @@ def test_a_cell_too_large_for_csv_is_a_note() -> None:
     found = read("text,label\n" + "a" * 200_000 + ",SP2\n")
     assert found.cases == ()
     assert "is not CSV" in found.notes[0]
+
+
+def test_a_table_of_something_else_gives_no_cases_and_says_so() -> None:
+    found = read("functionality,test_case,label_gold\nF1,Some text of a benchmark,1\nF2,Another text,0\n")
+    assert found.cases == ()
+    assert found.notes == ("golden.csv has neither a header with text and label columns nor sections of labels",)

@@ -171,6 +171,10 @@ def test_a_warning_the_author_allows_is_left_out_and_an_error_is_not(tmp_path: P
     assert check_file(lay(tmp_path, allowed)) == ()
 
 
+def test_a_line_that_introduces_examples_is_as_good_as_a_heading(tmp_path: Path) -> None:
+    assert check_file(lay(tmp_path, edited(POLICY, ("## Examples\n", "Examples:\n")))) == ()
+
+
 def test_a_lone_file_elsewhere_needs_neither_folders_nor_cases(tmp_path: Path) -> None:
     file = tmp_path / "draft.md"
     file.write_text(POLICY)

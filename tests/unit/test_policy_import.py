@@ -120,6 +120,20 @@ def test_a_pack_in_markdown_with_prompts_and_responses_is_read(tmp_path: Path) -
     assert [(c.id, c.rules) for c in found.cases] == [("row-3", ()), ("row-3-response", ("GC1",))]
 
 
+def test_a_golden_set_in_the_packs_folder_of_datasets_is_found_and_a_whole_pack_is_not_one_policy(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "example_policies").mkdir()
+    folder = pack(tmp_path / "example_policies", name="policy.md", golden=None)
+    assert "no golden set beside it" in read_pack(folder).notes[-1]
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "gift-cards.csv").write_text(GOLDEN)
+    assert len(read_pack(folder).cases) == 5
+    (tmp_path / "README.md").write_text("About this pack.")
+    with pytest.raises(PolicyError, match=r"is not one policy\. Import each: .*/example_policies/gift-cards\."):
+        read_pack(tmp_path)
+
+
 def test_a_plain_text_without_rules_is_answered_with_0_or_1(tmp_path: Path) -> None:
     file = tmp_path / "house_rules.txt"
     file.write_text("House rules\n\nNo shouting. For example: AAAH is shouting.\n")
