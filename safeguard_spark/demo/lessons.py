@@ -1,4 +1,4 @@
-"""Lessons: batches for the stages of training, as compact rows: copying, recall, brief policies, then full ones."""
+"""Lessons: batches for the stages of training, as compact rows: copying, recall, naming topics, whole answers."""
 
 from collections.abc import Iterator
 from random import Random
@@ -10,13 +10,14 @@ from safeguard_spark.demo import answers, rulebook
 from safeguard_spark.demo.corpus import OTHER, TOPIC_OF, Writer
 from safeguard_spark.demo.rulebook import Rulebook
 from safeguard_spark.demo.vocabulary import STAND_IN, Compact, Ids
-from safeguard_spark.policy import Effort
 from safeguard_spark.prompt import harmony, harmony_encoding
 
 LOOKUPS = (5, 7, 9)  # in a completion: the topic, its rule id (or `no`), and `not` or `allowed`
-LOOKUP_WEIGHT = 3.0
+LOOKUP_WEIGHT = 5.0
 CONTENTS = 4  # per policy
 POLICIES = 6  # per batch
+NAMED = 96  # contents per batch where only the topic is asked for
+TOPIC = LOOKUPS[0]
 
 
 class Plain(NamedTuple):
@@ -110,13 +111,34 @@ class Teacher:
                 contents.append(self._taught(rows, answers.completion(book, sample.topic)))
         return Lesson(self.frame(book), contents)
 
+    def naming(self, ahead: int = 24) -> Iterator[Padded]:
+        """Endless batches of many contents of one brief policy, of whose completions only the topic is asked for.
+
+        Telling topics apart takes many contents, and the rest of a completion would cost more than it teaches.
+        """
+        while True:
+            book = rulebook.rulebook(self.random, self.known, Writer(self.random), self.random.randint(0, 4), True)
+            named = sorted((self._named(book) for _ in range(ahead * NAMED)), key=lambda taught: len(taught[0]))
+            groups = [named[at : at + NAMED] for at in range(0, len(named), NAMED)]
+            self.random.shuffle(groups)
+            for group in groups:
+                yield padded([Lesson(self.frame(book), group)])
+
+    def _named(self, book: Rulebook) -> tuple[list[int], list[float]]:
+        writer = Writer(self.random, drop=self.random.choice((0.0, 0.05, 0.2)))
+        topic = self.random.choice(tuple(TOPIC_OF)) if self.random.random() < 0.65 else OTHER
+        sample = writer.sample(topic)
+        asked = self.rows(book, sample.content)
+        told, _ = self._taught([], answers.completion(book, sample.topic))
+        return asked + told[: TOPIC + 1], [0.0] * (len(asked) + TOPIC) + [1.0]
+
     def frame(self, book: Rulebook) -> list[int]:
         """Rows of a policy's prompt up to the content."""
         return self.compact.rows_of(_prefix(book))
 
     def rows(self, book: Rulebook, content: Any) -> list[int]:
         """Rows of a prompt from the content on."""
-        tokens = harmony(book.policy.body, Effort.low, content).token_ids or []
+        tokens = harmony(book.body, book.effort, content).token_ids or []
         return self.compact.rows_of(tokens[len(_prefix(book)) :])
 
     def _topic(self, book: Rulebook) -> str:
@@ -158,5 +180,5 @@ def padded(lessons: list[Lesson]) -> Padded:
 def _prefix(book: Rulebook) -> list[int]:
     from safeguard_spark.content import Content
 
-    tokens = harmony(book.policy.body, Effort.low, Content(text="")).token_ids or []
+    tokens = harmony(book.body, book.effort, Content(text="")).token_ids or []
     return tokens[:-3]  # without <|end|><|start|>assistant

@@ -8,7 +8,7 @@ from random import Random
 from safeguard_spark import policy as documents
 from safeguard_spark.demo.corpus import OTHER, Writer
 from safeguard_spark.demo.topics import TOPICS
-from safeguard_spark.policy import Policy
+from safeguard_spark.policy import Effort, Policy
 
 ALPHABET = "ACDEFGHILMNOPRSTW"
 MARKS = ("### ", "### ", "#### ", "- ", "* ")
@@ -76,6 +76,7 @@ class Rulebook:
     lines: tuple[Line, ...]
     examples: tuple[tuple[str, str], ...] = ()
     tail: str = ""
+    effort: Effort = Effort.low
 
     @cached_property
     def body(self) -> str:
@@ -96,7 +97,8 @@ class Rulebook:
     def policy(self) -> Policy:
         """The same as a policy document."""
         rules = [{"id": line.code, "category": line.topic} for line in self.lines]
-        return documents.build({"name": "synthetic", "version": "1.0.0", "rules": rules}, self.body)
+        front = {"name": "synthetic", "version": "1.0.0", "rules": rules, "labeler": {"effort": self.effort.value}}
+        return documents.build(front, self.body)
 
     def line(self, topic: str) -> Line | None:
         """The rule on a topic."""
@@ -142,7 +144,8 @@ def rulebook(
     full = 0.0 if brief else 1.0 if held_out else random.choice((0.0, 0.3, 0.8))
     names = [random.choice([*(t.name for t in chosen), OTHER]) for _ in range(random.randint(2, 6))]
     examples = tuple((writer.text(name).replace("\n", " "), name) for name in names) if random.random() < full else ()
-    return Rulebook(_head(random, writer, full), tuple(lines), examples, _tail(random, writer, full))
+    effort = random.choice((Effort.low, Effort.low, Effort.medium, Effort.high))
+    return Rulebook(_head(random, writer, full), tuple(lines), examples, _tail(random, writer, full), effort)
 
 
 def _head(random: Random, writer: Writer, full: float) -> str:

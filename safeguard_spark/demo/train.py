@@ -1,13 +1,14 @@
 """Train the demo model from scratch: `python -m safeguard_spark.demo.train --out FOLDER`. Needs torch (the cpu extra).
 
-Five stages, each until it is learned or its steps are spent: copying a few tokens, copying all, recall, brief policies
-(which teach the topics at a fifth of the cost), full policies.
-Fixed seeds; a checkpoint every so often, from which the same command goes on.
+Six stages, each until it is learned or its steps are spent: copying a few tokens, copying all, recall, naming topics
+(with recall beside it, so that neither is forgotten), brief policies, full policies.
+Fixed seeds; a checkpoint every so often, from which the same command goes on. With other work on the machine, set
+OMP_WAIT_POLICY=passive: threads that spin while they wait for a core cost a factor of ten.
 """
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ FEW = 128  # copying starts with so few rows, each seen often
 EVERY = 25  # steps between two lines of the log
 COPIED = 0.9  # one token in 23, where the rotation wraps, cannot be known
 RECALLED = 0.95
+NAMED = 0.96  # of topics
 TOLD = 0.93  # of brief policies' completions
 
 
@@ -101,7 +103,7 @@ def plain_score(trainer: Trainer, batch: lessons.Plain) -> Score:
 
 
 def policy_score(trainer: Trainer, batch: lessons.Padded) -> Score:
-    """Of stage 4: whole completions."""
+    """Of the later stages: whole completions, as far as they are asked for."""
     tensors = [torch.from_numpy(np.asarray(part)) for part in batch]
     given, weight = network.Batch(*tensors[:5]), tensors[5][:, :, 1:]
     states = network.continued(trainer.weights, given)[:, :, :-1]
@@ -128,10 +130,17 @@ def train(folder: Path, steps: int, threads: int) -> None:
     trainer.stage_until(1, 1500, COPIED, lambda: copy(few), falls=False)
     trainer.stage_until(2, 1500, COPIED, lambda: copy(compact.rows), falls=False)
     trainer.stage_until(3, 600, RECALLED, lambda: plain_score(trainer, lessons.recall(random, compact)), falls=False)
-    brief: Iterator[lessons.Padded] = lessons.Teacher(compact, SEED + 1, brief=True).batches()
-    trainer.stage_until(4, 4000, TOLD, lambda: policy_score(trainer, next(brief)), falls=False)
-    full: Iterator[lessons.Padded] = lessons.Teacher(compact, SEED + 2).batches()
-    trainer.stage_until(5, steps, 1.1, lambda: policy_score(trainer, next(full)), falls=True)
+    named = lessons.Teacher(compact, SEED + 3 + SEED * trainer.step, brief=True).naming()
+
+    def name() -> Score:
+        score = policy_score(trainer, next(named))
+        return Score(score.loss + plain_score(trainer, lessons.recall(random, compact, 8)).loss, score.right)
+
+    trainer.stage_until(4, 1200, NAMED, name, falls=False)
+    brief = lessons.Teacher(compact, SEED + 1 + SEED * trainer.step, brief=True).batches()
+    trainer.stage_until(5, 1500, TOLD, lambda: policy_score(trainer, next(brief)), falls=False)
+    full = lessons.Teacher(compact, SEED + 2 + SEED * trainer.step).batches()
+    trainer.stage_until(6, steps, 1.1, lambda: policy_score(trainer, next(full)), falls=True)
     weights.save(folder / weights.FILE, compact.ids, {n: w.detach().numpy() for n, w in trainer.weights.items()})
 
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from safeguard_spark.demo import answers, rulebook
 from safeguard_spark.demo.corpus import OTHER, TOPIC_OF, Writer
-from safeguard_spark.policy import Effort
 from safeguard_spark.prompt import harmony, harmony_encoding
 
 STAND_IN = 0
@@ -24,7 +23,7 @@ def learned(seed: int, policies: int = 600, at_least: int = 3) -> Ids:
         writer = Writer(random, invents=False)
         book = rulebook.rulebook(random, known, writer)
         for topic in [*TOPIC_OF, OTHER, OTHER, OTHER, OTHER]:
-            count.update(harmony(book.body, Effort.low, writer.sample(topic).content).token_ids or ())
+            count.update(harmony(book.body, book.effort, writer.sample(topic).content).token_ids or ())
             count.update(encoding.encode(answers.completion(book, topic), allowed_special="all"))
     ids = {token for token, times in count.items() if times >= at_least}
     ids.update(token for code in known for token in encoding.encode(code))
