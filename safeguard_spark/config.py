@@ -15,6 +15,7 @@ from safeguard_spark.policy import ENCODING, Effort
 
 ENV_PREFIX = "SAFEGUARD_"
 FREE = ("spark.conf", "engine.env")  # mappings whose keys are names of others, dots and all
+OPEN = ("spark.conf.", "engine.env.", "engine.args.")  # what may be anything
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -203,9 +204,13 @@ def load(path: Path, environ: Mapping[str, str], overrides: Iterable[tuple[str, 
 
 def override(values: dict[str, Any], environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> None:
     """Put `SAFEGUARD_A__B` variables, then overrides (`a.b`, value), over nested values. Raises ConfigError."""
+    known = set(_names(RunConfig))
     for name, raw in environ.items():
         if name.startswith(ENV_PREFIX):
-            put(values, _dotted(name.removeprefix(ENV_PREFIX)), scalar(raw))
+            key = _dotted(name.removeprefix(ENV_PREFIX))
+            if key not in known and not key.startswith(OPEN):
+                raise ConfigError(f"Environment variable {name}: {_unknown(key)}")
+            put(values, key, scalar(raw))
     for name, value in overrides:
         put(values, name, value)
 
@@ -266,12 +271,16 @@ def _dotted(variable: str) -> str:
 def _say(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        near = _nearest(where)
-        return f"there is no key {where}" + (f"; did you mean {near}?" if near else "")
+        return _unknown(where).removesuffix(".")
     if problem["type"] == "missing":
         return f"{where} is missing"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where and problem["type"] != "value_error" else message
+
+
+def _unknown(key: str) -> str:
+    near = _nearest(key)
+    return f"there is no key {key}" + (f"; did you mean {near}?" if near else ".")
 
 
 def _nearest(where: str) -> str | None:

@@ -101,6 +101,13 @@ def test_a_key_that_is_not_there_names_the_nearest(wrong: str, near: str) -> Non
     assert problem(values) == f"Configuration: there is no key {wrong}; did you mean {near}?"
 
 
+def test_a_variable_that_names_no_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, "engine: {kind: scripted}", {"SAFEGUARD_ENGINE__WINDW": "3"})
+    said = "there is no key engine.windw; did you mean engine.window?"
+    assert str(caught.value) == f"Environment variable SAFEGUARD_ENGINE__WINDW: {said}"
+
+
 def test_a_key_like_no_other_is_named_alone() -> None:
     assert problem({**SCRIPTED, "qqqqqq": 1}) == "Configuration: there is no key qqqqqq."
 
