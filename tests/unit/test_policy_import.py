@@ -14,7 +14,7 @@ from safeguard_spark.policy_import import Imported, read_pack, write
 from tests.unit.commands import Safeguard
 
 pytestmark = pytest.mark.unit
-SHARED = Path(os.environ.get("SAFEGUARD_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SHARED = Path(os.environ.get("SHARED_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 # Made up, with the habits of published ones: emoji headings, ids in brackets, sub-ids, VALID and INVALID, a table whose
 # labels the text never defines; and a golden set with a blank header, sections, a model's label in a late column, and
