@@ -221,3 +221,12 @@ def test_the_rest_becomes_a_prompt_in_the_labelers_dialect() -> None:
     chat = prepare(job(dialect="chat"), from_text("a watch"))
     assert isinstance(harmony, Prompt) and harmony.token_ids
     assert isinstance(chat, Prompt) and chat.token_ids is None and chat.policy_text == "Text.\n"
+
+
+def test_a_prompt_that_would_hold_a_control_token_of_the_contents_is_an_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("safeguard_spark.prompt._encoded", lambda text: iter([[200_007]]))
+    found = prepare(job(), from_text("a watch"))
+    said = "11 special tokens where the template has 10"
+    assert found == Verdict(Outcome.invalid_content, error=said)
