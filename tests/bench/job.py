@@ -30,7 +30,7 @@ class LabelJob:
             },
             "engine": {
                 "kind": "vllm", "model": self._model.folder, "model_name": self._model.name,
-                "window": setting.get("window"), "env": environment(self._model),
+                "window": setting.get("window"), "idle_s": 7200, "env": environment(self._model),
                 "args": {**self._model.args, "logits_processors": "tests.bench.replay:Replay"},
             },
             "labeler": {

@@ -53,7 +53,7 @@ class Limit:
         outputs = self._llm.generate(prompts, sampling(), use_tqdm=False)
         wall_s = time.monotonic() - began
         done = tokens(outputs)
-        done.wall_s = wall_s
+        done.wall_s, done.engine_starts = wall_s, 1
         return done
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ is timed as a process of its own, with its peak memory. `--folder` keeps the tab
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -107,36 +108,49 @@ def timed(folder: Path, master: str, *more: str) -> dict[str, Any]:
     ]  # fmt: skip
     began = time.monotonic()
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    peaks: dict[str, float] = {}
-    watching = threading.Thread(target=watch, args=(job.pid, peaks), daemon=True)
-    watching.start()
+    watch = Watch(job.pid)
+    watch.start()
     out, _ = job.communicate()
     wall = time.monotonic() - began
-    watching.join()
+    watch.join()
     said = json.loads(out.splitlines()[-1])
     kept = {name: said.get(name) for name in ("status", "rows", "pending", "calls", "written", "engine_starts")}
+    took = {"wall_s": round(wall, 1), "cpu_s": round(watch.cpu_s, 1), "seconds": said.get("seconds")}
     machine = {"cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
-    return {**kept, "wall_s": round(wall, 1), "seconds": said.get("seconds"), "peak_mib": peaks, **machine}
+    return {**kept, **took, "peak_mib": watch.peaks, **machine}
 
 
-def watch(pid: int, peaks: dict[str, float]) -> None:
-    """Keep the highest resident memory of a process and its children by kind, until it ends."""
-    driver = psutil.Process(pid)
-    while driver.is_running():
-        now: dict[str, float] = {"driver": 0.0, "jvm": 0.0, "worker": 0.0}
-        try:
-            now["driver"] = driver.memory_info().rss
-            for child in driver.children(recursive=True):
-                kind = "jvm" if "java" in child.name() else "worker"
-                rss = child.memory_info().rss
-                now[kind] = max(now[kind], rss) if kind == "worker" else now[kind] + rss
-        except psutil.Error:
-            pass
-        for kind, size in now.items():
-            peaks[kind] = max(peaks.get(kind, 0.0), round(size / 2**20, 1))
-        if driver.status() == psutil.STATUS_ZOMBIE:
-            return
-        time.sleep(EVERY_S)
+class Watch(threading.Thread):
+    """What a process and its children use until it ends.
+
+    `peaks` is resident memory in MiB: of the driver, of all JVMs together, of the largest Python worker. `cpu_s` are
+    processor seconds of them all, which say more than wall seconds where the machine is shared.
+    """
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._driver = psutil.Process(pid)
+        self._spent: dict[int, float] = {}
+        self.peaks = {"driver": 0.0, "jvm": 0.0, "worker": 0.0}
+
+    @property
+    def cpu_s(self) -> float:
+        """User and system seconds so far."""
+        return sum(self._spent.values())
+
+    def run(self) -> None:
+        """Look until the process is gone."""
+        while self._driver.is_running() and self._driver.status() != psutil.STATUS_ZOMBIE:
+            sizes: dict[str, list[float]] = {"driver": [], "jvm": [], "worker": []}
+            with contextlib.suppress(psutil.Error):
+                for process in (self._driver, *self._driver.children(recursive=True)):
+                    kind = "driver" if process == self._driver else "jvm" if "java" in process.name() else "worker"
+                    sizes[kind].append(process.memory_info().rss / 2**20)
+                    times = process.cpu_times()
+                    self._spent[process.pid] = times.user + times.system
+            now = {kind: max(found, default=0.0) if kind == "worker" else sum(found) for kind, found in sizes.items()}
+            self.peaks = {kind: max(peak, round(now[kind], 1)) for kind, peak in self.peaks.items()}
+            time.sleep(EVERY_S)
 
 
 if __name__ == "__main__":

@@ -29,12 +29,9 @@ def show(results: Path, document: Path | None) -> None:
 def speed(lines: Iterable[Line]) -> str:
     """The contenders, one row per setting."""
     runs: dict[tuple[str, str], list[Line]] = defaultdict(list)
-    starts: dict[tuple[str, str], list[float]] = defaultdict(list)
     for line in lines:
         if "kind" in line:
             runs[line["model"], name(line)].append(line)
-        elif "start" in line:
-            starts[line["model"], line["start"]].append(line["start_s"])
     marginals = {key: _marginals(found) for key, found in runs.items()}
     rows = []
     for (model, who), found in runs.items():
@@ -42,17 +39,17 @@ def speed(lines: Iterable[Line]) -> str:
         ratios = [rate / limit[at] for at, rate in own.items() if at in limit]
         big = [line for line in found if line["size"] == max(line["size"] for line in found)]
         whole = [run / base for run, base in _pairs(big, runs.get((model, "limit"), []))]
-        begun = next((values for (of, start), values in starts.items() if of == model and who.startswith(start)), [])
         rows.append([
             model, who, _median(own.values(), ".1f"), _median(ratios, ".2f"), _median(whole, ".2f"),
             _median((line["output_tokens"] / line["wall_s"] for line in big), ".0f"),
-            _median((line["wall_s"] for line in big), ".1f"), str(big[0]["size"]), _median(begun, ".0f"),
+            _median((line["wall_s"] for line in big), ".1f"), str(big[0]["size"]),
+            str(max(line["engine_starts"] for line in found)),
             _median((line["cached_tokens"] / max(1, line["prompt_tokens"]) for line in found), ".1%"),
             f"{max(line['peak_mib'] for line in found):.0f}", str(len(own)),
         ])  # fmt: skip
     head = [
         "model", "contender", "marginal rows/s", "ratio", "ratio of whole runs", "output tokens/s", "wall s", "rows",
-        "ready after s", "prefix hits", "peak MiB", "rounds",
+        "engine starts", "prefix hits", "peak MiB", "rounds",
     ]  # fmt: skip
     return table(head, rows)
 

@@ -1,14 +1,17 @@
 """Speed: contenders side by side on one machine, asked in turn, two sizes each, rows nobody has seen before."""
 
+import contextlib
+import fcntl
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.bench import workload
 from tests.bench.arena import LostError, Running, python_of
+from tests.bench.contender import Done
 from tests.bench.models import Model
 
 WARM_ROWS = 48
@@ -46,46 +49,92 @@ def entries(names: Sequence[str]) -> list[Entry]:
     return made
 
 
-def measure(model: Model, names: Sequence[str], sizes: Sequence[int], rounds: int, folder: Path, results: Path) -> None:
-    """Start every contender, then ask each in turn, size by size; one JSON line per run is added to `results`."""
-    running: list[tuple[Entry, Running]] = []
-    session = time.time_ns() // 1_000_000
-    try:
-        begun = [
-            (entry, Running(entry.name, entry.kind, model, entry.setting, folder, python_of(entry.kind)))
-            for entry in entries(names)
-        ]
-        for entry, process in begun:
-            running.append((entry, process))
-            order = {**entry.orders[0], "partitions": 1}
-            try:
-                process.run(workload.write(folder / "warm.parquet", WARM_ROWS, seed=session % 1_000_003), order)
-            except LostError as error:
-                print(f"{error}: left out", flush=True)
-                running.pop()[1].close()
-                continue
-            print(f"{model.name} {entry.name}: ready after {process.age_s:.0f} s", flush=True)
-            add(results, {"start": entry.name, "model": model.name, "session": session, "start_s": process.age_s})
-        for number in range(rounds):
+@contextlib.contextmanager
+def turn(locks: Sequence[Path]) -> Iterator[None]:
+    """Hold lock files, in order: on a machine shared with other work that does the same, measure undisturbed."""
+    with contextlib.ExitStack() as held:
+        for lock in locks:
+            file = held.enter_context(lock.open("a"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class Session:
+    """Contenders of one model, started one after the other and then asked in turn. Every run is a JSON line."""
+
+    def __init__(self, model: Model, folder: Path, results: Path, locks: Sequence[Path]) -> None:
+        self._model, self._folder, self._results, self._locks = model, folder, results, locks
+        self._id = time.time_ns() // 1_000_000
+        self._running: list[tuple[Entry, Running]] = []
+        self._starts: dict[str, int] = {}
+
+    def start(self, asked: Sequence[Entry]) -> None:
+        """Start contenders, and let each label a few rows; one that cannot is left out."""
+        table = workload.write(self._folder / "warm.parquet", WARM_ROWS, seed=self._id % 1_000_003)
+        with turn(self._locks):
+            begun = [
+                (
+                    entry,
+                    Running(entry.name, entry.kind, self._model, entry.setting, self._folder, python_of(entry.kind)),
+                )
+                for entry in asked
+            ]
+            for entry, process in begun:
+                try:
+                    first = process.run(table, {**entry.orders[0], "partitions": 1})
+                except LostError as error:
+                    process.close()
+                    print(f"{error}: left out", flush=True)
+                    continue
+                self._running.append((entry, process))
+                self._starts[entry.name] = first.engine_starts
+                print(f"{self._model.name} {entry.name}: ready after {process.age_s:.0f} s", flush=True)
+
+    def kinds(self) -> list[str]:
+        """What runs beside the limit."""
+        return list(dict.fromkeys(entry.kind for entry, _ in self._running if entry.kind != "limit"))
+
+    def round(self, number: int, sizes: Sequence[int], kind: str) -> None:
+        """Ask the limit and the contenders of a kind in turn for tables nobody has seen, size by size."""
+        with turn(self._locks):
             for size in sizes:
-                seed = (session + number) % 1_000_003
-                table = workload.write(folder / f"rows-{number}-{size}.parquet", size, seed=seed * 1000 + size % 997)
-                for entry, process in running:
+                seed = (self._id + number) % 1_000_003 * 1000 + size % 997
+                table = workload.write(self._folder / f"rows-{number}-{size}.parquet", size, seed=seed)
+                for entry, process in self._running:
+                    if entry.kind not in ("limit", kind):
+                        continue
                     for order in entry.orders:
-                        done = process.run(table, order)
-                        said = {**entry.setting, **order}
-                        print(
-                            f"{model.name} {entry.name} {order}: {size} rows {done.wall_s:.1f} s, "
-                            f"{done.output_tokens / done.wall_s:.0f} tokens/s {done.seconds}",
-                            flush=True,
-                        )
-                        add(results, {
-                            "model": model.name, "kind": entry.kind, "setting": said, "session": session,
-                            "round": number, "size": size, "peak_mib": process.peak_mib, **asdict(done),
-                        })  # fmt: skip
-    finally:
-        for _, process in running:
+                        self._note(entry, order, number, size, process.run(table, order), process.peak_mib)
+
+    def close(self) -> None:
+        """End everybody."""
+        for _, process in self._running:
             process.close()
+
+    def _note(self, entry: Entry, order: dict[str, Any], number: int, size: int, done: Done, peak_mib: float) -> None:
+        rate = done.output_tokens / done.wall_s
+        said = f"{size} rows {done.wall_s:.1f} s, {rate:.0f} tokens/s {done.seconds or ''}"
+        print(f"{self._model.name} {entry.name} {order or ''}: {said}", flush=True)
+        add(self._results, {
+            "model": self._model.name, "kind": entry.kind, "setting": {**entry.setting, **order}, "session": self._id,
+            "round": number, "size": size, "peak_mib": peak_mib, **asdict(done),
+            "engine_starts": self._starts[entry.name] + (done.engine_starts if entry.kind == "job" else 0),
+        })  # fmt: skip
+
+
+def measure(
+    model: Model, names: Sequence[str], sizes: Sequence[int], rounds: int, folder: Path, results: Path,
+    locks: Sequence[Path] = (),
+) -> None:  # fmt: skip
+    """Start every contender, then ask each in turn; one JSON line per run is added to `results`."""
+    session = Session(model, folder, results, locks)
+    try:
+        session.start(entries(names))
+        for number in range(rounds):
+            for place, kind in enumerate(kinds := session.kinds()):
+                session.round(number * len(kinds) + place, sizes, kind)
+    finally:
+        session.close()
 
 
 def add(results: Path, line: dict[str, Any]) -> None:
