@@ -77,6 +77,7 @@ class Registry:
 
     @cached_property
     def _client(self) -> Any:
+        tracking.try_server(self.uri)
         return tracking.mlflow_client(self.uri)
 
     def _ask(self, method: str, *given: Any, **named: Any) -> Any:

@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import ConfigError, SafeguardError
@@ -61,6 +64,17 @@ def _try_sqlite(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(file)) as database:
         database.execute("PRAGMA schema_version")
+
+
+def try_server(uri: str) -> None:
+    """Raise ConfigError at once if nothing listens at an http address, where MLflow would try for four minutes.
+
+    For commands somebody waits for. Behind a proxy nothing is known before MLflow itself asks.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https") and parts.hostname and not getproxies():
+        with answering(uri):
+            socket.create_connection((parts.hostname, parts.port or parts.scheme), timeout=10).close()
 
 
 @contextlib.contextmanager

@@ -224,6 +224,19 @@ def test_an_alias_is_set_listed_and_used_in_place_of_a_version(safeguard: Safegu
     assert (ran.code, "has no file policies/market/1.1.0/policy.md" in ran.err) == (POLICY_AUTHOR, True)
 
 
+@pytest.mark.parametrize("command", [["list"], ["publish"], ["show-prompt", "market@active", "hi"]], ids=words)
+def test_a_registry_that_is_down_is_said_at_once(
+    safeguard: Safeguard, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    lay(Path("policies"))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    ran = safeguard(*command, "--set", "tracking.uri=http://user:secret@127.0.0.1:9")
+    assert (ran.code, ran.out) == (USAGE, "")
+    assert ran.err == "Error: MLflow at http://127.0.0.1:9 cannot be used: [Errno 111] Connection refused\n"
+    assert not Path("policies/lock.json").exists()
+
+
 def test_the_job_that_publishes_is_the_command_that_publishes(tmp_path: Path) -> None:
     job = Path(__file__).parents[2] / "jobs" / "publish_policies.py"
     lay(tmp_path / "policies")
