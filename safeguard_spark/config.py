@@ -81,7 +81,7 @@ class RunSettings(_Section):
     max_attempts: Positive = 3  # for outcomes that may succeed next time
     staging: str | None = None  # default: `_staging` beside the tables
     heartbeat_s: Seconds = 10.0  # a run silent for 30 of these counts as dead
-    partitions_per_slot: Positive = 4  # label tasks of a chunk, per Spark task slot
+    partitions_per_slot: Positive = 1  # label tasks of a chunk, per Spark task slot; more empty the engine more often
 
 
 class EngineConfig(_Section):
