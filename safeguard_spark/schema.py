@@ -1,7 +1,4 @@
-"""The tables other programs read. Adding a column is fine, renaming one is not.
-
-Order matters: the first 32 columns get file statistics, so long texts come last.
-"""
+"""The tables other programs read. Adding a column is fine, renaming one is not."""
 
 from typing import NamedTuple
 
@@ -15,6 +12,7 @@ class Column(NamedTuple):
     name: str
     type: str
     comment: str
+    is_private: bool = False  # tells a content from others, or may quote it
 
 
 class Table(NamedTuple):
@@ -35,6 +33,11 @@ class Table(NamedTuple):
         """Column names in order."""
         return [column.name for column in self.columns]
 
+    @property
+    def indexed(self) -> list[str]:
+        """Columns whose lowest and highest value per file Delta keeps in its log, where an erasure does not reach."""
+        return [c.name for c in self.columns if c.type in ("STRING", "INT", "BIGINT", "TIMESTAMP") and not c.is_private]
+
 
 def _in(column: str, values: tuple[str, ...]) -> str:
     return f"{column} IS NULL OR {column} IN ({', '.join(repr(value) for value in values)})"
@@ -44,14 +47,19 @@ LABELS = Table(
     "labels",
     "One row per content id, policy version and labeler. Append-only.",
     (
-        Column("content_id", "STRING", "Id of the content in its source table"),
-        Column("content_hash", "STRING", "SHA-256 of the content's canonical form"),
+        Column("content_id", "STRING", "Id of the content in its source table", is_private=True),
+        Column("content_hash", "STRING", "SHA-256 of the content's canonical form", is_private=True),
         Column("policy", "STRING", "Policy name"),
         Column("policy_version", "STRING", "Policy version"),
         Column("policy_hash", "STRING", "SHA-256 over what in the policy can change a label"),
         Column("labeler", "STRING", "Model and effort"),
         Column("labeler_hash", "STRING", "SHA-256 over everything else that can change a label"),
-        Column("work_key", "STRING", "Identity of the model call: SHA-256 of content, policy and labeler hash"),
+        Column(
+            "work_key",
+            "STRING",
+            "Identity of the model call: SHA-256 of content, policy and labeler hash",
+            is_private=True,
+        ),
         Column("outcome", "STRING", "What became of the content; only labelled and screened carry a violation"),
         Column("violation", "BOOLEAN", "Whether the policy is violated; null unless labelled or screened"),
         Column("category", "STRING", "Category of the violated rule; null if nothing is violated"),
@@ -69,7 +77,7 @@ LABELS = Table(
         Column("source_version", "BIGINT", "Delta version of the source; null for Parquet"),
         Column("labelled_at", "TIMESTAMP", "When the row was committed (UTC)"),
         Column("error", "STRING", "Short cause of an outcome other than labelled; never content"),
-        Column("rationale", "STRING", "The model's one-line reason"),
+        Column("rationale", "STRING", "The model's one-line reason", is_private=True),
     ),
     (
         ("outcome_known", f"outcome IN ({', '.join(repr(o.value) for o in Outcome)})"),
@@ -83,12 +91,12 @@ REASONING = Table(
     "reasoning",
     "One row per model call. Apart from labels so that access can be granted apart.",
     (
-        Column("work_key", "STRING", "Identity of the model call"),
+        Column("work_key", "STRING", "Identity of the model call", is_private=True),
         Column("finish_reason", "STRING", "Why generation ended: stop, length, abort, error, repetition"),
         Column("run_id", "STRING", "The run that made the call"),
         Column("labelled_at", "TIMESTAMP", "When the row was committed (UTC)"),
-        Column("reasoning", "STRING", "What the model thought"),
-        Column("raw_output", "STRING", "The whole completion as text"),
+        Column("reasoning", "STRING", "What the model thought", is_private=True),
+        Column("raw_output", "STRING", "The whole completion as text", is_private=True),
     ),
 )
 

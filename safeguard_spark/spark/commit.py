@@ -1,11 +1,13 @@
 """Commit: a staged chunk joined back to all its content ids and appended, once, by whichever driver comes first."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
+from safeguard_spark.errors import TableError
 from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job
 from safeguard_spark.policy import Policy
@@ -42,10 +44,23 @@ def is_staged(staging: Staging, place: Place, calls: int) -> bool:
 
 def commit_chunk(tables: Tables, staging: Staging, place: Place, plan: dict[str, Any], source: dict[str, Any]) -> None:
     """Append a staged chunk to `reasoning` and `labels`, then forget it. Safe to repeat, and by several drivers."""
+    try:
+        _commit(tables, staging, place, plan, source)
+    except Exception:
+        if staging.exists(*place.at, "pending", f"bucket={place.chunk}"):
+            raise
+        # Another driver committed the chunk and cleared its files while this one read them.
+        if not tables.is_committed(place.run_id, place.number, int(plan["planned_on"])):
+            raise
+    staging.delete(*place.at, "pending", f"bucket={place.chunk}")
+    staging.delete(*place.at, "results", place.chunk)
+
+
+def _commit(tables: Tables, staging: Staging, place: Place, plan: dict[str, Any], source: dict[str, Any]) -> None:
     job = Job(Policy.model_validate(plan["policy"]), Labeler.model_validate(plan["labeler"]))
     pending = bucket(staging, place.at, "pending", place.chunk)
     if pending is None:
-        return
+        raise TableError(f"What run {place.run_id} had staged is gone: issue the same command again.")
     results = read_results(staging, place)
     reused = bucket(staging, place.at, "reused", place.chunk) if plan["has_reused"] else None
     rows = _label_rows(pending, results, reused, job, place, source)
@@ -54,8 +69,6 @@ def commit_chunk(tables: Tables, staging: Staging, place: Place, plan: dict[str,
     tables.append_reasoning(said, place.run_id, place.number)
     tables.append_labels(rows, place.run_id, place.number, int(plan["planned_on"]))
     activate_if_new(tables, job, place.run_id)
-    staging.delete(*place.at, "pending", f"bucket={place.chunk}")
-    staging.delete(*place.at, "results", place.chunk)
 
 
 def read_results(staging: Staging, place: Place) -> DataFrame:
@@ -109,7 +122,7 @@ def _label_rows(
         "attempt",
         F.lit(place.number).alias("chunk"),
         F.lit(source["version"]).cast("bigint").alias("source_version"),
-        *(F.lit(value).alias(name) for name, value in constants.items()),
+        *(F.lit(value).cast("string").alias(name) for name, value in constants.items()),
     )
 
 
@@ -124,8 +137,14 @@ def activate_if_new(tables: Tables, job: Job, run_id: str) -> None:
         "policy": policy.name,
         "policy_version": policy.version,
         "policy_hash": policy.policy_hash,
-        "activated_at": tables.now(),
+        "activated_at": _after(newest["activated_at"] if newest else None, tables.now()),
         "run_id": run_id,
         "reason": "first labelled" if newest is None else "text changed under the same version",
     }
     tables.append(schema.ACTIVATIONS, [row], f"{run_id}/{policy.name}/active")
+
+
+def _after(last: datetime | None, now: datetime) -> datetime:
+    """Now, but after the last one: a clock that jumps back must not let the older version rule."""
+    # Spark gives times without a zone, in this process's own.
+    return now if last is None else max(now, last.astimezone(UTC) + timedelta(microseconds=1))

@@ -1,9 +1,13 @@
 """Files on any file system Spark knows, through the JVM's Hadoop client."""
 
+import contextlib
 import re
+import secrets
 from typing import Any
 
 from pyspark.sql import SparkSession
+
+from safeguard_spark.errors import TableError
 
 
 class Files:
@@ -48,19 +52,36 @@ class Files:
             stream.close()
 
     def write(self, path: str, text: str) -> None:
-        """Write a small text file so that it is there whole or not at all."""
-        draft, target = self._path(f"{path}.draft"), self._path(path)
-        out = self._files.create(draft, True)
+        """Write a small text file so that it is there whole or not at all. Raises TableError."""
+        # A name of its own: two drivers may write the same file.
+        draft, target = self._path(f"{path}.{secrets.token_hex(4)}.draft"), self._path(path)
+        self._put(draft, text)
+        self._files.delete(target, False)
+        if not self._files.rename(draft, target):
+            self._files.delete(draft, False)
+            if not self.exists(path):
+                raise TableError(f"{path} cannot be written.")
+
+    def touch(self, path: str, text: str) -> None:
+        """Write a small text file anew. It is there all the time, if not always whole."""
+        self._put(self._path(path), text)
+
+    def _put(self, path: Any, text: str) -> None:
+        out = self._files.create(path, True)
         try:
             out.write(bytearray(text.encode("utf-8")))
         finally:
             out.close()
-        self._files.delete(target, False)
-        self._files.rename(draft, target)
 
     def delete(self, path: str) -> None:
         """Delete a file or folder, if it is there."""
         self._files.delete(self._path(path), True)
+
+    def delete_empty(self, path: str) -> None:
+        """Delete a folder if it is there and empty."""
+        if self.is_folder(path) and not self.names(path):
+            with contextlib.suppress(Exception):  # somebody put something into it meanwhile
+                self._files.delete(self._path(path), False)
 
     def modified(self, path: str) -> float | None:
         """When a file was last written, in seconds by the file system's clock, or None."""

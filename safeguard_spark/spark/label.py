@@ -21,13 +21,14 @@ from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark import runs
 from safeguard_spark.spark.commit import Place, commit_chunk, read_results
 from safeguard_spark.spark.executor import RESULT_DDL, as_recipe, label_batches
+from safeguard_spark.spark.failure import FAILED, storage_cause
 from safeguard_spark.spark.plan import Plan, bucket, make_plan
 from safeguard_spark.spark.progress import Bar, Listener
 from safeguard_spark.spark.recover import recover
 from safeguard_spark.spark.run import Run
 from safeguard_spark.spark.session import task_slots
 from safeguard_spark.spark.source import open_source
-from safeguard_spark.spark.staging import Staging
+from safeguard_spark.spark.staging import MANIFEST, Staging
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.tracking import Tracker
 
@@ -66,8 +67,8 @@ def label_table(spark: SparkSession, config: RunConfig, policies: Sequence[Polic
         with _failing(run, tracker):
             with run.timed("recover"):
                 recover(tables, staging, config)
-            staging.write(run.manifest, run.run_id, "manifest.json")
-            with run.alive():
+            with run.alive():  # first: a manifest without a heartbeat is a dead driver's
+                staging.write(run.manifest, run.run_id, MANIFEST)
                 plans = _plan(run)
                 if tracker:
                     tracker.result()  # a tracking server that says no must say so before any model work
@@ -87,12 +88,19 @@ def _failing(run: Run, tracker: Future[Tracker] | None) -> Iterator[None]:
     """If the run fails, mark its MLflow run, and take away its staging unless that holds answers to commit."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(Exception):  # the first error is the one to tell
-            if not run.answered:
-                run.staging.delete(run.run_id)
+            if run.answered or run.committed:
+                # This process may live on, in a notebook; the run in it is over.
+                run.staging.write({**run.manifest, "left": True}, run.run_id, MANIFEST)
+            else:
+                run.staging.clear(run.run_id)
             if tracker:
                 tracker.result().fail()
+        if isinstance(error, FAILED) and (said := storage_cause(error)):
+            raise TableError(
+                f"A file could not be read or written: {said}. Put that right and issue the same command again."
+            ) from error
         raise
 
 
@@ -183,7 +191,12 @@ def _label_chunk(run: Run, plan: Plan, chunk: int) -> Summary:
     asked = contents.select("work_key", run.source.payload).repartition(parts, "work_key")
     answered = asked.mapInArrow(label_batches(recipe), RESULT_DDL)
     answered.write.mode("overwrite").parquet(staging.path(*place.at, "results", chunk))
-    return _summary(run, place)
+    try:
+        return _summary(run, place)
+    except FAILED:
+        if staging.exists(*place.at, "results", chunk, "_SUCCESS"):
+            raise
+        return Summary()  # another driver has committed the chunk already
 
 
 def _summary(run: Run, place: Place) -> Summary:
@@ -209,6 +222,7 @@ def _commit_chunk(run: Run, plan: Plan, chunk: int) -> None:
     with run.timed("commit"):
         place = Place(run.run_id, plan.number, chunk)
         commit_chunk(run.tables, run.staging, place, plan.to_json(), run.source_json)
+        run.committed = True
 
 
 def _finish(run: Run, plans: Sequence[Plan], tracker: Tracker | None) -> RunResult:
@@ -236,7 +250,7 @@ def _finish(run: Run, plans: Sequence[Plan], tracker: Tracker | None) -> RunResu
     )
     row = runs.ended(run.tables, run.manifest, result, datetime.now(UTC))
     run.tables.append(schema.RUNS, [row], f"{run.run_id}/end")
-    run.staging.delete(run.run_id)
+    run.staging.clear(run.run_id)
     if tracker:
         versions = (run.labels_version_in, row["labels_version_out"])
         try:

@@ -40,6 +40,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
     asked: int = 0
     answered: int = 0
+    committed: bool = False  # whether any chunk was
     engines: frozenset[str] = frozenset()
     tokens: Counter[str] = field(default_factory=Counter)
     message: str | None = None  # why work is left, if the run had to stop early

@@ -73,12 +73,13 @@ def ended(tables: Tables, manifest: dict[str, Any], result: RunResult, at: datet
 
 
 def died(tables: Tables, run_id: str, manifest: dict[str, Any], plans: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row of `runs` for a run whose driver is gone; what it wrote is counted in `labels`."""
+    """The row of `runs` for a run whose driver is gone or gave up; what it wrote is counted in `labels`."""
+    failed = bool(manifest.get("left"))
     found = written(tables, run_id, max_attempts=1)
     return {
         **_asked(manifest),
         "run_id": run_id,
-        "status": Status.died.value,
+        "status": (Status.failed if failed else Status.died).value,
         "ended_at": datetime.now(UTC),
         "labels_version_out": tables.version(schema.LABELS),
         "rows": sum(plan["counts"][0] for plan in plans),
@@ -90,7 +91,7 @@ def died(tables: Tables, run_id: str, manifest: dict[str, Any], plans: list[dict
         "tokens": found.tokens,
         "seconds": None,
         "mlflow_run_id": None,
-        "message": "The driver died; what it had staged was committed by a later run.",
+        "message": f"{'The run failed' if failed else 'The driver died'}; a later run committed what it had staged.",
     }
 
 

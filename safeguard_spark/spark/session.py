@@ -104,7 +104,7 @@ def _build(config: RunConfig) -> SparkSession:
     settings |= config.spark.conf
     builder = SparkSession.builder
     if master:
-        builder = builder.master(master)
+        builder = builder.master(_retrying(master))
     for key, value in settings.items():
         builder = builder.config(key, value)
     spark: SparkSession
@@ -121,6 +121,14 @@ def _build(config: RunConfig) -> SparkSession:
             return spark
     except Exception as error:
         raise ConfigError(f"Spark did not start: {_cause(log) or error}. Its whole log is {log}.") from error
+
+
+def _retrying(master: str) -> str:
+    """A local master that tries a task again when its Python worker was killed, as a cluster does.
+
+    `spark.task.maxFailures` does not count there; the number of tries is part of the master's name.
+    """
+    return re.sub(r"^local\[(\d+|\*)\]$", r"local[\1,4]", "local[1]" if master == "local" else master)
 
 
 def _ivy_settings() -> Path:

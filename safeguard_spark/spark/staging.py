@@ -15,10 +15,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 from pyspark.sql import SparkSession
 
+from safeguard_spark.engines.processes import birth
 from safeguard_spark.spark.files import Files
+
+MANIFEST = "manifest.json"
+DEAD_BEATS = 30  # heartbeats a driver may miss
 
 
 @dataclass
@@ -56,9 +59,35 @@ class Staging:
         """Delete a file or folder, if it is there."""
         self._files.delete(self.path(*parts))
 
+    def clear(self, run_id: str) -> None:
+        """Delete a run's folder, its manifest last: a deletion cut short is found and ended by the next run."""
+        for name in self.names(run_id):
+            if name != MANIFEST:
+                self.delete(run_id, name)
+        self.delete(run_id, MANIFEST)
+        self.delete(run_id)
+
+    def clear_abandoned(self, run_id: str, heartbeat_s: float) -> None:
+        """Delete a folder without a manifest if nothing in it was written for as long as makes a driver dead."""
+        names = self.names(run_id)
+        if not names:
+            self._files.delete_empty(self.path(run_id))
+            return
+        newest = max(self.modified(run_id, name) or 0.0 for name in names)
+        if self.now(run_id) - newest > DEAD_BEATS * heartbeat_s:
+            self.delete(run_id)
+
+    def now(self, run_id: str) -> float:
+        """The time by the file system's own clock."""
+        probe = f"{run_id}/probe"
+        self.touch(probe)
+        now = self.modified(probe)
+        self.delete(probe)
+        return now or 0.0
+
     def touch(self, *parts: str | int) -> None:
         """Renew a file's modification time."""
-        self._files.write(self.path(*parts), str(time.time()))
+        self._files.touch(self.path(*parts), str(time.time()))
 
     def modified(self, *parts: str | int) -> float | None:
         """When a file was last written, in seconds by the file system's clock, or None."""
@@ -67,27 +96,20 @@ class Staging:
 
 def here() -> dict[str, Any]:
     """This process, so that another driver on the same machine can see whether it still lives."""
-    return {
-        "host": socket.gethostname(),
-        "boot": psutil.boot_time(),
-        "pid": os.getpid(),
-        "pid_started": psutil.Process().create_time(),
-    }
+    return {"host": socket.gethostname(), "pid": os.getpid(), "born": birth(os.getpid())}
 
 
 def is_alive(staging: Staging, run_id: str, manifest: dict[str, Any], heartbeat_s: float) -> bool:
-    """Whether the driver of a staged run still lives: by its process if it is of this machine, else by its heartbeat.
+    """Whether the driver of a staged run still works on it: by its process if it is of this machine, else by its
+    heartbeat.
 
-    A heartbeat is compared with a file written now, so that only the file system's clock counts.
+    A process is told by the kernel's own ticks and a heartbeat is compared with a file written now, so that clocks may
+    jump.
     """
     driver = manifest.get("driver", {})
+    if manifest.get("left"):
+        return False
     if driver.get("host") == socket.gethostname():
-        try:
-            return bool(psutil.Process(driver["pid"]).create_time() == driver["pid_started"])
-        except psutil.Error:
-            return False
-    probe = f"{run_id}/probe"
-    staging.touch(probe)
-    now, last = staging.modified(probe), staging.modified(run_id, "alive")
-    staging.delete(probe)
-    return bool(now and last and now - last < 30 * heartbeat_s)
+        return bool(birth(driver["pid"]) == driver["born"])
+    last = staging.modified(run_id, "alive")
+    return last is not None and staging.now(run_id) - last < DEAD_BEATS * heartbeat_s

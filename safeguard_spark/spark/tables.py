@@ -7,20 +7,20 @@ two runs could append the same rows.
 """
 
 import json
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from pyspark.errors import AnalysisException, PySparkException
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.errors import TableError
 from safeguard_spark.schema import Table
+from safeguard_spark.spark.failure import FAILED, cause, is_conflict
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.source import is_path
 
@@ -31,7 +31,6 @@ PROPERTIES = {
     # Time travel beyond deletedFileRetentionDuration is refused, so both are set.
     "delta.logRetentionDuration": "interval 365 days",
     "delta.deletedFileRetentionDuration": "interval 30 days",
-    "delta.dataSkippingNumIndexedCols": "25",
 }
 TRIES = 20
 
@@ -105,13 +104,16 @@ class Tables:
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {select}")
             for table in schema.TABLES:
                 self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT * FROM {self.sql(table)}")
-            Files(self.spark, self.output).write(f"{self.output}/views.sql", self._views())
+            files, views = Files(self.spark, self.output), f"{self.output}/views.sql"
+            if files.read(views) != self._views():
+                files.write(views, self._views())
         else:
             self.spark.sql(f"CREATE VIEW IF NOT EXISTS {self.output}.labels_current AS {select}")
 
     def _create(self, table: Table) -> None:
         columns = ", ".join(f"{c.name} {c.type} COMMENT {_quote(c.comment)}" for c in table.columns)
-        properties = PROPERTIES | {f"delta.constraints.{name}": check for name, check in table.checks}
+        properties = PROPERTIES | {"delta.dataSkippingStatsColumns": ",".join(table.indexed)}
+        properties |= {f"delta.constraints.{name}": check for name, check in table.checks}
         listed = ", ".join(f"{_quote(key)} = {_quote(value)}" for key, value in properties.items())
         statement = (
             f"CREATE TABLE IF NOT EXISTS {self.sql(table)} ({columns}) USING delta "
@@ -121,9 +123,9 @@ class Tables:
             try:
                 self.spark.sql(statement)
                 break
-            except PySparkException as error:
+            except FAILED as error:
                 # Two drivers that create at once: one wins, the other finds the table there.
-                if attempt + 1 == TRIES or not _is_conflict(error):
+                if attempt + 1 == TRIES or not is_conflict(error):
                     raise TableError(f"Table {self.path(table)} cannot be created: {cause(error)}") from error
                 time.sleep(0.2 * (attempt + 1))
         missing = set(table.names) - set(self.read(table).columns)
@@ -170,6 +172,10 @@ class Tables:
                 return None
             step *= 10
 
+    def is_committed(self, run_id: str, chunk: int, after: int) -> bool:
+        """Whether a chunk's labels were appended after version `after`."""
+        return any(c.run_id == run_id and c.chunk == chunk for c in self.commits(after)[1])
+
     def append_labels(self, rows: DataFrame, run_id: str, chunk: int, planned_on: int) -> bool:
         """Append the rows of a chunk to `labels` once, whoever else commits. False if they were there already.
 
@@ -189,8 +195,8 @@ class Tables:
             mark = json.dumps({"run_id": run_id, "chunk": chunk, "seq": seq, "at": at.isoformat()})
             try:
                 self._append(stamped, schema.LABELS, "safeguard-labels", seq, mark)
-            except PySparkException as error:
-                if not _is_conflict(error):
+            except FAILED as error:
+                if not is_conflict(error):
                     where = self.path(schema.LABELS)
                     raise TableError(f"Labels cannot be written to {where}: {cause(error)}") from error
             # Delta skips a used number without a word, so look.
@@ -215,8 +221,8 @@ class Tables:
             try:
                 self._append(rows, table, app_id, version, mark)
                 return
-            except PySparkException as error:
-                if attempt + 1 == TRIES or not _is_conflict(error):
+            except FAILED as error:
+                if attempt + 1 == TRIES or not is_conflict(error):
                     raise TableError(f"{self.path(table)} cannot be written: {cause(error)}") from error
                 time.sleep(0.1 * attempt)
 
@@ -248,23 +254,6 @@ def _commit(version: int, mark: str | None) -> Commit | None:
         return Commit(version, int(said["seq"]), said["run_id"], int(said["chunk"]), datetime.fromisoformat(said["at"]))
     except (ValueError, KeyError, TypeError):
         return None
-
-
-CONFLICTS = ("Concurrent", "MetadataChanged", "ProtocolChanged", "DELTA_CONCURRENT", "ALREADY_EXISTS", "DELTA_METADATA")
-
-
-def _is_conflict(error: PySparkException) -> bool:
-    """Whether Delta lost a race. Python sees Delta's exceptions only by the name of their class or condition."""
-    condition = error.getCondition() or ""
-    java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
-    name = java.getClass().getName() if java is not None else ""
-    return any(word in f"{condition} {name} {type(error).__name__}" for word in CONFLICTS)
-
-
-def cause(error: Exception) -> str:
-    """One line of a Spark error without values of rows."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return re.sub(r"violated by row with.*", "violated", line)[:300]
 
 
 def _quote(text: str) -> str:
