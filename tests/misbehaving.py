@@ -12,7 +12,8 @@ of the call. `lacks` are paths it does not know, `rejects` fields it answers wit
 
 As a process, in the place of vLLM's server (`engine.python` naming a script that runs this file): it takes vLLM's
 command line, listens on `--uds`, starts a child that stands for the engine core, ends when that one does, and
-does what `engine.env.MISBEHAVE` says: `die_at_start`, `never_ready`, `hang` (answers nothing, is healthy), or nothing.
+does what `engine.env.MISBEHAVE` says: `die_at_start`, `out_of_memory`, `never_ready`, `hang` (answers nothing, is
+healthy), or nothing.
 """
 
 import argparse
@@ -295,6 +296,16 @@ def failures(answers: Iterable[Answer]) -> set[str | None]:
     return {answer.failure for answer in answers}
 
 
+# As vLLM 0.32 says it, shortened.
+OUT_OF_MEMORY = """\
+(EngineCore pid=7) ERROR 11-24 08:00:00 [core.py:1000] EngineCore failed to start.
+(EngineCore pid=7) Traceback (most recent call last):
+(EngineCore pid=7)   File "vllm/v1/worker/gpu_worker.py", line 300, in determine_available_memory
+(EngineCore pid=7) torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 79 GiB.
+(APIServer pid=6) Traceback (most recent call last):
+(APIServer pid=6) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"""
+
+
 def main() -> None:
     """Stand in for `python -m vllm.entrypoints.openai.api_server`."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
@@ -303,6 +314,9 @@ def main() -> None:
     mode = os.environ.get("MISBEHAVE", "")
     if mode == "die_at_start" or "--no-such-argument" in others:
         sys.exit("api_server.py: error: unrecognized arguments: --no-such-argument")
+    if mode == "out_of_memory":
+        print(OUT_OF_MEMORY, file=sys.stderr)
+        sys.exit(1)
     core = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     if mode == "never_ready":
         core.wait()
