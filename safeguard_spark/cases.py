@@ -18,13 +18,13 @@ cases:
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from safeguard_spark import content
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy import NONE, read
 from safeguard_spark.positions import YamlProblem, read_yaml
+from safeguard_spark.yaml_output import as_yaml
 
 FILE = "cases.yaml"
 
@@ -112,28 +112,8 @@ def dump(cases: tuple[Case, ...]) -> str:
     if not cases:
         return "cases: []\n"
     listed = [case.model_dump(mode="json", exclude_defaults=True) for case in cases]
-    entries = [yaml.dump([case], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110) for case in listed]
-    return "cases:\n" + "\n".join(_indented(entry) for entry in entries)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes rule ids on one line, and texts of several lines as a block."""
+    return "cases:\n" + "\n".join(_indented(as_yaml([case])) for case in listed)
 
 
 def _indented(entry: str) -> str:
-    return "".join(f"  {line}\n" if line else "\n" for line in entry.removesuffix("\n").split("\n"))
-
-
-def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # A block cannot show where blanks at the ends of lines are; quotes can.
-    plain = "\n" in text and all(line == line.rstrip() for line in text.split("\n")) and text == text.strip()
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if plain else None)
-
-
-def _list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.SequenceNode:
-    plain = all(isinstance(item, str) for item in items)
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=plain)
-
-
-_Dumper.add_representer(str, _string)
-_Dumper.add_representer(list, _list)
+    return "".join(f"  {line}\n" if line else "\n" for line in entry.split("\n"))

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from safeguard_spark import policy_ref
 from safeguard_spark.cases import beside
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy import NAME, NONE, VERSION, Output, Rule, read, version_key
+from safeguard_spark.yaml_output import as_yaml
 
 FIRST = "1.0.0"  # version
 JSON_FORM = {
@@ -34,20 +33,10 @@ def answer_form(output: Output, rules: Sequence[Rule]) -> str:
 def document(front: dict[str, Any], body: str) -> str:
     """A policy file of front matter values and a body."""
     rules = front.get("rules")
-    lines = [
-        yaml.safe_dump(
-            {key: value}, allow_unicode=True, width=110, default_flow_style=None if isinstance(value, list) else False
-        ).rstrip()
-        for key, value in front.items()
-        if key != "rules"
-    ]
+    lines = [as_yaml({key: value}) for key, value in front.items() if key != "rules"]
     if rules:
-        lines.append("rules:")
         # One rule a line: a table to the reader, and a one-line diff when one changes.
-        lines.extend(
-            "  - " + yaml.safe_dump(r, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1000).strip()
-            for r in rules
-        )
+        lines += ["rules:", *(f"  - {as_yaml(rule, on_one_line=True)}" for rule in rules)]
     head = "\n".join(lines)
     return f"---\n{head}\n---\n{body.rstrip()}\n"
 
