@@ -118,6 +118,11 @@ def keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[Key]:
             yield Key(prefix + name, default, field.annotation)
 
 
+def section_of(key: str) -> str:
+    """The section of the page a key belongs to; what is nested deeper is in its outermost one."""
+    return key.partition(".")[0] if "." in key else "Top level"
+
+
 def documented() -> dict[str, list[str]]:
     found = [cells for text in sections(CONFIGURATION).values() for cells in rows(text, "key")]
     names = [cells[0] for cells in found]
@@ -148,7 +153,7 @@ def words(annotation: Any) -> list[str]:
 
 @pytest.mark.parametrize("key", tuple(keys()), ids=lambda key: key.name)
 def test_each_key_is_documented_with_its_default_variable_and_words(key: Key) -> None:
-    section = key.name.rpartition(".")[0] or "Top level"
+    section = section_of(key.name)
     row = f"| `{key.name}` | type | `{default(key)}` | `{variable(key.name)}` | meaning |"
     found = documented().get(key.name)
     assert found is not None, f"docs/configuration.md, section `{section}`: add the row\n{row}"
@@ -173,4 +178,4 @@ def test_no_key_is_documented_that_is_not_there() -> None:
 def test_each_key_is_in_the_section_it_belongs_to() -> None:
     for heading, text in sections(CONFIGURATION).items():
         for name in (cells[0] for cells in rows(text, "key")):
-            assert (name.rpartition(".")[0] or "Top level") == heading, f"docs/configuration.md: move `{name}`"
+            assert section_of(name) == heading, f"docs/configuration.md: `{name}` belongs to `{section_of(name)}`"
