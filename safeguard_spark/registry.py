@@ -16,7 +16,7 @@ from safeguard_spark import policy as policy_document
 from safeguard_spark import policy_lock, policy_ref, tracking
 from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import Policy
+from safeguard_spark.policy import Policy, version_key
 from safeguard_spark.policy_lock import Lock
 from safeguard_spark.policy_ref import Ref
 from safeguard_spark.secret import without_password
@@ -264,12 +264,12 @@ def _unknown(named: Ref, config: RunConfig, registry: Registry) -> PolicyError:
         return policy_ref.unknown_version(named, known, f"{folder} or {registry.shown}" if published else str(folder))
     aliases = registry.aliases(named.name) if published else {}
     listed = ", ".join(f"{alias} is {version}" for alias, version in aliases.items()) or "none is set"
-    newest = max(known, key=policy_document.version_key)
+    newest = max(known, key=version_key)
     # publish sets the usual aliases; anything else may be a slip of the keyboard
     wanted = named.tag if named.tag in list(Alias) else Alias.active.value
     return PolicyError(
         f"Policy {named.name} has no alias {named.tag} (aliases: {listed}). Set one with `safeguard publish "
-        f"{named.name}@{newest} --alias {wanted}`, or name a version: {', '.join(sorted(set(known)))}."
+        f"{named.name}@{newest} --alias {wanted}`, or name a version: {', '.join(sorted(set(known), key=version_key))}."
     )
 
 
