@@ -40,6 +40,11 @@ def test_each_field_changes_the_hash(field: str) -> None:
     assert LABELER.model_copy(update={field: CHANGED[field]}).labeler_hash != LABELER.labeler_hash
 
 
+def test_the_hash_of_a_labeler_is_the_one_that_tables_hold() -> None:
+    # Another value here means that every row ever labelled is labelled anew.
+    assert LABELER.labeler_hash == "4acea92907e643cdad2f38c246fbbb61b2a00aa519bc9a11ee457d0c5d9864e2"
+
+
 def test_the_hash_survives_a_journey_as_json() -> None:
     assert Labeler.model_validate(LABELER.model_dump(mode="json")).labeler_hash == LABELER.labeler_hash
 
