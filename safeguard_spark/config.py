@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.keys import canonical_json, sha256
-from safeguard_spark.policy import ENCODING, Effort
+from safeguard_spark.policy import ENCODING, Effort, Share
 
 ENV_PREFIX = "SAFEGUARD_"
 FREE = ("spark.conf", "engine.env")  # mappings whose keys are names of others, dots and all
@@ -66,6 +66,7 @@ class SourceConfig(_Section):
     text_column: str | None = None
     conversation_column: str | None = None
     limit: Positive | None = None
+    time_column: str | None = None  # when a content was made; default: the only date or timestamp column
 
     @model_validator(mode="after")
     def _one_content_column(self) -> Self:
@@ -82,6 +83,7 @@ class RunSettings(_Section):
     staging: str | None = None  # default: `_staging` beside the tables
     heartbeat_s: Seconds = 10.0  # a run silent for 30 of these counts as dead
     partitions_per_slot: Positive = 1  # label tasks of a chunk, per Spark task slot; more empty the engine more often
+    shadow_share: Share | None = None  # of the contents, also labelled under a policy's version with alias `shadow`
 
 
 class EngineConfig(_Section):
@@ -149,6 +151,7 @@ class LabelerConfig(_Section):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     structured: bool = True
+    salt: str | None = None
 
 
 class TrackingConfig(_Section):
@@ -157,6 +160,33 @@ class TrackingConfig(_Section):
     enabled: bool = True
     uri: str | None = None
     experiment: str = "safeguard-spark"
+
+
+class GoldConfig(_Section):
+    """A table of human decisions. `location` is a path (Parquet or Delta) or a table's name."""
+
+    location: str | None = None
+    id_column: str = "id"
+    violation_column: str = "violation"
+
+
+class GateConfig(_Section):
+    """What any version must reach before it may be promoted, besides its own front matter. None asks nothing."""
+
+    cases: bool = True  # the policy's cases pass
+    max_unexplained_flips: Share | None = None  # of the contents compared: flips of rules that did not change
+    min_coverage: Share | None = 0.99  # of the source's contents, with a label under the version
+    min_gold_precision: Share | None = None
+    min_gold_recall: Share | None = None
+
+
+class RelabelConfig(_Section):
+    """Re-labelling: what an engine-hour costs, what people decided, what a promotion asks."""
+
+    price_per_engine_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    currency: str = "USD"
+    gold: GoldConfig = GoldConfig()
+    gate: GateConfig = GateConfig()
 
 
 class SparkConfig(_Section):
@@ -177,6 +207,7 @@ class RunConfig(_Section):
     engine: EngineConfig
     labeler: LabelerConfig = LabelerConfig()
     tracking: TrackingConfig = TrackingConfig()
+    relabel: RelabelConfig = RelabelConfig()
     spark: SparkConfig = SparkConfig()
 
     @property

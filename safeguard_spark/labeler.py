@@ -29,6 +29,7 @@ class Labeler(BaseModel):
     structured: bool
     prompt_version: int = PROMPT_VERSION
     contract_version: int = CONTRACT_VERSION
+    salt: str | None = None  # keeps a second labelling, made to measure noise, apart from the one that counts
 
     @classmethod
     def of(cls, config: RunConfig, policy: Policy) -> "Labeler":
@@ -45,12 +46,13 @@ class Labeler(BaseModel):
             max_tokens=asked.max_tokens or policy.labeler.max_tokens or DEFAULT_MAX_TOKENS,
             max_prompt_tokens=asked.max_prompt_tokens,
             structured=asked.structured,
+            salt=asked.salt,
         )
 
     @property
     def labeler_hash(self) -> str:
-        """Lower-case hex SHA-256 over every field."""
-        return sha256(self.model_dump(mode="json"))
+        """Lower-case hex SHA-256 over every field; over `salt` only if there is one."""
+        return sha256(self.model_dump(mode="json", exclude=None if self.salt else {"salt"}))
 
     @property
     def name(self) -> str:

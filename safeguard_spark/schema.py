@@ -29,6 +29,11 @@ class Table(NamedTuple):
         return ", ".join(f"{column.name} {column.type}" for column in self.columns)
 
     @property
+    def later(self) -> list[str]:
+        """Columns that tables of older releases lack."""
+        return [column.name for column in self.columns if column.name in LATER]
+
+    @property
     def names(self) -> list[str]:
         """Column names in order."""
         return [column.name for column in self.columns]
@@ -37,6 +42,9 @@ class Table(NamedTuple):
     def indexed(self) -> list[str]:
         """Columns whose lowest and highest value per file Delta keeps in its log, where an erasure does not reach."""
         return [c.name for c in self.columns if c.type in ("STRING", "INT", "BIGINT", "TIMESTAMP") and not c.is_private]
+
+
+LATER = ("salt", "carried_from", "plan_id", "forced", "gate")
 
 
 def _in(column: str, values: tuple[str, ...]) -> str:
@@ -76,6 +84,8 @@ LABELS = Table(
         Column("source", "STRING", "Table or path the content came from"),
         Column("source_version", "BIGINT", "Delta version of the source; null for Parquet"),
         Column("labelled_at", "TIMESTAMP", "When the row was committed (UTC)"),
+        Column("salt", "STRING", "Set where a call was repeated to measure noise; such a label never counts"),
+        Column("carried_from", "STRING", "Version whose verdict this is, where the policy's change did not touch it"),
         Column("error", "STRING", "Short cause of an outcome other than labelled; never content"),
         Column("rationale", "STRING", "The model's one-line reason", is_private=True),
     ),
@@ -126,6 +136,7 @@ RUNS = Table(
         Column("seconds", "MAP<STRING, DOUBLE>", "Wall seconds by phase"),
         Column("mlflow_run_id", "STRING", "The MLflow run"),
         Column("message", "STRING", "One sentence if something is left to do"),
+        Column("plan_id", "STRING", "The re-labelling plan it applied; null for any other run"),
         Column("config", "STRING", "The resolved configuration as JSON"),
     ),
     (("status_known", "status IN ('complete', 'partial', 'failed', 'died')"),),
@@ -141,10 +152,39 @@ ACTIVATIONS = Table(
         Column("activated_at", "TIMESTAMP", "From when (UTC)"),
         Column("run_id", "STRING", "The run that activated it"),
         Column("reason", "STRING", "Why"),
+        Column("forced", "BOOLEAN", "Whether a gate had refused it; null where nobody promoted it"),
+        Column("gate", "STRING", "What the gate said, line by line, as JSON"),
     ),
 )
 
-TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS)
+PLANS = Table(
+    "plans",
+    "One row per plan to re-label under another version of a policy.",
+    (
+        Column("plan_id", "STRING", "Identity of the plan: p and the start of its hash"),
+        Column("plan_hash", "STRING", "SHA-256 over what the plan selects and what it was made on"),
+        Column("created_at", "TIMESTAMP", "When it was first made (UTC)"),
+        Column("policy", "STRING", "Policy name"),
+        Column("old_version", "STRING", "Version whose labels the scope reads"),
+        Column("old_hash", "STRING", "Its policy hash; null if it has no labels"),
+        Column("new_version", "STRING", "Version to label under"),
+        Column("new_hash", "STRING", "Its policy hash"),
+        Column("labeler_hash", "STRING", "The labeler the calls were counted for"),
+        Column("scope_kind", "STRING", "all, touched, since, where or sample"),
+        Column("scope", "STRING", "The scope as JSON: rules, dates, strata with their sizes, seed"),
+        Column("source", "STRING", "Table or path of the content"),
+        Column("source_version", "BIGINT", "Delta version of the source; null for Parquet"),
+        Column("labels_version", "BIGINT", "Version of the labels table the scope reads"),
+        Column("rows", "BIGINT", "Contents in scope"),
+        Column("pending", "BIGINT", "Of these, without a final label under the new version"),
+        Column("calls", "BIGINT", "Model calls, duplicates collapsed"),
+        Column("prompt_tokens", "BIGINT", "Tokens of their prompts, before the prefix cache"),
+        Column("estimate", "STRING", "Tokens, hours and money at the rates of past runs, as JSON; null without one"),
+    ),
+    (("scope_known", "scope_kind IN ('all', 'touched', 'since', 'where', 'sample')"),),
+)
+
+TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS, PLANS)
 
 # The newest label per content and policy under the active version of the policy. Spark and DuckDB read it alike.
 # Of several labels of one instant the later attempt, then the later run, then the work key decides.
@@ -154,12 +194,12 @@ SELECT {columns} FROM (
     PARTITION BY l.policy, l.content_id
     ORDER BY l.labelled_at DESC, l.attempt DESC, l.run_id DESC, l.chunk DESC, l.work_key DESC
   ) AS newest
-  FROM {labels} l
+  FROM (SELECT * FROM {labels} WHERE salt IS NULL{labelled_by}) l
   JOIN (
     SELECT policy, policy_version, policy_hash, row_number() OVER (
       PARTITION BY policy ORDER BY activated_at DESC, run_id DESC
     ) AS latest
-    FROM {activations}
+    FROM {activations}{activated_by}
   ) a ON a.latest = 1 AND a.policy = l.policy AND a.policy_version = l.policy_version
     AND a.policy_hash = l.policy_hash
 ) WHERE newest = 1"""
@@ -167,4 +207,18 @@ SELECT {columns} FROM (
 
 def labels_current(labels: str, activations: str) -> str:
     """The SELECT behind the view `labels_current`, over two table expressions."""
-    return LABELS_CURRENT.format(columns=", ".join(LABELS.names), labels=labels, activations=activations)
+    columns = ", ".join(LABELS.names)
+    return LABELS_CURRENT.format(
+        columns=columns, labels=labels, activations=activations, labelled_by="", activated_by=""
+    )
+
+
+def labels_as_of(labels: str, activations: str, moment: str) -> str:
+    """The SELECT of what `labels_current` was at a moment, a timestamp expression, less what was erased since."""
+    return LABELS_CURRENT.format(
+        columns=", ".join(LABELS.names),
+        labels=labels,
+        activations=activations,
+        labelled_by=f" AND labelled_at <= {moment}",
+        activated_by=f" WHERE activated_at <= {moment}",
+    )

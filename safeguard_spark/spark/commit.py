@@ -106,6 +106,8 @@ def _label_rows(
         "effort": job.labeler.effort.value,
         "run_id": place.run_id,
         "source": source["name"],
+        "salt": job.labeler.salt,
+        "carried_from": None,
     }
     return joined.select(
         "content_id",
@@ -140,6 +142,8 @@ def activate_if_new(tables: Tables, job: Job, run_id: str) -> None:
         "activated_at": _after(newest["activated_at"] if newest else None, tables.now()),
         "run_id": run_id,
         "reason": "first labelled" if newest is None else "text changed under the same version",
+        "forced": None,
+        "gate": None,
     }
     tables.append(schema.ACTIVATIONS, [row], f"{run_id}/{policy.name}/active")
 

@@ -6,6 +6,7 @@ at what has been added since, and tries the next number. With one txnAppId per c
 two runs could append the same rows.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable
@@ -102,6 +103,7 @@ class Tables:
         select = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
         if self.in_folder:
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {select}")
+            self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
             for table in schema.TABLES:
                 self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT * FROM {self.sql(table)}")
             files, views = Files(self.spark, self.output), f"{self.output}/views.sql"
@@ -109,6 +111,8 @@ class Tables:
                 files.write(views, self._views())
         else:
             self.spark.sql(f"CREATE VIEW IF NOT EXISTS {self.output}.labels_current AS {select}")
+            with contextlib.suppress(AnalysisException):  # a catalogue that holds no functions; a session's own will do
+                self.spark.sql(f"CREATE FUNCTION IF NOT EXISTS {self._labels_as_of(f'{self.output}.labels_as_of')}")
 
     def _create(self, table: Table) -> None:
         columns = ", ".join(f"{c.name} {c.type} COMMENT {_quote(c.comment)}" for c in table.columns)
@@ -129,20 +133,42 @@ class Tables:
                     raise TableError(f"Table {self.path(table)} cannot be created: {cause(error)}") from error
                 time.sleep(0.2 * (attempt + 1))
         missing = set(table.names) - set(self.read(table).columns)
-        if missing:
+        if missing and missing <= set(table.later):
+            self._add(table, missing)
+        elif missing:
             raise TableError(
                 f"Table {self.path(table)} has no column {', '.join(sorted(missing))}: it is not one of ours, or from "
                 "an older release. Name another --output."
             )
 
+    def _add(self, table: Table, missing: set[str]) -> None:
+        """Give a table of an older release the columns it lacks."""
+        lacking = [column for column in table.columns if column.name in missing]
+        columns = ", ".join(f"{c.name} {c.type} COMMENT {_quote(c.comment)}" for c in lacking)
+        try:
+            self.spark.sql(f"ALTER TABLE {self.sql(table)} ADD COLUMNS ({columns})")
+        except FAILED as error:
+            # Another driver may have added them meanwhile.
+            if set(table.names) - set(self.read(table).columns):
+                raise TableError(f"Table {self.path(table)} cannot be extended: {cause(error)}") from error
+
+    def _labels_as_of(self, name: str) -> str:
+        select = schema.labels_as_of(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS), "labels_as_of.moment")
+        return f"{name}(moment TIMESTAMP) RETURNS TABLE RETURN {select}"
+
     def _views(self) -> str:
         spark = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
         scan = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
-        duck = schema.labels_current(scan["labels"], scan["policy_activations"])
+        current = schema.labels_current(scan["labels"], scan["policy_activations"])
+        past = schema.labels_as_of(scan["labels"], scan["policy_activations"], "moment")
+        duck = (
+            f"CREATE OR REPLACE VIEW labels_current AS\n{current};\n"
+            f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{past};"
+        )
         return (
             f"-- Spark\nCREATE OR REPLACE TEMPORARY VIEW labels_current AS\n{spark};\n\n"
-            f"-- DuckDB (INSTALL delta; LOAD delta;)\n-- CREATE OR REPLACE VIEW labels_current AS\n"
-            + "".join(f"-- {line}\n" for line in f"{duck};".splitlines())
+            f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')};\n\n"
+            "-- DuckDB (INSTALL delta; LOAD delta;)\n" + "".join(f"-- {line}\n" for line in duck.splitlines())
         )
 
     def version(self, table: Table) -> int:
