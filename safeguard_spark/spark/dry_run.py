@@ -38,7 +38,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     source = open_source(spark, config.source)
     tables = open_tables(spark, config)
     labels = tables.read(schema.LABELS) if tables.exists() else spark.createDataFrame([], schema.LABELS.ddl)
-    costs = [_cost(config, job, source, labels) for job in jobs]
+    costs = [cost_of(config, job, source, labels) for job in jobs]
     rate = calls_per_s(tables, {job.labeler.labeler_hash for job in jobs}) if tables.exists() else None
     calls = sum(cost.calls for cost in costs)
     return RunResult(
@@ -56,7 +56,8 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     )
 
 
-def _cost(config: RunConfig, job: Job, source: Source, labels: DataFrame) -> Cost:
+def cost_of(config: RunConfig, job: Job, source: Source, labels: DataFrame) -> Cost:
+    """What labelling a source under one policy would cost now."""
     known, asked = labels_of(labels, job), wanted(source, config.source.limit)
     keys = once(pending(asked, known, job, config.run.max_attempts), known, job).cache()
     try:

@@ -17,6 +17,7 @@ from safeguard_spark.errors import EngineError, TableError
 from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job
 from safeguard_spark.policy import Policy
+from safeguard_spark.relabel_budget import Spent
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark import runs
 from safeguard_spark.spark.commit import Place, commit_chunk, read_results
@@ -25,7 +26,7 @@ from safeguard_spark.spark.failure import FAILED, storage_cause
 from safeguard_spark.spark.plan import Plan, bucket, make_plan
 from safeguard_spark.spark.progress import Bar, Listener
 from safeguard_spark.spark.recover import recover
-from safeguard_spark.spark.run import Run
+from safeguard_spark.spark.run import Run, Selection
 from safeguard_spark.spark.session import task_slots
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.staging import MANIFEST, Staging
@@ -49,18 +50,27 @@ class Summary(NamedTuple):
     tokens: Counter[str] = Counter()  # noqa: RUF012  never changed
 
 
-def label_table(spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, show: bool = True) -> RunResult:
+def label_table(
+    spark: SparkSession,
+    config: RunConfig,
+    policies: Sequence[Policy],
+    *,
+    show: bool = True,
+    selection: Selection | None = None,
+) -> RunResult:
     """Give every content of the source one label per policy. Raises SafeguardError if nothing could be done.
 
-    Rows in are rows out: each is labelled, was labelled before, or is still pending and counted as such.
+    Rows in are rows out: each is labelled, was labelled before, or is still pending and counted as such. A selection
+    is a part of the source, and how much may be spent on it.
     """
+    selection = selection or Selection()
     jobs = [Job(policy, Labeler.of(config, policy)) for policy in policies]
-    source = open_source(spark, config.source)
+    source = selection.source or open_source(spark, config.source)
     tables = open_tables(spark, config)
     tables.create()
     staging = Staging(spark, config.run.staging or tables.beside("_staging"))
     listener = Listener(spark.conf.get("spark.driver.host", None) or "127.0.0.1")
-    run = Run(spark, config, tables, staging, source, jobs, listener)
+    run = Run(spark, config, tables, staging, source, jobs, listener, selection)
     with contextlib.closing(listener), ThreadPoolExecutor(1) as aside:
         # Importing MLflow takes seconds: meanwhile the plan is made.
         tracker = aside.submit(Tracker.begin, config, run.run_id) if config.tracking.enabled else None
@@ -108,7 +118,8 @@ def _plan(run: Run) -> list[Plan]:
     plans = []
     with run.timed("plan"):
         for number, job in enumerate(run.jobs):
-            plan = make_plan(run.config, job, number, run.source, run.tables, run.staging, run.run_id)
+            most = run.selection.budget.calls
+            plan = make_plan(run.config, job, number, run.source, run.tables, run.staging, run.run_id, most)
             if plan.chunks:
                 run.staging.write(plan.to_json(), run.run_id, number, "plan.json")
             plans.append(plan)
@@ -118,6 +129,7 @@ def _plan(run: Run) -> list[Plan]:
 def _label(run: Run, plans: Sequence[Plan], show: bool) -> None:
     """Label and commit every chunk. Two are labelled at once, so that engines do not idle as one ends or commits."""
     work = [(plan, chunk) for plan in plans for chunk in plan.chunks]
+    spent = Spent()
     total = sum(plan.counts.distinct for plan in plans)
     bar: contextlib.AbstractContextManager[Any] = (
         Bar(run.listener, total) if show and total else contextlib.nullcontext()
@@ -127,6 +139,9 @@ def _label(run: Run, plans: Sequence[Plan], show: bool) -> None:
         commits: list[Future[None]] = []
         try:
             for plan, chunk in work:
+                if not spent.allows(plan.chunks[chunk], run.selection.budget):
+                    run.over_budget = True
+                    break
                 ahead.append((plan, chunk, labelling.submit(_label_chunk, run, plan, chunk)))
                 if len(ahead) == 2:
                     commits.append(_take(run, committing, *ahead.pop(0)))
@@ -228,6 +243,9 @@ def _commit_chunk(run: Run, plan: Plan, chunk: int) -> None:
 def _finish(run: Run, plans: Sequence[Plan], tracker: Tracker | None) -> RunResult:
     """Count what was written, say so in `runs` and MLflow, and clear the staging folder."""
     found = runs.written(run.tables, run.run_id, run.config.run.max_attempts)
+    pending, written = sum(plan.counts.pending for plan in plans), sum(found.outcomes.values())
+    if not run.message and (run.over_budget or any(plan.left for plan in plans)):
+        run.message = f"Stopped at the budget of {run.selection.budget}: {pending - written:,} contents are pending."
     message = run.message
     if found.given_up and not message:
         message = f"{found.given_up} rows failed run.max_attempts times and are not tried again."
@@ -236,9 +254,9 @@ def _finish(run: Run, plans: Sequence[Plan], tracker: Tracker | None) -> RunResu
         run_id=run.run_id,
         status=Status.partial if run.message or found.to_retry else Status.complete,
         rows=sum(plan.counts.rows for plan in plans),
-        pending=sum(plan.counts.pending for plan in plans),
+        pending=pending,
         calls=run.asked,
-        written=sum(found.outcomes.values()),
+        written=written,
         outcomes=found.outcomes,
         engine_starts=len(run.engines),
         tokens={name: run.tokens[name] for name in ("prompt", "cached", "completion")},

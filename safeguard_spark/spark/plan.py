@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.config import RunConfig
 from safeguard_spark.labelling import Job
-from safeguard_spark.spark.source import Source, work_key
+from safeguard_spark.spark.order import chunk_by_rank
+from safeguard_spark.spark.source import RANK, Source, work_key
 from safeguard_spark.spark.staging import Staging
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.verdict import Outcome
@@ -23,7 +24,7 @@ VERDICT = ["outcome", "violation", "category", "rule_ids", "confidence", "ration
 
 
 class Counts(NamedTuple):
-    """What a plan found. `calls` counts distinct contents without a verdict; some may turn out to need no model."""
+    """What a plan found. `distinct` counts contents without a verdict; some may turn out to need no model."""
 
     rows: int
     pending: int
@@ -40,6 +41,7 @@ class Plan:
     counts: Counts
     chunks: dict[int, int] = field(default_factory=dict)
     has_reused: bool = False
+    left: int = 0  # pending contents that are not staged, being more than the run may label
 
     def to_json(self) -> dict[str, Any]:
         """What another driver needs to commit the staged chunks."""
@@ -54,9 +56,16 @@ class Plan:
 
 
 def make_plan(
-    config: RunConfig, job: Job, number: int, source: Source, tables: Tables, staging: Staging, run_id: str
+    config: RunConfig,
+    job: Job,
+    number: int,
+    source: Source,
+    tables: Tables,
+    staging: Staging,
+    run_id: str,
+    most: int | None = None,
 ) -> Plan:
-    """Find what is pending and stage it."""
+    """Find what is pending and stage it: in the source's order if it has one, and little more than `most` contents."""
     at = (run_id, number)
     planned_on = tables.version(schema.LABELS)
     labels = tables.read(schema.LABELS, planned_on)
@@ -65,11 +74,15 @@ def make_plan(
         return Plan(job, number, planned_on, Counts(rows, 0, 0))
     chunks = -(-size // config.run.chunk_rows)
     keyed = todo.withColumn("work_key", work_key(job.policy.policy_hash, job.labeler.labeler_hash))
-    _stage_pending(keyed, source.payload, chunks, staging, at)
+    first = chunks if most is None else min(chunks, -(-most // config.run.chunk_rows) + 1)
+    _stage_pending(keyed, source.payload, chunks, first, staging, at)
     reused = _stage_reused(labels, job, staging, at)
     counted = _count(staging, at, reused)
-    found = Counts(rows, sum(ids for ids, _ in counted.values()), sum(new for _, new in counted.values()))
-    return Plan(job, number, planned_on, found, {chunk: new for chunk, (_, new) in sorted(counted.items())}, reused)
+    staged = sum(ids for ids, _ in counted.values())
+    left = max(0, size - staged) if first < chunks else 0
+    found = Counts(rows, staged + left, sum(new for _, new in counted.values()))
+    calls = {chunk: new for chunk, (_, new) in sorted(counted.items())}
+    return Plan(job, number, planned_on, found, calls, reused, left)
 
 
 def _todo(
@@ -148,13 +161,16 @@ def once(keys: DataFrame, known: DataFrame, job: Job) -> DataFrame:
     return keys.dropDuplicates(["content_id", "content_hash"])
 
 
-def _stage_pending(todo: DataFrame, payload: str, chunks: int, staging: Staging, at: tuple[Any, ...]) -> None:
-    """Stage ids and contents by chunk; only the first id of a content carries it."""
+def _stage_pending(
+    todo: DataFrame, payload: str, chunks: int, first: int, staging: Staging, at: tuple[Any, ...]
+) -> None:
+    """Stage ids and contents of the `first` of so many chunks; only the first id of a content carries it."""
     # By work key, so that all ids of a content are in one chunk and one call serves them.
     number = F.pmod(F.xxhash64("work_key"), F.lit(chunks)).cast("int")
     order = Window.partitionBy("bucket", "work_key").orderBy("content_id")
+    numbered = chunk_by_rank(todo, chunks) if RANK in todo.columns else todo.withColumn("bucket", number)
     marked = (
-        todo.withColumn("bucket", number)
+        numbered.where(F.col("bucket") < first)
         .repartition(min(chunks, 10_000), "bucket")
         .withColumn("is_first", F.row_number().over(order) == 1)
         .withColumn("again", F.coalesce(F.lag("content_id").over(order) == F.col("content_id"), F.lit(False)))

@@ -16,11 +16,21 @@ from pyspark.sql import SparkSession
 from safeguard_spark import schema
 from safeguard_spark.config import RunConfig
 from safeguard_spark.labelling import Job
+from safeguard_spark.relabel_budget import Budget
 from safeguard_spark.secret import shown
 from safeguard_spark.spark.progress import Listener
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.staging import Staging, here
 from safeguard_spark.spark.tables import Tables
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of the source a run is about, by default all of it, and how much it may spend."""
+
+    source: Source | None = None
+    budget: Budget = Budget()  # noqa: RUF009  frozen
+    plan_id: str | None = None
 
 
 @dataclass
@@ -34,6 +44,7 @@ class Run:
     source: Source
     jobs: Sequence[Job]
     listener: Listener
+    selection: Selection = Selection()
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     run_id: str = ""
     labels_version_in: int = 0
@@ -43,6 +54,7 @@ class Run:
     committed: bool = False  # whether any chunk was
     engines: frozenset[str] = frozenset()
     tokens: Counter[str] = field(default_factory=Counter)
+    over_budget: bool = False
     message: str | None = None  # why work is left, if the run had to stop early
 
     def __post_init__(self) -> None:
@@ -66,6 +78,7 @@ class Run:
             "config_hash": self.config.config_hash,
             "config": json.dumps(shown(self.config.model_dump(mode="json"))),
             "labels_version_in": self.labels_version_in,
+            "plan_id": self.selection.plan_id,
         }
 
     @contextlib.contextmanager

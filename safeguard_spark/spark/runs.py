@@ -107,4 +107,5 @@ def _asked(manifest: dict[str, Any]) -> dict[str, Any]:
         "config_hash": manifest["config_hash"],
         "labels_version_in": manifest["labels_version_in"],
         "config": manifest["config"],
+        "plan_id": manifest.get("plan_id"),
     }

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.errors import AnalysisException
@@ -14,12 +15,16 @@ from safeguard_spark.errors import SourceError
 from safeguard_spark.spark.files import Files
 
 TEXT, TURNS = "text", "turns"
+RANK = "rank"  # a column of the frame, where an order was asked for
 TURNS_TYPE = "ARRAY<STRUCT<role: BINARY, text: BINARY>>"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A content table at one version. `frame` has content_id, content_hash, and `payload` (text or turns, as bytes)."""
+    """A content table at one version. `frame` has content_id, content_hash, and `payload` (text or turns, as bytes).
+
+    It has `rank` as well where an order was asked for.
+    """
 
     name: str
     version: int | None
@@ -27,13 +32,25 @@ class Source:
     frame: DataFrame
 
 
-def open_source(spark: SparkSession, config: SourceConfig) -> Source:
-    """Read the table a configuration names. Raises SourceError with one sentence."""
+def open_source(
+    spark: SparkSession,
+    config: SourceConfig,
+    *,
+    version: int | None = None,
+    narrow: Callable[[DataFrame], DataFrame] | None = None,
+    order: Column | None = None,
+) -> Source:
+    """Read the table a configuration names. Raises SourceError with one sentence.
+
+    `version` is of a Delta table, by default the newest; `narrow` leaves out rows, with every column in sight; `order`
+    is a number by which contents are labelled, the highest first.
+    """
     if not config.location:
         raise SourceError("No source: give --source PATH or TABLE, or source.location in the configuration.")
     if not (config.text_column or config.conversation_column):
         raise SourceError("No content column: give --text-column or --conversation-column.")
-    name, frame, version = _read(spark, config.location)
+    name, frame, version = read(spark, config.location, version)
+    frame = narrow(frame) if narrow else frame
     _require(frame, name, config.id_column, "--id-column")
     if config.conversation_column:
         field = _require(frame, name, config.conversation_column, "--conversation-column")
@@ -48,11 +65,14 @@ def open_source(spark: SparkSession, config: SourceConfig) -> Source:
             )
         payload, cell = TEXT, F.col(_quoted(field.name)).cast("binary")
         digest = text_hash(F.col(TEXT))
-    narrow = frame.select(F.col(_quoted(config.id_column)).cast("string").alias("content_id"), cell.alias(payload))
-    nameless = narrow.where(F.col("content_id").isNull()).count()
+    ranks = [] if order is None else [order.cast("double").alias(RANK)]
+    key = F.col(_quoted(config.id_column)).cast("string")
+    cells = frame.select(key.alias("content_id"), cell.alias(payload), *ranks)
+    nameless = cells.where(F.col("content_id").isNull()).count()
     if nameless:
         raise SourceError(f"{nameless} rows of {name} have no {config.id_column}; every row needs an id (--id-column).")
-    return Source(name, version, payload, narrow.select("content_id", digest.alias("content_hash"), payload))
+    named = [RANK] if ranks else []
+    return Source(name, version, payload, cells.select("content_id", digest.alias("content_hash"), payload, *named))
 
 
 def text_hash(text: Column) -> Column:
@@ -100,27 +120,28 @@ def _turns(field: T.StructField, name: str) -> Column:
     )
 
 
-def _read(spark: SparkSession, location: str) -> tuple[str, DataFrame, int | None]:
+def read(spark: SparkSession, location: str, version: int | None = None) -> tuple[str, DataFrame, int | None]:
+    """A table's name, its rows, and its version if it is a Delta table. Raises SourceError."""
     try:
         if is_path(location):
-            return _read_path(spark, location)
+            return _read_path(spark, location, version)
         frame = spark.table(location)
         detail = spark.sql(f"DESCRIBE DETAIL {location}").first()
         if detail is None or detail["format"] != "delta":
             return location, frame, None
-        version = _version(spark, location)
+        version = _version(spark, location) if version is None else version
         return location, spark.sql(f"SELECT * FROM {location} VERSION AS OF {version}"), version
     except AnalysisException as error:
         raise SourceError(f"Source {location} cannot be read: {_first_sentence(error)}") from error
 
 
-def _read_path(spark: SparkSession, location: str) -> tuple[str, DataFrame, int | None]:
+def _read_path(spark: SparkSession, location: str, version: int | None) -> tuple[str, DataFrame, int | None]:
     files = Files(spark, location)
     if not files.exists(location):
         raise SourceError(f"Source {location} does not exist.")
     name = files.qualified(location)
     if files.exists(f"{name}/_delta_log"):
-        version = _version(spark, f"delta.`{name}`")
+        version = _version(spark, f"delta.`{name}`") if version is None else version
         return name, spark.read.format("delta").option("versionAsOf", version).load(name), version
     try:
         return name, spark.read.parquet(name), None
