@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from safeguard_spark import cli_maintain
+from safeguard_spark import cli_maintain, cli_relabel
 from safeguard_spark import config as configuration
 from safeguard_spark.cli_policy import add_to
 from safeguard_spark.config import RunConfig
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 add_to(app)
 cli_maintain.add_to(app)
+cli_relabel.add_to(app)
 USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, of which newer releases of Typer hold their own
 
 

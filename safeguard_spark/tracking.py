@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,26 @@ class Tracker:
     def fail(self) -> None:
         """Say that the run did not end well."""
         self.client.set_terminated(self.mlflow_run_id, "FAILED")
+
+
+def keep(
+    config: RunConfig, name: str, params: Mapping[str, Any], metrics: Mapping[str, float], texts: Mapping[str, str]
+) -> str:
+    """An MLflow run that is over at once: what was found, and texts as its artifacts. Returns its id.
+
+    Raises ConfigError if the tracking server says no.
+    """
+    tracker = Tracker.begin(config, name)
+    with answering(tracking_uri(config)):
+        tracker.client.log_batch(
+            tracker.mlflow_run_id,
+            metrics=[_metric(key, value) for key, value in metrics.items()],
+            params=[_param(key, value) for key, value in params.items()],
+        )
+        for file, text in texts.items():
+            tracker.client.log_text(tracker.mlflow_run_id, text, file)
+        tracker.client.set_terminated(tracker.mlflow_run_id, "FINISHED")
+    return tracker.mlflow_run_id
 
 
 def params(

@@ -1,0 +1,225 @@
+"""Commands for a policy that changes: relabel plan, apply, compare, promote."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from safeguard_spark import compare_output, relabel_budget, relabel_plan, relabel_scope
+from safeguard_spark import config as configuration
+from safeguard_spark.config import RunConfig
+from safeguard_spark.errors import ConfigError
+from safeguard_spark.policy import Policy
+from safeguard_spark.registry import resolve
+
+relabel = typer.Typer(
+    help="Plan, apply, compare and promote another version of a policy.", no_args_is_help=True, rich_markup_mode=None
+)
+
+NewRef = Annotated[str, typer.Option("--policy", help="The version to label under: a file, name@version or an alias.")]
+From = Annotated[str | None, typer.Option("--from", help="The version to start from; default: the one that rules.")]
+Config = Annotated[Path, typer.Option(help="Configuration, for example conf/local.yaml.")]
+Source = Annotated[str | None, typer.Option(help="Content: a Parquet or Delta path, or a table's name.")]
+IdColumn = Annotated[str | None, typer.Option(help="Column that names each content.")]
+TextColumn = Annotated[str | None, typer.Option(help="Column of texts.")]
+Conversation = Annotated[str | None, typer.Option("--conversation-column", help="Column of (role, text) turns.")]
+Output = Annotated[str | None, typer.Option(help="Where the label tables are: a folder or CATALOG.SCHEMA.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the configuration.")]
+Share = Annotated[float, typer.Option(help="With --scope touched: this share of the rest as well, from 0 to 1.")]
+Noise = Annotated[float | None, typer.Option(help="First label this share of OLD's contents a second time.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add `relabel` to an application."""
+    app.add_typer(relabel, name="relabel")
+
+
+@relabel.command()
+def plan(
+    config: Config,
+    policy: NewRef,
+    scope: Annotated[
+        str, typer.Option(help="all, touched, 'since DATE', 'where CONDITION' or 'sample N'.")
+    ] = relabel_scope.ScopeKind.touched.value,
+    old: From = None,
+    share: Share = relabel_scope.DEFAULT_SHARE,
+    seed: Annotated[int, typer.Option(help="Another number draws other contents.")] = 0,
+    source: Source = None,
+    id_column: IdColumn = None,
+    text_column: TextColumn = None,
+    conversation_column: Conversation = None,
+    output: Output = None,
+    as_json: AsJson = False,
+    settings: Settings = None,
+) -> None:
+    """Say what a version changes, which contents that touches, and what labelling them costs. Labels nothing."""
+    asked = relabel_scope.parse(scope, share=share, seed=seed)
+    run = _config(config, settings, output, (source, id_column, text_column, conversation_column))
+    new = resolve(policy, run)
+    from safeguard_spark.spark import relabel as work
+    from safeguard_spark.spark.session import session
+
+    spark = session(run)
+    question = work.Question(_from(spark, run, new, old), new, asked)
+    planned = work.plan(spark, run, question)
+    _say(relabel_plan.as_text(planned))
+    if as_json:
+        _print(planned.to_json())
+
+
+@relabel.command()
+def apply(
+    plan_id: Annotated[str, typer.Argument(help="A plan's id, as plan printed it.", metavar="PLAN_ID")],
+    config: Config,
+    budget: Annotated[str | None, typer.Option(help="Stop after this: 2h, 90m, 1000000calls.")] = None,
+    order: Annotated[
+        str | None, typer.Option(help="Label first what is newest, or has the highest COLUMN.", metavar="newest|COLUMN")
+    ] = None,
+    policy: Annotated[str | None, typer.Option(help="Where the version's document is, if not in the folder.")] = None,
+    source: Source = None,
+    id_column: IdColumn = None,
+    text_column: TextColumn = None,
+    conversation_column: Conversation = None,
+    output: Output = None,
+    as_json: AsJson = False,
+    settings: Settings = None,
+) -> None:
+    """Label what a plan selects. Exit code 6 if the budget ended first: issue the same command again to go on."""
+    allowed = relabel_budget.parse(budget) if budget else relabel_budget.Budget()
+    run = _config(config, settings, output, (source, id_column, text_column, conversation_column))
+    from safeguard_spark.cli import say
+    from safeguard_spark.spark import relabel_apply as work
+    from safeguard_spark.spark.relabel import existing
+    from safeguard_spark.spark.session import session
+
+    spark = session(run)
+    made = work.load_plan(existing(spark, run), plan_id)
+    document = resolve(policy or made.new_ref, run)
+    application = work.prepare(spark, run, made, document, order)
+    if application.moved:
+        _say(str(application.moved))
+    result = work.apply(spark, run, application, document, allowed)
+    say(result)
+    if as_json:
+        moved = None if application.moved is None else application.moved._asdict()
+        _print({**result.to_json(), "plan_id": plan_id, "moved": moved})
+    raise typer.Exit(result.exit_code)
+
+
+@relabel.command()
+def compare(
+    old: Annotated[str, typer.Argument(help="A file, name@version or name@alias.", metavar="OLD")],
+    new: Annotated[str, typer.Argument(help="The version to compare with it.", metavar="NEW")],
+    config: Config,
+    noise_share: Noise = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report to this file, self-contained.")] = None,
+    show_content: Annotated[bool, typer.Option("--show-content", help="Show the text of examples too.")] = False,
+    source: Source = None,
+    id_column: IdColumn = None,
+    text_column: TextColumn = None,
+    conversation_column: Conversation = None,
+    output: Output = None,
+    as_json: AsJson = False,
+    settings: Settings = None,
+) -> None:
+    """Show what two versions said of the same contents, and whether they differ more than one does from itself."""
+    run = _config(config, settings, output, (source, id_column, text_column, conversation_column))
+    if noise_share is not None and not 0 < noise_share <= 1:
+        raise ConfigError(f"--noise-share {noise_share}: a share is above 0, up to 1.")
+    policies = resolve(old, run), resolve(new, run)
+    from safeguard_spark.spark import compare as work
+    from safeguard_spark.spark import compare_report
+    from safeguard_spark.spark.session import session
+
+    spark = session(run)
+    if noise_share is not None:
+        work.label_again(spark, run, policies[0], noise_share)
+    found = work.compare_versions(spark, run, *policies)
+    contents = work.texts(spark, run, found.examples) if show_content else {}
+    _say(compare_output.as_text(found.comparison, found.coverage))
+    _say(compare_report.extras(found, contents))
+    report = compare_report.report(found, contents)
+    if html is not None:
+        html.write_text(report, encoding="utf-8")
+        _say(f"Report: {html}")
+    tracked = compare_report.track(run, found)
+    if as_json:
+        _print({**compare_report.as_dict(found), "mlflow_run_id": tracked})
+
+
+@relabel.command()
+def promote(
+    ref: Annotated[str, typer.Argument(help="The version that shall rule: a file or name@version.", metavar="NEW")],
+    config: Config,
+    force: Annotated[bool, typer.Option("--force", help="Promote although the gate refuses; needs --reason.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; it is written down.")] = "",
+    source: Source = None,
+    id_column: IdColumn = None,
+    text_column: TextColumn = None,
+    conversation_column: Conversation = None,
+    output: Output = None,
+    as_json: AsJson = False,
+    settings: Settings = None,
+) -> None:
+    """Let a version rule, if its gate is met (else exit code 7). To roll back, promote the version before."""
+    if force and not reason.strip():
+        raise ConfigError("--force needs --reason TEXT: it is written down with the promotion.")
+    run = _config(config, settings, output, (source, id_column, text_column, conversation_column))
+    policy = resolve(ref, run)
+    from safeguard_spark.spark import promote as work
+    from safeguard_spark.spark.session import session
+
+    done = work.promote(session(run), run, policy, force=force, reason=reason.strip())
+    for line in done.lines:
+        _say(f"  {'met' if line.met else 'NOT MET, forced'}: {line}")
+    before = f", in place of {done.before}" if done.before not in (None, done.version) else ""
+    what = "rules again" if done.is_rollback else "rules"
+    _say(f"{policy.ref} {what if done.changed else 'rules already'}{before if done.changed else ''}; {done.alias}.")
+    if as_json:
+        _print(done.to_json())
+
+
+def _from(spark: Any, run: RunConfig, new: Policy, old: str | None) -> Policy | None:
+    """The version to start from: as asked, else the one that rules; None if there is no other."""
+    from safeguard_spark.spark.relabel import active, existing
+
+    if old is not None:
+        return resolve(old if Path(old).exists() or "@" in old else f"{new.name}@{old}", run)
+    now = active(existing(spark, run), new.name)
+    if now is None or now["policy_hash"] == new.policy_hash:
+        return None
+    return resolve(f"{new.name}@{now['policy_version']}", run)
+
+
+def _config(
+    file: Path, settings: list[str] | None, output: str | None, source: tuple[str | None, ...]
+) -> RunConfig:
+    location, key, text, turns = source
+    given = {
+        "source.location": location,
+        "source.id_column": key,
+        "source.text_column": text,
+        "source.conversation_column": turns,
+        "output": output,
+    }
+    overrides = [configuration.assignment(item) for item in settings or []]
+    overrides += [(name, value) for name, value in given.items() if value is not None]
+    # One content column replaces another that the configuration names.
+    if text and not turns:
+        overrides.append(("source.conversation_column", None))
+    if turns and not text:
+        overrides.append(("source.text_column", None))
+    return configuration.load(file, os.environ, overrides)
+
+
+def _say(text: str) -> None:
+    if text:
+        print(text, file=sys.stderr)
+
+
+def _print(value: dict[str, Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
