@@ -47,14 +47,15 @@ def check_policies(
         list[str] | None, typer.Argument(help="Files, folders of policies, or names; default: all.", show_default=False)
     ] = None,
     policies: Policies = None,
+    config: Config = None,
     output: Annotated[Format, typer.Option("--format", help="How to show problems.")] = Format.text,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
 ) -> None:
     """Show every problem of every policy, where it stands. Exit code 3 if there are errors."""
-    config = settings(None, None, policies)
-    if not paths and not config.policies.is_dir():
-        raise policy_ref.no_policies(config.policies)
-    found = [Path(p) if Path(p).is_dir() else file_of(p, config) for p in paths or [str(config.policies)]]
+    run = settings(config, None, policies)
+    if not paths and not run.policies.is_dir():
+        raise policy_ref.no_policies(run.policies)
+    found = [Path(p) if Path(p).is_dir() else file_of(p, run) for p in paths or [str(run.policies)]]
     report = check(found)
     typer.echo(check_output.FORMATS[output](report), nl=False)
     raise typer.Exit(report.exit_code(strict))
@@ -83,9 +84,10 @@ def diff_versions(
 def new_policy(
     name: Annotated[str, typer.Argument(help="A new name, or name@version for the next version of a policy.")],
     policies: Policies = None,
+    config: Config = None,
 ) -> None:
-    """Begin a policy from a template, or its next version from the newest one."""
-    file = policy_new.create(name, settings(None, None, policies).policies)
+    """Begin a policy from a template, or its next version from the newest one below it."""
+    file = policy_new.create(name, settings(config, None, policies).policies)
     typer.echo(f"Wrote {file} and {beside(file).name} beside it. Edit them, then: safeguard check {file}")
 
 
@@ -93,11 +95,12 @@ def import_pack(
     path: Annotated[Path, typer.Argument(help="A policy pack's folder, or a policy's text file.")],
     golden: Annotated[Path | None, typer.Option(help="The golden set as CSV, if it is not in the folder.")] = None,
     name: Annotated[str | None, typer.Option(help="The policy's name; default: from the pack.")] = None,
-    version: Annotated[str, typer.Option(help="The policy's version.")] = "1.0.0",
+    version: Annotated[str, typer.Option(help="The policy's version.")] = policy_new.FIRST,
     policies: Policies = None,
+    config: Config = None,
 ) -> None:
     """Make a policy of ours from a pack written for gpt-oss-safeguard elsewhere, and check it."""
-    folder = settings(None, None, policies).policies
+    folder = settings(config, None, policies).policies
     imported = policy_import.read_pack(path, golden=golden, name=name, version=version)
     file = policy_import.write(imported, folder)
     typer.echo(f"Wrote {file}.")

@@ -148,6 +148,19 @@ def test_publishing_to_the_lock_alone_needs_no_registry_and_changes_nothing_the_
     assert not Path("mlflow.db").exists()
 
 
+def test_the_policies_folder_may_come_from_a_configuration_or_the_environment(
+    safeguard: Safeguard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(Path("rules"))
+    Path("conf.yaml").write_text("policies: rules\nengine: {kind: scripted}\n")
+    for argv in (["check"], ["list"], ["show-prompt", "market", "hi"], ["new", "gifts"], ["publish", "--lock-only"]):
+        assert safeguard(*argv, "--config", "conf.yaml").code == (3 if argv[0] == "publish" else 0)
+    assert safeguard("check", "--config", "nowhere.yaml").code == USAGE
+    monkeypatch.setenv("SAFEGUARD_POLICIES", "rules")
+    assert safeguard("list").out.count("\n") == 3
+    assert safeguard("list", "--policies", "nowhere").code == POLICY_AUTHOR
+
+
 def test_nothing_is_published_while_anything_has_an_error_or_is_to_be_filled_in(safeguard: Safeguard) -> None:
     lay(Path("policies"))
     safeguard("new", "gifts")
