@@ -7,6 +7,7 @@ comes from words in the content:
       words: {replica: M1}        # content with the word violates the rule, if the policy has the rule
       misbehave: {zzrefuse: refuse, zzgarbage: garbage, zzcut: truncate, zzfail: fail}
       latency_s: 0.01             # per call
+      noise: 0.02                 # this share of contents gets another verdict, for each labeler and policy other ones
       calls_file: /tmp/calls      # one line is appended per call, to count calls over all processes
 """
 
@@ -15,7 +16,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +24,7 @@ from safeguard_spark.config import Dialect, EngineConfig
 from safeguard_spark.contract import Contract
 from safeguard_spark.engines.base import Answer, Request, Task
 from safeguard_spark.errors import ConfigError
+from safeguard_spark.keys import sha256
 from safeguard_spark.policy import NONE, Output
 from safeguard_spark.prompt import harmony_encoding
 from safeguard_spark.verdict import Completion
@@ -36,6 +38,7 @@ class Script(BaseModel):
     words: dict[str, str] = Field(default_factory=dict)
     misbehave: dict[str, Literal["refuse", "garbage", "truncate", "fail"]] = Field(default_factory=dict)
     latency_s: float = 0.0
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     calls_file: str | None = None
 
 
@@ -91,7 +94,8 @@ class ScriptedEngine:
         if trick == "fail":
             return Answer(request.key, failure="scripted failure")
         rules = [rule for word, rule in self.script.words.items() if word in content]
-        said = answer(task.contract, next((rule for rule in rules if rule in task.contract.category_of), None))
+        rule = next((rule for rule in rules if rule in task.contract.category_of), None)
+        said = answer(task.contract, self._disagreeing(task, request, rule) if self.script.noise else rule)
         finish, thought = "stop", "The script says so."
         if trick == "refuse":
             said = "I'm sorry, but I can't help with that."
@@ -100,6 +104,15 @@ class ScriptedEngine:
         elif trick == "truncate":
             said, finish = said[: len(said) // 2], "length"
         return Answer(request.key, _completion(task.labeler.dialect, request, thought, said, finish))
+
+    def _disagreeing(self, task: Task, request: Request, rule: str | None) -> str | None:
+        """The rule, or for a few contents another verdict: none, or a rule where there was none."""
+        prompt = request.prompt
+        drawn = int(sha256([task.labeler.labeler_hash, prompt.policy_text, prompt.user_text])[:12], 16)
+        known = list(task.contract.category_of)
+        if drawn / 16**12 >= self.script.noise or not known:
+            return rule
+        return None if rule else known[drawn % len(known)]
 
 
 def answer(contract: Contract, rule: str | None) -> str:
