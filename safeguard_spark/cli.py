@@ -85,7 +85,15 @@ def _label(config: RunConfig, *, dry_run: bool) -> RunResult:
     from safeguard_spark.spark.session import session
 
     spark = session(config)
-    return dry.dry_run(spark, config, policies) if dry_run else label_table(spark, config, policies)
+    if dry_run:
+        return dry.dry_run(spark, config, policies)
+    result = label_table(spark, config, policies)
+    if not config.run.shadow_share or result.exit_code:
+        return result
+    from safeguard_spark.spark.shadow import label_shadows
+
+    beside = label_shadows(spark, config, policies)
+    return result if beside is None else result.model_copy(update={"shadow": beside.to_json()})
 
 
 def say(result: RunResult) -> None:
@@ -103,6 +111,9 @@ def say(result: RunResult) -> None:
         f"{result.written:,} labels written ({outcomes}), {result.engine_starts} engine starts, "
         f"{result.seconds.get('total', 0):.0f} s."
     )
+    if result.shadow is not None:
+        said, refs = result.shadow, ", ".join(result.shadow["by_policy"])
+        console.print(f"shadow {refs}: {said['rows']:,} rows, {said['calls']:,} calls, {said['written']:,} labels.")
     if result.message:
         console.print(result.message)
     if result.status is Status.partial:

@@ -80,6 +80,9 @@ def apply(
         str | None, typer.Option(help="Label first what is newest, or has the highest COLUMN.", metavar="newest|COLUMN")
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Where the version's document is, if not in the folder.")] = None,
+    carry: Annotated[
+        bool, typer.Option("--carry", help="In the end let what is not touched keep its verdict, without a call.")
+    ] = False,
     source: Source = None,
     id_column: IdColumn = None,
     text_column: TextColumn = None,
@@ -104,9 +107,15 @@ def apply(
         _say(str(application.moved))
     result = work.apply(spark, run, application, document, allowed)
     say(result)
+    carried = 0
+    if carry and not result.exit_code:
+        from safeguard_spark.spark.carry import carry as keep
+
+        carried = keep(spark, run, made, document)
+        _say(f"{carried:,} contents that the change does not touch keep their verdict of version {made.old_version}.")
     if as_json:
         moved = None if application.moved is None else application.moved._asdict()
-        _print({**result.to_json(), "plan_id": plan_id, "moved": moved})
+        _print({**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried})
     raise typer.Exit(result.exit_code)
 
 

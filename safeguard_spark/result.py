@@ -35,6 +35,7 @@ class RunResult(BaseModel):
     message: str | None = None
     mlflow_run_id: str | None = None
     by_policy: dict[str, dict[str, int]] = {}  # outcomes and `violations` per name@version
+    shadow: dict[str, Any] | None = None  # what the run of the shadow versions came to, in the same words
 
     @property
     def exit_code(self) -> int:

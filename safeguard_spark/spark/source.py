@@ -88,9 +88,10 @@ def turns_hash(turns: Column) -> Column:
     return F.sha2(F.concat(_netstring(F.lit(b"conversation")), joined), 256)
 
 
-def work_key(policy_hash: str, labeler_hash: str) -> Column:
+def work_key(policy_hash: str, labeler_hash: str | Column) -> Column:
     """`keys.work_key` on the JVM: canonical JSON of three hex strings needs no escaping."""
-    text = F.concat(F.lit('["'), F.col("content_hash"), F.lit(f'","{policy_hash}","{labeler_hash}"]'))
+    labeler = F.lit(labeler_hash) if isinstance(labeler_hash, str) else labeler_hash
+    text = F.concat(F.lit('["'), F.col("content_hash"), F.lit(f'","{policy_hash}","'), labeler, F.lit('"]'))
     return F.sha2(text.cast("binary"), 256)
 
 
