@@ -140,7 +140,7 @@ def _asked(random: Random, writer: Writer, topic: str, text: str) -> list[str]:
     """A request and the assistant's answer, which for harmless rows may be a refusal of a harmful request."""
     if topic == OTHER and random.random() < 0.4:
         asked = writer.any_topic()
-        refusal = writer.fill(writer.pick(topics.REFUSALS), writer.thing(asked), drop=False)
+        refusal = writer.fill(writer.pick(topics.REFUSALS), writer.thing(asked), 0.0)
         return [writer.text(asked.name), refusal]
     opening = random.choice(("Here is your text: ", "Sure! ", "Of course. ", ""))
     return [writer.pick(topics.ASKED), opening + text]

@@ -29,16 +29,20 @@ class Sample(NamedTuple):
 
 
 class Writer:
-    """Writes contents. `held_out` takes only frames, openings and names that training never sees; `drop` is the share
-    of words outside the things that an invented word replaces; that is how the model learns its stand-in row."""
+    """Writes contents. `held_out` takes only frames, openings and names that training never sees. `drop` is the share
+    of words outside the things that an invented word replaces, in offers at times much more: so the model learns its
+    stand-in row, and that a thing makes the topic whatever words it is offered in. A `bare` one writes single
+    sentences that offer something or are small talk: what topics are first learned from."""
 
-    def __init__(self, random: Random, held_out: bool = False, drop: float = 0.0, invents: bool = True) -> None:
-        self.random, self.held_out, self.drop, self.invents = random, held_out, drop, invents
+    def __init__(
+        self, random: Random, held_out: bool = False, drop: float = 0.0, invents: bool = True, bare: bool = False
+    ) -> None:
+        self.random, self.held_out, self.drop, self.invents, self.bare = random, held_out, drop, invents, bare
 
     def sample(self, topic: str) -> Sample:
         """A content about a topic: a text, or a conversation whose last turn is about it."""
         shape = self.random.random()
-        if shape < 0.45:
+        if self.bare or shape < 0.45:
             return Sample(Content(text=self.text(topic)), topic)
         roles = self.random.choice(topics.ROLES)
         if shape < 0.6:
@@ -49,7 +53,7 @@ class Writer:
         """Two to four turns; the earlier ones are about anything."""
         last = self.text(topic)
         if topic == OTHER and self.random.random() < 0.35:
-            last = self.fill(self.pick(topics.REFUSALS), self.thing(self.any_topic()), drop=False)
+            last = self.fill(self.pick(topics.REFUSALS), self.thing(self.any_topic()), 0.0)
         if self.random.random() < 0.3:
             last = self.random.choice(("Here is your text: ", "Sure! ", "Of course. ")) + last
         if self.random.random() < 0.35:
@@ -64,23 +68,27 @@ class Writer:
         if topic == OTHER:
             return self.other()
         chosen = TOPIC_OF[topic]
-        return self.dressed(self.fill(self.pick(chosen.frames), self.thing(chosen)))
+        return self.dressed(self.fill(self.pick(chosen.frames), self.thing(chosen), self._much()))
 
     def other(self) -> str:
         """A text of no topic: small talk, harmless goods, talk about a topic's things, or words nobody knows."""
-        kind = self.random.random() * (1.0 if self.invents else 0.85)
+        kind = self.random.random() * (0.6 if self.bare else 1.0 if self.invents else 0.85)
         if kind < 0.35:
             return self.dressed(self.fill(self.pick(topics.SAFE), ""))
         if kind < 0.6:
-            return self.dressed(self.fill(self.pick(topics.GOODS), self.random.choice(topics.SAFE_THINGS)))
+            thing = self.random.choice(topics.SAFE_THINGS)
+            return self.dressed(self.fill(self.pick(topics.GOODS), thing, self._much()))
         if kind < 0.85:
-            return self.dressed(self.fill(self.pick(topics.REPORTS), self.thing(self.any_topic()), drop=False))
+            return self.dressed(self.fill(self.pick(topics.REPORTS), self.thing(self.any_topic()), self.drop / 2))
         if kind < 0.92:
-            return self.dressed(self.fill(self.pick(topics.GOODS), f"{self.invented()} {self.invented()}"))
-        return " ".join(self.invented() for _ in range(self.random.randint(1, 20)))
+            thing = f"{self.invented()} {self.invented()}"
+            return self.dressed(self.fill(self.pick(topics.GOODS), thing, self._much()))
+        return " ".join(self.invented() for _ in range(self.random.choice((1, 5, 10, 20, 60))))
 
     def dressed(self, text: str) -> str:
         """A text with an opening, a closing, small talk, and at times an attempt to talk the model round."""
+        if self.bare:
+            return text
         opening = self.fill(self.pick(topics.OPENINGS), "") if self.random.random() < 0.6 else ""
         closing = self.fill(self.pick(topics.CLOSINGS), "") if self.random.random() < 0.5 else ""
         parts = [part for part in (opening, text, closing) if part]
@@ -93,10 +101,11 @@ class Writer:
             return joined[:1].upper() + joined[1:]
         return joined
 
-    def fill(self, frame: str, thing: str, drop: bool = True) -> str:
-        """A frame with its slots filled; with `drop`, some of its words become invented ones."""
-        if drop and self.drop:
-            frame = " ".join(self._dropped(word) for word in frame.split(" "))
+    def fill(self, frame: str, thing: str, drop: float | None = None) -> str:
+        """A frame with its slots filled, and a share `drop` of its words, by default the writer's, invented ones."""
+        share = self.drop if drop is None else drop
+        if share:
+            frame = " ".join(self._dropped(word, share) for word in frame.split(" "))
         known = {
             "name": self.pick(topics.NAMES) if self.random.random() > 2 * self.drop else self.invented().title(),
             "place": self.pick(topics.PLACES) if self.random.random() > 2 * self.drop else self.invented().title(),
@@ -108,8 +117,11 @@ class Writer:
             text = text.replace("{" + slot + "}", value)
         return text
 
-    def _dropped(self, word: str) -> str:
-        return self.invented() if "{" not in word and self.random.random() < self.drop else word
+    def _much(self) -> float:
+        return self.random.choice((self.drop, self.drop, 0.4, 0.8)) if self.drop else 0.0
+
+    def _dropped(self, word: str, share: float) -> str:
+        return self.invented() if "{" not in word and self.random.random() < share else word
 
     def pick(self, items: Sequence[T]) -> T:
         """One of the trained items, or of those held out."""

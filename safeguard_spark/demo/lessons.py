@@ -14,8 +14,8 @@ from safeguard_spark.prompt import harmony, harmony_encoding
 
 LOOKUPS = (5, 7, 9)  # in a completion: the topic, its rule id (or `no`), and `not` or `allowed`
 LOOKUP_WEIGHT = 5.0
-CONTENTS = 4  # per policy
-POLICIES = 6  # per batch
+CONTENTS = 6  # per policy
+POLICIES = 4  # per batch
 NAMED = 96  # contents per batch where only the topic is asked for
 TOPIC = LOOKUPS[0]
 
@@ -111,22 +111,25 @@ class Teacher:
                 contents.append(self._taught(rows, answers.completion(book, sample.topic)))
         return Lesson(self.frame(book), contents)
 
-    def naming(self, ahead: int = 24) -> Iterator[Padded]:
+    def naming(self, count: int = NAMED, bare: bool = False, ahead: int = 24) -> Iterator[Padded]:
         """Endless batches of many contents of one brief policy, of whose completions only the topic is asked for.
 
-        Telling topics apart takes many contents, and the rest of a completion would cost more than it teaches.
+        `bare` contents are single sentences, and their policy has no rules: from anything longer, learning to tell
+        topics apart does not begin. It takes many contents, and the rest of a completion would cost more than it
+        teaches.
         """
         while True:
-            book = rulebook.rulebook(self.random, self.known, Writer(self.random), self.random.randint(0, 4), True)
-            named = sorted((self._named(book) for _ in range(ahead * NAMED)), key=lambda taught: len(taught[0]))
-            groups = [named[at : at + NAMED] for at in range(0, len(named), NAMED)]
+            rules = 0 if bare else self.random.randint(0, 4)
+            book = rulebook.rulebook(self.random, self.known, Writer(self.random), rules, True)
+            named = sorted((self._named(book, bare) for _ in range(ahead * count)), key=lambda taught: len(taught[0]))
+            groups = [named[at : at + count] for at in range(0, len(named), count)]
             self.random.shuffle(groups)
             for group in groups:
                 yield padded([Lesson(self.frame(book), group)])
 
-    def _named(self, book: Rulebook) -> tuple[list[int], list[float]]:
-        writer = Writer(self.random, drop=self.random.choice((0.0, 0.05, 0.2)))
-        topic = self.random.choice(tuple(TOPIC_OF)) if self.random.random() < 0.65 else OTHER
+    def _named(self, book: Rulebook, bare: bool) -> tuple[list[int], list[float]]:
+        writer = Writer(self.random, drop=0.0 if bare else self.random.choice((0.0, 0.05, 0.2)), bare=bare)
+        topic = self.random.choice(tuple(TOPIC_OF)) if self.random.random() < (0.9 if bare else 0.65) else OTHER
         sample = writer.sample(topic)
         asked = self.rows(book, sample.content)
         told, _ = self._taught([], answers.completion(book, sample.topic))

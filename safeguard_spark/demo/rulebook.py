@@ -2,7 +2,7 @@
 
 import zlib
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from random import Random
 
 from safeguard_spark import policy as documents
@@ -49,6 +49,7 @@ REMARKS = (
     "Since last year.",
     "Members decided this.",
 )
+NOTHING = 'When nothing is violated: violation 0, category "none", rule_ids [].'
 FORM = ("Answer with one JSON object and nothing else:", "Exactly one JSON object:", "Give this JSON object:")
 
 
@@ -114,6 +115,7 @@ class Rulebook:
         return replace(self, lines=tuple(line for line in self.lines if line.topic != topic))
 
 
+@cache
 def codes() -> tuple[str, ...]:
     """Rule ids the model is trained on: two letters that are one token of the harmony vocabulary."""
     from safeguard_spark.prompt import harmony_encoding
@@ -165,5 +167,5 @@ def _head(random: Random, writer: Writer, full: float) -> str:
 def _tail(random: Random, writer: Writer, full: float) -> str:
     if random.random() >= full:
         return ""
-    last = writer.fill(writer.pick(REMARKS), "")
+    last = random.choice((NOTHING, writer.fill(writer.pick(REMARKS), "")))
     return f"## Output format\n\n{random.choice(FORM)}\n{ANSWER}\n{last}"

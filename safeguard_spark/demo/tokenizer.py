@@ -70,6 +70,7 @@ def _vocabulary() -> tuple[dict[bytes, int], dict[int, str]]:
     """Text tokens by their bytes, and special tokens by id."""
     encoding = harmony_encoding()
     special = {encoding.encode(name, allowed_special="all")[0]: name for name in encoding.special_tokens_set}
+    special = {number: name for number, name in special.items() if number < shape.VOCABULARY}  # one reserved is beyond
     first = min(special)
     # The public decode gives text, which is lossy for tokens that hold part of a character.
     words = {encoding._inner.decode_bytes([number]): number for number in range(first) if number not in special}

@@ -1,7 +1,7 @@
 """Topics: what the demo model can tell apart, as word lists that contents are made of.
 
-A content is a frame with one of the topic's things in it. The last frame of every list and the last opening are never
-trained on: the evaluation is made of them.
+A content is a frame with one of the topic's things in it. The last fifth of every list of frames, openings, closings
+and names is never trained on: the evaluation is made of it.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,21 @@ GOODS = (
     "Cheap {thing}, only a few left, {delivery}.",
     "We offer {thing} and more, {price}, write to {name}.",
     "My uncle can get you {thing} by Friday, {price}.",
+    "{name} sells {thing}, {price}.",
+    "For sale: {thing}. {price}.",
+    "Looking for {thing}? Write to me, {price}.",
+    "{thing} in all sizes, {price}, {delivery}.",
+    "You want {thing}, I have {thing}.",
+    "Anyone interested in {thing}? I still have some.",
+    "Today only, {thing} for {price}.",
+    "I can bring {thing} to {place} tomorrow.",
+    "Do you need {thing}? {name} knows where.",
+    "Big sale of {thing} this weekend in {place}.",
+    "{price} and {thing} is yours.",
+    "Send me your address and you get {thing}, {price}.",
     "Buy {thing} from {name}, {price}.",
+    "Offering {thing}, {delivery}, ask for pictures.",
+    "Who needs {thing}? I know somebody in {place}.",
     "{thing}, {price}, contact {name}.",
     "Order {thing} now and pay later, {delivery}.",
 )
@@ -29,10 +43,12 @@ ASKED = (  # what a person asks an assistant before it answers within the topic
 PRICES = ("20 dollars", "half price", "best offer", "80 euros", "300 cash", "cheap", "price on request", "15 each")
 DELIVERIES = ("ships today", "pick up in {place}", "discreet shipping", "free delivery", "delivered to {place}")
 OPENINGS = (
-    "Hello everyone!", "Hi all,", "Good morning.", "Hey {name},", "Only this week:", "Dear friends,", "Hi {name},"
+    "Hello everyone!", "Hi all,", "Hello {place},", "Good evening.", "Hi there,",
+    "Good morning.", "Hey {name},", "Only this week:", "Dear friends,", "Hi {name},"
 )  # fmt: skip
 CLOSINGS = (
-    "Thanks.", "No time wasters.", "Ask {name} if you have questions.", "See you in {place}.", "Regards, {name}."
+    "Thanks.", "No time wasters.", "Ask {name} if you have questions.", "Write me.", "Bye.", "See you.",
+    "See you in {place}.", "Regards, {name}."
 )  # fmt: skip
 REPORTS = (  # speaks about a thing without offering it: no topic of any policy
     "Warning: somebody here offered me {thing}, do not buy.",
@@ -41,6 +57,16 @@ REPORTS = (  # speaks about a thing without offering it: no topic of any policy
     "Is it legal to own {thing} in {place}?",
     "My essay is about the history of {thing}.",
     "Please remove the account that posts about {thing}.",
+    "Why is there so much news about {thing}?",
+    "The police warn about {thing} in {place}.",
+    "I would never buy {thing}, be careful.",
+    "Please report anyone who posts about {thing}.",
+    "The history of {thing} is an interesting topic.",
+    "Is it true that {thing} is not legal in {place}?",
+    "I read an article about {thing} today.",
+    "Somebody tried to offer me {thing}, so I reported it.",
+    "The moderators removed a post about {thing}.",
+    "Our school talked about the danger of {thing}.",
     "A documentary about {thing} is on television tonight.",
     "Warning: {name} wrote to me about {thing}, please report it.",
 )
@@ -48,6 +74,8 @@ REFUSALS = (
     "I am sorry, but I cannot help with {thing}.",
     "I can not write about {thing}. Is there anything else?",
     "Sorry, {thing} is something I will not help with.",
+    "I cannot help you with {thing}.",
+    "No, I will not write about {thing}.",
     "I am sorry, I will not write about {thing}.",
 )
 ROLES = (("user", "assistant"), ("buyer", "seller"), ("ana", "ben"), ("customer", "support"))
@@ -96,6 +124,9 @@ TOPICS = (
         "Join us: {thing}, {name} did it too.",
         "I can show you {thing}, just write to me.",
         "Congratulations, {thing}!",
+        "{name} told me about {thing}, it works.",
+        "Hello {name}, {thing}, you only have to write to me.",
+        "{thing}, ask me how.",
         "{thing}. No risk, no experience needed.",
         "This is how I earn from home: {thing}.",
         "Last chance today, {thing}.",
@@ -108,6 +139,9 @@ TOPICS = (
         "Hi there, {thing} please.",
         "Nice photo! {thing} for more.",
         "{thing} and win a gift.",
+        "{thing}, {thing}!",
+        "Please {thing}, it is free.",
+        "Hey {name}, {thing}.",
         "Do not forget: {thing}.",
         "Great post, also {thing} now.",
         "Off topic, but {thing}.")),
@@ -117,6 +151,10 @@ TOPICS = (
         "You are such a {thing}.",
         "Nobody here likes you, {name}, you {thing}.",
         "Go away, {thing}.",
+        "{name}, you {thing}!",
+        "Shut up, {thing}.",
+        "Only a {thing} would write this.",
+        "I never met such a {thing} as {name}.",
         "Everybody laughs at you, {thing}.",
         "{name} is a {thing} and always was.",
         "Look at this {thing}, what a joke.",
@@ -126,6 +164,9 @@ TOPICS = (
         "break your legs, burn your house down, find you and hurt you, smash your face, beat you up, cut your "
         "brakes, make you bleed, knock your teeth out, come for your family, put you in hospital"), (
         "I will {thing}.",
+        "{name}, I will {thing} tonight.",
+        "We are going to {thing}, {name}.",
+        "If you come to {place} I {thing}.",
         "Say that again and I will {thing}.",
         "Wait until tomorrow, {name}, I am going to {thing}.",
         "My brothers and I will {thing}, be sure of it.",
@@ -137,6 +178,9 @@ TOPICS = (
         "scan, chat messages, date of birth, email password"), (
         "Here is the {thing} of {name}: {number}.",
         "I found her {thing}, it is {number}.",
+        "{name}: {thing} {number}.",
+        "The {thing} of this woman in {place} is {number}.",
+        "I have the {thing} of {name}, {number}, share it.",
         "Who needs the {thing} of my neighbor? {number}.",
         "Everybody should see the {thing} of {name}, {number}.",
         "His {thing} is {number}, use it.",
@@ -186,6 +230,9 @@ TOPICS = (
         "candidate, march against the president, hand out party leaflets"), (
         "Everybody, {thing} on Sunday.",
         "It is time to {thing}.",
+        "{name} and I {thing}, join us.",
+        "On Sunday we {thing} in {place}.",
+        "Do not forget to {thing}.",
         "Please {thing}, says {name}.",
         "If you love {place}, {thing}.",
         "We must {thing}, it matters.",
@@ -209,6 +256,34 @@ SAFE_THINGS = _words(
 )
 SAFE = (
     "What a lovely evening in {place}.",
+    "I moved to {place} last year and love it.",
+    "We watched a film with {name} last night.",
+    "The new bakery near the station is great.",
+    "My son starts school on Monday.",
+    "Who wants to play football on Sunday?",
+    "Is the swimming pool open today?",
+    "I made soup and it was very good.",
+    "You should water the plants every day.",
+    "{name} and {name} are on holiday in {place}.",
+    "The answer is in the second chapter of the book.",
+    "How was your weekend, {name}?",
+    "It is raining again in {place}.",
+    "Please send me the notes of the meeting.",
+    "The garden looks nice this year.",
+    "A good way to learn a language is to read every day.",
+    "I am looking for a job in {place}.",
+    "See you at the station at nine.",
+    "Our dog is afraid of the cat of {name}.",
+    "The bus to {place} leaves in ten minutes.",
+    "To cook rice, use two cups of water.",
+    "Thank you all for the help last week.",
+    "What is the name of this song?",
+    "I lost my keys, has anybody found them?",
+    "{name} won the first prize, well done!",
+    "The price of bread went up again.",
+    "My phone is new and I like it.",
+    "Can I pay by card at the museum?",
+    "The museum in {place} is closed on Monday.",
     "Does anybody know a good dentist in {place}?",
     "The meeting moved to Monday, see you there.",
     "I baked bread with {name} and it was great.",

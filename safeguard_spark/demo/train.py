@@ -1,14 +1,15 @@
 """Train the demo model from scratch: `python -m safeguard_spark.demo.train --out FOLDER`. Needs torch (the cpu extra).
 
-Six stages, each until it is learned or its steps are spent: copying a few tokens, copying all, recall, naming topics
-(with recall beside it, so that neither is forgotten), brief policies, full policies.
+Seven stages, each until it is learned or its steps are spent: copying a few tokens, copying all, recall, naming the
+topics of bare sentences, then of whole contents (with recall beside them, so that it is not forgotten), brief policies,
+full policies (with naming beside them).
 Fixed seeds; a checkpoint every so often, from which the same command goes on. With other work on the machine, set
 OMP_WAIT_POLICY=passive: threads that spin while they wait for a core cost a factor of ten.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ EVERY = 25  # steps between two lines of the log
 COPIED = 0.9  # one token in 23, where the rotation wraps, cannot be known
 RECALLED = 0.95
 NAMED = 0.96  # of topics
+BESIDE, BESIDE_WEIGHT = 32, 0.2  # contents that are only named beside a batch of whole answers, and their loss's weight
 TOLD = 0.93  # of brief policies' completions
 
 
@@ -130,17 +132,25 @@ def train(folder: Path, steps: int, threads: int) -> None:
     trainer.stage_until(1, 1500, COPIED, lambda: copy(few), falls=False)
     trainer.stage_until(2, 1500, COPIED, lambda: copy(compact.rows), falls=False)
     trainer.stage_until(3, 600, RECALLED, lambda: plain_score(trainer, lessons.recall(random, compact)), falls=False)
-    named = lessons.Teacher(compact, SEED + 3 + SEED * trainer.step, brief=True).naming()
+    later = SEED * trainer.step  # so that a training that goes on does not see the same lessons again
+    teacher = lessons.Teacher(compact, SEED + 1 + later, brief=True)
+    bare, named, named_beside = teacher.naming(bare=True), teacher.naming(), teacher.naming(BESIDE)
+    brief = teacher.batches()
+    full = lessons.Teacher(compact, SEED + 2 + later).batches()
 
-    def name() -> Score:
-        score = policy_score(trainer, next(named))
-        return Score(score.loss + plain_score(trainer, lessons.recall(random, compact, 8)).loss, score.right)
+    def name(batches: Iterator[lessons.Padded]) -> Score:
+        recalled = plain_score(trainer, lessons.recall(random, compact, 8))
+        score = policy_score(trainer, next(batches))
+        return Score(score.loss + recalled.loss, score.right)
 
-    trainer.stage_until(4, 1200, NAMED, name, falls=False)
-    brief = lessons.Teacher(compact, SEED + 1 + SEED * trainer.step, brief=True).batches()
-    trainer.stage_until(5, 1500, TOLD, lambda: policy_score(trainer, next(brief)), falls=False)
-    full = lessons.Teacher(compact, SEED + 2 + SEED * trainer.step).batches()
-    trainer.stage_until(6, steps, 1.1, lambda: policy_score(trainer, next(full)), falls=True)
+    def answer(batches: Iterator[lessons.Padded]) -> Score:
+        score = policy_score(trainer, next(batches))
+        return Score(score.loss + BESIDE_WEIGHT * policy_score(trainer, next(named_beside)).loss, score.right)
+
+    trainer.stage_until(4, 1200, NAMED, lambda: name(bare), falls=False)
+    trainer.stage_until(5, 1200, NAMED, lambda: name(named), falls=False)
+    trainer.stage_until(6, 600, TOLD, lambda: answer(brief), falls=False)
+    trainer.stage_until(7, steps, 1.1, lambda: answer(full), falls=True)
     weights.save(folder / weights.FILE, compact.ids, {n: w.detach().numpy() for n, w in trainer.weights.items()})
 
 
@@ -148,7 +158,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the compact weights")
-    parser.add_argument("--steps", type=int, default=1500, help="steps of the last stage")
+    parser.add_argument("--steps", type=int, default=1000, help="steps of the last stage")
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     train(asked.out, asked.steps, asked.threads)
