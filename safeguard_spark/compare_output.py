@@ -49,8 +49,8 @@ def verdict(found: Comparison) -> str:
 def _seen(floor: Floor) -> str:
     if floor.excess is None:
         return ""
-    low, high = floor.excess.low, floor.excess.high
-    return f" ({floor.excess.value:+.1%} beside noise, from {low:+.1%} to {high:+.1%})"
+    value, low, high = (100 * part for part in floor.excess)
+    return f" ({value:+.1f} points over noise, from {low:+.1f} to {high:+.1f})"
 
 
 def table(title: str, groups: Sequence[Group]) -> list[str]:

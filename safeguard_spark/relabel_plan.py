@@ -112,7 +112,7 @@ def as_text(planned: Planned) -> str:
         cells = "  ".join(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
         lines.append(f"  {first.ljust(widths[0])}  {cells}")
     cost = relabel_estimate.as_text(planned.cost, planned.currency)
-    lines += ["", f"  {plan.calls:,} calls: {plan.prompt_tokens:,} prompt tokens; {cost}."]
+    lines += ["", f"  {plan.calls:,} calls, {plan.prompt_tokens:,} prompt tokens;", f"  {cost}."]
     lines += [f"  {line}" for line in _notes(planned)]
     return "\n".join([*lines, "", f"Nothing was labelled. To go on: safeguard relabel apply {plan.plan_id}", ""])
 

@@ -29,7 +29,7 @@ def test_a_scope_is_read_and_shown(text: str, shown: str) -> None:
     assert Scope.model_validate_json(scope.model_dump_json()) == scope
 
 
-@pytest.mark.parametrize("text", ["", "some", "all of it", "since yesterday", "where", "sample", "sample 0", "sample x"])
+@pytest.mark.parametrize("text", ["", "all of it", "since yesterday", "where", "sample", "sample 0", "sample x "])
 def test_a_scope_that_is_none_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ConfigError, match="since 2026-05-01"):
         parse(text)
