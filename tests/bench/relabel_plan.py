@@ -1,0 +1,100 @@
+"""Plan and apply on a table of 200,000 rows, eight rules of which one changed: seconds, and calls against the plan.
+
+python -m tests.bench.relabel_plan [--rows 200000]
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from safeguard_spark import config
+from safeguard_spark.config import RunConfig
+from safeguard_spark.policy import Policy, parse
+from safeguard_spark.relabel_budget import Budget
+from safeguard_spark.relabel_scope import parse as scope_of
+from safeguard_spark.spark.label import label_table
+from safeguard_spark.spark.promote import promote
+from safeguard_spark.spark.relabel import Question, plan
+from safeguard_spark.spark.relabel_apply import apply, prepare
+from safeguard_spark.spark.session import session
+
+RULES = 8
+
+
+def policy(version: str, changed: str) -> Policy:
+    """Eight rules; the text of the fourth is given."""
+    rules = "\n".join(f"  - {{id: R{n}, category: category{n}}}" for n in range(RULES))
+    text = "\n".join(f"- R{n}: {changed if n == 3 else f'no thing{n}.'}" for n in range(RULES))
+    return parse(f"---\nname: eight\nversion: {version}\nrules:\n{rules}\n---\n# Rules\n\n{text}\n")
+
+
+def configured(folder: Path) -> RunConfig:
+    """Two cores, a scripted engine that counts its calls."""
+    words = {f"thing{n} ": f"R{n}" for n in range(RULES)}
+    return config.build({
+        "source": {"location": str(folder / "posts"), "text_column": "body"},
+        "output": str(folder / "tables"),
+        "engine": {"kind": "scripted", "args": {"words": words, "calls_file": str(folder / "calls")}},
+        "tracking": {"enabled": False},
+        "relabel": {"gate": {"cases": False, "min_coverage": None}},
+        "spark": {"master": "local[2]"},
+    })  # fmt: skip
+
+
+def calls(folder: Path) -> int:
+    """Calls since last asked, counted by the engine itself."""
+    file = folder / "calls"
+    count = file.stat().st_size if file.exists() else 0
+    file.unlink(missing_ok=True)
+    return count
+
+
+def main() -> None:
+    """Label, plan, apply, promote, roll back, and print what each took."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--rows", type=int, default=200_000)
+    rows = options.parse_args().rows
+    with tempfile.TemporaryDirectory() as name:
+        measure(Path(name), rows)
+
+
+def measure(folder: Path, rows: int) -> None:
+    """One table in a folder."""
+    run, old, new = configured(folder), policy("1.0.0", "no thing3."), policy("1.1.0", "no thing3, but for toys.")
+    spark = session(run)
+    body = f"concat('a thing', id % 16, ' of number ', id % {rows * 9 // 10}, ', as described')"
+    made = spark.range(rows).selectExpr("concat('p', id) AS id", f"{body} AS body")
+    made.write.format("delta").save(str(folder / "posts"))
+    timed("label", lambda: label_table(spark, run, [old], show=False))
+    print(f"  calls {calls(folder):,}")
+    for scope in ("touched", "sample 2000", "all"):
+        planned = timed(
+            f"plan {scope}", lambda s=scope: plan(spark, run, Question(old, new, scope_of(s, share=0.0)))
+        )
+        print(f"  {planned.plan.rows:,} contents, {planned.plan.calls:,} calls planned")
+        if scope == "touched":
+            touched = planned.plan
+    timed("apply touched", lambda: apply(spark, run, prepare(spark, run, touched, new), new, Budget(), show=False))
+    print(f"  calls {calls(folder):,}, planned {touched.calls:,}")
+    labels = spark.read.format("delta").load(str(folder / "tables" / "labels"))
+    under = labels.where("policy_version = '1.1.0'").select("content_id")
+    was = labels.where("policy_version = '1.0.0'").join(under, on="content_id", how="left_semi")
+    others = was.where("NOT array_contains(rule_ids, 'R3')").count()
+    print(f"  labelled under other rules and called all the same: {others:,}")
+    timed("promote", lambda: promote(spark, run, new))
+    timed("roll back", lambda: promote(spark, run, old))
+    print(f"  calls {calls(folder):,}")
+    spark.stop()
+
+
+def timed(what, work):  # type: ignore[no-untyped-def]
+    """Do it and say how long it took."""
+    began = time.monotonic()
+    done = work()
+    print(f"{what}: {time.monotonic() - began:.1f} s", flush=True)
+    return done
+
+
+if __name__ == "__main__":
+    main()
