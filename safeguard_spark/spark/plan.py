@@ -74,12 +74,14 @@ def make_plan(
         return Plan(job, number, planned_on, Counts(rows, 0, 0))
     chunks = -(-size // config.run.chunk_rows)
     keyed = todo.withColumn("work_key", work_key(job.policy.policy_hash, job.labeler.labeler_hash))
-    first = chunks if most is None else min(chunks, -(-most // config.run.chunk_rows) + 1)
+    first = None if most is None else -(-most // config.run.chunk_rows) + 1
+    if first is not None and first >= chunks and RANK not in todo.columns:
+        first = None  # all of it
     _stage_pending(keyed, source.payload, chunks, first, staging, at)
     reused = _stage_reused(labels, job, staging, at)
     counted = _count(staging, at, reused)
     staged = sum(ids for ids, _ in counted.values())
-    left = max(0, size - staged) if first < chunks else 0
+    left = 0 if first is None else max(0, size - staged)
     found = Counts(rows, staged + left, sum(new for _, new in counted.values()))
     calls = {chunk: new for chunk, (_, new) in sorted(counted.items())}
     return Plan(job, number, planned_on, found, calls, reused, left)
@@ -162,15 +164,15 @@ def once(keys: DataFrame, known: DataFrame, job: Job) -> DataFrame:
 
 
 def _stage_pending(
-    todo: DataFrame, payload: str, chunks: int, first: int, staging: Staging, at: tuple[Any, ...]
+    todo: DataFrame, payload: str, chunks: int, first: int | None, staging: Staging, at: tuple[Any, ...]
 ) -> None:
-    """Stage ids and contents of the `first` of so many chunks; only the first id of a content carries it."""
+    """Stage ids and contents by chunk, all or only the `first` so many; only the first id of a content carries it."""
     # By work key, so that all ids of a content are in one chunk and one call serves them.
     number = F.pmod(F.xxhash64("work_key"), F.lit(chunks)).cast("int")
     order = Window.partitionBy("bucket", "work_key").orderBy("content_id")
     numbered = chunk_by_rank(todo, chunks) if RANK in todo.columns else todo.withColumn("bucket", number)
     marked = (
-        numbered.where(F.col("bucket") < first)
+        (numbered if first is None else numbered.where(F.col("bucket") < first))
         .repartition(min(chunks, 10_000), "bucket")
         .withColumn("is_first", F.row_number().over(order) == 1)
         .withColumn("again", F.coalesce(F.lag("content_id").over(order) == F.col("content_id"), F.lit(False)))
