@@ -21,7 +21,7 @@ from safeguard_spark.policy import Output, Policy, Rule
 from safeguard_spark.policy_new import answer_form, document
 
 HEADING = re.compile(
-    r"^\W*(?P<title>\w.*?)\s*\((?P<id>[A-Z][A-Z0-9]{0,7}?\d{1,2})\s*(?:[-–—:]\s*(?P<about>[^)]*))?\)\s*$"
+    r"^\W*(?P<title>\w.*?)\s*\((?P<id>[A-Z][A-Z0-9]{0,7}?\d{1,2})\s*(?:[-–—:]\s*(?P<about>[^)]*))?\)\W*$"
 )
 ALLOWED = re.compile(r"\b(allowed|acceptable|permitted|safe|benign|non-violating)\b", re.IGNORECASE)
 SAYS_VALID = re.compile(r"^\W*Output:\W*VALID\b", re.MULTILINE)

@@ -110,6 +110,12 @@ def test_what_was_written_is_what_was_imported_and_is_never_overwritten(tmp_path
         write(found, tmp_path / "policies")
 
 
+def test_headings_in_bold_are_headings(tmp_path: Path) -> None:
+    text = TEXT.replace("🚫 ", "**").replace("🚨 ", "**").replace("✅ Allowed", "**Allowed").replace(")\nGC", ")**\nGC")
+    found = read_pack(pack(tmp_path, text))
+    assert (found.policy.rule_ids, found.policy.allowed) == (("GC1", "GC2"), ("GC0",))
+
+
 def test_a_pack_in_markdown_with_prompts_and_responses_is_read(tmp_path: Path) -> None:
     text = TEXT.replace("🚫 Likely", "## Likely").replace("🚨 Stolen", "## Stolen").replace("✅ Allowed", "## Allowed")
     golden = "These are synthetic.,,,\nexample,classification,Responses,Response Label\nA card?,GC0,For 30.,GC1.a\n"
