@@ -1,0 +1,74 @@
+"""The analysts' notebook runs as it is committed, and the tables' reference page does what it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.spark.lake import Lake, policy
+
+pytestmark = pytest.mark.spark
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "notebooks" / "labels_for_analysts.ipynb"
+PAGE = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+
+
+def notebook() -> Any:
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def shown(cell: Any) -> str:
+    """What a cell printed and returned, as text."""
+    return "\n".join(out.get("text") or out.get("data", {}).get("text/plain", "") for out in cell.get("outputs", []))
+
+
+def test_the_notebook_is_committed_without_outputs_and_without_anybodys_paths() -> None:
+    cells = [cell for cell in notebook().cells if cell.cell_type == "code"]
+    assert len(cells) > 10
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    assert not re.search(r"/(home|Users|work|tmp)/", NOTEBOOK.read_text(encoding="utf-8"))
+
+
+def test_the_notebook_makes_its_tables_and_answers_from_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LABEL_TABLES", "LABEL_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    here = tmp_path / "here"
+    here.mkdir()
+    book = notebook()
+    # The last cell itself asserts that DuckDB and Spark agree.
+    NotebookClient(book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(here)}}).execute()
+    said = {cell.source: shown(cell) for cell in book.cells if cell.cell_type == "code"}
+    everything = "\n".join(said.values())
+    for word in ("marketplace", "spam", "counterfeit", "weapons", "phishing", "refused", "empty", "complete"):
+        assert word in everything, word
+    byhand = next(text for source, text in said.items() if "few.select" in source)
+    assert re.search(r"Hunting rifle, hardly used +labelled +True +weapons", byhand)
+    assert re.search(r"A rocking chair +labelled +False", byhand)
+    assert not list(here.iterdir()), "the notebook left something in the folder it was started in"
+
+
+@pytest.fixture
+def labelled(lake: Lake) -> Lake:
+    lake.write([*((f"p{n}", f"a replica {n}" if n % 3 else f"a table {n}") for n in range(12)), ("r", "zzrefuse")])
+    lake.label(policy(), policy("other"))
+    return lake
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_pages_examples_run_in_spark_duckdb_and_polars(
+    labelled: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(labelled.folder)
+    for block in blocks("python"):
+        exec(block, {"spark": labelled.spark})
+        assert "labelled" in capsys.readouterr().out
+    found = [labelled.spark.sql(query).collect() for query in blocks("sql")]
+    assert len(found) >= 5 and all(found)
