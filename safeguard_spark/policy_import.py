@@ -15,7 +15,7 @@ from safeguard_spark import cases as cases_document
 from safeguard_spark import policy as policy_document
 from safeguard_spark import policy_new
 from safeguard_spark.cases import Case
-from safeguard_spark.cases_csv import Labels, read_golden
+from safeguard_spark.cases_csv import Golden, Labels, read_golden
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy import Output, Policy, Rule
 from safeguard_spark.policy_new import answer_form, document
@@ -73,18 +73,10 @@ def read_pack(
     if allowed:
         notes.append(f"no violation: {', '.join(allowed)}")
     notes.append("the form of the answer was added before and after the text, which is otherwise unchanged")
-    cases: list[Case] = []
-    golden_files = [golden] if golden else _golden_files(path)
-    if not golden_files:
-        notes.append("no golden set beside it, so no cases; give one with --golden FILE.csv")
-    for csv_file in golden_files:
-        found = read_golden(policy_document.read(csv_file), Labels(rules, allowed), csv_file.name)
-        notes.extend([f"{len(found.cases)} cases from {csv_file.name}", *found.notes])
-        prefix = f"{_slug(csv_file.stem)}-" if len(golden_files) > 1 else ""
-        cases.extend(case.model_copy(update={"id": (prefix + case.id)[-80:]}) for case in found.cases)
+    found = _golden([golden] if golden else _golden_files(path), Labels(rules, allowed))
     made = document({key: value for key, value in front.items() if value}, body)
     policy_document.parse(made)
-    return Imported(made, tuple(cases), tuple(notes))
+    return Imported(made, found.cases, (*notes, *found.notes))
 
 
 def write(imported: Imported, folder: Path) -> Path:
@@ -120,6 +112,20 @@ def _golden_files(path: Path) -> list[Path]:
     # Packs of several policies keep the golden sets in a folder of their own.
     apart = path.resolve().parent.parent / "datasets" / f"{path.resolve().name}.csv"
     return sorted(path.rglob("*.csv")) or [file for file in [apart] if file.is_file()]
+
+
+def _golden(files: list[Path], labels: Labels) -> Golden:
+    """The golden sets of all files as one."""
+    if not files:
+        return Golden((), ("no golden set beside it, so no cases; give one with --golden FILE.csv",))
+    cases: list[Case] = []
+    notes: list[str] = []
+    for file in files:
+        found = read_golden(policy_document.read(file), labels, file.name)
+        notes += [f"{len(found.cases)} cases from {file.name}", *found.notes]
+        prefix = f"{_slug(file.stem)}-" if len(files) > 1 else ""
+        cases += [case.model_copy(update={"id": (prefix + case.id)[-80:]}) for case in found.cases]
+    return Golden(tuple(cases), tuple(notes))
 
 
 def _name(file: Path, text: str) -> str:
