@@ -147,7 +147,7 @@ def test_all_problems_are_said_at_once() -> None:
         (b"a: [1\nb: 2", "not valid YAML (line 2, column 2)"),
         (b"a: \xff", "not valid YAML"),
         (b"a: 2024-02-31", "not valid YAML"),
-        (b"[" * 5000, "not valid YAML"),
+        (b"[" * 1000, "not valid YAML"),
         (b"- a", "must be `key: value` lines, not a list"),
         (b"text", "must be `key: value` lines, not a str"),
     ],
