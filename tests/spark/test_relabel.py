@@ -1,88 +1,31 @@
 """From an edited rule to a promoted version and back: plan, apply, compare, promote, on real Spark and Delta."""
 
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pyspark.sql import functions as F
 
 from safeguard_spark.compare import Standing
 from safeguard_spark.errors import GateError, SourceError
-from safeguard_spark.policy import Policy, parse
+from safeguard_spark.policy import parse
 from safeguard_spark.relabel_budget import Budget
-from safeguard_spark.relabel_plan import Planned, RelabelPlan
-from safeguard_spark.relabel_scope import parse as scope_of
-from safeguard_spark.result import RunResult, Status
+from safeguard_spark.relabel_plan import RelabelPlan
+from safeguard_spark.result import Status
 from safeguard_spark.spark.compare import compare_versions, label_again
+from safeguard_spark.spark.label import label_table
 from safeguard_spark.spark.promote import promote
-from safeguard_spark.spark.relabel import Question, plan
-from safeguard_spark.spark.relabel_apply import Application, apply, load_plan, prepare
+from safeguard_spark.spark.relabel import existing
+from safeguard_spark.spark.relabel_apply import apply, load_plan
 from tests.spark.lake import Lake
+from tests.spark.relabelling import NEW, OLD, TEXT, WORDS, applied, configured, planned, posts, prepared
 
 pytestmark = pytest.mark.spark
-
-TEXT = """\
----
-name: market
-version: {version}
-rules:
-  - {{id: M1, category: counterfeit}}
-  - {{id: M2, category: weapons}}
-  - {{id: M3, category: drugs}}
----
-# Rules
-
-- M1: no replicas.
-- M2: {weapons}
-- M3: no pills.
-"""
-OLD = parse(TEXT.format(version="1.0.0", weapons="no rifles."))
-NEW = parse(TEXT.format(version="1.1.0", weapons="no rifles, unless they are toys."))
-WORDS = {"replica": "M1", "rifle": "M2", "pill": "M3"}
-NO_GATE = {"gate": {"cases": False, "min_coverage": None}}
-
-
-def posts(count: int) -> list[tuple[str, str]]:
-    things = ["a table", "a replica", "a rifle", "a pill", "a chair", "a lamp", "a book", "a coat"]
-    return [(f"p{n:04d}", f"{things[n % len(things)]}, number {n}") for n in range(count)]
-
-
-def settings(**sections: Any) -> dict[str, Any]:
-    """Sections of a configuration with three rules' words."""
-    args = {"words": WORDS, **sections.pop("args", {})}
-    return {"relabel": NO_GATE, **sections, "args": args}
-
-
-def configured(lake: Lake, **sections: Any) -> Any:
-    """The lake's configuration with three rules' words."""
-    args = sections.pop("args", {})
-    config = lake.config(**{"relabel": NO_GATE, **sections})
-    script = {**config.engine.args, "words": WORDS, **args}
-    return config.model_copy(update={"engine": config.engine.model_copy(update={"args": script})})
-
-
-def planned(lake: Lake, scope: str, new: Policy = NEW, share: float = 0.0, **sections: Any) -> Planned:
-    """A plan from OLD to a new version."""
-    return plan(lake.spark, configured(lake, **sections), Question(OLD, new, scope_of(scope, share=share)))
-
-
-def prepared(lake: Lake, made: RelabelPlan, new: Policy = NEW, order: str | None = None) -> Application:
-    return prepare(lake.spark, configured(lake), made, new, order)
-
-
-def applied(
-    lake: Lake, made: RelabelPlan, new: Policy = NEW, budget: Budget | None = None, order: str | None = None
-) -> RunResult:
-    """A plan applied."""
-    ready = prepared(lake, made, new, order)
-    return apply(lake.spark, configured(lake), ready, new, budget or Budget(), show=False)
 
 
 @pytest.fixture
 def labelled(lake: Lake) -> Lake:
     """240 contents and 40 reposts of the first ones, labelled under OLD; an eighth breaks each of three rules."""
     lake.write([*posts(240), *((f"r{n}", posts(240)[n][1]) for n in range(40))])
-    from safeguard_spark.spark.label import label_table
-
     label_table(lake.spark, configured(lake), [OLD], show=False)
     assert lake.calls() == 240
     return lake
@@ -115,8 +58,6 @@ def test_a_plan_of_what_is_touched_counts_exactly_the_calls_that_are_made(labell
 
 
 def load_plan_of(lake: Lake, plan_id: str) -> RelabelPlan:
-    from safeguard_spark.spark.relabel import existing
-
     return load_plan(existing(lake.spark, configured(lake)), plan_id)
 
 
@@ -154,11 +95,7 @@ def test_a_budget_ends_a_run_and_the_same_command_goes_on(labelled: Lake) -> Non
 
 
 def test_what_is_newest_is_labelled_first(lake: Lake) -> None:
-    from safeguard_spark.spark.label import label_table
-
     ddl = "id STRING, body STRING, made TIMESTAMP"
-    from datetime import UTC, datetime, timedelta
-
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     lake.write([(id, body, begin + timedelta(hours=n)) for n, (id, body) in enumerate(posts(200))], ddl)
     label_table(lake.spark, configured(lake), [OLD], show=False)

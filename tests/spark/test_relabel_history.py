@@ -22,7 +22,7 @@ from safeguard_spark.spark.promote import promote
 from safeguard_spark.spark.relabel import Question, existing, plan
 from safeguard_spark.spark.relabel_apply import apply, prepare
 from tests.spark.lake import Lake
-from tests.spark.test_relabel import NEW, OLD, TEXT, configured, posts
+from tests.spark.relabelling import NEW, OLD, TEXT, configured, posts
 
 pytestmark = pytest.mark.spark
 

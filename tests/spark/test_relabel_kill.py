@@ -16,7 +16,7 @@ from safeguard_spark.relabel_scope import parse as scope_of
 from safeguard_spark.spark.label import label_table
 from safeguard_spark.spark.relabel import Question, plan
 from tests.spark.lake import Lake
-from tests.spark.test_relabel import NEW, OLD, TEXT, configured, posts
+from tests.spark.relabelling import NEW, OLD, TEXT, configured, posts
 
 pytestmark = pytest.mark.spark
 

@@ -1,0 +1,62 @@
+"""A policy of three rules, the version that changes one, and the way from one to the other."""
+
+from typing import Any
+
+from safeguard_spark.policy import Policy, parse
+from safeguard_spark.relabel_budget import Budget
+from safeguard_spark.relabel_plan import Planned, RelabelPlan
+from safeguard_spark.relabel_scope import parse as scope_of
+from safeguard_spark.result import RunResult
+from safeguard_spark.spark.relabel import Question, plan
+from safeguard_spark.spark.relabel_apply import Application, apply, prepare
+from tests.spark.lake import Lake
+
+TEXT = """\
+---
+name: market
+version: {version}
+rules:
+  - {{id: M1, category: counterfeit}}
+  - {{id: M2, category: weapons}}
+  - {{id: M3, category: drugs}}
+---
+# Rules
+
+- M1: no replicas.
+- M2: {weapons}
+- M3: no pills.
+"""
+OLD = parse(TEXT.format(version="1.0.0", weapons="no rifles."))
+NEW = parse(TEXT.format(version="1.1.0", weapons="no rifles, unless they are toys."))
+WORDS = {"replica": "M1", "rifle": "M2", "pill": "M3"}
+NO_GATE = {"gate": {"cases": False, "min_coverage": None}}
+
+
+def posts(count: int) -> list[tuple[str, str]]:
+    things = ["a table", "a replica", "a rifle", "a pill", "a chair", "a lamp", "a book", "a coat"]
+    return [(f"p{n:04d}", f"{things[n % len(things)]}, number {n}") for n in range(count)]
+
+
+def configured(lake: Lake, **sections: Any) -> Any:
+    """The lake's configuration with three rules' words."""
+    args = sections.pop("args", {})
+    config = lake.config(**{"relabel": NO_GATE, **sections})
+    script = {**config.engine.args, "words": WORDS, **args}
+    return config.model_copy(update={"engine": config.engine.model_copy(update={"args": script})})
+
+
+def planned(lake: Lake, scope: str, new: Policy = NEW, share: float = 0.0, **sections: Any) -> Planned:
+    """A plan from OLD to a new version."""
+    return plan(lake.spark, configured(lake, **sections), Question(OLD, new, scope_of(scope, share=share)))
+
+
+def prepared(lake: Lake, made: RelabelPlan, new: Policy = NEW, order: str | None = None) -> Application:
+    return prepare(lake.spark, configured(lake), made, new, order)
+
+
+def applied(
+    lake: Lake, made: RelabelPlan, new: Policy = NEW, budget: Budget | None = None, order: str | None = None
+) -> RunResult:
+    """A plan applied."""
+    ready = prepared(lake, made, new, order)
+    return apply(lake.spark, configured(lake), ready, new, budget or Budget(), show=False)
