@@ -1,9 +1,11 @@
 """How long `safeguard check` takes for many policies: python -m tests.bench.check_policies [COUNT]
 
 Each policy is a shipped one under a name of its own, with its cases, so lengths and numbers of cases are real. What is
-timed is the command a user types, in a process of its own, start of Python included.
+timed is the command a user types, in a process of its own, start of Python included. On two cores shared with other
+work (load 4 to 6) 100 policies took 1.1 to 1.2 s of processor, and 1.2 to 3.9 s by the clock.
 """
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -33,6 +35,12 @@ def lay(folder: Path, count: int) -> int:
     return tokens
 
 
+def processor_s() -> float:
+    """Processor time of all children so far: what other work on the machine does not change."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main(argv: list[str]) -> int:
     """Print the time of each repeat; returns 0."""
     count = int(argv[0]) if argv else 100
@@ -40,10 +48,13 @@ def main(argv: list[str]) -> int:
         tokens = lay(Path(folder), count)
         command = [sys.executable, "-c", "from safeguard_spark.cli import run; run()", "check", "--policies", folder]
         for _ in range(REPEATS):
-            begun = time.perf_counter()
+            begun, used = time.perf_counter(), processor_s()
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            seconds = time.perf_counter() - begun
-            print(f"{seconds:.2f} s for {count} policies of {tokens:,} tokens: {done.stdout.strip()}")
+            seconds, used = time.perf_counter() - begun, processor_s() - used
+            print(
+                f"{seconds:.2f} s ({used:.2f} s of processor) for {count} policies, {tokens:,} tokens: {done.stdout}",
+                end="",
+            )
     return 0
 
 
