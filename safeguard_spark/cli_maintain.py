@@ -108,7 +108,7 @@ def _listed(file: Path | None) -> list[str]:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--ids-file {file} cannot be read as UTF-8 text.") from error
-    return [line for line in text.split("\n") if line.strip()]
+    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
 
 
 def _say(text: str) -> None:
