@@ -1,5 +1,6 @@
 """The shipped fake: it follows its script in the policy's form and the labeler's dialect."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,22 @@ def test_it_pulls_one_request_at_a_time_starts_nothing_and_is_never_lost() -> No
 def test_a_script_that_cannot_be_is_the_operators_error(args: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         ScriptedEngine(config(**args))
+
+
+def test_latency_is_waited_for_on_every_call() -> None:
+    began = time.monotonic()
+    ask(task(), "a", "b", latency_s=0.01)
+    assert time.monotonic() - began >= 0.02
+
+
+def test_noise_is_a_share_of_contents_that_get_another_verdict_the_same_one_each_time() -> None:
+    texts = [f"a replica {n}" if n % 2 else f"a table {n}" for n in range(200)]
+
+    def violations(**args: Any) -> list[bool | None]:
+        answers = ask(task(), *texts, **args)
+        return [verdict.read(a.completion, task().contract).violation for a in answers if a.completion]
+
+    plain, some, every = violations(), violations(noise=0.2), violations(noise=1.0)
+    assert violations(noise=0.2) == some
+    assert all(one != other for one, other in zip(plain, every, strict=True))
+    assert 20 <= sum(one != other for one, other in zip(plain, some, strict=True)) <= 60
