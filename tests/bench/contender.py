@@ -19,6 +19,7 @@ from tests.bench.models import Model
 KINDS = {
     "limit": "tests.bench.limit:Limit",
     "job": "tests.bench.job:LabelJob",
+    "seam": "tests.bench.seam:Seam",
     "udf": "tests.bench.batch_udf:BatchUdf",
     "ray": "tests.bench.ray_data:RayData",
     "daft": "tests.bench.daft_provider:DaftProvider",

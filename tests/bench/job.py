@@ -13,33 +13,33 @@ from tests.bench.contender import Done
 from tests.bench.models import Model, environment
 
 
+def settings(model: Model, table: Path, output: str, slots: int, partitions: int, setting: dict[str, Any]) -> RunConfig:
+    """The configuration of a run."""
+    return config.build({
+        "source": {"location": str(table), "text_column": "body"},
+        "output": output,
+        "run": {"chunk_rows": setting.get("chunk_rows", 20_000), "partitions_per_slot": -(-partitions // slots)},
+        "engine": {
+            "kind": "vllm", "model": model.folder, "model_name": model.name, "window": setting.get("window"),
+            "idle_s": 7200, "env": environment(model),
+            "args": {**model.args, "logits_processors": "tests.bench.replay:Replay"},
+        },
+        "labeler": {
+            "effort": workload.EFFORT.value, "max_tokens": workload.MAX_TOKENS, "max_prompt_tokens": 1536,
+            "structured": False,
+        },
+        "tracking": {"enabled": False},
+        "spark": {"master": f"local[{slots}]"},
+    })  # fmt: skip
+
+
 class LabelJob:
     """`label_table` in one Spark session, whose server outlives its runs."""
 
     def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
         self._model, self._slots, self._folder = model, int(setting["slots"]), folder
-        self._spark = session(self._config(Path("none"), "none", 1, {}))
+        self._spark = session(settings(model, Path("none"), "none", self._slots, 1, {}))
         self._runs = 0
-
-    def _config(self, table: Path, output: str, partitions: int, setting: dict[str, Any]) -> RunConfig:
-        return config.build({
-            "source": {"location": str(table), "text_column": "body"},
-            "output": output,
-            "run": {
-                "chunk_rows": setting.get("chunk_rows", 20_000), "partitions_per_slot": -(-partitions // self._slots),
-            },
-            "engine": {
-                "kind": "vllm", "model": self._model.folder, "model_name": self._model.name,
-                "window": setting.get("window"), "idle_s": 7200, "env": environment(self._model),
-                "args": {**self._model.args, "logits_processors": "tests.bench.replay:Replay"},
-            },
-            "labeler": {
-                "effort": workload.EFFORT.value, "max_tokens": workload.MAX_TOKENS, "max_prompt_tokens": 1536,
-                "structured": False,
-            },
-            "tracking": {"enabled": False},
-            "spark": {"master": f"local[{self._slots}]"},
-        })  # fmt: skip
 
     def run(self, table: Path, setting: dict[str, Any]) -> Done:
         partitions = int(setting.get("partitions", 1))
@@ -48,7 +48,7 @@ class LabelJob:
         rows = len(workload.read(table))
         # The job opens no task for fewer than 64 contents; here the number of partitions is what is asked about.
         label.MIN_PARTITION = max(1, rows // partitions)
-        asked = self._config(table, str(output), partitions, setting)
+        asked = settings(self._model, table, str(output), self._slots, partitions, setting)
         result = label.label_table(self._spark, asked, [workload.policy()], show=False)
         assert result.outcomes == {"labelled": rows}, result
         shutil.rmtree(output)

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 import yaml
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import config, schema
@@ -70,19 +70,25 @@ def make(place: str, rows: int, new: int) -> None:
     (folder / "conf.yaml").write_text(yaml.safe_dump(settings))
     run = config.build({**settings, "spark": {"master": "local[2]"}})
     spark = session(run)
-    posts = spark.range(rows, numPartitions=16).select(
+    if not (folder / "posts" / "_delta_log").exists():  # an earlier call may have come this far
+        _posts(spark, rows).write.format("delta").save(str(folder / "posts"))
+    _label(spark, run, parse((folder / "policy.md").read_text()), rows - new)
+    spark.stop()
+
+
+def _posts(spark: SparkSession, rows: int) -> DataFrame:
+    return spark.range(rows, numPartitions=16).select(
         F.concat(F.lit("post-"), F.lpad(F.col("id").cast("string"), 12, "0")).alias("id"),
         F.concat(F.lit("A used table of oak, with chairs, number "), F.col("id"), F.lit(", to fetch.")).alias("body"),
     )
-    posts.write.format("delta").mode("overwrite").save(str(folder / "posts"))
-    _label(spark, run, parse((folder / "policy.md").read_text()), rows - new)
-    spark.stop()
 
 
 def _label(spark: SparkSession, run: RunConfig, policy: Policy, count: int) -> None:
     """Labels of the first `count` contents, as a run would have written them."""
     tables, labeler = Tables(spark, str(run.output)), Labeler.of(run, policy)
     tables.create()
+    if tables.version(schema.LABELS):
+        return
     source = open_source(spark, run.source)
     known: dict[str, Any] = {
         "policy": policy.name, "policy_version": policy.version, "policy_hash": policy.policy_hash,

@@ -69,9 +69,7 @@ def measure(folder: Path, rows: int) -> None:
     timed("label", lambda: label_table(spark, run, [old], show=False))
     print(f"  calls {calls(folder):,}")
     for scope in ("touched", "sample 2000", "all"):
-        planned = timed(
-            f"plan {scope}", lambda s=scope: plan(spark, run, Question(old, new, scope_of(s, share=0.0)))
-        )
+        planned = timed(f"plan {scope}", lambda s=scope: plan(spark, run, Question(old, new, scope_of(s, share=0.0))))
         print(f"  {planned.plan.rows:,} contents, {planned.plan.calls:,} calls planned")
         if scope == "touched":
             touched = planned.plan

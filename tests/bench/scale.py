@@ -25,7 +25,7 @@ from safeguard_spark.spark.staging import Staging
 from safeguard_spark.spark.tables import Tables
 from tests.bench import speed, workload
 
-CHUNK_ROWS = 100_000
+CHUNK_ROWS, CHUNKS = 100_000, 10  # a chunk is a tenth of a larger table
 NEW = 10
 SENTENCE = " says hello to everybody who reads this and asks whether the blue bicycle by the gate is still there"
 VERDICT = {  # a result as the model's tasks write one, by column
@@ -38,7 +38,7 @@ VERDICT = {  # a result as the model's tasks write one, by column
 
 def measure(sizes: list[int], folder: Path, results: Path) -> None:
     """Measure each size; one JSON line each is added to `results`."""
-    spark = session(_config(folder / "none"))
+    spark = session(_config(folder / "none", 0))
     for size in sizes:
         place = folder / f"scale-{size}"
         line = {"scale": size, **_one(spark, place, size)}
@@ -47,11 +47,11 @@ def measure(sizes: list[int], folder: Path, results: Path) -> None:
     spark.stop()
 
 
-def _config(place: Path) -> RunConfig:
+def _config(place: Path, size: int) -> RunConfig:
     return config.build({
         "source": {"location": str(place / "posts"), "text_column": "body"},
         "output": str(place / "tables"),
-        "run": {"chunk_rows": CHUNK_ROWS},
+        "run": {"chunk_rows": max(CHUNK_ROWS, size // CHUNKS)},
         "engine": {"kind": "scripted"},
         "labeler": {"effort": "low"},
         "tracking": {"enabled": False},
@@ -60,7 +60,7 @@ def _config(place: Path) -> RunConfig:
 
 
 def _one(spark: SparkSession, place: Path, size: int) -> dict[str, Any]:
-    asked, policy = _config(place), workload.policy()
+    asked, policy = _config(place, size), workload.policy()
     write(spark, asked, 0, size)
     tables = Tables(spark, str(asked.output))
     tables.create()
@@ -70,9 +70,11 @@ def _one(spark: SparkSession, place: Path, size: int) -> dict[str, Any]:
     began = time.monotonic()
     plan = make_plan(asked, job, 0, source, tables, staging, "bench")
     line: dict[str, Any] = {"plan_s": time.monotonic() - began, "chunks": len(plan.chunks), "heap_plan": _heap(spark)}
+    line["staged"] = held(place / "tables/_staging")
     line["commits_s"] = [_commit(tables, staging, plan, chunk) for chunk in plan.chunks]
     line |= {"commit_s": sum(line["commits_s"]), "heap_commit": _heap(spark)}
     staging.delete("bench")
+    line |= {name: held(place / "tables" / name) for name in ("labels", "reasoning", "labels/_delta_log")}
     for name, more in (("nothing", 0), ("ten", NEW)):
         write(spark, asked, size, more)
         began = time.monotonic()
@@ -108,6 +110,12 @@ def _commit(tables: Tables, staging: Staging, plan: Plan, chunk: int) -> float:
     began = time.monotonic()
     commit_chunk(tables, staging, place, plan.to_json(), {"name": "bench", "version": 0})
     return time.monotonic() - began
+
+
+def held(folder: Path) -> dict[str, int]:
+    """Files below a folder and their bytes."""
+    found = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".crc")]
+    return {"files": len(found), "bytes": sum(found)}
 
 
 def _heap(spark: SparkSession) -> float:

@@ -15,6 +15,7 @@ from tests.bench.contender import Done
 from tests.bench.models import Model
 
 WARM_ROWS = 48
+SPARK = ("job", "udf")
 
 
 class Entry(NamedTuple):
@@ -31,7 +32,7 @@ class Entry(NamedTuple):
 
 
 def entries(names: Sequence[str]) -> list[Entry]:
-    """What `limit`, `job1`, `job2`, `job4` (task slots), `udf`, `ray` and `daft` stand for.
+    """What `limit`, `job1`, `job2`, `job4` (task slots), `udf`, `seam`, `ray` and `daft` stand for.
 
     `job4:1,16` names the partitions to ask for, `udf:32` the batches.
     """
@@ -60,10 +61,10 @@ def turn(locks: Sequence[Path]) -> Iterator[None]:
 
 
 class Session:
-    """Contenders of one model, started one after the other and then asked in turn. Every run is a JSON line."""
+    """Contenders of one model, started together and then asked in turn. Every run is a JSON line."""
 
-    def __init__(self, model: Model, folder: Path, results: Path, locks: Sequence[Path]) -> None:
-        self._model, self._folder, self._results, self._locks = model, folder, results, locks
+    def __init__(self, model: Model, folder: Path, results: Path) -> None:
+        self._model, self._folder, self._results = model, folder, results
         self._id = time.time_ns() // 1_000_000
         self._running: list[tuple[Entry, Running]] = []
         self._starts: dict[str, int] = {}
@@ -71,24 +72,21 @@ class Session:
     def start(self, asked: Sequence[Entry]) -> None:
         """Start contenders, and let each label a few rows; one that cannot is left out."""
         table = workload.write(self._folder / "warm.parquet", WARM_ROWS, seed=self._id % 1_000_003)
-        with turn(self._locks):
-            begun = [
-                (
-                    entry,
-                    Running(entry.name, entry.kind, self._model, entry.setting, self._folder, python_of(entry.kind)),
-                )
-                for entry in asked
-            ]
-            for entry, process in begun:
-                try:
-                    first = process.run(table, {**entry.orders[0], "partitions": 1})
-                except LostError as error:
-                    process.close()
-                    print(f"{error}: left out", flush=True)
-                    continue
-                self._running.append((entry, process))
-                self._starts[entry.name] = first.engine_starts
-                print(f"{self._model.name} {entry.name}: ready after {process.age_s:.0f} s", flush=True)
+        begun = [
+            (entry, Running(entry.name, entry.kind, self._model, entry.setting, self._folder, python_of(entry.kind)))
+            for entry in asked
+        ]
+        self._running += begun
+        for entry, process in begun:
+            try:
+                first = process.run(table, {**entry.orders[0], "partitions": 1})
+            except LostError as error:
+                print(f"{error}: left out", flush=True)
+                self._running.remove((entry, process))
+                process.close()
+                continue
+            self._starts[entry.name] = first.engine_starts
+            print(f"{self._model.name} {entry.name}: ready after {process.age_s:.0f} s", flush=True)
 
     def kinds(self) -> list[str]:
         """What runs beside the limit."""
@@ -96,15 +94,13 @@ class Session:
 
     def round(self, number: int, sizes: Sequence[int], kind: str) -> None:
         """Ask the limit and the contenders of a kind in turn for tables nobody has seen, size by size."""
-        with turn(self._locks):
-            for size in sizes:
-                seed = (self._id + number) % 1_000_003 * 1000 + size % 997
-                table = workload.write(self._folder / f"rows-{number}-{size}.parquet", size, seed=seed)
-                for entry, process in self._running:
-                    if entry.kind not in ("limit", kind):
-                        continue
-                    for order in entry.orders:
-                        self._note(entry, order, number, size, process.run(table, order), process.peak_mib)
+        asked = [(entry, process) for entry, process in self._running if entry.kind in ("limit", kind)]
+        for size in sizes:
+            seed = (self._id + number) % 1_000_003 * 1000 + size % 997
+            table = workload.write(self._folder / f"rows-{number}-{size}.parquet", size, seed=seed)
+            for entry, process in asked:
+                for order in entry.orders:
+                    self._note(entry, order, number, size, process.run(table, order), process.peak_mib)
 
     def close(self) -> None:
         """End everybody."""
@@ -124,15 +120,23 @@ class Session:
 
 def measure(
     model: Model, names: Sequence[str], sizes: Sequence[int], rounds: int, folder: Path, results: Path,
-    locks: Sequence[Path] = (),
+    locks: Sequence[Path] = (), later: Sequence[Path] = (),
 ) -> None:  # fmt: skip
-    """Start every contender, then ask each in turn; one JSON line per run is added to `results`."""
-    session = Session(model, folder, results, locks)
+    """Start every contender, then ask each in turn; one JSON line per run is added to `results`.
+
+    `locks` are held while contenders with Spark start, `later` while the others start and during every round.
+    """
+    session = Session(model, folder, results)
+    known = entries(names)
     try:
-        session.start(entries(names))
-        for number in range(rounds):
-            for place, kind in enumerate(kinds := session.kinds()):
-                session.round(number * len(kinds) + place, sizes, kind)
+        for held, spark in ((later, False), (locks, True)):
+            if some := [entry for entry in known if (entry.kind in SPARK) is spark]:
+                with turn(held):
+                    session.start(some)
+        kinds = session.kinds() or ["limit"]
+        for number in range(rounds * len(kinds)):
+            with turn(later):
+                session.round(number, sizes, kinds[number % len(kinds)])
     finally:
         session.close()
 
