@@ -16,11 +16,11 @@ from safeguard_spark.relabel_estimate import PastRun
 from safeguard_spark.relabel_plan import Planned, RelabelPlan
 from safeguard_spark.relabel_rules import RuleChanges, rule_changes
 from safeguard_spark.relabel_scope import Scope, ScopeKind
-from safeguard_spark.spark.dry_run import cost_of
+from safeguard_spark.spark.dry_run import Cost, cost_of
 from safeguard_spark.spark.label import open_tables
 from safeguard_spark.spark.narrow import open_scoped
 from safeguard_spark.spark.plan import labels_of, once, pending, said_of, wanted
-from safeguard_spark.spark.scope import old_labels, plan_strata, select
+from safeguard_spark.spark.scope import TOUCHED, old_labels, plan_strata, select, strata
 from safeguard_spark.spark.source import Source, work_key
 from safeguard_spark.spark.tables import Tables
 
@@ -68,13 +68,29 @@ def plan(spark: SparkSession, config: RunConfig, asked: Question) -> Planned:
     scope = plan_strata(base, said, scope)
     chosen = select(base, said, scope)
     found = cost_of(config, job, chosen, labels)
-    made = RelabelPlan(
-        policy=asked.new.name,
+    made = _plan_of(asked, scope, base, version, job.labeler.labeler_hash, found)
+    narrowed = scope.kind in (ScopeKind.since, ScopeKind.where)
+    whole = open_scoped(spark, config, Scope(kind=ScopeKind.all)) if narrowed else base
+    unlabelled, others = _others(config, job, whole, said, labels, scope)
+    price = config.relabel.price_per_engine_hour
+    cost = relabel_estimate.estimate(made.calls, past_runs(tables, made.labeler_hash), price)
+    row = {**made.to_row(cost), "created_at": tables.now()}
+    if not tables.read(schema.PLANS).where(F.col("plan_id") == made.plan_id).count():
+        tables.append(schema.PLANS, [row], made.plan_id)
+    return Planned(
+        plan=made, changes=changes, cost=cost, unlabelled=unlabelled, others=others, currency=config.relabel.currency
+    )
+
+
+def _plan_of(asked: Question, scope: Scope, base: Source, version: int, labeler_hash: str, found: Cost) -> RelabelPlan:
+    old, new = asked.old, asked.new
+    return RelabelPlan(
+        policy=new.name,
         old_version=old.version if old else None,
         old_hash=old.policy_hash if old else None,
-        new_version=asked.new.version,
-        new_hash=asked.new.policy_hash,
-        labeler_hash=job.labeler.labeler_hash,
+        new_version=new.version,
+        new_hash=new.policy_hash,
+        labeler_hash=labeler_hash,
         scope=scope,
         source=base.name,
         source_version=base.version,
@@ -84,46 +100,39 @@ def plan(spark: SparkSession, config: RunConfig, asked: Question) -> Planned:
         calls=found.calls,
         prompt_tokens=found.prompt_tokens,
     )
-    others = _others(spark, config, job, said, labels, scope)
-    price = config.relabel.price_per_engine_hour
-    cost = relabel_estimate.estimate(made.calls, past_runs(tables, made.labeler_hash), price)
-    row = {**made.to_row(cost), "created_at": tables.now()}
-    if not tables.read(schema.PLANS).where(F.col("plan_id") == made.plan_id).count():
-        tables.append(schema.PLANS, [row], made.plan_id)
-    unlabelled = others.pop("")
-    return Planned(
-        plan=made, changes=changes, cost=cost, unlabelled=unlabelled[0], others=others, currency=config.relabel.currency
-    )
 
 
 def _others(
-    spark: SparkSession, config: RunConfig, job: Job, said: DataFrame, labels: DataFrame, scope: Scope
-) -> dict[str, tuple[int, int]]:
-    """Contents and distinct contents without a verdict of the scopes not asked for; under "" what has no label."""
-    everything = Scope(kind=ScopeKind.all)
-    whole = open_scoped(spark, config, everything)
-    rows, open_rows, calls = _size(config, job, whole, labels)
-    found = {"": (open_rows, calls)}
-    if scope.kind is not ScopeKind.all:
-        found["all"] = (rows, calls)
+    config: RunConfig, job: Job, whole: Source, said: DataFrame, labels: DataFrame, scope: Scope
+) -> tuple[int, dict[str, tuple[int, int]]]:
+    """Contents without a label under the new version; contents and distinct ones without a verdict of other scopes."""
+    touched = scope.model_copy(update={"kind": ScopeKind.touched})
+    # Up to which draw a stratum belongs to `touched`; without an old version nothing does.
+    drawn = strata(whole.frame.select("content_id").distinct(), said, touched).select(
+        "content_id", ((F.col("stratum") == TOUCHED) | (F.col("draw") < touched.share)).alias("touched")
+    )
+    known, asked = labels_of(labels, job), wanted(whole, config.source.limit)
+    keys = once(pending(asked, known, job, config.run.max_attempts), known, job).select("content_id", "content_hash")
+    spoken = said_of(labels, job).select("work_key").distinct().withColumn("spoken", F.lit(True))
+    joined = (
+        asked.join(keys.withColumn("open", F.lit(True)), on=["content_id", "content_hash"], how="left")
+        .withColumn("work_key", work_key(job.policy.policy_hash, job.labeler.labeler_hash))
+        .join(spoken, on="work_key", how="left")
+        .join(drawn, on="content_id", how="left")
+    )
+    new = F.when(F.col("open") & F.col("spoken").isNull(), F.col("work_key"))
+    row = joined.agg(
+        F.count(F.lit(1)).alias("rows"),
+        F.count_if("open").alias("open"),
+        F.count_distinct(new).alias("calls"),
+        F.count_if("touched").alias("touched_rows"),
+        F.count_distinct(F.when(F.col("touched"), new)).alias("touched_calls"),
+    ).first()
+    assert row is not None  # an aggregate without groups has one row
+    found = {"all": (row["rows"], row["calls"])} if scope.kind is not ScopeKind.all else {}
     if scope.kind is not ScopeKind.touched and scope.rules:
-        touched = plan_strata(whole, said, scope.model_copy(update={"kind": ScopeKind.touched}))
-        rows, _, calls = _size(config, job, select(whole, said, touched), labels)
-        found[str(touched)] = (rows, calls)
-    return found
-
-
-def _size(config: RunConfig, job: Job, source: Source, labels: DataFrame) -> tuple[int, int, int]:
-    """Contents, those without a final label, and distinct ones without a verdict."""
-    known, asked = labels_of(labels, job), wanted(source, config.source.limit)
-    keys = once(pending(asked, known, job, config.run.max_attempts), known, job).cache()
-    try:
-        keyed = keys.withColumn("work_key", work_key(job.policy.policy_hash, job.labeler.labeler_hash))
-        new = keyed.select("work_key").distinct()
-        calls = new.join(said_of(labels, job).select("work_key"), on="work_key", how="left_anti").count()
-        return asked.count(), keys.count(), calls
-    finally:
-        keys.unpersist()
+        found[str(touched)] = (row["touched_rows"], row["touched_calls"])
+    return row["open"], found
 
 
 def past_runs(tables: Tables, labeler_hash: str) -> list[PastRun]:

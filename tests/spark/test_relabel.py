@@ -1,8 +1,10 @@
 """From an edited rule to a promoted version and back: plan, apply, compare, promote, on real Spark and Delta."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark.compare import Standing
@@ -22,12 +24,21 @@ from tests.spark.relabelling import NEW, OLD, TEXT, WORDS, applied, configured, 
 pytestmark = pytest.mark.spark
 
 
-@pytest.fixture
-def labelled(lake: Lake) -> Lake:
+@pytest.fixture(scope="module")
+def original(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """240 contents and 40 reposts of the first ones, labelled under OLD; an eighth breaks each of three rules."""
+    lake = Lake(spark, tmp_path_factory.mktemp("labelled"))
     lake.write([*posts(240), *((f"r{n}", posts(240)[n][1]) for n in range(40))])
-    label_table(lake.spark, configured(lake), [OLD], show=False)
+    label_table(spark, configured(lake), [OLD], show=False)
     assert lake.calls() == 240
+    return lake
+
+
+@pytest.fixture
+def labelled(original: Lake, lake: Lake) -> Lake:
+    """A copy of those tables: Delta's files name each other by relative paths."""
+    shutil.copytree(original.posts, lake.posts)
+    shutil.copytree(original.tables, lake.tables)
     return lake
 
 
