@@ -158,7 +158,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the compact weights")
-    parser.add_argument("--steps", type=int, default=1000, help="steps of the last stage")
+    parser.add_argument("--steps", type=int, default=1200, help="steps of the last stage")
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     train(asked.out, asked.steps, asked.threads)
