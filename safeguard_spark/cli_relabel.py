@@ -13,6 +13,7 @@ from safeguard_spark import config as configuration
 from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy import Policy
+from safeguard_spark.relabel_budget import Budget
 from safeguard_spark.registry import resolve
 
 relabel = typer.Typer(
@@ -92,8 +93,18 @@ def apply(
     settings: Settings = None,
 ) -> None:
     """Label what a plan selects. Exit code 6 if the budget ended first: issue the same command again to go on."""
-    allowed = relabel_budget.parse(budget) if budget else relabel_budget.Budget()
+    allowed = relabel_budget.parse(budget) if budget else Budget()
     run = _config(config, settings, output, (source, id_column, text_column, conversation_column))
+    code, done = _apply(run, plan_id, policy, order, allowed, carry=carry)
+    if as_json:
+        _print(done)
+    raise typer.Exit(code)
+
+
+def _apply(
+    run: RunConfig, plan_id: str, policy: str | None, order: str | None, budget: Budget, *, carry: bool
+) -> tuple[int, dict[str, Any]]:
+    """Apply a plan and say so; the exit code and the object `--json` prints."""
     from safeguard_spark.cli import say
     from safeguard_spark.spark import relabel_apply as work
     from safeguard_spark.spark.relabel import existing
@@ -105,7 +116,7 @@ def apply(
     application = work.prepare(spark, run, made, document, order)
     if application.moved:
         _say(str(application.moved))
-    result = work.apply(spark, run, application, document, allowed)
+    result = work.apply(spark, run, application, document, budget)
     say(result)
     carried = 0
     if carry and not result.exit_code:
@@ -113,10 +124,8 @@ def apply(
 
         carried = keep(spark, run, made, document)
         _say(f"{carried:,} contents that the change does not touch keep their verdict of version {made.old_version}.")
-    if as_json:
-        moved = None if application.moved is None else application.moved._asdict()
-        _print({**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried})
-    raise typer.Exit(result.exit_code)
+    moved = None if application.moved is None else application.moved._asdict()
+    return result.exit_code, {**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried}
 
 
 @relabel.command()

@@ -5,9 +5,9 @@ Pure: counted pairs in, a value out. Spark only counts the pairs.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from safeguard_spark.compare_stats import Difference, Rate, Weighted, difference, mcnemar, rate
 from safeguard_spark.policy import NONE
@@ -15,6 +15,7 @@ from safeguard_spark.relabel_rules import RuleChanges
 
 FLOOR_LEVEL = 0.99  # that nothing is called beyond noise by chance, over all categories together
 NO_VERDICT = "no verdict"
+Key = TypeVar("Key")
 
 
 class Said(NamedTuple):
@@ -144,67 +145,65 @@ def compare(
 ) -> Comparison:
     """Compare counted pairs. `noise`: one version labelled twice; `sizes`: of strata, to weight a sample back."""
     changes = changes or RuleChanges()
-    weigh, weigh_noise = _weights(pairs, sizes), _weights(noise, sizes)
-
-    def share(hit: Callable[[Pair], bool], among: Callable[[Pair], bool] = lambda _: True) -> Rate | None:
-        return _share(pairs, weigh, hit, among)
-
-    seen = {pair.stratum for pair in pairs}
-    total = sum((sizes or {}).values())
-    judged = [p for p in pairs if p.old.violation is not None and p.new.violation is not None]
-    moves = Counter[Flip]()
-    for pair in judged:
-        moves[flip_of(pair.old, pair.new)] += pair.contents
+    real, again = _Pairs.of(pairs, sizes), _Pairs.of(noise, sizes)
+    judged = replace(real, pairs=[p for p in pairs if p.old.violation is not None and p.new.violation is not None])
+    moves = real.counts(lambda pair: flip_of(pair.old, pair.new))
     names = _ordered(_category_of, [*pairs, *noise])
-    rules = _ordered(lambda said: said.rules, [*pairs, *noise])
+    rules = _ordered(_rules_of, [*pairs, *noise])
     level = 1 - (1 - FLOOR_LEVEL) / (1 + len(names))
-    flipped = share(_is_flip)
-    matrix = Counter[tuple[str, str]]()
-    for pair in pairs:
-        matrix[pair.old.column, pair.new.column] += pair.contents
-
-    def group(name: str, of: Callable[[Said], tuple[str, ...]]) -> Group:
-        return _group(name, of, (pairs, weigh), (noise, weigh_noise), level)
-
+    flipped = real.share(_is_flip)
     return Comparison(
         old=refs[0],
         new=refs[1],
         compared=sum(pair.contents for pair in pairs),
         weighted=bool(sizes),
-        unseen=sum(size for name, size in (sizes or {}).items() if name not in seen) / total if total else 0.0,
-        flips={f: found for f in Flip if f is not Flip.same and (found := share(_flips(f))) is not None},
+        unseen=_unseen(pairs, sizes or {}),
+        flips={f: found for f in Flip if f is not Flip.same and (found := real.share(_flips(f))) is not None},
         flipped=flipped,
-        floor=_floor(flipped, _share(noise, weigh_noise, _is_flip), level),
-        violation_old=_share(judged, weigh, lambda pair: bool(pair.old.violation)),
-        violation_new=_share(judged, weigh, lambda pair: bool(pair.new.violation)),
+        floor=_floor(flipped, again.share(_is_flip), level),
+        violation_old=judged.share(lambda pair: bool(pair.old.violation)),
+        violation_new=judged.share(lambda pair: bool(pair.new.violation)),
         p_value=mcnemar(moves[Flip.stricter], moves[Flip.permissive]),
         noise_contents=sum(pair.contents for pair in noise),
-        categories=tuple(group(name, _category_of) for name in names),
-        rules=tuple(group(name, lambda said: said.rules) for name in rules),
-        matrix=dict(matrix),
-        unexplained=share(lambda pair: _is_flip(pair) and not _explained(pair, changes)),
+        categories=tuple(_group(name, _category_of, real, again, level) for name in names),
+        rules=tuple(_group(name, _rules_of, real, again, level) for name in rules),
+        matrix=dict(real.counts(lambda pair: (pair.old.column, pair.new.column))),
+        unexplained=real.share(lambda pair: _is_flip(pair) and not _explained(pair, changes)),
         changes=changes,
     )
 
 
-def _weights(pairs: Iterable[Pair], sizes: Mapping[str, int] | None) -> dict[str, float] | None:
-    """How many contents of the table one of each stratum stands for."""
-    if not sizes:
-        return None
-    seen = Counter[str]()
-    for pair in pairs:
-        seen[pair.stratum] += pair.contents
-    return {name: sizes.get(name, 0) / count for name, count in seen.items()}
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs, and how many contents of the table one of each stratum stands for."""
+
+    pairs: Sequence[Pair]
+    weights: Mapping[str, float] | None
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], sizes: Mapping[str, int] | None) -> "_Pairs":
+        if not sizes:
+            return cls(pairs, None)
+        seen = Counter[str]()
+        for pair in pairs:
+            seen[pair.stratum] += pair.contents
+        return cls(pairs, {name: sizes.get(name, 0) / count for name, count in seen.items()})
+
+    def share(self, hit: Callable[[Pair], bool], among: Callable[[Pair], bool] = lambda _: True) -> Rate | None:
+        weights = self.weights
+        listed = [pair for pair in self.pairs if among(pair)]
+        return rate(Weighted(p.contents, 1.0 if weights is None else weights[p.stratum], hit(p)) for p in listed)
+
+    def counts(self, of: Callable[[Pair], Key]) -> Counter[Key]:
+        counted = Counter[Key]()
+        for pair in self.pairs:
+            counted[of(pair)] += pair.contents
+        return counted
 
 
-def _share(
-    pairs: Iterable[Pair],
-    weigh: dict[str, float] | None,
-    hit: Callable[[Pair], bool],
-    among: Callable[[Pair], bool] = lambda _: True,
-) -> Rate | None:
-    listed = [pair for pair in pairs if among(pair)]
-    return rate(Weighted(p.contents, 1.0 if weigh is None else weigh[p.stratum], hit(p)) for p in listed)
+def _unseen(pairs: Sequence[Pair], sizes: Mapping[str, int]) -> float:
+    seen, total = {pair.stratum for pair in pairs}, sum(sizes.values())
+    return sum(size for name, size in sizes.items() if name not in seen) / total if total else 0.0
 
 
 def _is_flip(pair: Pair) -> bool:
@@ -219,6 +218,10 @@ def _category_of(said: Said) -> tuple[str, ...]:
     return (said.column,) if said.violation else ()
 
 
+def _rules_of(said: Said) -> tuple[str, ...]:
+    return said.rules
+
+
 def _ordered(of: Callable[[Said], tuple[str, ...]], pairs: Iterable[Pair]) -> list[str]:
     counts = Counter[str]()
     for pair in pairs:
@@ -227,28 +230,22 @@ def _ordered(of: Callable[[Said], tuple[str, ...]], pairs: Iterable[Pair]) -> li
     return [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
-Side = tuple[Sequence[Pair], dict[str, float] | None]
-
-
-def _group(name: str, of: Callable[[Said], tuple[str, ...]], real: Side, noise: Side, level: float) -> Group:
+def _group(name: str, of: Callable[[Said], tuple[str, ...]], real: _Pairs, noise: _Pairs, level: float) -> Group:
     def here(pair: Pair) -> bool:
         return name in of(pair.old) or name in of(pair.new)
 
     def changed(pair: Pair) -> bool:
         return (name in of(pair.old)) != (name in of(pair.new))
 
-    flips = Counter[Flip]()
-    for pair in real[0]:
-        if here(pair) and changed(pair):
-            flips[flip_of(pair.old, pair.new)] += pair.contents
-    flipped = _share(*real, changed, here)
+    flips = replace(real, pairs=[pair for pair in real.pairs if here(pair) and changed(pair)])
+    flipped = real.share(changed, here)
     return Group(
         name=name,
-        old=sum(pair.contents for pair in real[0] if name in of(pair.old)),
-        new=sum(pair.contents for pair in real[0] if name in of(pair.new)),
-        flips=dict(flips),
+        old=sum(pair.contents for pair in real.pairs if name in of(pair.old)),
+        new=sum(pair.contents for pair in real.pairs if name in of(pair.new)),
+        flips=dict(flips.counts(lambda pair: flip_of(pair.old, pair.new))),
         flipped=flipped,
-        floor=_floor(flipped, _share(*noise, changed, here), level) if noise[0] else Floor(Standing.unknown),
+        floor=_floor(flipped, noise.share(changed, here), level),
     )
 
 
