@@ -13,8 +13,8 @@ from safeguard_spark import config as configuration
 from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy import Policy
-from safeguard_spark.relabel_budget import Budget
 from safeguard_spark.registry import resolve
+from safeguard_spark.relabel_budget import Budget
 
 relabel = typer.Typer(
     help="Plan, apply, compare and promote another version of a policy.", no_args_is_help=True, rich_markup_mode=None
