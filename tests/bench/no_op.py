@@ -93,14 +93,18 @@ def _label(spark: SparkSession, run: RunConfig, policy: Policy, count: int) -> N
     known: dict[str, Any] = {
         "policy": policy.name, "policy_version": policy.version, "policy_hash": policy.policy_hash,
         "labeler": labeler.name, "labeler_hash": labeler.labeler_hash, "outcome": "labelled", "violation": False,
-        "category": None, "confidence": "high", "model": labeler.model, "effort": labeler.effort.value,
+        "confidence": "high", "model": labeler.model, "effort": labeler.effort.value,
         "prompt_tokens": 400, "cached_tokens": 380, "completion_tokens": 60, "attempt": 1, "run_id": "made", "chunk": 0,
-        "source": source.name, "source_version": source.version, "error": None, "rationale": "Nothing forbidden.",
+        "source": source.name, "source_version": source.version, "rationale": "Nothing forbidden.",
     }  # fmt: skip
     rows = source.frame.where(F.col("content_id") < f"post-{count:012}")
     rows = rows.withColumn("work_key", work_key(policy.policy_hash, labeler.labeler_hash))
-    types = {column.name: column.type for column in schema.LABELS.columns}
-    columns = [F.lit(value).cast(types[name]).alias(name) for name, value in known.items()]
+    fixed = ("content_id", "content_hash", "work_key", "rule_ids", "labelled_at")
+    columns = [
+        F.lit(known.get(column.name)).cast(column.type).alias(column.name)
+        for column in schema.LABELS.columns
+        if column.name not in fixed
+    ]
     made = rows.select("content_id", "content_hash", "work_key", *columns)
     made = made.withColumn("rule_ids", F.array().cast("array<string>")).withColumn("labelled_at", F.current_timestamp())
     made.select(*schema.LABELS.names).write.format("delta").mode("append").save(tables.path(schema.LABELS))
