@@ -1,0 +1,41 @@
+"""What a label task does, without Spark around it: tells what HTTP, rendering and reading cost from what Spark does."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from safeguard_spark.content import from_text
+from safeguard_spark.engines.open import open_engine
+from safeguard_spark.labeler import Labeler
+from safeguard_spark.labelling import Job, Row, label_rows
+from safeguard_spark.verdict import Outcome
+from tests.bench import job, workload
+from tests.bench.contender import Done
+from tests.bench.models import Model
+
+
+class Seam:
+    """`label_rows` over the engine the label job would start, in one process."""
+
+    def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
+        self._config = job.settings(model, Path("none"), "none", 1, 1, {})
+        policy = workload.policy()
+        self._job = Job(policy, Labeler.of(self._config, policy))
+
+    def run(self, table: Path, setting: dict[str, Any]) -> Done:
+        asked = self._config.engine
+        rows = [Row(number, from_text(text.encode())) for number, text in enumerate(workload.read(table))]
+        with open_engine(asked, run_id=str(os.getpid()), window=asked.requests_in_flight, devices=[]) as engine:
+            done = list(label_rows(self._job, engine, rows))
+        assert all(row.verdict.outcome is Outcome.labelled for row in done)
+        said = [row.completion for row in done if row.completion]
+        return Done(
+            rows=len(done),
+            output_tokens=sum(one.completion_tokens for one in said),
+            prompt_tokens=sum(one.prompt_tokens for one in said),
+            cached_tokens=sum(one.cached_tokens for one in said),
+            engine_starts=len(engine.engine_ids),
+        )
+
+    def close(self) -> None:
+        pass
