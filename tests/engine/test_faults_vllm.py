@@ -1,0 +1,114 @@
+"""A real vLLM server killed with rows in flight: no row is lost, and in the end nothing is left of it.
+
+The stand-in's tests kill every other part as well; `python -m tests.soak --engine` does it to the whole label job.
+"""
+
+import ipaddress
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from safeguard_spark import config, prompt
+from safeguard_spark.content import from_text
+from safeguard_spark.contract import Contract
+from safeguard_spark.engines.base import Request, Task
+from safeguard_spark.engines.processes import birth, marked
+from safeguard_spark.engines.supervisor import read_json
+from safeguard_spark.engines.vllm_host import VllmEngine
+from safeguard_spark.labeler import Labeler
+from safeguard_spark.policy import Effort
+from tests.soak.engine import is_core, model_folder, until
+from tests.spark.lake import policy
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+GONE_S = 30.0
+CANARY = "c4n4ry"
+ROWS = 400
+
+
+class Executor:
+    """A process whose end the server must not survive, and the engine of its one task."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.work = folder / "w"
+        self.owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+        run = config.build({
+            "engine": {
+                "kind": "vllm", "model": str(model), "model_name": "demo", "deadline_s": 120.0, "restarts": 1,
+                "work_dir": str(self.work), "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+                "args": {"max_model_len": 1024, "max_num_seqs": 16, "enforce_eager": True},
+            },
+            "labeler": {"max_tokens": 200},
+        })  # fmt: skip
+        key = f"{self.owner.pid}-{birth(self.owner.pid)}"
+        self.engine = VllmEngine(run.engine, key, [], 16, "run")
+        self.task = Task(Labeler.of(run, policy()), Contract.of(policy()))
+
+    @property
+    def folder(self) -> Path:
+        """The server's."""
+        return next(self.work.glob("safeguard-*/*/state.json")).parent
+
+    def kill(self, victim: str) -> str:
+        """SIGKILL a process of the server; the life it belonged to."""
+        state = read_json(self.folder / "state.json")
+        pid = state[victim] if victim != "core" else next(p.pid for p in marked(state["engine"]) if is_core(p))
+        os.kill(pid, signal.SIGKILL)
+        return str(state["engine"])
+
+    def assert_private(self) -> None:
+        """It is asked through its socket; torch's own rendezvous is all that listens, on loopback."""
+        assert stat.S_IMODE(self.folder.stat().st_mode) == 0o700
+        listening = [
+            connection.laddr.ip
+            for process in marked(read_json(self.folder / "state.json")["engine"])
+            for connection in process.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert all(ipaddress.ip_address(ip).is_loopback for ip in listening), listening
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[Executor]:
+    pytest.importorskip("vllm", reason="vLLM is not installed")
+    made = Executor(tmp_path, model_folder(tmp_path))
+    yield made
+    made.owner.kill()
+    made.owner.wait()
+
+
+def requests(count: int) -> Iterator[Request]:
+    for number in range(count):
+        content = from_text(f"A table of oak, number {number}, {CANARY}.")
+        yield Request(number, prompt.harmony(policy().body, Effort.low, content))
+
+
+def test_a_server_killed_in_flight_loses_no_row_and_leaves_nothing(executor: Executor) -> None:
+    victims, lives, answers = ["core", "supervisor"], [], []
+    with executor.engine as engine:
+        life = ""
+        for answer in engine.answers(executor.task, requests(ROWS)):
+            answers.append(answer)
+            if victims and engine.life != life and engine.in_flight > 4:  # in the midst of a life not struck yet
+                life = engine.life
+                executor.assert_private()
+                lives.append(executor.kill(victims.pop(0)))
+        assert sorted(answer.key for answer in answers) == list(range(ROWS))
+        # One death is made up for. The second is one too many: what it held is to be tried again by another run.
+        assert len(set(lives)) == 2 and len(engine.engine_ids) == 2
+        lost = engine.lost
+        assert lost and "engine.restarts" in lost
+    failures = {answer.failure for answer in answers if answer.completion is None}
+    assert lost in failures
+    assert sum(answer.completion is not None for answer in answers) > 8
+    until(lambda: not any(marked(life) for life in lives), GONE_S)
+    until(lambda: not [path for path in executor.work.rglob("*") if path.is_socket()], GONE_S)
+    # The server's own log is as silent about content as ours.
+    assert not [path for path in executor.work.rglob("log*") if CANARY.encode() in path.read_bytes()]
