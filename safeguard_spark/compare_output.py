@@ -40,17 +40,16 @@ def verdict(found: Comparison) -> str:
             "… --noise-share 0.02)."
         )
     if found.standing is Standing.within:
-        return f"Within noise: the versions differ no more than one differs from itself{_seen(found.floor)}."
+        return f"Within noise: the versions differ no more than one differs from itself:{_seen(found.floor)}."
     named = [f"{group.name} ({group.direction})" for group in found.beyond]
-    where = f" In: {', '.join(named)}." if named else " In no single category."
-    return f"Beyond noise{_seen(found.floor)}.{where}"
+    return f"Beyond noise in: {', '.join(named) or 'no single category'}; all together{_seen(found.floor)}."
 
 
 def _seen(floor: Floor) -> str:
     if floor.excess is None:
         return ""
     value, low, high = (100 * part for part in floor.excess)
-    return f" ({value:+.1f} points over noise, from {low:+.1f} to {high:+.1f})"
+    return f" {value:+.1f} points over noise ({low:+.1f} to {high:+.1f})"
 
 
 def table(title: str, groups: Sequence[Group]) -> list[str]:

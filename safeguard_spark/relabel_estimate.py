@@ -73,13 +73,13 @@ def as_text(found: Estimate | None, currency: str = "") -> str:
     if found is None:
         return "no past run of this labeler, so no time is said"
     parts = [f"{_range(found.completion_tokens, '{:,.0f}')} tokens generated"]
-    parts.append(f"{_range(found.engine_hours, '{:,.2f}')} engine-hours")
+    parts.append(f"{_range(found.engine_hours)} engine-hours")
     if found.money is not None:
-        parts.append(f"{_range(found.money, '{:,.2f}')} {currency}".rstrip())
+        parts.append(f"{_range(found.money)} {currency}".rstrip())
     times = "1 past run" if found.runs == 1 else f"{found.runs} past runs"
     return f"{', '.join(parts)} (by {times}: {_range(found.calls_per_s, '{:,.1f}')} calls/s per engine)"
 
 
-def _range(spread: Spread, form: str) -> str:
-    low, median, high = (form.format(value) for value in spread)
+def _range(spread: Spread, form: str | None = None) -> str:
+    low, median, high = ((form or ("{:,.2f}" if value >= 0.1 else "{:.2g}")).format(value) for value in spread)
     return median if low == high else f"{median} ({low} to {high})"
