@@ -6,7 +6,9 @@ python -m tests.bench.relabel_plan [--rows 200000]
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from safeguard_spark import config
 from safeguard_spark.config import RunConfig
@@ -20,6 +22,7 @@ from safeguard_spark.spark.relabel_apply import apply, prepare
 from safeguard_spark.spark.session import session
 
 RULES = 8
+T = TypeVar("T")
 
 
 def policy(version: str, changed: str) -> Policy:
@@ -86,7 +89,7 @@ def measure(folder: Path, rows: int) -> None:
     spark.stop()
 
 
-def timed(what, work):  # type: ignore[no-untyped-def]
+def timed(what: str, work: Callable[[], T]) -> T:
     """Do it and say how long it took."""
     began = time.monotonic()
     done = work()
