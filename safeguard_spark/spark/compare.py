@@ -74,11 +74,12 @@ def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: P
 
 
 def _newest_plan(tables: Tables, old: Policy, new: Policy) -> RelabelPlan | None:
-    """The newest plan from one version to the other: it says how the contents compared were chosen."""
+    """The newest plan from one version to the other that was applied: it says how the contents compared were chosen."""
     rows = tables.read(schema.PLANS).where(
         (F.col("policy") == new.name) & (F.col("new_hash") == new.policy_hash) & (F.col("old_hash") == old.policy_hash)
     )
-    row = rows.orderBy(F.desc("created_at")).first()
+    applied = tables.read(schema.RUNS).select("plan_id").distinct()
+    row = rows.join(applied, on="plan_id", how="left_semi").orderBy(F.desc("created_at")).first()
     return None if row is None else RelabelPlan.from_row(row.asDict(recursive=True))
 
 
