@@ -1,4 +1,4 @@
-"""Tables from the results: medians over sessions, ratios only between runs of one session."""
+"""Tables from the results: medians and sums over rounds, ratios only between runs of one round."""
 
 import json
 import re
@@ -32,15 +32,18 @@ def speed(lines: Iterable[Line]) -> str:
     for line in lines:
         if "kind" in line:
             runs[line["model"], name(line)].append(line)
-    marginals = {key: _marginals(found) for key, found in runs.items()}
+    slopes = {key: _slopes(found) for key, found in runs.items()}
     rows = []
     for (model, who), found in runs.items():
-        limit, own = marginals.get((model, "limit"), {}), marginals[model, who]
-        ratios = [rate / limit[at] for at, rate in own.items() if at in limit]
+        limit, own = slopes.get((model, "limit"), {}), slopes[model, who]
         big = [line for line in found if line["size"] == max(line["size"] for line in found)]
-        whole = [run / base for run, base in _pairs(big, runs.get((model, "limit"), []))]
+        base = runs.get((model, "limit"), [])
+        whole = [run / most for run, most in _pairs(big, base)]
+        labelled = [{**line, "wall_s": line["seconds"]["label"]} for line in big if "label" in line["seconds"]]
+        label = [run / most for run, most in _pairs(labelled, base)]
         rows.append([
-            model, who, _median(own.values(), ".1f"), _median(ratios, ".2f"), _median(whole, ".2f"),
+            model, who, _shown(_rate(own.values()), ".1f"), _shown(_ratio(own, limit), ".2f"), _median(whole, ".2f"),
+            _median(label, ".2f"),
             _median((line["output_tokens"] / line["wall_s"] for line in big), ".0f"),
             _median((line["wall_s"] for line in big), ".1f"), str(big[0]["size"]),
             str(max(line["engine_starts"] for line in found)),
@@ -48,7 +51,7 @@ def speed(lines: Iterable[Line]) -> str:
             f"{max(line['peak_mib'] for line in found):.0f}", str(len(own)),
         ])  # fmt: skip
     head = [
-        "model", "contender", "marginal rows/s", "ratio", "ratio of whole runs", "output tokens/s", "wall s", "rows",
+        "model", "contender", "marginal rows/s", "ratio", "ratio of whole runs", "of label phases", "output tokens/s", "wall s", "rows",
         "engine starts", "prefix hits", "peak MiB", "rounds",
     ]  # fmt: skip
     return table(head, rows)
@@ -59,8 +62,11 @@ def name(line: Line) -> str:
     return "-".join([line["kind"], *(f"{value}{key}" for key, value in line["setting"].items())])
 
 
-def _marginals(found: Sequence[Line]) -> dict[tuple[int, int], float]:
-    """Rows/s between the smallest and the largest size of each round."""
+Slope = tuple[int, float]  # rows and seconds between a small and a large table of a round
+
+
+def _slopes(found: Sequence[Line]) -> dict[tuple[int, int], Slope]:
+    """The slope of each round."""
     rounds: dict[tuple[int, int], list[Line]] = defaultdict(list)
     for line in found:
         rounds[line["session"], line["round"]].append(line)
@@ -68,8 +74,22 @@ def _marginals(found: Sequence[Line]) -> dict[tuple[int, int], float]:
     for at, runs in rounds.items():
         small, large = min(runs, key=lambda run: run["size"]), max(runs, key=lambda run: run["size"])
         if large["size"] > small["size"]:
-            made[at] = (large["size"] - small["size"]) / (large["wall_s"] - small["wall_s"])
+            made[at] = (large["size"] - small["size"], large["wall_s"] - small["wall_s"])
     return made
+
+
+def _rate(slopes: Iterable[Slope]) -> float | None:
+    """Rows/s over all of them together: the difference of two short runs is too noisy to be averaged as a rate."""
+    known = list(slopes)
+    seconds = sum(seconds for _, seconds in known)
+    return sum(rows for rows, _ in known) / seconds if seconds > 0 else None
+
+
+def _ratio(own: dict[tuple[int, int], Slope], limit: dict[tuple[int, int], Slope]) -> float | None:
+    """Marginal rate by the limit's, over the rounds both ran in."""
+    both = own.keys() & limit.keys()
+    ours, theirs = _rate(own[at] for at in both), _rate(limit[at] for at in both)
+    return ours / theirs if ours and theirs else None
 
 
 def _pairs(runs: Sequence[Line], limits: Sequence[Line]) -> list[tuple[float, float]]:
@@ -110,6 +130,10 @@ def table(head: Sequence[str], rows: Cells) -> str:
     """Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _median(values: Iterable[float], form: str) -> str:

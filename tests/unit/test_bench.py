@@ -34,7 +34,7 @@ def run(kind: str, size: int, wall_s: float, **more: object) -> dict[str, object
     return {
         "model": "m", "kind": kind, "setting": {}, "session": 1, "round": 0, "size": size, "wall_s": wall_s,
         "output_tokens": size, "prompt_tokens": 10, "cached_tokens": 5, "peak_mib": 1.0,
-        "engine_starts": 1, **more,
+        "engine_starts": 1, "seconds": {}, **more,
     }  # fmt: skip
 
 
