@@ -1,0 +1,111 @@
+"""Erasure: what is asked for is gone from every table and, after VACUUM, from every file."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from safeguard_spark import cli
+from safeguard_spark.spark.maintain import CHECK, Erasure, erase, optimize
+from safeguard_spark.spark.staging import MANIFEST, Staging, here
+from tests.spark.lake import Lake
+
+pytestmark = pytest.mark.spark
+
+
+def posts() -> list[tuple[str, str]]:
+    return [(f"p{n}", f"a table {n}") for n in range(40)] + [
+        ("secret-1", "a replica, canary alpha"), ("secret-2", "zzgarbage canary beta"), ("twin-1", "a rifle, twins"),
+        ("twin-2", "a rifle, twins"),
+    ]  # fmt: skip
+
+
+def erased(lake: Lake, *ids: str, vacuum: bool = False) -> Erasure:
+    return erase(lake.spark, lake.config(), ids, vacuum=vacuum)
+
+
+def holding(folder: Path, text: str) -> list[str]:
+    """Files that hold a text, compressed pages of Parquet aside: those are written plain for this test."""
+    return [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and text.encode() in p.read_bytes()]
+
+
+@pytest.fixture
+def plain(lake: Lake) -> Lake:
+    """A lake whose files hold texts as they are, so that a search of their bytes means something."""
+    lake.spark.conf.set("spark.sql.parquet.compression.codec", "none")
+    lake.write(posts())
+    lake.label()
+    lake.spark.conf.unset("spark.sql.parquet.compression.codec")
+    return lake
+
+
+def test_an_erased_id_is_gone_from_tables_and_files_and_the_others_are_not(plain: Lake) -> None:
+    labels = plain.read("labels").where("content_id LIKE 'secret-%'").select("work_key").collect()
+    keys = {row.work_key for row in labels}
+    assert len(keys) == 2 and holding(plain.tables, "secret-1") and holding(plain.tables, "nothing of use")
+    done = erased(plain, "secret-1", "secret-2", "nobody", vacuum=True)
+    assert (done.ids, done.found, done.rows["labels"], done.rows["reasoning"], done.shared) == (3, 2, 2, 2, 0)
+    assert done.vacuumed and done.exit_code == 0
+    assert plain.read("labels").count() == 42 and plain.read("reasoning").count() == 41
+    assert not plain.read("reasoning").where(f"work_key IN {tuple(keys)}").count()
+    # Neither the id, nor what was said of it, nor its work key: not in data, not in the tables' own logs.
+    for text in ("secret-1", "secret-2", "nothing of use", *keys):
+        assert not holding(plain.tables, text), text
+    assert holding(plain.tables, "twin-1")
+    assert plain.spark.conf.get(CHECK, "true") == "true"
+    assert plain.label().pending == 2  # they are still in the source
+
+
+def test_reasoning_goes_with_the_last_id_of_its_content(plain: Lake) -> None:
+    first = erased(plain, "twin-1")
+    assert (first.rows["labels"], first.rows["reasoning"], first.shared) == (1, 0, 1)
+    last = erased(plain, "twin-2")
+    assert (last.rows["labels"], last.rows["reasoning"], last.shared) == (1, 1, 0)
+    again = erased(plain, "twin-1", "twin-2")
+    assert (again.found, set(again.rows.values()), again.exit_code) == (0, {0}, 0)
+
+
+def test_without_vacuum_the_files_are_left_and_the_history_names_nobody(plain: Lake) -> None:
+    done = erased(plain, "secret-1")
+    assert not done.vacuumed and holding(plain.tables, "secret-1")
+    said = plain.spark.sql(f"DESCRIBE HISTORY delta.`{plain.tables}/labels`").drop("timestamp").collect()
+    assert "secret-1" not in str(said) and "erased_ids" in str(said)
+
+
+def test_a_run_under_way_keeps_its_files_and_the_command_says_to_come_back(plain: Lake) -> None:
+    staging = Staging(plain.spark, str(plain.tables / "_staging"))
+    staging.touch("another", "alive")
+    staging.write({"driver": {**here(), "host": "elsewhere"}}, "another", MANIFEST)
+    done = erased(plain, "secret-1", vacuum=True)
+    assert (done.under_way, done.exit_code, done.vacuumed, done.rows["labels"]) == (("another",), 6, False, 1)
+    staging.clear("another")
+    assert erased(plain, "secret-1", vacuum=True).vacuumed
+    assert not holding(plain.tables, "secret-1")
+
+
+def test_the_command_says_what_it_did(plain: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = plain.folder / "ids"
+    listed.write_text("secret-2\n\np1\n")
+    (plain.folder / "conf.yaml").write_text("engine: {kind: scripted}\n")
+    command = ["maintain", "erase", "--config", str(plain.folder / "conf.yaml"), "--output", str(plain.tables)]
+    assert cli.main([*command, "--ids", "secret-1,p0", "--ids-file", str(listed), "--vacuum", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out.splitlines()[-1])["rows"] == {"reasoning": 4, "labels": 4}
+    assert "4 ids asked for, 4 of them had labels" in said.err and "labelled again" in said.err
+    assert "secret" not in said.err
+    assert cli.main(command) == 2 and "--ids" in capsys.readouterr().err
+    assert cli.main([*command[:-1], str(plain.folder / "nowhere"), "--ids", "x"]) == 4
+    assert "There are no label tables" in capsys.readouterr().err
+    assert not (plain.folder / "nowhere").exists()
+
+
+def test_optimizing_changes_no_row_and_labelling_goes_on(plain: Lake) -> None:
+    plain.write([("new", "a table, newer")])
+    plain.label()
+    before = sorted(map(str, plain.read("labels").collect()))
+    assert optimize(plain.spark, plain.config())["labels"] >= 2
+    assert sorted(map(str, plain.read("labels").collect())) == before
+    plain.write([("newest", "a table, newest")])
+    time.sleep(0.1)
+    assert plain.label().written == 1
