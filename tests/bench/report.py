@@ -51,8 +51,8 @@ def speed(lines: Iterable[Line]) -> str:
             f"{max(line['peak_mib'] for line in found):.0f}", str(len(own)),
         ])  # fmt: skip
     head = [
-        "model", "contender", "marginal rows/s", "ratio", "ratio of whole runs", "of label phases", "output tokens/s", "wall s", "rows",
-        "engine starts", "prefix hits", "peak MiB", "rounds",
+        "model", "contender", "marginal rows/s", "ratio", "ratio of whole runs", "of label phases", "output tokens/s",
+        "wall s", "rows", "engine starts", "prefix hits", "peak MiB", "rounds",
     ]  # fmt: skip
     return table(head, rows)
 

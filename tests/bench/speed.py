@@ -97,9 +97,10 @@ class Session:
         asked = [(entry, process) for entry, process in self._running if entry.kind in ("limit", kind)]
         for size in sizes:
             seed = (self._id + number) % 1_000_003 * 1000 + size % 997
-            table = workload.write(self._folder / f"rows-{number}-{size}.parquet", size, seed=seed)
             for entry, process in asked:
-                for order in entry.orders:
+                for copy, order in enumerate(entry.orders):
+                    name = self._folder / f"rows-{number}-{size}-{copy}.parquet"
+                    table = workload.write(name, size, seed, copy)
                     self._note(entry, order, number, size, process.run(table, order), process.peak_mib)
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "policies/harassment/1.0.0/policy.md"  # 830 tokens with the system message
 EFFORT = Effort.low
 MAX_TOKENS = 1024
+DECIDING = 20  # tokens at a prompt's end that its answer's length follows from
 
 # (share of rows, output tokens): between two points lengths are spread evenly. Mean 65, p99 590.
 LENGTHS = ((0.0, 40), (0.5, 43), (0.8, 55), (0.9, 78), (0.95, 140), (0.98, 320), (0.99, 590), (1.0, 640))
@@ -42,19 +43,25 @@ def policy() -> Policy:
     return parse(POLICY.read_text(encoding="utf-8"))
 
 
-def contents(count: int, seed: int) -> list[str]:
-    """`count` texts of about 50 tokens (20 to 200), all different."""
+def contents(count: int, seed: int, copy: int = 0) -> list[str]:
+    """`count` texts of about 50 tokens (20 to 200), all different.
+
+    Another `copy` (0 to 9) begins differently and gets the same answers: an engine that has seen one finds no more of
+    the other in its cache than the policy.
+    """
     random = Random(seed)
     lengths = [min(200, max(20, int(random.lognormvariate(3.75, 0.5)))) for _ in range(count)]
-    return [f"{seed} {number} " + " ".join(random.choices(WORDS, k=length)) for number, length in enumerate(lengths)]
+    return [
+        f"{copy} {seed} {number} " + " ".join(random.choices(WORDS, k=length)) for number, length in enumerate(lengths)
+    ]
 
 
-def write(path: Path, count: int, seed: int) -> Path:
+def write(path: Path, count: int, seed: int, copy: int = 0) -> Path:
     """A table of contents (id, body) as one Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    bodies = contents(count, seed)
+    bodies = contents(count, seed, copy)
     ids = [f"{seed}-{number}" for number in range(count)]
     pq.write_table(pa.table({"id": ids, "body": bodies}), path)
     return path
@@ -74,8 +81,8 @@ def prompt(body: str, text: str) -> list[int]:
 
 
 def length(token_ids: Sequence[int]) -> int:
-    """Output tokens of a prompt."""
-    at = crc32(array("I", token_ids).tobytes()) / 2**32
+    """Output tokens of a prompt, from its last words."""
+    at = crc32(array("I", token_ids[-DECIDING:]).tobytes()) / 2**32
     for (low, shortest), (high, longest) in pairwise(LENGTHS):
         if at < high:
             return round(shortest + (longest - shortest) * (at - low) / (high - low))

@@ -20,7 +20,7 @@ def test_an_answer_has_the_length_its_prompt_decides_and_reads_as_labelled() -> 
 
 
 def test_lengths_are_long_tailed() -> None:
-    lengths = sorted(workload.length([number, 7]) for number in range(20_000))
+    lengths = sorted(workload.length([number]) for number in range(20_000))
     assert 60 < sum(lengths) / len(lengths) < 70
     assert 550 < lengths[19_800] < 620
 
@@ -28,6 +28,13 @@ def test_lengths_are_long_tailed() -> None:
 def test_contents_are_all_different_and_the_same_for_the_same_seed() -> None:
     assert len(set(workload.contents(500, seed=3)) | set(workload.contents(500, seed=4))) == 1000
     assert workload.contents(20, seed=3) == workload.contents(20, seed=3)
+
+
+def test_copies_of_a_table_differ_from_the_first_word_and_have_the_same_answers() -> None:
+    body = workload.policy().body
+    pairs = zip(workload.contents(50, seed=3), workload.contents(50, seed=3, copy=1), strict=True)
+    prompts = [(workload.prompt(body, one), workload.prompt(body, other)) for one, other in pairs]
+    assert all(one != other and workload.script(one) == workload.script(other) for one, other in prompts)
 
 
 def run(kind: str, size: int, wall_s: float, **more: object) -> dict[str, object]:
