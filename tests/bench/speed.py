@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 def entries(names: Sequence[str]) -> list[Entry]:
     """What `limit`, `job1`, `job2`, `job4` (task slots), `udf`, `seam`, `ray` and `daft` stand for.
 
-    `job4:1,16` names the partitions to ask for, `udf:32` the batches.
+    `job4:1,16` names the partitions to ask for, `udf:32` the batches; `limit:32` adds the limit in such batches.
     """
     made = []
     for name in names:
@@ -46,7 +46,7 @@ def entries(names: Sequence[str]) -> list[Entry]:
         elif kind == "udf":
             made.append(Entry("udf", {}, tuple({"batch": number} for number in numbers or (32, 128))))
         else:
-            made.append(Entry(kind, {}, ({},)))
+            made.append(Entry(kind, {}, ({}, *({"batch": number} for number in numbers))))
     return made
 
 
