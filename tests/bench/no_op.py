@@ -154,7 +154,10 @@ class Watch(threading.Thread):
             sizes: dict[str, list[float]] = {"driver": [], "jvm": [], "worker": []}
             with contextlib.suppress(psutil.Error):
                 for process in (self._driver, *self._driver.children(recursive=True)):
-                    kind = "driver" if process == self._driver else "jvm" if "java" in process.name() else "worker"
+                    name = process.name()
+                    if "java" not in name and "python" not in name:
+                        continue  # a command the JVM is starting shows the JVM's own memory
+                    kind = "driver" if process == self._driver else "jvm" if "java" in name else "worker"
                     sizes[kind].append(process.memory_info().rss / 2**20)
                     times = process.cpu_times()
                     self._spent[process.pid] = times.user + times.system
