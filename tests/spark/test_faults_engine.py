@@ -167,7 +167,7 @@ def test_a_server_that_dies_again_and_again_ends_the_run_partial_and_the_next_on
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        first = lake.label(engine=stand_in(lake, env={"DELAY_S": "0.05"}, restarts=1, window=2), run={"chunk_rows": 50})
+        first = lake.label(engine=stand_in(lake, env={"DELAY_S": "0.3"}, restarts=1, window=2), run={"chunk_rows": 50})
     finally:
         stop.set()
         killer.join()
