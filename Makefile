@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-spark test-engine lint bench clean lock
+.PHONY: help setup demo demo-relabel test test-unit test-spark test-engine soak lint bench clean lock
 
 py := .venv/bin/python
 
@@ -12,6 +12,9 @@ setup:  ## Check Java and Python, and install everything into .venv
 demo: setup  ## Label a table of marketplace posts through Spark, vLLM and Delta; then again, with nothing left to do
 	@$(py) -m safeguard_spark.demo
 
+demo-relabel: setup  ## Change one rule of the demo's policy: plan, apply, compare, promote, roll back
+	@$(py) -m safeguard_spark.demo.relabel
+
 test: setup  ## All tests: unit (seconds), Spark and Delta, the vLLM server on the CPU; GPU tests where there is one
 	@$(py) -m pytest -q
 
@@ -23,6 +26,9 @@ test-spark: setup  ## Only the tests on local Spark and Delta
 
 test-engine: setup  ## Only the tests on the vLLM server
 	@$(py) -m pytest -q -m engine
+
+soak: setup  ## Kill the label job at random moments, twenty runs in a row
+	@$(py) -m tests.soak --runs 20
 
 lint: setup  ## Style and types
 	@.venv/bin/ruff check .

@@ -1,11 +1,21 @@
-"""What every tier of tests shares: golden files with a flag to rewrite them, and property tests without a deadline."""
+"""What every tier of tests shares: golden files with a flag to rewrite them, property tests without a deadline, and one
+Spark session for the tiers that need one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
+# Tests run each query once over a few rows: compiling it costs more than running it.
+BRIEF_QUERIES = {
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,3 +44,23 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == file.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real session as the job makes it, with Delta, for all tests of the process."""
+    from safeguard_spark import config
+    from safeguard_spark.spark.session import session
+
+    settings = {**BRIEF_QUERIES, "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}
+    made = session(config.build({"engine": {"kind": "scripted"}, "spark": {"master": "local[2]", "conf": settings}}))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def lake(spark: Any, tmp_path: Path) -> Any:
+    """An empty place for a content table and label tables."""
+    from tests.spark.lake import Lake
+
+    return Lake(spark, tmp_path)
