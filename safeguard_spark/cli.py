@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from safeguard_spark import cli_maintain, cli_relabel
 from safeguard_spark import config as configuration
@@ -20,6 +19,7 @@ from safeguard_spark.cli_policy import add_to
 from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import ConfigError, SafeguardError
 from safeguard_spark.result import RunResult, Status
+from safeguard_spark.result_output import say
 
 app = typer.Typer(
     name="safeguard",
@@ -94,30 +94,6 @@ def _label(config: RunConfig, *, dry_run: bool) -> RunResult:
 
     beside = label_shadows(spark, config, policies)
     return result if beside is None else result.model_copy(update={"shadow": beside.to_json()})
-
-
-def say(result: RunResult) -> None:
-    """Tell a person on stderr what a run came to."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    if result.status is Status.planned:
-        console.print(f"{result.rows:,} rows, {result.pending:,} without a final label: {result.calls:,} model calls.")
-        seconds = result.seconds.get("label")
-        rate = f"about {seconds:,.0f} s at the rate of past runs" if seconds is not None else "no past run to go by"
-        console.print(f"{result.tokens['prompt']:,} prompt tokens, {rate}. Nothing was changed.")
-        return
-    outcomes = ", ".join(f"{name} {count:,}" for name, count in sorted(result.outcomes.items())) or "nothing to do"
-    console.print(
-        f"{result.status.value}: {result.rows:,} rows, {result.pending:,} pending, {result.calls:,} calls, "
-        f"{result.written:,} labels written ({outcomes}), {result.engine_starts} engine starts, "
-        f"{result.seconds.get('total', 0):.0f} s."
-    )
-    if result.shadow is not None:
-        said, refs = result.shadow, ", ".join(result.shadow["by_policy"])
-        console.print(f"shadow {refs}: {said['rows']:,} rows, {said['calls']:,} calls, {said['written']:,} labels.")
-    if result.message:
-        console.print(result.message)
-    if result.status is Status.partial:
-        console.print("Some work is left: issue the same command again.")
 
 
 def run(argv: Sequence[str] | None = None) -> None:

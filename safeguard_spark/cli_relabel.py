@@ -15,6 +15,7 @@ from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy import Policy
 from safeguard_spark.registry import resolve
 from safeguard_spark.relabel_budget import Budget
+from safeguard_spark.result_output import say
 
 relabel = typer.Typer(
     help="Plan, apply, compare and promote another version of a policy.", no_args_is_help=True, rich_markup_mode=None
@@ -105,7 +106,6 @@ def _apply(
     run: RunConfig, plan_id: str, policy: str | None, order: str | None, budget: Budget, *, carry: bool
 ) -> tuple[int, dict[str, Any]]:
     """Apply a plan and say so; the exit code and the object `--json` prints."""
-    from safeguard_spark.cli import say
     from safeguard_spark.spark import relabel_apply as work
     from safeguard_spark.spark.relabel import existing
     from safeguard_spark.spark.session import session
