@@ -1,0 +1,73 @@
+"""`python -m tests.engine.cluster FOLDER`: label a table on a cluster of two executors with a GPU each, on one machine.
+
+The GPUs are made up: Spark hands out addresses, and the CPU build of the server does not look. Prints one JSON object.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import psutil
+
+from safeguard_spark import config as configuration
+from safeguard_spark import policy
+from safeguard_spark.demo import content, model
+from safeguard_spark.spark.label import label_table
+from safeguard_spark.spark.session import session
+
+GPU = '#!/bin/sh\necho \'{"name": "gpu", "addresses": ["0"]}\'\n'
+ROWS = 400
+
+
+def main(folder: Path) -> None:
+    """Label `ROWS` contents in small chunks, so that every slot has work, and say who did it."""
+    script = folder / "gpus"
+    script.write_text(GPU)
+    script.chmod(0o755)
+    content.write(folder / "posts.parquet", count=ROWS)
+    config = configuration.build({
+        "source": {"location": str(folder / "posts.parquet"), "text_column": "body"},
+        "output": str(folder / "tables"),
+        "engine": {
+            "kind": "vllm", "model": str(model.model_path()), "model_name": "demo", "work_dir": str(folder / "w"),
+            "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+            "args": {"max_model_len": 2560, "max_num_seqs": 32, "enforce_eager": True},
+        },
+        "labeler": {"max_prompt_tokens": 2048, "max_tokens": 256},
+        "tracking": {"enabled": False},
+        "spark": {
+            "master": "local-cluster[2,2,2048]",
+            "conf": {
+                "spark.executor.memory": "1g", "spark.executor.cores": "2",
+                "spark.worker.resource.gpu.amount": "1", "spark.worker.resource.gpu.discoveryScript": str(script),
+                "spark.executor.resource.gpu.amount": "1", "spark.task.resource.gpu.amount": "0.5",
+                "spark.sql.shuffle.partitions": "2", "spark.databricks.delta.snapshotPartitions": "1",
+            },
+        },
+    })  # fmt: skip
+    spark = session(config)
+    root = Path(__file__).parents[2]
+    rules = policy.load(root / "policies" / "marketplace" / "1.0.0" / "policy.md")
+    result = label_table(spark, config, [rules], show=False)
+    labels = spark.read.format("delta").load(str(folder / "tables" / "labels"))
+    states = [json.loads(found.read_text()) for found in (folder / "w").glob("safeguard-*/*/state.json")]
+    print(json.dumps({
+        "result": result.to_json(),
+        "labels": labels.count(),
+        "ids": labels.select("content_id").distinct().count(),
+        "servers": [
+            {
+                "engine": state["engine"],
+                "executor": psutil.Process(state["owner"]).ppid(),
+                "devices": psutil.Process(state["server"]).environ().get("CUDA_VISIBLE_DEVICES"),
+                "answered": (Path(state["sockets"]) / "answered").exists(),
+                "supervisor": state["supervisor"],
+            }
+            for state in states
+        ],
+    }))  # fmt: skip
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
