@@ -133,7 +133,8 @@ def read(spark: SparkSession, location: str, version: int | None = None) -> tupl
         version = _version(spark, location) if version is None else version
         return location, spark.sql(f"SELECT * FROM {location} VERSION AS OF {version}"), version
     except AnalysisException as error:
-        raise SourceError(f"Source {location} cannot be read: {_first_sentence(error)}") from error
+        folder = "" if is_path(location) else f" For a folder write ./{location}."
+        raise SourceError(f"Source {location} cannot be read: {_first_sentence(error)}{folder}") from error
 
 
 def _read_path(spark: SparkSession, location: str, version: int | None) -> tuple[str, DataFrame, int | None]:

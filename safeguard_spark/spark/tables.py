@@ -130,7 +130,9 @@ class Tables:
             except FAILED as error:
                 # Two drivers that create at once: one wins, the other finds the table there.
                 if attempt + 1 == TRIES or not is_conflict(error):
-                    raise TableError(f"Table {self.path(table)} cannot be created: {cause(error)}") from error
+                    folder = "" if self.in_folder or "." in self.output else f" For a folder write ./{self.output}."
+                    said = f"Table {self.path(table)} cannot be created: {cause(error)}{folder}"
+                    raise TableError(said) from error
                 time.sleep(0.2 * (attempt + 1))
         missing = set(table.names) - set(self.read(table).columns)
         if missing and missing <= set(table.later):
