@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-relabel test test-unit test-spark test-engine soak lint bench clean lock
+.PHONY: help setup demo demo-relabel test test-unit test-spark test-slow test-engine soak lint bench clean lock
 
 py := .venv/bin/python
 
@@ -15,14 +15,17 @@ demo: setup  ## Label a table of marketplace posts through Spark, vLLM and Delta
 demo-relabel: setup  ## Change one rule of the demo's policy: plan, apply, compare, promote, roll back
 	@$(py) -m safeguard_spark.demo.relabel
 
-test: setup  ## All tests: unit (seconds), Spark and Delta, the vLLM server on the CPU; GPU tests where there is one
-	@$(py) -m pytest -q
+test: setup  ## Unit tests, Spark and Delta, the vLLM server on the CPU; GPU tests where there is one
+	@$(py) -m pytest -q -m "not slow"
 
 test-unit: setup  ## Only the tests without a JVM
 	@$(py) -m pytest -q -m unit
 
 test-spark: setup  ## Only the tests on local Spark and Delta
-	@$(py) -m pytest -q -m spark
+	@$(py) -m pytest -q -m "spark and not slow"
+
+test-slow: setup  ## Kills, storage faults and re-labelling at length (half an hour)
+	@$(py) -m pytest -q -m slow
 
 test-engine: setup  ## Only the tests on the vLLM server
 	@$(py) -m pytest -q -m engine

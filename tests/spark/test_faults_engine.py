@@ -152,6 +152,7 @@ def test_a_server_that_cannot_start_tells_its_own_cause_and_leaves_the_tables_un
         assert {stat.S_IMODE(path.stat().st_mode) for path in (lake.folder / "w").glob(pattern)} == {0o700}
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_again_and_again_ends_the_run_partial_and_the_next_one_goes_on(lake: Lake) -> None:
     lake.write(posts(150))
     stop = threading.Event()

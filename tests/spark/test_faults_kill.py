@@ -14,7 +14,7 @@ from tests.soak.conserved import assert_conserved
 from tests.soak.job import LabelJob
 from tests.soak.kill import Kill, kill
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 MOMENTS = ("plan", "label", "stage", "commit")
 

@@ -19,7 +19,7 @@ from safeguard_spark.spark.staging import MANIFEST, Staging, here, is_alive
 from safeguard_spark.spark.tables import Tables
 from tests.spark.lake import Lake, policy
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 
 def posts(count: int) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from safeguard_spark.spark.relabel import Question, plan
 from tests.spark.lake import Lake
 from tests.spark.relabelling import NEW, OLD, TEXT, configured, posts
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 WAIT_S = 120
 
