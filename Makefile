@@ -28,7 +28,7 @@ test-slow: setup  ## Kills, storage faults and re-labelling at length (half an h
 	@$(py) -m pytest -q -m slow
 
 test-engine: setup  ## Only the tests on the vLLM server
-	@$(py) -m pytest -q -m engine
+	@$(py) -m pytest -q -m "engine and not slow"
 
 soak: setup  ## Kill the label job at random moments, twenty runs in a row
 	@$(py) -m tests.soak --runs 20
