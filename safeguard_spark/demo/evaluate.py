@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--changed", type=int, default=20, help="policies of which a rule is turned and removed")
     parser.add_argument("--rows", type=int, default=1000, help="of the demo's table, for throughput")
     parser.add_argument("--show", type=int, default=0, help="so many wrong answers")
+    parser.add_argument("--structured", choices=("on", "off", "both"), default="both", help="structured output")
     given = parser.parse_args()
     shipped = given.weights or weights.SHIPPED
     folder = given.model or model.assemble(shipped, model.default_cache())
@@ -127,6 +128,7 @@ def main() -> None:
     measured = {
         f"structured {'on' if on else 'off'}": measure(folder, asked, on, given.rows, given.show)
         for on in (True, False)
+        if given.structured in ("both", "on" if on else "off")
     }  # fmt: skip
     _table(measured)
     print(f"{len(asked.questions())} questions; first answer after {loaded:.0f} s", file=sys.stderr)
