@@ -10,7 +10,7 @@ import pytest
 
 from safeguard_spark.demo import evaluate
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 # What is shipped reaches more (docs/demo-model.md); a few hundred rows vary by some hundredths.
 AT_LEAST = {

@@ -22,7 +22,7 @@ from safeguard_spark.spark.label import label_table
 from safeguard_spark.spark.udf import register
 from safeguard_spark.verdict import Outcome
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("SAFEGUARD_DATA", ROOT.parent / "shared" / "data"))
 

@@ -33,6 +33,7 @@ def test_the_notebook_is_committed_without_outputs_and_without_anybodys_paths() 
     assert not re.search(r"/(home|Users|work|tmp)/", NOTEBOOK.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_notebook_makes_its_tables_and_answers_from_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LABEL_TABLES", "LABEL_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -63,6 +64,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_pages_examples_run_in_spark_duckdb_and_polars(
     labelled: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
