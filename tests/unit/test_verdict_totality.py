@@ -14,7 +14,7 @@ from safeguard_spark.prompt import harmony_encoding
 from safeguard_spark.verdict import Completion, Outcome, Verdict, read
 
 pytestmark = pytest.mark.unit
-RECORDED = Path("/work/shared/data/recorded-safeguard-20b-n300.parquet")
+RECORDED = Path(__file__).parents[3] / "shared" / "data" / "recorded-safeguard-20b-n300.parquet"
 CATEGORY_OF = {"M1": "counterfeit", "M2": "stolen", "M3": "stolen"}
 CONTRACTS = [Contract(output, rules) for output in Output for rules in (CATEGORY_OF, {})]
 READ = {Outcome.labelled, Outcome.refused, Outcome.unparseable, Outcome.truncated}
