@@ -12,7 +12,7 @@ from safeguard_spark.demo import evaluate
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-# What is shipped reaches more (docs/demo-model.md); a few hundred rows vary by some hundredths.
+# What the model is to reach; a few hundred rows vary by some hundredths.
 AT_LEAST = {
     "labelled": 0.98,
     "violation": 0.9,
