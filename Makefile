@@ -15,7 +15,7 @@ demo: setup  ## Label a table of marketplace posts through Spark, vLLM and Delta
 demo-relabel: setup  ## Change one rule of the demo's policy: plan, apply, compare, promote, roll back
 	@$(py) -m safeguard_spark.demo.relabel
 
-test: setup  ## Unit tests, Spark and Delta, the vLLM server on the CPU; GPU tests where there is one
+test: setup  ## Unit tests, Spark and Delta, the vLLM server on the CPU
 	@$(py) -m pytest -q -m "not slow"
 
 test-unit: setup  ## Only the tests without a JVM
