@@ -14,6 +14,7 @@ from safeguard_spark import policy
 from safeguard_spark.demo import content, model
 from safeguard_spark.spark.label import label_table
 from safeguard_spark.spark.session import session
+from tests.engine import laptop
 
 GPU = '#!/bin/sh\necho \'{"name": "gpu", "addresses": ["0"]}\'\n'
 ROWS = 400
@@ -30,8 +31,8 @@ def main(folder: Path) -> None:
         "output": str(folder / "tables"),
         "engine": {
             "kind": "vllm", "model": str(model.model_path()), "model_name": "demo", "work_dir": str(folder / "w"),
-            "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
-            "args": {"max_model_len": 2560, "max_num_seqs": 32, "enforce_eager": True},
+            "env": laptop.ENV,
+            "args": laptop.args(max_model_len=2560, max_num_seqs=32),
         },
         "labeler": {"max_prompt_tokens": 2048, "max_tokens": 256},
         "tracking": {"enabled": False},

@@ -24,6 +24,7 @@ from safeguard_spark.engines.supervisor import read_json
 from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.labeler import Labeler
 from safeguard_spark.policy import Effort
+from tests.engine import laptop
 from tests.soak.engine import is_core, model_folder, until
 from tests.spark.lake import policy
 
@@ -42,8 +43,8 @@ class Executor:
         run = config.build({
             "engine": {
                 "kind": "vllm", "model": str(model), "model_name": "demo", "deadline_s": 120.0, "restarts": 1,
-                "work_dir": str(self.work), "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
-                "args": {"max_model_len": 1024, "max_num_seqs": 16, "enforce_eager": True},
+                "work_dir": str(self.work), "env": laptop.ENV,
+                "args": laptop.args(max_model_len=1024, max_num_seqs=16),
             },
             "labeler": {"max_tokens": 200},
         })  # fmt: skip

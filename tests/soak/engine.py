@@ -12,6 +12,7 @@ import psutil
 
 from safeguard_spark.demo import model, network, weights
 from safeguard_spark.engines.processes import marked
+from tests.engine import laptop
 from tests.soak.job import GONE_S, LabelJob
 
 STARTS_S = 180.0
@@ -38,8 +39,8 @@ class ServedJob(LabelJob):
         self.work = folder / "w"
         settings = {
             "kind": "vllm", "model": str(served), "model_name": "demo", "window": 16, "deadline_s": 120.0,
-            "work_dir": str(self.work), "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
-            "args": {"max_model_len": 1024, "max_num_seqs": 16, "enforce_eager": True}, **engine,
+            "work_dir": str(self.work), "env": laptop.ENV,
+            "args": laptop.args(max_model_len=1024, max_num_seqs=16), **engine,
         }  # fmt: skip
         labeler = {"max_prompt_tokens": 600, "max_tokens": 200}
         super().__init__(folder, chunk_rows=200, sections={"engine": settings, "labeler": labeler})
