@@ -125,8 +125,9 @@ def is_final(job: Job) -> Column:
 
 def pending(wanted: DataFrame, known: DataFrame, job: Job, max_attempts: int) -> DataFrame:
     """(content_id, content_hash, attempt) of the wanted contents whose newest label is not a final one of theirs."""
-    # Shuffled once by id: the aggregate, the join and the window all use that order.
-    newest = known.select(
+    # Shuffled and sorted once by id: the aggregate, the join and the window all use that order. An aggregate of its own
+    # accord would sort before it shuffles as well, though an id hardly ever has two labels.
+    newest = known.repartition("content_id").select(
         "content_id",
         F.struct("labelled_at", "attempt", "content_hash", is_final(job).alias("final")).alias("label"),
     )
