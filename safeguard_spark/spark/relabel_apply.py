@@ -15,6 +15,7 @@ from safeguard_spark.policy import Policy
 from safeguard_spark.relabel_budget import Budget
 from safeguard_spark.relabel_plan import RelabelPlan
 from safeguard_spark.result import RunResult
+from safeguard_spark.spark.failure import FAILED
 from safeguard_spark.spark.label import label_table, open_tables
 from safeguard_spark.spark.narrow import open_scoped
 from safeguard_spark.spark.relabel import existing, past_runs
@@ -108,15 +109,16 @@ def _moved(spark: SparkSession, config: RunConfig, plan: RelabelPlan, source: So
         return unknown if rows != plan.rows else None
     try:
         before = select(open_scoped(spark, config, plan.scope, version=plan.source_version), said, plan.scope)
-        was = before.frame.select("content_id", F.col("content_hash").alias("was"))
-        now = source.frame.select("content_id", F.col("content_hash").alias("now"))
-        joined = was.join(now, on="content_id", how="full")
-        row = joined.agg(
-            F.count_if("was IS NULL").alias("added"),
-            F.count_if("was != now").alias("edited"),
-            F.count_if("now IS NULL").alias("gone"),
-        ).first()
-    except AnalysisException:
+    except AnalysisException:  # the version has left the table's log
+        return unknown
+    was = before.frame.select("content_id", F.col("content_hash").alias("was"))
+    now = source.frame.select("content_id", F.col("content_hash").alias("now"))
+    conditions = {"added": "was IS NULL", "edited": "was != now", "gone": "now IS NULL"}
+    counts = [F.expr(f"count_if({condition})").alias(name) for name, condition in conditions.items()]
+    counted = was.join(now, on="content_id", how="full").agg(*counts)
+    try:
+        row = counted.first()
+    except FAILED:  # its files have been vacuumed
         return unknown
     assert row is not None  # an aggregate without groups has one row
     return unknown._replace(added=row["added"], edited=row["edited"], gone=row["gone"])
