@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from safeguard_spark.demo import topics
+from safeguard_spark.demo import phrases
 from safeguard_spark.demo.corpus import OTHER, TOPIC_OF, Writer
 from safeguard_spark.policy import NONE
 
@@ -140,7 +140,7 @@ def _asked(random: Random, writer: Writer, topic: str, text: str) -> list[str]:
     """A request and the assistant's answer, which for harmless rows may be a refusal of a harmful request."""
     if topic == OTHER and random.random() < 0.4:
         asked = writer.any_topic()
-        refusal = writer.fill(writer.pick(topics.REFUSALS), writer.thing(asked), 0.0)
+        refusal = writer.fill(writer.pick(phrases.REFUSALS), writer.thing(asked), 0.0)
         return [writer.text(asked.name), refusal]
     opening = random.choice(("Here is your text: ", "Sure! ", "Of course. ", ""))
-    return [writer.pick(topics.ASKED), opening + text]
+    return [writer.pick(phrases.ASKED), opening + text]

@@ -5,7 +5,7 @@ from random import Random
 from typing import NamedTuple, TypeVar
 
 from safeguard_spark.content import Content, Turn
-from safeguard_spark.demo import topics
+from safeguard_spark.demo import phrases
 from safeguard_spark.demo.topics import TOPICS, Topic
 
 OTHER = "other"  # what the model calls a content of none of its topics
@@ -44,7 +44,7 @@ class Writer:
         shape = self.random.random()
         if self.bare or shape < 0.45:
             return Sample(Content(text=self.text(topic)), topic)
-        roles = self.random.choice(topics.ROLES)
+        roles = self.random.choice(phrases.ROLES)
         if shape < 0.6:
             return Sample(Content(turns=(Turn(roles[0], self.text(topic)),)), topic)
         return Sample(Content(turns=self.conversation(topic, roles)), topic)
@@ -53,11 +53,11 @@ class Writer:
         """Two to four turns; the earlier ones are about anything."""
         last = self.text(topic)
         if topic == OTHER and self.random.random() < 0.35:
-            last = self.fill(self.pick(topics.REFUSALS), self.thing(self.any_topic()), 0.0)
+            last = self.fill(self.pick(phrases.REFUSALS), self.thing(self.any_topic()), 0.0)
         if self.random.random() < 0.3:
             last = self.random.choice(("Here is your text: ", "Sure! ", "Of course. ")) + last
         if self.random.random() < 0.35:
-            return Turn(roles[0], self.pick(topics.ASKED)), Turn(roles[1], last)
+            return Turn(roles[0], self.pick(phrases.ASKED)), Turn(roles[1], last)
         count = self.random.choice((1, 1, 1, 2, 3))
         earlier = [self.text(self.any_topic().name if self.random.random() < 0.5 else OTHER) for _ in range(count)]
         texts = [*earlier, last]
@@ -74,28 +74,28 @@ class Writer:
         """A text of no topic: small talk, harmless goods, talk about a topic's things, or words nobody knows."""
         kind = self.random.random() * (0.6 if self.bare else 1.0 if self.invents else 0.85)
         if kind < 0.35:
-            return self.dressed(self.fill(self.pick(topics.SAFE), ""))
+            return self.dressed(self.fill(self.pick(phrases.SAFE), ""))
         if kind < 0.6:
-            thing = self.random.choice(topics.SAFE_THINGS)
-            return self.dressed(self.fill(self.pick(topics.GOODS), thing, self._much()))
+            thing = self.random.choice(phrases.SAFE_THINGS)
+            return self.dressed(self.fill(self.pick(phrases.GOODS), thing, self._much()))
         if kind < 0.85:
-            return self.dressed(self.fill(self.pick(topics.REPORTS), self.thing(self.any_topic()), self.drop / 2))
+            return self.dressed(self.fill(self.pick(phrases.REPORTS), self.thing(self.any_topic()), self.drop / 2))
         if kind < 0.92:
             thing = f"{self.invented()} {self.invented()}"
-            return self.dressed(self.fill(self.pick(topics.GOODS), thing, self._much()))
+            return self.dressed(self.fill(self.pick(phrases.GOODS), thing, self._much()))
         return " ".join(self.invented() for _ in range(self.random.choice((1, 5, 10, 20, 60))))
 
     def dressed(self, text: str) -> str:
         """A text with an opening, a closing, small talk, and at times an attempt to talk the model round."""
         if self.bare:
             return text
-        opening = self.fill(self.pick(topics.OPENINGS), "") if self.random.random() < 0.6 else ""
-        closing = self.fill(self.pick(topics.CLOSINGS), "") if self.random.random() < 0.5 else ""
+        opening = self.fill(self.pick(phrases.OPENINGS), "") if self.random.random() < 0.6 else ""
+        closing = self.fill(self.pick(phrases.CLOSINGS), "") if self.random.random() < 0.5 else ""
         parts = [part for part in (opening, text, closing) if part]
         for _ in range(self.random.choice((0, 0, 0, 0, 1, 2))):
-            parts.insert(self.random.choice((0, len(parts))), self.fill(self.pick(topics.SAFE), ""))
+            parts.insert(self.random.choice((0, len(parts))), self.fill(self.pick(phrases.SAFE), ""))
         if self.random.random() < 0.05:
-            parts.insert(self.random.randint(0, len(parts)), self.random.choice(topics.INJECTIONS))
+            parts.insert(self.random.randint(0, len(parts)), self.random.choice(phrases.INJECTIONS))
         joined = (" " if self.random.random() < 0.9 else "\n").join(parts)
         if self.random.random() < 0.7:
             return joined[:1].upper() + joined[1:]
@@ -107,12 +107,12 @@ class Writer:
         if share:
             frame = " ".join(self._dropped(word, share) for word in frame.split(" "))
         known = {
-            "name": self.pick(topics.NAMES) if self.random.random() > 2 * self.drop else self.invented().title(),
-            "place": self.pick(topics.PLACES) if self.random.random() > 2 * self.drop else self.invented().title(),
-            "price": self.random.choice(topics.PRICES),
+            "name": self.pick(phrases.NAMES) if self.random.random() > 2 * self.drop else self.invented().title(),
+            "place": self.pick(phrases.PLACES) if self.random.random() > 2 * self.drop else self.invented().title(),
+            "price": self.random.choice(phrases.PRICES),
             "number": self.random.choice(NUMBERS),
         }
-        text = frame.replace("{delivery}", self.random.choice(topics.DELIVERIES)).replace("{thing}", thing)
+        text = frame.replace("{delivery}", self.random.choice(phrases.DELIVERIES)).replace("{thing}", thing)
         for slot, value in known.items():
             text = text.replace("{" + slot + "}", value)
         return text

@@ -10,19 +10,19 @@ import pytest
 
 from safeguard_spark.demo import evaluate
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.engine
 
-# What the model is to reach; a few hundred rows vary by some hundredths.
+# Below what docs/demo-model.md states by what a few hundred rows vary.
 AT_LEAST = {
-    "labelled": 0.98,
-    "violation": 0.9,
-    "rule_id": 0.9,
-    "category": 0.9,
-    "allowed_flips": 0.85,
-    "removed_flips": 0.85,
-    "demo_violation": 0.9,
+    "labelled": 0.99,
+    "violation": 0.95,
+    "rule_id": 0.95,
+    "category": 0.95,
+    "allowed_flips": 0.93,
+    "removed_flips": 0.93,
+    "demo_violation": 0.95,
 }
-AT_MOST = {"empty_policy_violations": 0.04, "allowed_others_change": 0.05, "removed_others_change": 0.05}
+AT_MOST = {"empty_policy_violations": 0.02, "allowed_others_change": 0.02, "removed_others_change": 0.02}
 
 
 @pytest.fixture(scope="module")

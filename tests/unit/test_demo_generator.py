@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safeguard_spark import prompt, verdict
 from safeguard_spark.content import Content
 from safeguard_spark.contract import Contract
-from safeguard_spark.demo import answers, exam, rulebook, topics
+from safeguard_spark.demo import answers, exam, phrases, rulebook, topics
 from safeguard_spark.demo.corpus import OTHER, TOPIC_OF, Writer
 from safeguard_spark.demo.rulebook import Rulebook
 from safeguard_spark.prompt import harmony_encoding
@@ -75,7 +75,7 @@ def test_policies_for_training_and_for_evaluation_share_no_pair_of_topic_and_id(
 
 
 def test_evaluation_has_only_frames_that_training_never_picks() -> None:
-    for frames in (topics.GOODS, topics.REPORTS, topics.SAFE, topics.OPENINGS, topics.NAMES):
+    for frames in (phrases.GOODS, phrases.REPORTS, phrases.SAFE, phrases.OPENINGS, phrases.NAMES):
         trained = {Writer(Random(seed)).pick(frames) for seed in range(300)}
         asked = {Writer(Random(seed), held_out=True).pick(frames) for seed in range(300)}
         assert trained | asked == set(frames) and not trained & asked
@@ -90,7 +90,7 @@ def test_ids_and_topics_are_one_token_each_where_the_model_reads_them() -> None:
 
 
 def test_a_things_words_belong_to_one_topic() -> None:
-    things = [thing for topic in topics.TOPICS for thing in topic.things] + list(topics.SAFE_THINGS)
+    things = [thing for topic in topics.TOPICS for thing in topic.things] + list(phrases.SAFE_THINGS)
 
     assert len(things) == len(set(things))
 
