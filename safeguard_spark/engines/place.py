@@ -29,11 +29,15 @@ class Place(NamedTuple):
         """The server's socket."""
         return self.sockets / "s"
 
-    def create(self) -> None:
-        """Make both folders, private to this user. Raises EngineError if they are not or cannot be made."""
+    def create(self, *, sockets: bool = True) -> None:
+        """Make both folders, private to this user. Raises EngineError if they are not or cannot be made.
+
+        The sockets' own goes with the server: without `sockets` it is looked at if it is there, and not made.
+        """
         for folder in dict.fromkeys((self.folder, self.sockets)):
-            for level in (folder.parent, folder):
-                _make_private(level)
+            if folder == self.folder or sockets or folder.exists():
+                for level in (folder.parent, folder):
+                    _make_private(level)
 
     def siblings(self) -> list[Path]:
         """Folders of this executor's servers with other settings."""

@@ -8,7 +8,7 @@
     failed.json  why the last start of a run failed: its other tasks need not wait for the same again
     starts.json  how many a run has used
     lease        touched while somebody needs the server; answered: touched when it answers
-    s            its socket;  log, log.old: what it said
+    s            its socket, in a folder of its own where this one's path is too long;  log, log.old: what it said
 """
 
 import contextlib
@@ -74,7 +74,7 @@ class Server:
         Raises EngineError with the engine's own words if it cannot be started, ConfigError for settings that cannot be.
         """
         deadline = time.monotonic() + self.config.start_deadline_s
-        self.place.create()
+        self.place.create(sockets=False)
         self.touch("lease")
         with self._lock(deadline):
             self._raise_known_failure()
@@ -86,7 +86,7 @@ class Server:
         Raises EngineError if the run has no start left or this one fails.
         """
         deadline = time.monotonic() + self.config.start_deadline_s
-        self.place.create()
+        self.place.create(sockets=False)
         self.touch("lease")
         with self._lock(deadline):
             state = self._living()
@@ -186,6 +186,7 @@ class Server:
         self._spend_start()
         self._end_unused()
         sweep(self.folder.parent)
+        self.place.create()
         self.socket.unlink(missing_ok=True)  # vLLM refuses to start where one is left
         facts = {"run_id": self.run_id, "owner": self.owner, "owner_born": self.owner_born}
         facts |= {"begun": time.time(), "sockets": str(self.place.sockets)}

@@ -72,6 +72,7 @@ class Supervisor:
             if os.getppid() != mine:
                 os._exit(1)
 
+        self.sockets.mkdir(exist_ok=True)  # an earlier server's end may just have taken it away
         with (self.folder / "log").open("ab") as log:
             server = subprocess.Popen(
                 self.spec["command"], env=self.spec["env"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -155,15 +156,23 @@ def _be_twin(line: int, engine: str, folder: Path, sockets: Path) -> None:
 
 
 def clean(folder: Path, sockets: Path, engine: str, cause: str) -> None:
-    """Take the sockets away and write down why `engine` ended, unless a newer one lives in the folder."""
-    if read_json(folder / "state.json").get("engine", engine) != engine:
+    """Take the sockets and their own folder away and write down why `engine` ended, unless a newer one lives there."""
+    if _is_succeeded(folder, engine):
         return
     with contextlib.suppress(OSError):  # somebody may clear the temporary folder
         for entry in sockets.iterdir():
             if entry.is_socket():
                 entry.unlink(missing_ok=True)
+        if sockets != folder and not _is_succeeded(folder, engine):
+            sockets.rmdir()  # one that is not empty stays
+    # Last: who sees it may start another server here.
+    with contextlib.suppress(OSError):
         if read_json(folder / "ended.json").get("engine") != engine:
             write_json(folder / "ended.json", {"engine": engine, "cause": cause})
+
+
+def _is_succeeded(folder: Path, engine: str) -> bool:
+    return bool(read_json(folder / "state.json").get("engine", engine) != engine)
 
 
 def descendants_but(pid: int, twin: int) -> list[Any]:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from safeguard_spark.engines.processes import birth, end_tree, is_alive, marked
-from safeguard_spark.engines.supervisor import IDLE, read_json, write_json
+from safeguard_spark.engines.supervisor import IDLE, clean, read_json, write_json
 
 pytestmark = pytest.mark.unit
 GONE_S = 30.0
@@ -248,8 +248,6 @@ def test_a_zombie_is_not_alive() -> None:
 
 
 def test_sockets_of_a_newer_server_are_left_alone(tmp_path: Path) -> None:
-    from safeguard_spark.engines.supervisor import clean
-
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as line:
         line.bind(str(tmp_path / "s"))
         write_json(tmp_path / "state.json", {"engine": "new"})
@@ -257,3 +255,33 @@ def test_sockets_of_a_newer_server_are_left_alone(tmp_path: Path) -> None:
         assert (tmp_path / "s").exists() and not (tmp_path / "ended.json").exists()
         clean(tmp_path, tmp_path, "new", "killed")
         assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("engine", ["mine", "a newer one"])
+def test_the_sockets_own_folder_goes_with_the_last_socket_unless_a_newer_server_has_it(
+    tmp_path: Path, engine: str
+) -> None:
+    state, sockets = tmp_path / "state", tmp_path / "sockets"
+    state.mkdir()
+    sockets.mkdir()
+    write_json(state / "state.json", {"engine": engine})
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as line:
+        line.bind(str(sockets / "s"))
+    clean(state, sockets, "mine", "killed")
+    clean(state, sockets, "mine", "killed again")  # by the twin, or by who waits for the end
+    assert sockets.exists() == (engine != "mine")
+    assert read_json(state / "ended.json").get("cause") == (None if sockets.exists() else "killed")
+
+
+def test_a_sockets_folder_with_something_else_in_it_stays(tmp_path: Path) -> None:
+    state, sockets = tmp_path / "state", tmp_path / "sockets"
+    state.mkdir()
+    sockets.mkdir()
+    (sockets / "note").touch()
+    clean(state, sockets, "mine", "killed")
+    assert (sockets / "note").exists() and read_json(state / "ended.json")["cause"] == "killed"
+
+
+def test_an_end_is_written_down_where_the_sockets_are_gone_already(tmp_path: Path) -> None:
+    clean(tmp_path, tmp_path / "gone", "mine", "killed")
+    assert read_json(tmp_path / "ended.json") == {"engine": "mine", "cause": "killed"}

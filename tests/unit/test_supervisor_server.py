@@ -68,7 +68,9 @@ class Executor:
         for engine in self.made:
             state = read_json(engine._server.folder / "state.json")
             until(lambda known=state: not known or not marked(known["engine"]), 30)  # type: ignore[misc]
-            until(lambda path=engine._server.socket: not path.exists(), 30)  # type: ignore[misc]
+            place_ = engine._server.place
+            gone = place_.socket if place_.sockets == place_.folder else place_.sockets
+            until(lambda path=gone: not path.exists(), 30)  # type: ignore[misc]
 
 
 def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
