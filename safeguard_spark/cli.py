@@ -2,20 +2,28 @@
 
 import json
 import logging
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from safeguard_spark import cli_maintain, cli_relabel
-from safeguard_spark import config as configuration
 from safeguard_spark.cli_policy import add_to
+from safeguard_spark.cli_tables import (
+    AsJson,
+    Config,
+    IdColumn,
+    Output,
+    Settings,
+    Source,
+    SourceOptions,
+    TextColumn,
+    load,
+)
 from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import ConfigError, SafeguardError
 from safeguard_spark.result import RunResult, Status
@@ -37,36 +45,22 @@ USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, of which newer rel
 
 @app.command()
 def label(
-    config: Annotated[Path, typer.Option(help="Configuration, for example conf/local.yaml.")],
-    source: Annotated[str | None, typer.Option(help="Content: a Parquet or Delta path, or a table's name.")] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column that names each content.")] = None,
-    text_column: Annotated[str | None, typer.Option(help="Column of texts.")] = None,
+    config: Config,
+    source: Source = None,
+    id_column: IdColumn = None,
+    text_column: TextColumn = None,
     conversation_column: Annotated[str | None, typer.Option(help="Column of lists of (role, text) turns.")] = None,
     policy: Annotated[list[str] | None, typer.Option(help="A file, name@version or name@alias; repeatable.")] = None,
-    output: Annotated[str | None, typer.Option(help="Where the label tables are: a folder or CATALOG.SCHEMA.")] = None,
+    output: Output = None,
     limit: Annotated[int | None, typer.Option(help="Label only this many contents, those of the lowest ids.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and cost, and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value over the configuration.")] = None,
+    as_json: AsJson = False,
+    settings: Settings = None,
 ) -> None:
     """Give every content of a table one label per policy. Issue the same command again to go on."""
-    given = {
-        "source.location": source,
-        "source.id_column": id_column,
-        "source.text_column": text_column,
-        "source.conversation_column": conversation_column,
-        "source.limit": limit,
-        "policy": policy or None,
-        "output": output,
-    }
-    overrides = [configuration.assignment(text) for text in settings or []]
-    overrides += [(name, value) for name, value in given.items() if value is not None]
-    # One content column replaces another that the configuration names.
-    if text_column and not conversation_column:
-        overrides.append(("source.conversation_column", None))
-    if conversation_column and not text_column:
-        overrides.append(("source.text_column", None))
-    result = _label(configuration.load(config, os.environ, overrides), dry_run=dry_run)
+    content = SourceOptions(source, id_column, text_column, conversation_column)
+    more = {"source.limit": limit, "policy": policy or None}
+    result = _label(load(config, settings, output, content, more), dry_run=dry_run)
     say(result)
     if as_json:
         print(json.dumps(result.to_json()), flush=True)

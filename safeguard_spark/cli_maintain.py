@@ -1,23 +1,17 @@
 """Commands that look after the label tables: maintain erase, optimize, vacuum."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from safeguard_spark import config as configuration
-from safeguard_spark.config import RunConfig
+from safeguard_spark.cli_tables import AsJson, Config, Output, Settings, load
 from safeguard_spark.errors import ConfigError
 
 maintain = typer.Typer(help="Look after the label tables.", no_args_is_help=True, rich_markup_mode=None)
 
-Config = Annotated[Path, typer.Option(help="Configuration, for example conf/local.yaml.")]
-Output = Annotated[str | None, typer.Option(help="Where the label tables are: a folder or CATALOG.SCHEMA.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the configuration.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
@@ -43,7 +37,7 @@ def erase(
     named = [id for listed in ids or [] for id in listed.split(",") if id] + _listed(ids_file)
     if not named:
         raise ConfigError("No content ids: give --ids A,B or --ids-file FILE.")
-    run = _load(config, output, settings)
+    run = load(config, settings, output)
     from safeguard_spark.spark import maintain as work
     from safeguard_spark.spark.session import session
 
@@ -71,7 +65,7 @@ def optimize(
     debug: Debug = False,  # noqa: ARG001  read in cli.main
 ) -> None:  # fmt: skip
     """Put small files together."""
-    run = _load(config, output, settings)
+    run = load(config, settings, output)
     from safeguard_spark.spark import maintain as work
     from safeguard_spark.spark.session import session
 
@@ -87,17 +81,12 @@ def vacuum(
     debug: Debug = False,  # noqa: ARG001  read in cli.main
 ) -> None:  # fmt: skip
     """Remove files that no version within the tables' retention (30 days) needs."""
-    run = _load(config, output, settings)
+    run = load(config, settings, output)
     from safeguard_spark.spark import maintain as work
     from safeguard_spark.spark.session import session
 
     work.vacuum(session(run), run)
     _say("Files that only versions past the retention needed are gone.")
-
-
-def _load(config: Path, output: str | None, settings: list[str] | None) -> RunConfig:
-    overrides = [configuration.assignment(text) for text in settings or []]
-    return configuration.load(config, os.environ, overrides + ([("output", output)] if output else []))
 
 
 def _listed(file: Path | None) -> list[str]:

@@ -1,7 +1,6 @@
 """Commands for a policy that changes: relabel plan, apply, compare, promote."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from safeguard_spark import compare_output, relabel_budget, relabel_plan, relabel_scope
-from safeguard_spark import config as configuration
+from safeguard_spark.cli_tables import (
+    AsJson,
+    Config,
+    Conversation,
+    IdColumn,
+    Output,
+    Settings,
+    Source,
+    SourceOptions,
+    TextColumn,
+    load,
+)
 from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy import Policy
@@ -23,14 +33,6 @@ relabel = typer.Typer(
 
 NewRef = Annotated[str, typer.Option("--policy", help="The version to label under: a file, name@version or an alias.")]
 From = Annotated[str | None, typer.Option("--from", help="The version to start from; default: the one that rules.")]
-Config = Annotated[Path, typer.Option(help="Configuration, for example conf/local.yaml.")]
-Source = Annotated[str | None, typer.Option(help="Content: a Parquet or Delta path, or a table's name.")]
-IdColumn = Annotated[str | None, typer.Option(help="Column that names each content.")]
-TextColumn = Annotated[str | None, typer.Option(help="Column of texts.")]
-Conversation = Annotated[str | None, typer.Option("--conversation-column", help="Column of (role, text) turns.")]
-Output = Annotated[str | None, typer.Option(help="Where the label tables are: a folder or CATALOG.SCHEMA.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the configuration.")]
 Share = Annotated[float, typer.Option(help="With --scope touched: this share of the rest as well, from 0 to 1.")]
 Noise = Annotated[float | None, typer.Option(help="First label this share of OLD's contents a second time.")]
 
@@ -60,7 +62,7 @@ def plan(
 ) -> None:
     """Say what a version changes, which contents that touches, and what labelling them costs. Labels nothing."""
     asked = relabel_scope.parse(scope, share=share, seed=seed)
-    run = _config(config, settings, output, (source, id_column, text_column, conversation_column))
+    run = load(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     new = resolve(policy, run)
     from safeguard_spark.spark import relabel as work
     from safeguard_spark.spark.session import session
@@ -95,7 +97,7 @@ def apply(
 ) -> None:
     """Label what a plan selects. Exit code 6 if the budget ended first: issue the same command again to go on."""
     allowed = relabel_budget.parse(budget) if budget else Budget()
-    run = _config(config, settings, output, (source, id_column, text_column, conversation_column))
+    run = load(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     code, done = _apply(run, plan_id, policy, order, allowed, carry=carry)
     if as_json:
         _print(done)
@@ -145,7 +147,7 @@ def compare(
     settings: Settings = None,
 ) -> None:
     """Show what two versions said of the same contents, and whether they differ more than one does from itself."""
-    run = _config(config, settings, output, (source, id_column, text_column, conversation_column))
+    run = load(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     if noise_share is not None and not 0 < noise_share <= 1:
         raise ConfigError(f"--noise-share {noise_share}: a share is above 0, up to 1.")
     policies = resolve(old, run), resolve(new, run)
@@ -186,7 +188,7 @@ def promote(
     """Let a version rule, if its gate is met (else exit code 7). To roll back, promote the version before."""
     if force and not reason.strip():
         raise ConfigError("--force needs --reason TEXT: it is written down with the promotion.")
-    run = _config(config, settings, output, (source, id_column, text_column, conversation_column))
+    run = load(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     policy = resolve(ref, run)
     from safeguard_spark.spark import promote as work
     from safeguard_spark.spark.session import session
@@ -211,27 +213,6 @@ def _from(spark: Any, run: RunConfig, new: Policy, old: str | None) -> Policy | 
     if now is None or now["policy_hash"] == new.policy_hash:
         return None
     return resolve(f"{new.name}@{now['policy_version']}", run)
-
-
-def _config(
-    file: Path, settings: list[str] | None, output: str | None, source: tuple[str | None, ...]
-) -> RunConfig:
-    location, key, text, turns = source
-    given = {
-        "source.location": location,
-        "source.id_column": key,
-        "source.text_column": text,
-        "source.conversation_column": turns,
-        "output": output,
-    }
-    overrides = [configuration.assignment(item) for item in settings or []]
-    overrides += [(name, value) for name, value in given.items() if value is not None]
-    # One content column replaces another that the configuration names.
-    if text and not turns:
-        overrides.append(("source.conversation_column", None))
-    if turns and not text:
-        overrides.append(("source.text_column", None))
-    return configuration.load(file, os.environ, overrides)
 
 
 def _say(text: str) -> None:
