@@ -1,8 +1,8 @@
-"""A policy of three rules, the version that changes one, and the way from one to the other."""
+"""The way from one version of a policy to the next, over a lake of posts."""
 
 from typing import Any
 
-from safeguard_spark.policy import Policy, parse
+from safeguard_spark.policy import Policy
 from safeguard_spark.relabel_budget import Budget
 from safeguard_spark.relabel_plan import Planned, RelabelPlan
 from safeguard_spark.relabel_scope import parse as scope_of
@@ -10,24 +10,10 @@ from safeguard_spark.result import RunResult
 from safeguard_spark.spark.relabel import Question, plan
 from safeguard_spark.spark.relabel_apply import Application, apply, prepare
 from tests.spark.lake import Lake
+from tests.versions import NEW, OLD, TEXT
 
-TEXT = """\
----
-name: market
-version: {version}
-rules:
-  - {{id: M1, category: counterfeit}}
-  - {{id: M2, category: weapons}}
-  - {{id: M3, category: drugs}}
----
-# Rules
+__all__ = ["NEW", "OLD", "TEXT", "WORDS", "applied", "configured", "planned", "posts", "prepared"]
 
-- M1: no replicas.
-- M2: {weapons}
-- M3: no pills.
-"""
-OLD = parse(TEXT.format(version="1.0.0", weapons="no rifles."))
-NEW = parse(TEXT.format(version="1.1.0", weapons="no rifles, unless they are toys."))
 WORDS = {"replica": "M1", "rifle": "M2", "pill": "M3"}
 NO_GATE = {"gate": {"cases": False, "min_coverage": None}}
 

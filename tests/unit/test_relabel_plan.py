@@ -7,61 +7,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.policy import Policy, parse
 from safeguard_spark.relabel_estimate import PastRun, Spread, as_text, estimate
 from safeguard_spark.relabel_plan import Planned, RelabelPlan
 from safeguard_spark.relabel_plan import as_text as plan_text
 from safeguard_spark.relabel_rules import RuleChanges, rule_changes, rule_lines
 from safeguard_spark.relabel_scope import Scope, ScopeKind, Stratum
+from tests.versions import NEW, OLD, version
 
 pytestmark = pytest.mark.unit
 
-TEXT = """\
----
-name: market
-version: {version}
-rules:
-  - {{id: M1, category: counterfeit}}
-  - {{id: M2, category: weapons}}
----
-# Rules
-
-## Definitions
-
-- **Offer**: {offer}
-
-## Criteria
-
-- M1: {one}
-- M2: {two}
-"""
-
-
-def policy(version: str = "1.0.0", two: str = "No rifles.", offer: str = "A post.") -> Policy:
-    return parse(TEXT.format(version=version, one="No replicas.", two=two, offer=offer))
-
 
 def test_rules_are_added_removed_changed_or_only_reworded() -> None:
-    old = policy()
-    changed = rule_changes(old, policy("1.1.0", two="No rifles, unless they are toys."))
-    assert changed == RuleChanges(changed=("M2",), categories=("weapons",), new_categories=("weapons",))
-    assert changed.touched == ("M2",) and changed.explaining == {"M2"}
-    reworded = rule_changes(old, policy("1.1.0", two="**No** rifles!"))
+    assert rule_changes(OLD, NEW) == RuleChanges(changed=("M2",), categories=("weapons",), new_categories=("weapons",))
+    assert rule_changes(OLD, NEW).touched == ("M2",) and rule_changes(OLD, NEW).explaining == {"M2"}
+    reworded = rule_changes(OLD, version("1.1.0", "**no** rifles!"))
     assert reworded == RuleChanges(reworded=("M2",))
-    by_patch = rule_changes(old, policy("1.0.1", two="Rifles may not be offered."))
+    by_patch = rule_changes(OLD, version("1.0.1", "rifles may not be offered."))
     assert by_patch == RuleChanges(reworded=("M2",))
-    elsewhere = rule_changes(old, policy("1.1.0", offer="A post or a message."))
+    elsewhere = rule_changes(OLD, version("1.1.0", "no rifles.", ("a post.", "a post or a message.")))
     assert elsewhere == RuleChanges(sections=("Definitions",))
-    assert rule_changes(old, policy("1.1.0")) == RuleChanges() and not rule_changes(old, policy("1.1.0")).any
+    same = rule_changes(OLD, version("1.1.0"))
+    assert same == RuleChanges() and not same.any
     assert rule_lines(RuleChanges()) == ["no rule and no text changed: every label stands"]
 
 
 def test_a_rule_that_went_and_one_that_came_are_told_apart() -> None:
-    text = TEXT.format(version="2.0.0", one="No replicas.", two="No pills.", offer="A post.")
-    other = parse(text.replace("id: M2, category: weapons", "id: M3, category: drugs").replace("- M2:", "- M3:"))
-    found = rule_changes(policy(), other)
-    assert (found.added, found.removed, found.changed) == (("M3",), ("M2",), ())
-    assert found.touched == ("M2",) and found.explaining_categories == {"weapons", "drugs"}
+    moved = (("id: M2, category: weapons", "id: M4, category: gambling"), ("- M2:", "- M4:"))
+    found = rule_changes(OLD, version("2.0.0", "no bets.", *moved))
+    assert (found.added, found.removed, found.changed) == (("M4",), ("M2",), ())
+    assert found.touched == ("M2",) and found.explaining_categories == {"weapons", "gambling"}
 
 
 def test_without_a_past_run_nothing_is_guessed() -> None:
