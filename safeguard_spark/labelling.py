@@ -107,7 +107,8 @@ def prepare(job: Job, content: Content) -> prompt.Prompt | Verdict:
 
 def _labelled(answer: Answer, contract: Contract) -> Labelled:
     if answer.completion is None:
-        return Labelled(answer.key, Verdict(Outcome.engine_failed, error=answer.failure), asked=True)
+        outcome = Outcome.too_long if answer.too_long else Outcome.engine_failed
+        return Labelled(answer.key, Verdict(outcome, error=answer.failure), asked=True)
     return Labelled(answer.key, verdict.read(answer.completion, contract), answer.completion, asked=True)
 
 

@@ -19,11 +19,15 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What became of a request: a completion, or a short cause why there is none (never content)."""
+    """What became of a request: a completion, or a short cause why there is none (never content).
+
+    `too_long`: because the prompt is longer than the model takes, and always will be.
+    """
 
     key: int
     completion: Completion | None = None
     failure: str | None = None
+    too_long: bool = False
 
 
 @dataclass(frozen=True)

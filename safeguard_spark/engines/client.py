@@ -16,7 +16,7 @@ from safeguard_spark.config import EngineConfig
 from safeguard_spark.engines import wire
 from safeguard_spark.engines.address import Address
 from safeguard_spark.engines.base import Answer, Request, Task
-from safeguard_spark.engines.trouble import Kind, Trouble, back_off, of_status
+from safeguard_spark.engines.trouble import Kind, Trouble, back_off, of_status, says_too_long
 from safeguard_spark.engines.wire import Form, GarbageError, Route
 from safeguard_spark.errors import EngineError
 from safeguard_spark.verdict import Completion
@@ -25,7 +25,7 @@ REACH_S = 4.0  # how long an endpoint that was never reached may refuse: a hiccu
 CONNECT_S = 10.0
 KEEP_ALIVE_S = 3.0  # below the 5 s after which uvicorn closes an idle connection: else requests race with that
 STALL_S = 3.0  # no progress for so long may be the beginning of a hang
-REPLY_BYTES = 32 << 20
+REPLY_BYTES, ERROR_BYTES = 32 << 20, 64 << 10
 GIVEN_UP_AFTER, GIVEN_UP_S = 8, 30.0  # requests that failed with no answer to any between them, over so long
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -161,7 +161,10 @@ class Client:
             url, proxy = self._address.base + route.path, self._address.proxy
             async with self._session.post(url, data=body, proxy=proxy, allow_redirects=False) as response:
                 if response.status != 200:
-                    return of_status(response.status, response.headers)
+                    trouble = of_status(response.status, response.headers)
+                    if trouble.kind is Kind.rejected and says_too_long(await _beginning(response)):
+                        return Trouble(Kind.too_long, "longer than the server's context")
+                    return trouble
                 return route.read(orjson.loads(await _bounded(response)))
         except (GarbageError, orjson.JSONDecodeError):
             return Trouble(Kind.broken, "the reply was garbage")
@@ -220,12 +223,12 @@ class Client:
 
     def _failed(self, request: Request, trouble: Trouble) -> Answer:
         now = asyncio.get_running_loop().time()
-        if trouble.kind is not Kind.rejected:
+        if trouble.kind not in (Kind.rejected, Kind.too_long):
             self._failures += 1
             quiet = now - self._well >= min(GIVEN_UP_S, self._config.deadline_s)
             if quiet and self._failures >= GIVEN_UP_AFTER:
                 self.lose(f"Engine at {self._address.shown} was given up: {trouble.cause}, again and again.")
-        return Answer(request.key, failure=trouble.cause)
+        return Answer(request.key, failure=trouble.cause, too_long=trouble.kind is Kind.too_long)
 
 
 async def in_thread(work: Callable[[], T]) -> T:
@@ -263,6 +266,17 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
             raise GarbageError("too long")
         parts.append(part)
     return b"".join(parts)
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """What a rejection's body begins with; the status says enough where it cannot be read."""
+    read = bytearray()
+    with contextlib.suppress(aiohttp.ClientError, OSError):
+        async for part in response.content.iter_any():
+            read += part
+            if len(read) > ERROR_BYTES:
+                break
+    return bytes(read)
 
 
 def _why(error: BaseException) -> str:

@@ -1,13 +1,24 @@
 """What can go wrong with one attempt to ask a server, sorted by what to do about it. Pure but for the clock."""
 
 import random
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
+import orjson
+
 BACK_OFF_S, BACK_OFF_MOST_S = 0.5, 30.0
+# How servers say that a prompt does not fit their context: OpenAI by its code, llama.cpp by its type, vLLM only by how
+# its message begins (renderers/params.py, v1/engine/input_processor.py). What follows may quote content, so it is not
+# looked at.
+CONTEXT_CODES = ("context_length_exceeded", "exceed_context_size_error")
+CONTEXT_MESSAGE = re.compile(
+    r"This model's maximum context length is \d+ tokens"
+    r"|The \w+ prompt \(length \d+\)[a-z0-9() ]{0,80} is longer than the maximum model length of \d+"
+)
 
 
 class Kind(Enum):
@@ -17,6 +28,7 @@ class Kind(Enum):
     busy = auto()  # told to come back later: likewise
     broken = auto()  # the attempt was lost: ask again, so many times
     rejected = auto()  # this request will never be taken
+    too_long = auto()  # nor will this one: its prompt is longer than the model's context
     denied = auto()  # no request of ours will be taken
     missing = auto()  # nothing is served at this path or by this name
     late = auto()  # the deadline passed
@@ -42,6 +54,20 @@ def of_status(status: int, headers: Mapping[str, str]) -> Trouble:
     if status in (408, 409, 425) or status >= 500:
         return Trouble(Kind.broken, cause, retry_after(headers.get("Retry-After")))
     return Trouble(Kind.rejected, cause)
+
+
+def says_too_long(body: bytes) -> bool:
+    """Whether a rejection's body says that the prompt is longer than the model's context."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    error = said.get("error", said) if isinstance(said, dict) else None  # older vLLM has no envelope
+    if not isinstance(error, dict):
+        return False
+    message = error.get("message")
+    by_code = error.get("code") in CONTEXT_CODES or error.get("type") in CONTEXT_CODES
+    return by_code or (isinstance(message, str) and CONTEXT_MESSAGE.match(message) is not None)
 
 
 def retry_after(value: str | None) -> float | None:

@@ -1,6 +1,7 @@
 """A server that fails in every way it can: one answer per request all the same."""
 
 import email.utils
+import json
 import threading
 import time
 
@@ -8,9 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from safeguard_spark import labelling
+from safeguard_spark.config import Dialect
+from safeguard_spark.content import from_text
 from safeguard_spark.engines import client, endpoint
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import EngineError
+from safeguard_spark.policy import parse
+from safeguard_spark.verdict import Outcome
 from tests.misbehaving import (
     ANSWER,
     HANG,
@@ -33,6 +39,7 @@ from tests.misbehaving import (
 )
 
 pytestmark = pytest.mark.unit
+MARKET = "---\nname: market\nversion: 1.0.0\nrules: [{id: M1, category: counterfeit}]\n---\nNo replicas.\n"
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +90,63 @@ def test_a_first_row_the_server_rejects_takes_nothing_from_the_others() -> None:
         answers = ask(server, 10)
     assert {answer.key for answer in answers if answer.failure} == {0}
     assert "structured_outputs" in server.calls[-1].body["sampling_params"]
+
+
+CONTEXT = "This model's maximum context length is 4096 tokens. However, your prompt contains 9000 input tokens."
+DECODER = "The decoder prompt (length 9000) is longer than the maximum model length of 4096. Make sure that"
+FULL = "The decoder prompt (length 4096) plus the number of requested output tokens (at least 1) is longer than the"
+TOO_LONG = [
+    {"error": {"message": CONTEXT, "type": "BadRequestError", "param": "input_tokens", "code": 400}},
+    {"error": {"message": DECODER, "type": "BadRequestError", "param": None, "code": 400}},
+    {"error": {"message": f"{FULL} maximum model length of 4096.", "type": "BadRequestError", "code": 400}},
+    {"object": "error", "message": CONTEXT, "type": "BadRequestError", "code": 400},
+    {"error": {"message": "secret", "type": "invalid_request_error", "code": "context_length_exceeded"}},
+    {"error": {"message": "secret", "type": "exceed_context_size_error", "code": 400, "n_ctx": 4096}},
+]
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize("said", TOO_LONG)
+def test_a_prompt_longer_than_the_servers_context_is_too_long_and_asked_once(
+    said: dict[str, object], dialect: Dialect
+) -> None:
+    deed = status(400, raw=json.dumps(said).encode())
+    job = labelling.Job(parse(MARKET), task(dialect).labeler)
+    rows = [labelling.Row(number, from_text(f"row {number} is here")) for number in range(6)]
+    with Misbehaving(lambda call: deed if row_of(call.text) in (0, 3) else ANSWER) as server:
+        with EndpointEngine(config(server.url, dialect=dialect), 2) as engine:
+            found = {done.key: done for done in labelling.label_rows(job, engine, rows)}
+        assert server.count(0) == server.count(3) == 1 and len(server.calls) == 6
+    outcomes = {key: done.verdict.outcome for key, done in found.items()}
+    assert outcomes == {key: Outcome.too_long if key in (0, 3) else Outcome.labelled for key in range(6)}
+    assert found[3].verdict.error == "longer than the server's context" and found[3].asked
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        json.dumps({"error": {"message": f"Invalid value: '{CONTEXT}'", "code": 400}}).encode(),
+        json.dumps({"error": {"message": "max_tokens=9000 cannot be greater than max_model_len=4096."}}).encode(),
+        json.dumps({"error": {"message": ["x"], "code": ["context_length_exceeded"], "type": {}}}).encode(),
+        json.dumps({"error": CONTEXT}).encode(),
+        json.dumps([CONTEXT]).encode(),
+        CONTEXT.encode(),
+        b"[" * 100_000,
+        b"",
+    ],
+)
+def test_another_rejection_is_not_taken_for_a_prompt_that_is_too_long(raw: bytes) -> None:
+    with Misbehaving(lambda call: status(400, raw=raw) if row_of(call.text) == 1 else ANSWER) as server:
+        answers = ask(server)
+    assert {(a.failure, a.too_long) for a in answers if a.failure} == {("HTTP 400", False)}
+
+
+def test_a_server_is_not_given_up_for_prompts_that_are_too_long() -> None:
+    deed = status(400, raw=json.dumps(TOO_LONG[0]).encode())
+    with Misbehaving(always(deed)) as server, EndpointEngine(config(server.url), 4) as engine:
+        answers = list(engine.answers(task(), requests(40)))
+        assert engine.lost is None and all(answer.too_long for answer in answers)
+        assert len(server.calls) == len(answers) == 40
 
 
 def test_retry_after_is_waited_for_in_seconds_and_as_a_date() -> None:
