@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.compare import Comparison, Pair, Said, compare
+from safeguard_spark.compare_coverage import PlanRun, Progress, coverage, progress
 from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import TableError
 from safeguard_spark.labeler import Labeler
@@ -45,6 +46,7 @@ class Compared(NamedTuple):
     comparison: Comparison
     plan_id: str | None
     coverage: str
+    unfinished: Progress | None
     examples: tuple[Example, ...]
     gold: tuple[GoldMeasures, ...] = ()  # of the old version, then of the new one, where people decided
 
@@ -68,7 +70,9 @@ def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: P
         sizes = None if plan is None or by_id is None else _sizes(plan)
         found = compare((old.ref, new.ref), pairs, _count(again), sizes, rule_changes(old, new))
         measured = tuple(m for policy in (old, new) if (m := gold_measures(spark, config, tables, policy)) is not None)
-        return Compared(found, plan.plan_id if plan else None, _coverage(plan, found), _examples(real), measured)
+        unfinished = None if plan is None else _progress(tables, plan)
+        said = coverage(plan, weighted=found.weighted, unfinished=unfinished)
+        return Compared(found, plan.plan_id if plan else None, said, unfinished, _examples(real), measured)
     finally:
         real.unpersist()
 
@@ -154,16 +158,13 @@ def _said(cell: Any) -> Said:
     return Said(cell["violation"], cell["category"], tuple(cell["rules"]))
 
 
-def _coverage(plan: RelabelPlan | None, found: Comparison) -> str:
-    """What the contents compared stand for, in words."""
-    if plan is None:
-        return "all contents labelled under both; no plan says how they were chosen"
-    if found.weighted:
-        total = sum(stratum.size for stratum in plan.scope.strata)
-        return f"drawn by plan {plan.plan_id} ({plan.scope}) and weighted to {total:,} contents"
-    if plan.scope.kind is ScopeKind.all:
-        return f"plan {plan.plan_id} covers every content"
-    return f"the contents of plan {plan.plan_id} ({plan.scope}); the rest of the table may differ"
+def _progress(tables: Tables, plan: RelabelPlan) -> Progress | None:
+    """How far a plan has been applied, as the runs say that labelled as it does."""
+    asked = (F.col("policy_hashes") == F.array(F.lit(plan.new_hash))) & (
+        F.col("labeler_hashes") == F.array(F.lit(plan.labeler_hash))
+    )
+    rows = tables.read(schema.RUNS).where(asked).orderBy("started_at").select(*PlanRun._fields).collect()
+    return progress(plan.plan_id, (PlanRun(*row) for row in rows))
 
 
 def _examples(pairs: DataFrame) -> tuple[Example, ...]:

@@ -43,6 +43,7 @@ def as_dict(found: Compared) -> dict[str, Any]:
         **compare_output.as_dict(found.comparison),
         "plan_id": found.plan_id,
         "coverage": found.coverage,
+        "unfinished": None if found.unfinished is None else found.unfinished._asdict(),
         "gold": [measured.to_json() for measured in found.gold],
         "examples": [example._asdict() for example in found.examples],
     }
