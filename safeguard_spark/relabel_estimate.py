@@ -48,9 +48,7 @@ class Estimate(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
-        return {
-            name: value._asdict() if isinstance(value, Spread) else value for name, value in self._asdict().items()
-        }
+        return {name: value._asdict() if isinstance(value, Spread) else value for name, value in self._asdict().items()}
 
 
 def estimate(calls: int, past: Sequence[PastRun], price: float | None = None) -> Estimate | None:

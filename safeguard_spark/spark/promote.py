@@ -122,9 +122,7 @@ def _cases(config: RunConfig, policy: Policy) -> Verification | None:
         return verify(policy, cases, Labeler.of(config, policy), engine)
 
 
-def _compared(
-    spark: SparkSession, config: RunConfig, policy: Policy, now: dict[str, Any] | None
-) -> Comparison | None:
+def _compared(spark: SparkSession, config: RunConfig, policy: Policy, now: dict[str, Any] | None) -> Comparison | None:
     if now is None:
         return None
     try:

@@ -140,6 +140,4 @@ def past_runs(tables: Tables, labeler_hash: str) -> list[PastRun]:
     runs = tables.read(schema.RUNS).where(F.array_distinct("labeler_hashes") == F.array(F.lit(labeler_hash)))
     rows = runs.where("calls > 0 AND seconds IS NOT NULL").orderBy(F.desc("started_at"))
     found = rows.select("calls", "seconds", "tokens", "engine_starts").limit(200).collect()
-    return [
-        PastRun(row[0], row[1].get("label", 0.0), row[2].get("completion", 0), row[3] or 1) for row in found
-    ]
+    return [PastRun(row[0], row[1].get("label", 0.0), row[2].get("completion", 0), row[3] or 1) for row in found]

@@ -25,9 +25,7 @@ def test_a_line_names_what_was_asked_and_by_how_much_it_failed() -> None:
 def test_only_what_is_asked_is_a_line() -> None:
     nothing = GateConfig(cases=False, min_coverage=None)
     assert table_lines(nothing, None, None, None) == []
-    everything = GateConfig(
-        max_unexplained_flips=0.1, min_coverage=0.5, min_gold_precision=0.8, min_gold_recall=0.7
-    )
+    everything = GateConfig(max_unexplained_flips=0.1, min_coverage=0.5, min_gold_precision=0.8, min_gold_recall=0.7)
     lines = table_lines(everything, 0.6, None, (0.9, 0.5))
     assert [(line.name, line.met) for line in lines] == [
         ("coverage of the table", True), ("unexplained flips", False), ("gold precision", True), ("gold recall", False),
