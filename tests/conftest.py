@@ -16,6 +16,7 @@ BRIEF_QUERIES = {
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",  # tasks of a VACUUM; 10,000 by default
 }
 
 
@@ -60,8 +61,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def lake(spark: Any, tmp_path: Path) -> Any:
+def lake(spark: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An empty place for a content table and label tables."""
     from tests.spark.lake import Lake
 
-    return Lake(spark, tmp_path)
+    return Lake(spark, tmp_path, tmp_path_factory.getbasetemp() / "empty-tables")

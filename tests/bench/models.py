@@ -7,14 +7,14 @@ from typing import Any
 
 from safeguard_spark.demo import model, shape, tokenizer, weights
 from tests.bench.workload import ROOT
+from tests.engine import laptop
 
-# One thread leaves the other of two cores to the engine's own processes and to Spark: measured in docs/benchmarks.md.
-CPU_ENV = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "auto"}
+CPU_ENV = laptop.ENV
 CPU_ARGS: dict[str, Any] = {
     "max_model_len": 2560,
     "max_num_seqs": 128,
     "max_num_batched_tokens": 4096,  # vLLM's default differs between its server and its class
-    "enforce_eager": True,
+    **{name: laptop.ENGINE["args"][name] for name in ("enforce_eager", "distributed_executor_backend")},
 }
 LLAMA: dict[str, Any] = {  # 18M parameters beside the vocabulary's 51M
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256, "intermediate_size": 1024,

@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
     rules = policy.load(root / "policies" / "marketplace" / "1.0.0" / "policy.md")
     result = label_table(spark, config, [rules], show=False)
     labels = spark.read.format("delta").load(str(folder / "tables" / "labels"))
-    states = [json.loads(found.read_text()) for found in (folder / "w").glob("safeguard-*/*/state.json")]
+    states = [(found, json.loads(found.read_text())) for found in (folder / "w").glob("safeguard-*/*/state.json")]
     print(json.dumps({
         "result": result.to_json(),
         "labels": labels.count(),
@@ -61,10 +61,10 @@ def main(folder: Path) -> None:
                 "engine": state["engine"],
                 "executor": psutil.Process(state["owner"]).ppid(),
                 "devices": psutil.Process(state["server"]).environ().get("CUDA_VISIBLE_DEVICES"),
-                "answered": (Path(state["sockets"]) / "answered").exists(),
+                "answered": (found.parent / "answered").exists(),
                 "supervisor": state["supervisor"],
             }
-            for state in states
+            for found, state in states
         ],
     }))  # fmt: skip
     spark.stop()

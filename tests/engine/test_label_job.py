@@ -23,7 +23,8 @@ from safeguard_spark.spark.udf import register
 from safeguard_spark.verdict import Outcome
 from tests.engine import laptop
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+ROWS = 200
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("SAFEGUARD_DATA", ROOT.parent / "shared" / "data"))
 
@@ -62,7 +63,7 @@ class Place:
 def place(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     pytest.importorskip("vllm", reason="vLLM is not installed")
     made = Place(spark, tmp_path_factory.mktemp("job"))
-    parquet = content.write(made.folder / "posts.parquet", count=500)
+    parquet = content.write(made.folder / "posts.parquet", count=ROWS)
     spark.read.parquet(str(parquet)).write.format("delta").save(str(made.folder / "posts"))
     yield made
 
@@ -73,13 +74,13 @@ def test_a_table_is_labelled_once_through_one_server_and_then_for_nothing(place:
     first = label_table(place.spark, config, [place.policy], show=False)
     again = label_table(place.spark, config, [place.policy], show=False)
 
-    assert (first.status, first.rows, first.written, first.engine_starts) == ("complete", 500, 500, 1)
-    assert sum(first.outcomes.values()) == 500 and first.outcomes["labelled"] > 450
+    assert (first.status, first.rows, first.written, first.engine_starts) == ("complete", ROWS, ROWS, 1)
+    assert sum(first.outcomes.values()) == ROWS and first.outcomes["labelled"] > 0.9 * ROWS
     assert first.tokens["cached"] > 0
     assert (again.calls, again.written, again.engine_starts) == (0, 0, 0)
     assert place.starts == 1
     labels = place.spark.read.format("delta").load(str(place.folder / "tables" / "labels"))
-    assert labels.select("content_id").distinct().count() == labels.count() == 500
+    assert labels.select("content_id").distinct().count() == labels.count() == ROWS
 
 
 def test_sql_gives_the_jobs_verdicts_and_starts_no_second_server(place: Place) -> None:
@@ -93,15 +94,15 @@ def test_sql_gives_the_jobs_verdicts_and_starts_no_second_server(place: Place) -
 
     jobs = {row.content_id: (row.outcome, row.violation, row.category, row.rule_ids) for row in labels}
     said = {row.id: (row.said.outcome, row.said.violation, row.said.category, row.said.rule_ids) for row in rows}
-    # The same model under another batching may round another way; of 500 verdicts hardly one turns.
-    assert len(said) == 500 and sum(said[id] != jobs[id] for id in jobs) <= 5
+    # The same model under another batching may round another way; hardly one verdict turns.
+    assert len(said) == ROWS and sum(said[id] != jobs[id] for id in jobs) <= 0.01 * ROWS
     assert place.starts == 1
 
 
 def test_conversations_go_the_same_way(place: Place) -> None:
     result = label_table(place.spark, place.config("posts", "conversation_column", "talks"), [place.policy], show=False)
 
-    assert (result.written, sum(result.outcomes.values())) == (500, 500)
+    assert (result.written, sum(result.outcomes.values())) == (ROWS, ROWS)
     assert place.starts == 1  # the other run found the server
 
 
@@ -131,6 +132,7 @@ def test_a_chat_server_is_read_in_every_output_form(place: Place, output: str) -
         assert {item.verdict.outcome for item in done} == {Outcome.labelled}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "openai-moderation-2022.jsonl.gz").exists(), reason="the data is not at hand")
 def test_real_texts_have_one_named_outcome_each(place: Place) -> None:
     with gzip.open(SHARED / "openai-moderation-2022.jsonl.gz", "rt", encoding="utf-8") as lines:

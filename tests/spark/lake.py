@@ -1,5 +1,7 @@
 """A content table, label tables and a scripted engine that counts its calls."""
 
+import shutil
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from safeguard_spark.config import RunConfig
 from safeguard_spark.policy import Policy, parse
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.label import label_table
+from safeguard_spark.spark.tables import Tables
 
 POLICY = """\
 ---
@@ -29,6 +32,8 @@ SCRIPT = {
     "misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzcut": "truncate", "zzfail": "fail"},
 }
 
+COPYING = threading.Lock()
+
 
 def policy(name: str = "market", version: str = "1.0.0", text: str = "No replicas, no rifles.") -> Policy:
     """A small policy."""
@@ -38,8 +43,8 @@ def policy(name: str = "market", version: str = "1.0.0", text: str = "No replica
 class Lake:
     """Tables below a folder of one test."""
 
-    def __init__(self, spark: SparkSession, folder: Path) -> None:
-        self.spark, self.folder = spark, folder
+    def __init__(self, spark: SparkSession, folder: Path, empty: Path | None = None) -> None:
+        self.spark, self.folder, self.empty = spark, folder, empty
         self.posts, self.tables = folder / "posts", folder / "tables"
         self._calls = folder / "calls"
 
@@ -64,7 +69,17 @@ class Lake:
 
     def label(self, *policies: Policy, **sections: Any) -> RunResult:
         """Run the label job."""
+        self.create()
         return label_table(self.spark, self.config(**sections), policies or (policy(),), show=False)
+
+    def create(self) -> None:
+        """Empty tables, copied: creating them takes seconds, and the tests of the tables do so."""
+        with COPYING:  # some tests run two jobs at once
+            if self.empty is not None and not self.tables.exists():
+                if not self.empty.exists():
+                    Tables(self.spark, str(self.empty)).create()
+                    (self.empty / "views.sql").unlink()
+                shutil.copytree(self.empty, self.tables)
 
     def calls(self) -> int:
         """Model calls since last asked, counted by the engine itself."""

@@ -84,7 +84,6 @@ def test_a_run_under_way_keeps_its_files_and_the_command_says_to_come_back(plain
     assert not holding(plain.tables, "secret-1")
 
 
-@pytest.mark.slow
 def test_the_command_says_what_it_did(plain: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     listed = plain.folder / "ids"
     listed.write_text("secret-2\n\np1\n")

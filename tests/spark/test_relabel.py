@@ -21,7 +21,7 @@ from safeguard_spark.spark.relabel_apply import apply, load_plan
 from tests.spark.lake import Lake
 from tests.spark.relabelling import NEW, OLD, TEXT, WORDS, applied, configured, planned, posts, prepared
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = pytest.mark.spark
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from safeguard_spark.spark.relabel_apply import apply, prepare
 from tests.spark.lake import Lake
 from tests.spark.relabelling import NEW, OLD, TEXT, configured, posts
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = pytest.mark.spark
 
 
 def now() -> datetime:
