@@ -24,7 +24,7 @@ test-unit: setup  ## Only the tests without a JVM
 test-spark: setup  ## Only the tests on local Spark and Delta
 	@$(py) -m pytest -q -m "spark and not slow"
 
-test-slow: setup  ## Kills, storage faults and re-labelling at length (half an hour)
+test-slow: setup  ## Kills, storage faults, the notebook and re-labelling at length (half an hour)
 	@$(py) -m pytest -q -m slow
 
 test-engine: setup  ## Only the tests on the vLLM server

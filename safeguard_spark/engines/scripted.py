@@ -8,7 +8,7 @@ comes from words in the content:
       misbehave: {zzrefuse: refuse, zzgarbage: garbage, zzcut: truncate, zzfail: fail}
       latency_s: 0.01             # per call
       noise: 0.02                 # this share of contents gets another verdict, for each labeler and policy other ones
-      calls_file: /tmp/calls      # one line is appended per call, to count calls over all processes
+      calls_file: /tmp/calls      # one byte is appended per call, to count calls over all processes
 """
 
 import json

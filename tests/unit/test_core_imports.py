@@ -21,8 +21,9 @@ ALLOWED = {
     "mlflow": ("safeguard_spark/tracking.py",),
     "vllm": (),
 }
-# DESIGN's order, the lowest first: a module imports from its own line or from one above it. A module that is in no
-# line is a part of the policy author's tools, or new; such a one needs only to keep clear of engines, Spark and cli.
+# The order of docs/architecture.md, the lowest first: a module imports from its own line or from one above it. A module
+# that is in no line is a part of the policy author's tools, or new; such a one needs only to keep clear of engines,
+# Spark and cli.
 LAYERS = (
     ("errors", "keys", "positions"),
     ("policy", "content", "config"),
@@ -81,7 +82,7 @@ def name_of(file: str) -> str:
 
 
 def upward(found: list[Import]) -> list[str]:
-    """Imports against DESIGN's direction."""
+    """Imports against that order, or from a lower room to a higher one."""
     level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
     said = []
     for i in found:

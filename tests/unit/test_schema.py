@@ -15,7 +15,7 @@ from safeguard_spark.verdict import Outcome
 
 pytestmark = pytest.mark.unit
 
-# DESIGN's promise to other programs: a name here never goes or changes. New columns are not listed.
+# The promise of docs/tables.md to other programs: a name here never goes or changes. New columns are not listed.
 PROMISED = {
     "labels": """content_id content_hash policy policy_version policy_hash labeler labeler_hash work_key outcome
         violation category rule_ids confidence rationale model effort prompt_tokens cached_tokens completion_tokens
