@@ -29,7 +29,7 @@ AT_MOST = {"empty_policy_violations": 0.02, "allowed_others_change": 0.02, "remo
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
     pytest.importorskip("vllm", reason="vLLM is not installed")
     command = [sys.executable, "-m", "safeguard_spark.demo.evaluate", "--policies", "6", "--contents", "14"]
-    command += ["--changed", "4", "--rows", "120"]
+    command += ["--changed", "12", "--rows", "120"]
     cache = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}  # the folder is made anew
     done = subprocess.run(
         command, cwd=Path(__file__).parents[2], env={**os.environ, **cache}, capture_output=True, text=True, timeout=500
