@@ -1,7 +1,7 @@
 """Content: one item to judge, its canonical form and its hash.
 
 The hash is taken over netstrings (D. J. Bernstein, 1997: `<length in bytes>:<bytes>,`) rather than JSON, because
-the same bytes must come out of the JVM (`spark.tables.content_hash`, over raw and possibly invalid UTF-8) and of
+the same bytes must come out of the JVM (`spark.source.text_hash`, over raw and possibly invalid UTF-8) and of
 Python, and a netstring needs no escaping rules.
 """
 
