@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -262,7 +263,7 @@ def _experiment(client: Any, config: RunConfig, uri: str) -> str:
 
 
 def _local_folder(config: RunConfig) -> Path:
-    output = config.output or ""
+    output = re.sub(r"^file:/+", "/", config.output or "")
     return Path(output) if "/" in output and "://" not in output else Path.cwd()
 
 

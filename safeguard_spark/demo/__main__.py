@@ -46,7 +46,8 @@ def main() -> int:
 
     console.rule("3. The same command again")
     again = run()
-    console.print("Nothing was left to do, so no model was called and no engine was started.")
+    if code == 0 and again == 0:
+        console.print("Nothing was left to do, so no model was called and no engine was started.")
     console.print(f"\nDemo finished in {time.monotonic() - began:.0f} s. Docs: README.md, docs/architecture.md")
     spark.stop()
     return code or again

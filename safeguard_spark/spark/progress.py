@@ -184,7 +184,8 @@ class Bar:
             said.append(f"oldest request {oldest:.0f} s")
         silent = time.monotonic() - max(self._listener.heard, self._began)
         if not rows:
-            said.append(f"engine starting, {silent:.0f} s (takes 40-100 s)" if silent > 3 else "starting")
+            waits = f"waiting for the engine, {silent:.0f} s (a start takes a minute or more)"
+            said.append(waits if silent > 3 else "starting")
         elif silent > STALL_S:
             said.append(f"STALLED: nothing finished for {silent:.0f} s")
         return "  ".join(said)

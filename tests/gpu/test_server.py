@@ -1,0 +1,30 @@
+"""vLLM's server on an NVIDIA GPU, with the demo model: every question has a verdict, nearly all are right."""
+
+import shutil
+
+import pytest
+
+from safeguard_spark import config
+from safeguard_spark.demo import evaluate, exam, model
+from safeguard_spark.verdict import Outcome
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="there is no NVIDIA GPU"),
+    pytest.mark.timeout(900),
+]
+
+
+def test_a_server_on_a_gpu_answers_as_one_on_the_cpu_does() -> None:
+    run = config.build({
+        "engine": {
+            "kind": "vllm", "model": str(model.model_path()), "model_name": "demo",
+            "args": {"max_model_len": 2560, "max_num_seqs": 128, "gpu_memory_utilization": 0.5},
+        },
+        "labeler": {"max_prompt_tokens": 2048, "max_tokens": 512},
+    })  # fmt: skip
+    asked = exam.exam(policies=6, contents=14, changed=1).plain
+    answered = evaluate.ask(run, asked)
+    assert [verdict.outcome for verdict in answered.values()].count(Outcome.labelled) >= 0.99 * len(asked)
+    right = [exam.right(question, answered[question]) for question in asked]
+    assert sum(all(found) for found in right) >= 0.95 * len(asked)
