@@ -37,6 +37,7 @@ def relabelled(lake: Lake, scope: str, new: Policy = NEW) -> None:
     apply(lake.spark, config, prepare(lake.spark, config, made, new), new, Budget(), show=False)
 
 
+@pytest.mark.slow
 def test_every_moment_keeps_what_was_believed_then(lake: Lake) -> None:
     lake.write([("a", "a rifle"), ("b", "a lamp"), ("gone", "a replica")])
     config = configured(lake)
