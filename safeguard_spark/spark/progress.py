@@ -184,7 +184,7 @@ class Bar:
             said.append(f"oldest request {oldest:.0f} s")
         silent = time.monotonic() - max(self._listener.heard, self._began)
         if not rows:
-            waits = f"waiting for the engine, {silent:.0f} s (a start takes a minute or more)"
+            waits = f"waiting for the engine, {silent:.0f} s (a start takes about a minute)"
             said.append(waits if silent > 3 else "starting")
         elif silent > STALL_S:
             said.append(f"STALLED: nothing finished for {silent:.0f} s")
