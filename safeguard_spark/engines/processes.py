@@ -14,6 +14,7 @@ import psutil
 
 MARKER = "SAFEGUARD_ENGINE"  # environment variable every process of a server carries: its incarnation
 GRACE_S = 4.0  # between SIGTERM and SIGKILL
+GIVES_WAY = 10  # niceness: a tenth of an equal's share of a busy core
 
 
 def birth(pid: int) -> str | None:
@@ -44,6 +45,12 @@ def _portable_birth(pid: int) -> str | None:
 def is_alive(pid: int, born: str) -> bool:
     """Whether that very process still lives; its pid may have been given to another."""
     return birth(pid) == born
+
+
+def give_way(pid: int) -> None:
+    """Lower the priority of a process's main thread; threads and processes it started before keep theirs."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, max(GIVES_WAY, os.getpriority(os.PRIO_PROCESS, pid)))
 
 
 def marked(engine: str) -> list[psutil.Process]:

@@ -31,7 +31,7 @@ from safeguard_spark.engines import command
 from safeguard_spark.engines.engine_log import cause, tail
 from safeguard_spark.engines.health import Health, health, is_well
 from safeguard_spark.engines.place import place
-from safeguard_spark.engines.processes import GRACE_S, end_tree, is_alive
+from safeguard_spark.engines.processes import GRACE_S, end_tree, give_way, is_alive
 from safeguard_spark.engines.supervisor import IDLE, clean, read_json, write_json
 from safeguard_spark.errors import EngineError
 
@@ -229,6 +229,8 @@ class Server:
                 self._end(state["engine"])
                 raise _EndedError("its supervisor was killed")
             elif health(self.socket) is Health.well:
+                if not self.devices:  # without a GPU the model computes on the cores that HTTP runs on, and comes first
+                    give_way(state["server"])
                 (self.folder / "ready").write_text(state["engine"], encoding="utf-8")
                 return Incarnation(state["engine"], state["run_id"])
             if time.monotonic() > deadline:

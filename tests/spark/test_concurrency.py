@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pyspark.sql import functions as F
 
+from tests.soak.job import CONF
 from tests.spark.lake import POLICY, SCRIPT, Lake, policy
 
 pytestmark = pytest.mark.spark
@@ -34,7 +35,7 @@ def test_what_a_killed_driver_left_staged_is_committed_and_the_rest_labelled(lak
         "engine": {"kind": "scripted", "args": args},
         "tracking": {"enabled": False},
         "run": {"chunk_rows": 50},
-        "spark": {"master": "local[2]"},
+        "spark": {"master": "local[2]", "conf": CONF},
     }
     (lake.folder / "conf.yaml").write_text(yaml.safe_dump(values))
     (lake.folder / "policy.md").write_text(

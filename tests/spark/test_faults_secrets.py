@@ -36,7 +36,6 @@ def test_no_content_and_no_secret_in_anything_a_run_writes_down(tmp_path: Path) 
             "args": {"misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzfail": "fail"}},
             "env": {"HF_TOKEN": SECRET},
         },
-        "spark": {"master": "local[2]", "conf": {"spark.sql.shuffle.partitions": "2"}},
     }
     job = LabelJob(tmp_path, sections=sections)
     job.write([(f"p{n}", f"{word} {CANARY} {n}") for n in range(10) for word in ("zzrefuse", "zzgarbage", "zzfail")])

@@ -86,6 +86,7 @@ def test_a_sample_sees_rare_categories_and_is_drawn_again_alike(labelled: Lake) 
     assert applied(labelled, found.plan).calls == found.plan.calls == labelled.calls()
 
 
+@pytest.mark.slow
 def test_a_budget_ends_a_run_and_the_same_command_goes_on(labelled: Lake) -> None:
     made = planned(labelled, "all").plan
     assert made.calls == 240
@@ -105,6 +106,7 @@ def test_a_budget_ends_a_run_and_the_same_command_goes_on(labelled: Lake) -> Non
     assert ids.count() == 280 and ids.where("count > 1").count() == 0
 
 
+@pytest.mark.slow
 def test_what_is_newest_is_labelled_first(lake: Lake) -> None:
     ddl = "id STRING, body STRING, made TIMESTAMP"
     begin = datetime(2026, 1, 1, tzinfo=UTC)

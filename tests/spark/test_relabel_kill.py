@@ -15,6 +15,7 @@ import yaml
 from safeguard_spark.relabel_scope import parse as scope_of
 from safeguard_spark.spark.label import label_table
 from safeguard_spark.spark.relabel import Question, plan
+from tests.soak.job import CONF
 from tests.spark.lake import Lake
 from tests.spark.relabelling import NEW, OLD, TEXT, configured, posts
 
@@ -39,7 +40,7 @@ class Job:
             "tracking": {"enabled": False},
             "run": {"chunk_rows": 60},
             "relabel": {"gate": {"cases": False}},
-            "spark": {"master": "local[2]"},
+            "spark": {"master": "local[2]", "conf": CONF},
         }
         (lake.folder / "conf.yaml").write_text(yaml.safe_dump(values))
 
