@@ -155,6 +155,7 @@ def test_versions_compared_show_the_flips_of_the_changed_rule_beside_noise(label
     assert {row.salt for row in current.values()} == {None} and len(current) == 280
 
 
+@pytest.mark.slow
 def test_a_rule_taken_out_makes_its_category_more_permissive_and_nothing_else(labelled: Lake) -> None:
     text = TEXT.format(version="2.0.0", weapons="").replace("  - {id: M2, category: weapons}\n", "")
     without = parse(text.replace("- M2: \n", ""))

@@ -105,6 +105,7 @@ def duck(lake: Lake, moment: datetime) -> dict[str, tuple[str, bool]]:
         return {id: (version, violation) for id, version, violation in connection.execute(asked).fetchall()}
 
 
+@pytest.mark.slow
 def test_what_is_not_touched_is_carried_over_and_the_version_rules_the_whole_table(lake: Lake) -> None:
     lake.write([*posts(80), ("again", posts(80)[4][1])])
     config = configured(lake, relabel={"gate": {"cases": False, "min_coverage": 1.0}})
