@@ -20,8 +20,8 @@ from safeguard_spark.engines.client import Client, Guard
 from safeguard_spark.errors import EngineError
 
 # Equal prefixes that arrive together are each computed; the first request of a call goes ahead so that the others find
-# the policy in the cache. Its prefix is there long before its answer, and where it is not, what is computed twice is at
-# most one step of the server (`max_num_batched_tokens`): to wait longer would cost every task of every chunk more.
+# the policy in the cache. Its prefix is there long before its answer. Where it is not, the scheduler fills about one
+# step (`max_num_batched_tokens`) with it again: to wait longer would cost every task of every chunk more.
 WARM_UP_S = 0.25
 CLOSE_S = 5.0
 

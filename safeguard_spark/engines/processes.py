@@ -14,7 +14,6 @@ import psutil
 
 MARKER = "SAFEGUARD_ENGINE"  # environment variable every process of a server carries: its incarnation
 GRACE_S = 4.0  # between SIGTERM and SIGKILL
-GIVES_WAY = 10  # niceness: a tenth of an equal's share of a busy core
 
 
 def birth(pid: int) -> str | None:
@@ -47,10 +46,11 @@ def is_alive(pid: int, born: str) -> bool:
     return birth(pid) == born
 
 
-def give_way(pid: int) -> None:
+def give_way(pid: int, niceness: int) -> None:
     """Lower the priority of a process's main thread; threads and processes it started before keep theirs."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, max(GIVES_WAY, os.getpriority(os.PRIO_PROCESS, pid)))
+        if niceness > os.getpriority(os.PRIO_PROCESS, pid):
+            os.setpriority(os.PRIO_PROCESS, pid, niceness)
 
 
 def marked(engine: str) -> list[psutil.Process]:

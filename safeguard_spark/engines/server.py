@@ -229,8 +229,7 @@ class Server:
                 self._end(state["engine"])
                 raise _EndedError("its supervisor was killed")
             elif health(self.socket) is Health.well:
-                if not self.devices:  # without a GPU the model computes on the cores that HTTP runs on, and comes first
-                    give_way(state["server"])
+                give_way(state["server"], self.config.niceness)  # only now: its engine has begun, and keeps its own
                 (self.folder / "ready").write_text(state["engine"], encoding="utf-8")
                 return Incarnation(state["engine"], state["run_id"])
             if time.monotonic() > deadline:

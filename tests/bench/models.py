@@ -9,7 +9,7 @@ from safeguard_spark.demo import model, shape, tokenizer, weights
 from tests.bench.workload import ROOT
 from tests.engine import laptop
 
-CPU_ENV = laptop.ENV
+CPU_ENV, NICENESS = laptop.ENV, int(laptop.ENGINE["niceness"])
 CPU_ARGS: dict[str, Any] = {
     "max_model_len": 2560,
     "max_num_seqs": 128,
@@ -45,18 +45,19 @@ class Model:
     folder: str
     args: dict[str, Any]
     env: dict[str, str] = field(default_factory=dict)
+    niceness: int = 0  # of the server's HTTP, for who has one
 
 
 def named(name: str, cache: Path) -> Model:
     """The model `demo`, `llama` or `gpt-oss-20b`; made below `cache` where it is not shipped."""
     if name == "demo" and weights.SHIPPED.exists():
-        return Model(name, str(model.model_path()), CPU_ARGS, CPU_ENV)
+        return Model(name, str(model.model_path()), CPU_ARGS, CPU_ENV, NICENESS)
     dummy = {"load_format": "dummy"}
     if name == "gpt-oss-20b":
         gpu = {"max_model_len": 4096, "max_num_seqs": 512, "max_num_batched_tokens": 8192}
         return Model(name, _folder(cache / name, {**shape.config(), **GPT_OSS_20B}), gpu | dummy)
     config = {"demo": shape.config, "llama": lambda: LLAMA}[name]()
-    return Model(name, _folder(cache / name, config), CPU_ARGS | dummy, CPU_ENV)
+    return Model(name, _folder(cache / name, config), CPU_ARGS | dummy, CPU_ENV, NICENESS)
 
 
 def _folder(folder: Path, config: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from safeguard_spark.config import EngineConfig, EngineKind
 from safeguard_spark.engines import health, place, server, vllm_host
-from safeguard_spark.engines.processes import GIVES_WAY, birth, end_tree, marked
+from safeguard_spark.engines.processes import birth, end_tree, marked
 from safeguard_spark.engines.supervisor import read_json
 from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
 from safeguard_spark.errors import ConfigError, EngineError
@@ -106,12 +106,12 @@ def test_tasks_at_once_share_one_server(executor: Executor) -> None:
     assert len(marked(executor.state["engine"])) == 2  # server and core
 
 
-def test_without_a_gpu_http_gives_way_to_the_model(executor: Executor) -> None:
-    executor.label()
+def test_http_gives_way_to_the_model_if_it_is_told_to(executor: Executor) -> None:
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    executor.label(niceness=19)
     server = executor.state["server"]
     (core,) = {found.pid for found in marked(executor.state["engine"])} - {server}
-    mine = os.getpriority(os.PRIO_PROCESS, 0)
-    assert os.getpriority(os.PRIO_PROCESS, server) == max(GIVES_WAY, mine)
+    assert os.getpriority(os.PRIO_PROCESS, server) == 19
     assert os.getpriority(os.PRIO_PROCESS, core) == mine
 
 
