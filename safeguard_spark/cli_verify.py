@@ -87,7 +87,7 @@ def show_prompt(
     run = settings(config, given, policies)
     file = file_of(ref, run)
     policy = resolve(str(file), run)
-    job = Job(policy, Labeler.of(run, policy))
+    job = Job.of(run, policy)
     ready = prepare(job, _content(file, text, case))
     if isinstance(ready, Verdict):
         cause = f": {ready.error}" if ready.error else ""

@@ -104,7 +104,7 @@ class EngineConfig(_Section):
     start_deadline_s: Seconds = 900.0
     restarts: Annotated[int, Field(ge=0)] = 2  # of a dead or hung server, per executor
     idle_s: Seconds = 900.0  # a server nobody uses for so long ends
-    niceness: Annotated[int, Field(ge=0, le=19)] = 0  # of the server's HTTP, where the model computes on the same cores
+    niceness: Annotated[int, Field(ge=0, le=19)] = 0  # of all but the model, where that has the same cores
     work_dir: str | None = None  # sockets and logs; default: the system's temporary folder
     env: dict[str, Word] = Field(default_factory=dict)
     args: dict[str, Any] = Field(default_factory=dict)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from safeguard_spark import prompt, verdict
-from safeguard_spark.config import Dialect
+from safeguard_spark.config import Dialect, EngineKind, RunConfig
 from safeguard_spark.content import Content
 from safeguard_spark.contract import Contract
 from safeguard_spark.engines.base import Answer, Engine, Request, Task
-from safeguard_spark.errors import EngineError
+from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labeler import Labeler
 from safeguard_spark.policy import Policy
 from safeguard_spark.verdict import Completion, Outcome, Verdict
@@ -29,6 +29,24 @@ class Job:
 
     policy: Policy
     labeler: Labeler
+
+    @classmethod
+    def of(cls, config: RunConfig, policy: Policy) -> "Job":
+        """The job of a run. Raises PolicyError if the policy alone is too long: no row could be answered."""
+        job = cls(policy, Labeler.of(config, policy))
+        if job.labeler.dialect is not Dialect.harmony:
+            return job  # another model, another tokenizer
+        alone = prompt.prefix_tokens(policy.body, job.labeler.effort)
+        limits = {"labeler.max_prompt_tokens": job.labeler.max_prompt_tokens}
+        if config.engine.kind is EngineKind.vllm and isinstance(length := config.engine.args.get("max_model_len"), int):
+            limits["engine.args.max_model_len less labeler.max_tokens"] = length - job.labeler.max_tokens
+        for name, most in limits.items():
+            if alone >= most:
+                raise PolicyError(
+                    f"Policy {policy.name}@{policy.version} alone takes {alone:,} tokens, and {name} leaves {most:,}: "
+                    "every row would be too long. Shorten the policy, or set that higher."
+                )
+        return job
 
     @property
     def task(self) -> Task:

@@ -80,6 +80,11 @@ def harmony(body: str, effort: Effort, content: Content, limit: int | None = Non
     return Prompt(body, text, ids)
 
 
+def prefix_tokens(body: str, effort: Effort) -> int:
+    """Tokens of a harmony prompt whatever its content."""
+    return sum(len(part) for part in _frame(body, effort))
+
+
 def system_text(effort: Effort) -> str:
     """The system message in words: identity, effort and channels. No date: it would change labels and the cache."""
     encoding = harmony_encoding()

@@ -18,7 +18,6 @@ from safeguard_spark.content import Content, Turn
 from safeguard_spark.demo import content, exam, model, weights
 from safeguard_spark.demo.exam import Exam, Question
 from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
-from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job, Row, label_rows
 from safeguard_spark.verdict import Outcome, Verdict
 
@@ -79,7 +78,7 @@ def throughput(run: RunConfig, rows: int) -> dict[str, float]:
         for row in table
     ]
     rules = policy.load(MARKETPLACE)
-    job = Job(rules, Labeler.of(run, rules))
+    job = Job.of(run, rules)
     started = time.monotonic()
     with open_engine(run) as engine:
         done = list(label_rows(job, engine, (Row(key, one) for key, one in enumerate(contents))))
@@ -136,7 +135,7 @@ def main() -> None:
 
 
 def _job(run: RunConfig, question: Question) -> Job:
-    return Job(question.book.policy, Labeler.of(run, question.book.policy))
+    return Job.of(run, question.book.policy)
 
 
 def _share(flags: Iterable[bool]) -> float:

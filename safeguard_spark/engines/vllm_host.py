@@ -23,6 +23,7 @@ from safeguard_spark.errors import EngineError
 __all__ = ["VllmEngine", "executor_key"]
 
 WATCH_S = 2.0
+SHARES = 2
 # A server with open requests that makes no token for so much of a request's deadline hangs. One that does not count
 # its tokens can only be judged by whole answers, which may take long.
 HUNG, HUNG_UNCOUNTED = 0.25, 0.75
@@ -32,16 +33,19 @@ class VllmEngine:
     """An `Engine` that owns this executor's vLLM server together with the other tasks.
 
     `executor_key` is whose end the server must not survive; `devices` are GPU addresses for the server alone; `window`
-    is how many requests this task keeps in flight, and more when other tasks leave the server idle. Raises EngineError
-    with the server's own words if it cannot start.
+    is this task's share of the requests in flight. It keeps twice as many if others share them, and all when those
+    leave the server idle. Raises EngineError with the server's own words if it cannot start.
     """
 
     def __init__(self, config: EngineConfig, executor_key: str, devices: list[str], window: int, run_id: str) -> None:
         self._server = Server(config, executor_key, devices, run_id)
         local = config.model_copy(update={"api_key_env": None})
-        self._endpoint = EndpointEngine(local, window, url=f"unix:{self._server.socket}", guard=self)
+        # Twice the share: a task's last answers take the longest, and the sooner they are asked for the sooner its slot
+        # is free. What is too much for the server's batch waits in its queue, which nobody else uses.
+        self._total = max(window, config.requests_in_flight)
+        self._share = min(self._total, SHARES * window)
+        self._endpoint = EndpointEngine(local, self._share, url=f"unix:{self._server.socket}", guard=self)
         self._run_id, self._deadline_s = run_id, config.deadline_s
-        self._share, self._total = window, max(window, config.requests_in_flight)
         self._now: Incarnation | None = None
         self._started: frozenset[str] = frozenset()
         self._changing, self._closed = threading.Lock(), threading.Event()

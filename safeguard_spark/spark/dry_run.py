@@ -8,7 +8,6 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config import RunConfig
-from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job
 from safeguard_spark.policy import Policy
 from safeguard_spark.result import RunResult, Status
@@ -34,7 +33,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     Calls are exact for this moment. `seconds.label` is the past runs' rate of the same labelers carried on, and is
     missing where there was no such run.
     """
-    jobs = [Job(policy, Labeler.of(config, policy)) for policy in policies]
+    jobs = [Job.of(config, policy) for policy in policies]
     source = open_source(spark, config.source)
     tables = open_tables(spark, config)
     labels = tables.read(schema.LABELS) if tables.exists() else spark.createDataFrame([], schema.LABELS.ddl)

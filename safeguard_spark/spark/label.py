@@ -14,7 +14,6 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import EngineError, TableError
-from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job
 from safeguard_spark.policy import Policy
 from safeguard_spark.relabel_budget import Spent
@@ -64,7 +63,7 @@ def label_table(
     is a part of the source, and how much may be spent on it.
     """
     selection = selection or Selection()
-    jobs = [Job(policy, Labeler.of(config, policy)) for policy in policies]
+    jobs = [Job.of(config, policy) for policy in policies]
     source = selection.source or open_source(spark, config.source)
     tables = open_tables(spark, config)
     tables.create()

@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 from safeguard_spark import relabel_estimate, schema
 from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import ConfigError, TableError
-from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job
 from safeguard_spark.policy import Policy
 from safeguard_spark.relabel_estimate import PastRun
@@ -55,7 +54,7 @@ def plan(spark: SparkSession, config: RunConfig, asked: Question) -> Planned:
     tables = existing(spark, config)
     version = tables.version(schema.LABELS)
     labels = tables.read(schema.LABELS, version)
-    job = Job(asked.new, Labeler.of(config, asked.new))
+    job = Job.of(config, asked.new)
     old, changes = asked.old, RuleChanges()
     scope = asked.scope
     if old is not None:

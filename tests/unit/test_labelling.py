@@ -14,11 +14,11 @@ from safeguard_spark.config import EngineConfig
 from safeguard_spark.content import Content, from_text, from_turns
 from safeguard_spark.engines.base import Answer, Request, Task
 from safeguard_spark.engines.scripted import ScriptedEngine
-from safeguard_spark.errors import EngineError
+from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job, Row, label_rows, prepare
-from safeguard_spark.policy import parse
-from safeguard_spark.prompt import Prompt
+from safeguard_spark.policy import Effort, parse
+from safeguard_spark.prompt import Prompt, prefix_tokens
 from safeguard_spark.verdict import Outcome, Verdict
 
 pytestmark = pytest.mark.unit
@@ -40,10 +40,18 @@ def engine_config() -> EngineConfig:
     return config.build({"engine": {"kind": "scripted", "args": SCRIPT}}).engine
 
 
+def run_config(engine: dict[str, Any], **labeler: Any) -> config.RunConfig:
+    return config.build({"engine": {"model": "m", **engine}, "labeler": labeler})
+
+
 def job(output: str = "full", dialect: str = "harmony", **labeler: Any) -> Job:
     policy = parse(f"---\nname: p\nversion: 1.0.0\noutput: {output}\nrules: [{{id: M1, category: fake}}]\n---\nText.\n")
     settings = {"engine": {"kind": "scripted", "dialect": dialect}, "labeler": labeler}
     return Job(policy, Labeler.of(config.build(settings), policy))
+
+
+LONG = parse("---\nname: p\nversion: 1.0.0\nrules: [{id: M1, category: fake}]\n---\n" + "No replicas. " * 300)
+ALONE = prefix_tokens(LONG.body, Effort.medium)
 
 
 class Shuffled(ScriptedEngine):
@@ -230,3 +238,30 @@ def test_a_prompt_that_would_hold_a_control_token_of_the_contents_is_an_outcome(
     found = prepare(job(), from_text("a watch"))
     said = "11 special tokens where the template has 10"
     assert found == Verdict(Outcome.invalid_content, error=said)
+
+
+@pytest.mark.parametrize(
+    ("engine", "labeler", "name"),
+    [
+        ({"kind": "scripted"}, {"max_prompt_tokens": ALONE}, "labeler.max_prompt_tokens"),
+        ({"kind": "vllm", "args": {"max_model_len": ALONE + 64}}, {"max_tokens": 64}, "engine.args.max_model_len"),
+    ],
+)
+def test_a_policy_that_leaves_no_room_for_a_content_is_refused(
+    engine: dict[str, Any], labeler: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(PolicyError, match=rf"^Policy p@1.0.0 alone takes {ALONE} tokens, and {name}.* leaves {ALONE}:"):
+        Job.of(run_config(engine, **labeler), LONG)
+
+
+@pytest.mark.parametrize(
+    ("engine", "labeler"),
+    [
+        ({"kind": "scripted"}, {"max_prompt_tokens": ALONE + 1}),
+        ({"kind": "vllm", "args": {"max_model_len": ALONE + 65}}, {"max_tokens": 64}),
+        ({"kind": "scripted", "dialect": "chat"}, {"max_prompt_tokens": 1}),
+    ],
+)
+def test_one_that_leaves_any_is_not(engine: dict[str, Any], labeler: dict[str, Any]) -> None:
+    asked = Job.of(run_config(engine, **labeler), LONG)
+    assert isinstance(prepare(asked, from_text("a")), Prompt)

@@ -112,7 +112,9 @@ def test_http_gives_way_to_the_model_if_it_is_told_to(executor: Executor) -> Non
     server = executor.state["server"]
     (core,) = {found.pid for found in marked(executor.state["engine"])} - {server}
     assert os.getpriority(os.PRIO_PROCESS, server) == 19
+    assert os.sched_getscheduler(server) == os.SCHED_BATCH
     assert os.getpriority(os.PRIO_PROCESS, core) == mine
+    assert os.sched_getscheduler(core) == os.sched_getscheduler(0)
 
 
 def test_a_later_run_finds_the_server_and_starts_none(executor: Executor) -> None:
