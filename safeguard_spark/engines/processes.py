@@ -10,9 +10,12 @@ import platform
 import signal
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -20,6 +23,9 @@ MARKER = "SAFEGUARD_ENGINE"  # environment variable every process of a server ca
 GRACE_S = 4.0  # between SIGTERM and SIGKILL
 SLICE_NS = 100_000
 SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # the system call's number; the C library has no function of it
+
+T = TypeVar("T")
+_as_before = ThreadPoolExecutor(1, "as-before")
 
 
 def birth(pid: int) -> str | None:
@@ -61,6 +67,20 @@ def give_way(pid: int, niceness: int) -> None:
         if niceness > os.getpriority(os.PRIO_PROCESS, pid):
             os.setpriority(os.PRIO_PROCESS, pid, niceness)
             _yield_soon(pid, niceness)
+
+
+def give_way_here(niceness: int) -> None:
+    """Let the calling thread give way, and what it starts from now on but for what `as_before` calls."""
+    as_before(int)  # its thread begins now, as this one is
+    give_way(threading.get_native_id(), niceness)
+
+
+def as_before(call: Callable[[], T]) -> T:
+    """What `call` returns in a thread that has not given way.
+
+    A process inherits from the thread that starts it, and only root could undo that.
+    """
+    return _as_before.submit(call).result()
 
 
 def _yield_soon(pid: int, niceness: int) -> None:

@@ -31,7 +31,7 @@ from safeguard_spark.engines import command
 from safeguard_spark.engines.engine_log import cause, tail
 from safeguard_spark.engines.health import Health, health, is_well
 from safeguard_spark.engines.place import place
-from safeguard_spark.engines.processes import GRACE_S, end_tree, give_way, is_alive
+from safeguard_spark.engines.processes import GRACE_S, as_before, end_tree, give_way, is_alive
 from safeguard_spark.engines.supervisor import IDLE, clean, read_json, write_json
 from safeguard_spark.errors import EngineError
 
@@ -208,10 +208,10 @@ class Server:
         with log.open("ab") as out:
             starter = [sys.executable, "-m", "safeguard_spark.engines.supervisor", engine]
             paths = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-            begun = subprocess.run(
+            begun = as_before(lambda: subprocess.run(
                 starter, input=json.dumps(spec).encode(), stdout=out, stderr=out, check=False,
                 env={**os.environ, "PYTHONPATH": paths},
-            )  # fmt: skip
+            ))  # fmt: skip
         if begun.returncode:
             raise _EndedError("its supervisor did not start")
 

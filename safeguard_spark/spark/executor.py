@@ -1,7 +1,6 @@
 """What runs in a Python worker: contents in, verdicts out, through the one engine of this executor."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from safeguard_spark.config import EngineKind, RunConfig
 from safeguard_spark.content import Content, from_text, from_turns
 from safeguard_spark.engines.base import Engine
 from safeguard_spark.engines.open import open_engine
-from safeguard_spark.engines.processes import give_way
+from safeguard_spark.engines.processes import give_way_here
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job, Labelled, Row, label_rows, prepare
@@ -75,7 +74,7 @@ class Recipe:
         """The engine of this executor; nothing is started before its first request."""
         config = RunConfig.model_validate(self.config).engine
         if config.kind is EngineKind.vllm:
-            give_way(os.getpid(), config.niceness)
+            give_way_here(config.niceness)
         return open_engine(config, run_id=self.run_id, window=self.window, devices=devices())
 
 

@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import config
 from safeguard_spark.config import RunConfig
-from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job
 from safeguard_spark.spark.commit import Place, commit_chunk
 from safeguard_spark.spark.executor import RESULT_DDL
@@ -65,7 +64,7 @@ def _one(spark: SparkSession, place: Path, size: int) -> dict[str, Any]:
     tables = Tables(spark, str(asked.output))
     tables.create()
     staging = Staging(spark, tables.beside("_staging"))
-    job = Job(policy, Labeler.of(asked, policy))
+    job = Job.of(asked, policy)
     source = open_source(spark, asked.source)
     began = time.monotonic()
     plan = make_plan(asked, job, 0, source, tables, staging, "bench")

@@ -6,7 +6,6 @@ from typing import Any
 
 from safeguard_spark.content import from_text
 from safeguard_spark.engines.open import open_engine
-from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job, Row, label_rows
 from safeguard_spark.verdict import Outcome
 from tests.bench import job, workload
@@ -20,7 +19,7 @@ class Seam:
     def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
         self._config = job.settings(model, Path("none"), "none", 1, 1, {})
         policy = workload.policy()
-        self._job = Job(policy, Labeler.of(self._config, policy))
+        self._job = Job.of(self._config, policy)
 
     def run(self, table: Path, setting: dict[str, Any]) -> Done:
         asked = self._config.engine

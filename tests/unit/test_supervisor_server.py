@@ -16,7 +16,7 @@ import pytest
 
 from safeguard_spark.config import EngineConfig, EngineKind
 from safeguard_spark.engines import health, place, server, vllm_host
-from safeguard_spark.engines.processes import birth, end_tree, marked
+from safeguard_spark.engines.processes import birth, end_tree, give_way_here, marked
 from safeguard_spark.engines.supervisor import read_json
 from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
 from safeguard_spark.errors import ConfigError, EngineError
@@ -106,9 +106,18 @@ def test_tasks_at_once_share_one_server(executor: Executor) -> None:
     assert len(marked(executor.state["engine"])) == 2  # server and core
 
 
-def test_http_gives_way_to_the_model_if_it_is_told_to(executor: Executor) -> None:
+@pytest.mark.parametrize("task_gives_way", [False, True])
+def test_all_but_the_model_gives_way_if_it_is_told_to(executor: Executor, task_gives_way: bool) -> None:
     mine = os.getpriority(os.PRIO_PROCESS, 0)
-    executor.label(niceness=19)
+
+    def label() -> int:
+        if task_gives_way:
+            give_way_here(19)
+        executor.label(niceness=19)
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    with ThreadPoolExecutor(1) as thread:  # a priority is a thread's own
+        assert thread.submit(label).result() == (19 if task_gives_way else mine)
     server = executor.state["server"]
     (core,) = {found.pid for found in marked(executor.state["engine"])} - {server}
     assert os.getpriority(os.PRIO_PROCESS, server) == 19
