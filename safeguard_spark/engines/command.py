@@ -41,9 +41,11 @@ DROPPED_PREFIXES = ("SPARK_", "PYSPARK_", "PYTHON_WORKER_", "SAFEGUARD_")
 RPC_BYTES = 107 - 1 - 36  # vLLM names its own sockets by a UUID below VLLM_RPC_BASE_PATH
 
 
-def command(config: EngineConfig, socket: Path) -> list[str]:
-    """The server's command line. Raises ConfigError for an argument that cannot be allowed, EngineError for a folder
-    that is not there."""
+def command(config: EngineConfig, socket: Path, fitting: Mapping[str, Any]) -> list[str]:
+    """The server's command line; `fitting` are arguments for this hardware, which `engine.args` wins over.
+
+    Raises ConfigError for an argument that cannot be allowed, EngineError for a folder that is not there.
+    """
     given = {name.replace("-", "_").lstrip("_"): value for name, value in config.args.items()}
     for name, why in REFUSED.items():
         if name in given and given[name] not in HARMLESS:
@@ -53,7 +55,7 @@ def command(config: EngineConfig, socket: Path) -> list[str]:
     words += ["--model", model(config), "--served-model-name", str(config.model), "--uds", str(socket)]
     if config.revision:
         words += ["--revision", config.revision]
-    for name, value in {**DEFAULTS, **given}.items():
+    for name, value in {**DEFAULTS, **fitting, **given}.items():
         words += flag(name, value)
     return words
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safeguard_spark.config import EngineConfig
-from safeguard_spark.engines import command
+from safeguard_spark.engines import command, hardware
 from safeguard_spark.engines.engine_log import cause, tail
 from safeguard_spark.engines.health import Health, health, is_well
 from safeguard_spark.engines.place import place
@@ -181,7 +181,8 @@ class Server:
 
     def _launch(self) -> None:
         engine = str(uuid.uuid4())
-        words = command.command(self.config, self.socket)
+        fitting = hardware.arguments() if self.config.python is None else {}
+        words = command.command(self.config, self.socket, fitting)
         env = command.environment(self.config, os.environ, self.devices, self.place.sockets, engine)
         self._spend_start()
         self._end_unused()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safeguard_spark.demo import model, shape, tokenizer, weights
+from safeguard_spark.engines import hardware
 from tests.bench.workload import ROOT
 from tests.engine import laptop
 
@@ -15,6 +16,7 @@ CPU_ARGS: dict[str, Any] = {
     "max_num_seqs": 128,
     "max_num_batched_tokens": 4096,  # vLLM's default differs between its server and its class
     **{name: laptop.ENGINE["args"][name] for name in ("enforce_eager", "distributed_executor_backend")},
+    **hardware.arguments(),
 }
 LLAMA: dict[str, Any] = {  # 18M parameters beside the vocabulary's 51M
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256, "intermediate_size": 1024,

@@ -1,5 +1,6 @@
 """How vLLM's server is started: what is passed on, what is refused, what its environment holds."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from safeguard_spark.config import EngineConfig, EngineKind
 from safeguard_spark.engines.command import REFUSED, RPC_BYTES, command, environment
+from safeguard_spark.engines.hardware import is_cpu_build, is_slow_in_bfloat16
 from safeguard_spark.engines.place import place
 from safeguard_spark.engines.processes import MARKER
 from safeguard_spark.errors import ConfigError, EngineError
@@ -22,7 +24,7 @@ def config(model: str = "openai/gpt-oss-safeguard-20b", **given: Any) -> EngineC
 
 
 def words(**given: Any) -> str:
-    return " ".join(command(config(**given), SOCKET))
+    return " ".join(command(config(**given), SOCKET, {}))
 
 
 def test_the_whole_command_line() -> None:
@@ -36,14 +38,47 @@ def test_the_whole_command_line() -> None:
 
 
 def test_the_interpreter_is_the_workers_own_by_default() -> None:
-    assert command(config(), SOCKET)[0] == sys.executable
+    assert command(config(), SOCKET, {})[0] == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({}, ["--dtype", "a"]), ({"dtype": "b"}, ["--dtype", "b"]), ({"dtype": None}, [])]
+)
+def test_what_the_configuration_says_wins_over_the_hardware(given: dict[str, Any], said: list[str]) -> None:
+    words = command(config(args=given), SOCKET, {"dtype": "a"})
+    assert words[words.index("--no-enable-log-requests") + 1 :] == said
+
+
+@pytest.mark.parametrize(
+    ("machine", "text", "slow"),
+    [
+        ("x86_64", "processor : 0\nflags\t\t: fpu avx avx2\n", True),
+        ("x86_64", "processor : 0\nflags\t\t: fpu avx2 avx512f avx512_bf16\n", False),
+        ("aarch64", "flags : asimd\n", False),
+        ("x86_64", "processor : 0\n", False),
+        ("x86_64", None, False),
+    ],
+)
+def test_a_processor_without_avx_512_is_slow_in_bfloat16(
+    tmp_path: Path, machine: str, text: str | None, slow: bool
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if text is not None:
+        cpuinfo.write_text(text)
+    assert is_slow_in_bfloat16(machine, cpuinfo) is slow
+
+
+def test_the_build_installed_here_is_known() -> None:
+    found = importlib.util.find_spec("vllm")
+    assert found is not None and found.origin is not None
+    assert is_cpu_build() is any(Path(found.origin).parent.glob("_C_AVX*"))
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_what_would_open_the_server_or_rename_the_model_is_refused(name: str) -> None:
     for spelling in (name, name.replace("_", "-"), f"--{name}"):
         with pytest.raises(ConfigError, match=f"engine.args.{name} cannot be set: "):
-            command(config(args={spelling: "x"}), SOCKET)
+            command(config(args={spelling: "x"}), SOCKET, {})
 
 
 def test_switching_a_refused_thing_off_is_allowed_and_says_nothing() -> None:
@@ -52,9 +87,9 @@ def test_switching_a_refused_thing_off_is_allowed_and_says_nothing() -> None:
 
 def test_a_model_folder_that_is_not_there_is_the_operators_error(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="is not a folder on this executor"):
-        command(config(model=str(tmp_path / "none")), SOCKET)
+        command(config(model=str(tmp_path / "none")), SOCKET, {})
     (tmp_path / "ein Modell").mkdir()
-    assert str(tmp_path / "ein Modell") in command(config(model=str(tmp_path / "ein Modell")), SOCKET)
+    assert str(tmp_path / "ein Modell") in command(config(model=str(tmp_path / "ein Modell")), SOCKET, {})
 
 
 def test_the_environment_is_the_workers_without_sparks(tmp_path: Path) -> None:
