@@ -11,8 +11,8 @@ from typing import Any
 def arguments() -> dict[str, Any]:
     """Arguments for a server that this Python starts here; `engine.args` wins over them.
 
-    vLLM's CPU build computes in bfloat16, as models are published. A processor without AVX-512 has no fast product of
-    such matrices: float32 is 6 times as fast there (docs/benchmarks.md).
+    vLLM's CPU build computes in bfloat16, as models are published. Without AVX-512 PyTorch multiplies such matrices by
+    its slow reference code (pytorch/pytorch#83863, #146508): float32 is 6 times as fast (docs/benchmarks.md).
     """
     return {"dtype": "float32"} if is_cpu_build() and is_slow_in_bfloat16() else {}
 
