@@ -28,6 +28,14 @@ T = TypeVar("T")
 _as_before = ThreadPoolExecutor(1, "as-before")
 
 
+def _renew() -> None:
+    global _as_before
+    _as_before = ThreadPoolExecutor(1, "as-before")
+
+
+os.register_at_fork(after_in_child=_renew)  # threads stay behind: a pool that had one would wait for it for ever
+
+
 def birth(pid: int) -> str | None:
     """When a process started, in the kernel's own terms; None if there is no such living process.
 
