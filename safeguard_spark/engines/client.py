@@ -123,7 +123,7 @@ class Client:
             async with asyncio.timeout_at(ends):
                 return await self._attempt(task, request)
         except TimeoutError:
-            return Trouble(Kind.late, f"no answer within {self._config.deadline_s:g} s")
+            return Trouble(Kind.late, f"no answer within {self._config.deadline_s:g} s (engine.deadline_s)")
 
     async def _attempt(self, task: Task, request: Request) -> Completion | Trouble:
         """One attempt; more than one post only while it is open what the server takes."""

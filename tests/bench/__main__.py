@@ -1,6 +1,7 @@
 """`make bench`: how near the label job comes to the engine itself, and how it grows with the table.
 
-    python -m tests.bench                                    everything: the CPU's models, or the 20b's shape on a GPU
+    python -m tests.bench                                    everything: the CPU's models, or on a GPU the 20b's
+                                                             shape, the limit and the job alone
     python -m tests.bench speed --models demo --rounds 2 --contenders limit job4:1,16 udf:32
     python -m tests.bench scale --rows 300000 1000000
     python -m tests.bench report                             tables from the results so far
@@ -21,15 +22,17 @@ from tests.bench.workload import ROOT
 
 CONTENDERS = ["limit", "job4:1,4,16", "job1:1,4", "udf:32,128", "ray", "daft"]
 SIZES = [512, 2048]
+GPU_CONTENDERS, GPU_SIZES = ["limit", "job4:1,16"], [8192, 65_536]  # two engines fit, and five minutes are wanted
 
 
 def main() -> None:
     """Parse and run."""
+    gpu = has_gpu()
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.split("\n\n")[0])
     parser.add_argument("what", nargs="?", choices=["all", "speed", "scale", "report"], default="all")
-    parser.add_argument("--models", nargs="+", default=["gpt-oss-20b"] if has_gpu() else ["demo", "llama"])
-    parser.add_argument("--contenders", nargs="+", default=CONTENDERS)
-    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
+    parser.add_argument("--models", nargs="+", default=["gpt-oss-20b"] if gpu else ["demo", "llama"])
+    parser.add_argument("--contenders", nargs="+", default=GPU_CONTENDERS if gpu else CONTENDERS)
+    parser.add_argument("--sizes", nargs="+", type=int, default=GPU_SIZES if gpu else SIZES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", nargs="+", type=int, default=[300_000, 1_000_000, 3_000_000])
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache/bench")

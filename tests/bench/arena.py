@@ -1,9 +1,10 @@
-"""The parent's side: contenders as processes, asked in turn, their memory watched."""
+"""The parent's side: contenders as processes, asked in turn, their memory and a GPU's power watched."""
 
 import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import psutil
@@ -21,11 +23,12 @@ from tests.bench.workload import ROOT
 
 MARK = "BENCH_CONTENDER"
 SAMPLE_S = 2.0
-ANSWER_S = 900.0
+ANSWER_S = 1800.0
+SAID = 20  # lines
 
 
 class LostError(RuntimeError):
-    """A contender ended or did not answer; the message names its log."""
+    """A contender ended or did not answer; the message has the end of its log, whose folder is a temporary one."""
 
 
 class Running:
@@ -48,20 +51,28 @@ class Running:
         os.close(theirs)
         self._replies = os.fdopen(replies, "r")
         self.peak_mib = 0.0
+        self._watts: list[float] = []
         self._over = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def run(self, table: Path, setting: dict[str, Any]) -> Done:
         """Have a table labelled. Raises LostError."""
         assert self._process.stdin is not None
+        self._watts = []
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps({"table": str(table), **setting}).encode() + b"\n")
             self._process.stdin.flush()
         ready, _, _ = select.select([self._replies], [], [], ANSWER_S)
         line = self._replies.readline() if ready else ""
         if not line:
-            raise LostError(f"{self.name} gave no answer; see {self.log}")
+            said = self.log.read_text(errors="replace").splitlines()[-SAID:]
+            raise LostError("\n".join([f"{self.name} gave no answer; the end of its log:", *said]))
         return Done(**json.loads(line))
+
+    @property
+    def watts(self) -> float | None:
+        """What the machine's GPUs drew during the last run, on average; None where it cannot be read."""
+        return mean(self._watts) if self._watts else None
 
     @property
     def age_s(self) -> float:
@@ -95,6 +106,18 @@ class Running:
     def _watch(self) -> None:
         while not self._over.wait(SAMPLE_S):
             self.peak_mib = max(self.peak_mib, sum(_private(process) for process in self._own()) / 2**20)
+            self._watts += power()
+
+
+def power() -> list[float]:
+    """What the GPUs of this machine draw together now, watts; empty where `nvidia-smi` does not say."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    asked = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
+    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout
+        return [sum(map(float, said.split()))]
+    return []
 
 
 def _private(process: psutil.Process) -> int:

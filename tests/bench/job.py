@@ -21,7 +21,8 @@ def settings(model: Model, table: Path, output: str, slots: int, partitions: int
         "run": {"chunk_rows": setting.get("chunk_rows", 20_000), "partitions_per_slot": -(-partitions // slots)},
         "engine": {
             "kind": "vllm", "model": model.folder, "model_name": model.name, "window": setting.get("window"),
-            "idle_s": 7200, "niceness": model.niceness, "env": environment(model),
+            "idle_s": 7200, "deadline_s": 3600,  # 640 tokens of `llama` take 400 s in a full batch
+            "niceness": model.niceness, "env": environment(model),
             "args": {**model.args, "logits_processors": "tests.bench.replay:Replay"},
         },
         "labeler": {

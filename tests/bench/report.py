@@ -49,11 +49,14 @@ def speed(lines: Iterable[Line]) -> str:
             str(max(line["engine_starts"] for line in found)),
             _median((line["cached_tokens"] / max(1, line["prompt_tokens"]) for line in found), ".1%"),
             f"{max(line['peak_mib'] for line in found):.0f}", str(len(own)),
+            _median((watts for line in big if (watts := line.get("watts"))), ".0f"),
         ])  # fmt: skip
     head = [
         "model", "contender", "marginal rows/s", "ratio", "ratio of whole runs", "of label phases", "output tokens/s",
-        "wall s", "rows", "engine starts", "prefix hits", "peak MiB", "rounds",
+        "wall s", "rows", "engine starts", "prefix hits", "peak MiB", "rounds", "GPU watts",
     ]  # fmt: skip
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
     return table(head, rows)
 
 
@@ -74,8 +77,13 @@ def _slopes(found: Sequence[Line]) -> dict[tuple[int, int], Slope]:
     for at, runs in rounds.items():
         small, large = min(runs, key=lambda run: run["size"]), max(runs, key=lambda run: run["size"])
         if large["size"] > small["size"]:
-            made[at] = (large["size"] - small["size"], large["wall_s"] - small["wall_s"])
+            made[at] = (large["size"] - small["size"], _beyond_start(large) - _beyond_start(small))
     return made
+
+
+def _beyond_start(run: Line) -> float:
+    """Wall seconds without the start of an engine that every run starts anew, where that was timed."""
+    return float(run["wall_s"] - run["seconds"].get("start", 0.0))
 
 
 def _rate(slopes: Iterable[Slope]) -> float | None:

@@ -3,7 +3,8 @@
     python -m tests.bench.simulate
 
 Rows of the bench's lengths, cut into chunks, a chunk into label tasks; a task holds its slot until its last answer.
-Prints rows/s as a share of what the engine does with all rows at once. A GPU below its full batch is such an engine.
+Prints rows/s as a share of what the engine does with all rows at once, with a window of one and a half batches. A GPU
+below its full batch is such an engine.
 """
 
 from dataclasses import dataclass
@@ -33,13 +34,18 @@ def length(random: Random) -> int:
     return LENGTHS[-1][1]
 
 
-def steps(chunk_rows: int, partitions: int, slots: int, window: int, *, shared: bool) -> int:
-    """Engine steps until every row is answered. `shared`: tasks take what the others leave of the window."""
+def steps(chunk_rows: int, partitions: int, slots: int, window: int, *, shared: bool, known: bool = False) -> int:
+    """Engine steps until every row is answered. `shared`: tasks take what the others leave of the window.
+
+    `known`: a task asks for its longest answer first, as if it knew it.
+    """
     random, chunks = Random(0), ROWS // chunk_rows
     todo = []
     for chunk in range(chunks):
         lengths = [length(random) for _ in range(chunk_rows)]
-        todo += [Task(chunk, lengths[number::partitions]) for number in range(partitions)]
+        for number in range(partitions):
+            own = lengths[number::partitions]
+            todo.append(Task(chunk, sorted(own) if known else own))  # asked for from the end
     tasks: list[Task] = []
     waiting: list[Task] = []
     running: list[list[int]] = []  # steps to go, place of its task
@@ -84,16 +90,17 @@ def _ask(tasks: list[Task], waiting: list[Task], window: int, sharing: int, *, s
 def main() -> None:
     """Print the table."""
     limit = steps(ROWS, 1, 1, 10**9, shared=False)
-    print("| rows a chunk | slots | label tasks a chunk | window 1.5 x, fixed shares | window 1.5 x, shared |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| rows a chunk | slots | label tasks a chunk | fixed shares | shared | shared, longest first |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for chunk_rows in (2048, 4096, 16_384):
         for slots in (1, 2, 4, 8):
             for each in (1, 4):
                 shares = [
-                    limit / steps(chunk_rows, slots * each, slots, SEQS * 3 // 2, shared=shared)
-                    for shared in (False, True)
+                    limit / steps(chunk_rows, slots * each, slots, SEQS * 3 // 2, shared=shared, known=known)
+                    for shared, known in ((False, False), (True, False), (True, True))
                 ]
-                print(f"| {chunk_rows:,} | {slots} | {slots * each} | {shares[0]:.2f} | {shares[1]:.2f} |")
+                cells = " | ".join(f"{share:.2f}" for share in shares)
+                print(f"| {chunk_rows:,} | {slots} | {slots * each} | {cells} |")
 
 
 if __name__ == "__main__":

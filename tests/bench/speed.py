@@ -101,20 +101,21 @@ class Session:
                 for copy, order in enumerate(entry.orders):
                     name = self._folder / f"rows-{number}-{size}-{copy}.parquet"
                     table = workload.write(name, size, seed, copy)
-                    self._note(entry, order, number, size, process.run(table, order), process.peak_mib)
+                    self._note(entry, order, number, size, process.run(table, order), process)
 
     def close(self) -> None:
         """End everybody."""
         for _, process in self._running:
             process.close()
 
-    def _note(self, entry: Entry, order: dict[str, Any], number: int, size: int, done: Done, peak_mib: float) -> None:
+    def _note(self, entry: Entry, order: dict[str, Any], number: int, size: int, done: Done, by: Running) -> None:
         rate = done.output_tokens / done.wall_s
         said = f"{size} rows {done.wall_s:.1f} s, {rate:.0f} tokens/s {done.seconds or ''}"
         print(f"{self._model.name} {entry.name} {order or ''}: {said}", flush=True)
         add(self._results, {
             "model": self._model.name, "kind": entry.kind, "setting": {**entry.setting, **order}, "session": self._id,
-            "round": number, "size": size, "peak_mib": peak_mib, **asdict(done),
+            "round": number, "size": size, "peak_mib": by.peak_mib, "watts": by.watts,
+            **asdict(done),
             "engine_starts": self._starts[entry.name] + (done.engine_starts if entry.kind == "job" else 0),
         })  # fmt: skip
 
