@@ -25,7 +25,7 @@ SLICE_NS = 100_000
 SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # the system call's number; the C library has no function of it
 
 T = TypeVar("T")
-_as_before = ThreadPoolExecutor(1, "as-before")
+_as_before: ThreadPoolExecutor
 
 
 def _renew() -> None:
@@ -33,6 +33,7 @@ def _renew() -> None:
     _as_before = ThreadPoolExecutor(1, "as-before")
 
 
+_renew()
 os.register_at_fork(after_in_child=_renew)  # threads stay behind: a pool that had one would wait for it for ever
 
 

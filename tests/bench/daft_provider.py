@@ -1,6 +1,6 @@
 """Daft's vLLM provider, optional. It takes text, so the engine tokenizes; every run starts its engine anew.
 
-That start takes from 25 to 38 s, as much as hundreds of rows, so two tables do not cancel it: it is timed.
+That start takes as long as hundreds of rows and varies, so two tables do not cancel it: it is timed.
 
 Install: `daft` 0.7 in an environment that has vLLM, named by BENCH_DAFT_PYTHON.
 """

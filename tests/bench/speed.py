@@ -81,7 +81,7 @@ class Session:
             try:
                 first = process.run(table, {**entry.orders[0], "partitions": 1})
             except LostError as error:
-                print(f"{error}: left out", flush=True)
+                print(f"left out: {error}", flush=True)
                 self._running.remove((entry, process))
                 process.close()
                 continue

@@ -51,6 +51,19 @@ def test_the_marginal_rate_cancels_what_a_run_costs_whatever_its_size() -> None:
     assert [line.split(" | ")[2:4] for line in rows] == [["20.0", "1.00"], ["20.0", "1.00"]]
 
 
+def test_a_timed_engine_start_is_no_part_of_the_marginal_rate() -> None:
+    lines = [run("limit", 100, 10.0), run("limit", 300, 20.0)]
+    lines += [run("daft", 100, 40.0, seconds={"start": 30.0}), run("daft", 300, 80.0, seconds={"start": 60.0})]
+    assert report.speed(lines).splitlines()[3].split(" | ")[2:4] == ["20.0", "1.00"]
+
+
+def test_power_has_a_column_where_it_was_read() -> None:
+    lines = [run("limit", 100, 10.0, watts=310.4), run("limit", 300, 20.0, watts=402.6)]
+    head, _, row = report.speed(lines).splitlines()
+    assert head.endswith("| GPU watts |") and row.endswith("| 403 |")
+    assert "watts" not in report.speed([run("limit", 100, 10.0, watts=None)])
+
+
 def test_runs_of_different_sessions_are_not_compared() -> None:
     lines = [run("limit", 100, 10.0), run("limit", 300, 20.0), run("job", 100, 6.0, session=2)]
     assert report.speed(lines).splitlines()[3].split(" | ")[3:5] == ["", ""]
