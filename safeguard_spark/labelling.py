@@ -34,19 +34,23 @@ class Job:
     def of(cls, config: RunConfig, policy: Policy) -> "Job":
         """The job of a run. Raises PolicyError if the policy alone is too long: no row could be answered."""
         job = cls(policy, Labeler.of(config, policy))
-        if job.labeler.dialect is not Dialect.harmony:
-            return job  # another model, another tokenizer
-        alone = prompt.prefix_tokens(policy.body, job.labeler.effort)
         limits = {"labeler.max_prompt_tokens": job.labeler.max_prompt_tokens}
         if config.engine.kind is EngineKind.vllm and isinstance(length := config.engine.args.get("max_model_len"), int):
             limits["engine.args.max_model_len less labeler.max_tokens"] = length - job.labeler.max_tokens
         for name, most in limits.items():
-            if alone >= most:
-                raise PolicyError(
-                    f"Policy {policy.name}@{policy.version} alone takes {alone:,} tokens, and {name} leaves {most:,}: "
-                    "every row would be too long. Shorten the policy, or set that higher."
-                )
+            if said := job.too_long(name, most):
+                raise PolicyError(f"{said} Shorten the policy, or set that higher.")
         return job
+
+    def too_long(self, name: str, most: int) -> str | None:
+        """What to say if the policy alone fills the `most` tokens that `name` leaves a prompt, else None."""
+        if self.labeler.dialect is not Dialect.harmony:
+            return None  # another model, another tokenizer
+        alone = prompt.prefix_tokens(self.policy.body, self.labeler.effort)
+        if alone < most:
+            return None
+        policy = f"Policy {self.policy.name}@{self.policy.version}"
+        return f"{policy} alone takes {alone:,} tokens, and {name} leaves {most:,}: every row would be too long."
 
     @property
     def task(self) -> Task:
@@ -73,8 +77,8 @@ class Labelled(NamedTuple):
 def label_rows(job: Job, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
     """Yield exactly one `Labelled` per row, in the order they are decided.
 
-    Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does, after the rows that
-    were decided without the model.
+    Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does and if the policy alone
+    is too long for the server, after the rows that were decided without the model.
     """
     task, source = job.task, iter(rows)
     decided: deque[Labelled] = deque()
@@ -97,7 +101,7 @@ def label_rows(job: Job, engine: Engine, rows: Iterable[Row]) -> Iterator[Labell
         try:
             for answer in engine.answers(task, requests()):
                 yield from _drain(decided)
-                yield _labelled(answer, task.contract)
+                yield _labelled(answer, job, task.contract)
         except EngineError:
             yield from _drain(decided)
             raise
@@ -123,8 +127,10 @@ def prepare(job: Job, content: Content) -> prompt.Prompt | Verdict:
         return Verdict(Outcome.invalid_content, error=str(problem))
 
 
-def _labelled(answer: Answer, contract: Contract) -> Labelled:
+def _labelled(answer: Answer, job: Job, contract: Contract) -> Labelled:
     if answer.completion is None:
+        if answer.prompt_limit is not None and (said := job.too_long("the server's context", answer.prompt_limit)):
+            raise EngineError(f"{said} Shorten the policy, or serve the model with a longer context.")
         outcome = Outcome.too_long if answer.too_long else Outcome.engine_failed
         return Labelled(answer.key, Verdict(outcome, error=answer.failure), asked=True)
     return Labelled(answer.key, verdict.read(answer.completion, contract), answer.completion, asked=True)

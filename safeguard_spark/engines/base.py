@@ -21,13 +21,15 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     """What became of a request: a completion, or a short cause why there is none (never content).
 
-    `too_long`: because the prompt is longer than the model takes, and always will be.
+    `too_long`: because the prompt is longer than the model takes, and always will be; `prompt_limit` is how many tokens
+    it takes, if known.
     """
 
     key: int
     completion: Completion | None = None
     failure: str | None = None
     too_long: bool = False
+    prompt_limit: int | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from safeguard_spark.config import EngineConfig
 from safeguard_spark.engines import wire
 from safeguard_spark.engines.address import Address
 from safeguard_spark.engines.base import Answer, Request, Task
-from safeguard_spark.engines.trouble import Kind, Trouble, back_off, of_status, says_too_long
+from safeguard_spark.engines.trouble import Kind, Trouble, back_off, of_status, too_long
 from safeguard_spark.engines.wire import Form, GarbageError, Route
 from safeguard_spark.errors import EngineError
 from safeguard_spark.verdict import Completion
@@ -162,8 +162,8 @@ class Client:
             async with self._session.post(url, data=body, proxy=proxy, allow_redirects=False) as response:
                 if response.status != 200:
                     trouble = of_status(response.status, response.headers)
-                    if trouble.kind is Kind.rejected and says_too_long(await _beginning(response)):
-                        return Trouble(Kind.too_long, "longer than the server's context")
+                    if trouble.kind is Kind.rejected:
+                        return too_long(await _beginning(response), task.labeler.max_tokens) or trouble
                     return trouble
                 return route.read(orjson.loads(await _bounded(response)))
         except (GarbageError, orjson.JSONDecodeError):
@@ -228,7 +228,8 @@ class Client:
             quiet = now - self._well >= min(GIVEN_UP_S, self._config.deadline_s)
             if quiet and self._failures >= GIVEN_UP_AFTER:
                 self.lose(f"Engine at {self._address.shown} was given up: {trouble.cause}, again and again.")
-        return Answer(request.key, failure=trouble.cause, too_long=trouble.kind is Kind.too_long)
+        is_long = trouble.kind is Kind.too_long
+        return Answer(request.key, failure=trouble.cause, too_long=is_long, prompt_limit=trouble.prompt_limit)
 
 
 async def in_thread(work: Callable[[], T]) -> T:

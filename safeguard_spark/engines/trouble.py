@@ -11,13 +11,13 @@ from typing import NamedTuple
 import orjson
 
 BACK_OFF_S, BACK_OFF_MOST_S = 0.5, 30.0
-# How servers say that a prompt does not fit their context: OpenAI by its code, llama.cpp by its type, vLLM only by how
-# its message begins (renderers/params.py, v1/engine/input_processor.py). What follows may quote content, so it is not
-# looked at.
+# How servers say that a prompt does not fit their context: OpenAI by its code, llama.cpp by its type and `n_ctx`, vLLM
+# only by how its message begins (renderers/params.py, v1/engine/input_processor.py). What follows may quote content, so
+# it is not looked at.
 CONTEXT_CODES = ("context_length_exceeded", "exceed_context_size_error")
 CONTEXT_MESSAGE = re.compile(
-    r"This model's maximum context length is \d+ tokens"
-    r"|The \w+ prompt \(length \d+\)[a-z0-9() ]{0,80} is longer than the maximum model length of \d+"
+    r"This model's maximum context length is (?P<with_answer>\d{1,9}) tokens"
+    r"|The \w+ prompt \(length \d+\)[a-z0-9() ]{0,80} is longer than the maximum model length of (?P<alone>\d{1,9})"
 )
 
 
@@ -40,6 +40,7 @@ class Trouble(NamedTuple):
     kind: Kind
     cause: str
     wait_s: float | None = None  # as the server asked
+    prompt_limit: int | None = None  # tokens, if a prompt was too long and the server said for what
 
 
 def of_status(status: int, headers: Mapping[str, str]) -> Trouble:
@@ -56,18 +57,26 @@ def of_status(status: int, headers: Mapping[str, str]) -> Trouble:
     return Trouble(Kind.rejected, cause)
 
 
-def says_too_long(body: bytes) -> bool:
-    """Whether a rejection's body says that the prompt is longer than the model's context."""
+def too_long(body: bytes, max_tokens: int) -> Trouble | None:
+    """What a rejection's body says if that is that the prompt is longer than the model's context, else None.
+
+    `max_tokens`: what was asked for the answer, which vLLM takes from the context beforehand.
+    """
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return False
+        return None
     error = said.get("error", said) if isinstance(said, dict) else None  # older vLLM has no envelope
     if not isinstance(error, dict):
-        return False
-    message = error.get("message")
-    by_code = error.get("code") in CONTEXT_CODES or error.get("type") in CONTEXT_CODES
-    return by_code or (isinstance(message, str) and CONTEXT_MESSAGE.match(message) is not None)
+        return None
+    message, limit = error.get("message"), error.get("n_ctx")
+    found = CONTEXT_MESSAGE.match(message) if isinstance(message, str) else None
+    if not found and error.get("code") not in CONTEXT_CODES and error.get("type") not in CONTEXT_CODES:
+        return None
+    if found:
+        limit = int(found["alone"] or found["with_answer"]) - (0 if found["alone"] else max_tokens)
+    limit = limit if isinstance(limit, int) else None
+    return Trouble(Kind.too_long, "longer than the server's context", prompt_limit=limit)
 
 
 def retry_after(value: str | None) -> float | None:

@@ -8,11 +8,13 @@
                                    results/<n>/           what the model said (with _SUCCESS when whole)
 """
 
+import contextlib
 import json
 import os
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -96,7 +98,19 @@ class Staging:
 
 def here() -> dict[str, Any]:
     """This process, so that another driver on the same machine can see whether it still lives."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "born": birth(os.getpid())}
+    return {"machine": machine(), "pid": os.getpid(), "born": birth(os.getpid())}
+
+
+def machine() -> str:
+    """Where process ids mean what they mean here: this machine's name, its start and its namespace of processes.
+
+    The name alone is no answer: many machines are called `localhost`, and a container may have its host's name.
+    """
+    names = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # systems other than Linux know neither
+        names.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        names.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(names)
 
 
 def is_alive(staging: Staging, run_id: str, manifest: dict[str, Any], heartbeat_s: float) -> bool:
@@ -109,7 +123,7 @@ def is_alive(staging: Staging, run_id: str, manifest: dict[str, Any], heartbeat_
     driver = manifest.get("driver", {})
     if manifest.get("left"):
         return False
-    if driver.get("host") == socket.gethostname():
+    if driver.get("machine") == machine():
         return bool(birth(driver["pid"]) == driver["born"])
     last = staging.modified(run_id, "alive")
     return last is not None and staging.now(run_id) - last < DEAD_BEATS * heartbeat_s

@@ -15,6 +15,7 @@ from safeguard_spark.config import Dialect, EngineKind, RunConfig, build
 from safeguard_spark.content import from_text
 from safeguard_spark.demo import content, model
 from safeguard_spark.engines.endpoint import EndpointEngine
+from safeguard_spark.errors import EngineError
 from safeguard_spark.labeler import Labeler
 from safeguard_spark.labelling import Job, Row, label_rows
 from safeguard_spark.policy import Policy
@@ -47,6 +48,14 @@ class Place:
             "labeler": {"max_prompt_tokens": 2048, "max_tokens": 256},
             "tracking": {"enabled": False},
         })  # fmt: skip
+
+    def endpoint(self, dialect: Dialect) -> RunConfig:
+        """The server that was started, as if somebody else ran it."""
+        # Not always beside the state: a path too long for a socket has a shorter one.
+        socket = Path(json.loads(self.servers()[0].read_text())["sockets"]) / "s"
+        config = self.config("posts", "text_column", "elsewhere")
+        asked = {"kind": EngineKind.endpoint, "dialect": dialect, "url": f"unix:{socket}", "deadline_s": 60.0}
+        return config.model_copy(update={"engine": config.engine.model_copy(update=asked)})
 
     def servers(self) -> list[Path]:
         """Folders of the servers that were started."""
@@ -109,14 +118,7 @@ def test_conversations_go_the_same_way(place: Place) -> None:
 @pytest.mark.parametrize("output", ["binary", "category", "full"])
 def test_a_chat_server_is_read_in_every_output_form(place: Place, output: str) -> None:
     label_table(place.spark, place.config("posts", "text_column", "tables"), [place.policy], show=False)
-    # Not always beside the state: a path too long for a socket has a shorter one.
-    served = Path(json.loads(place.servers()[0].read_text())["sockets"]) / "s"
-    config = place.config("posts", "text_column", "tables")
-    chat = config.model_copy(update={
-        "engine": config.engine.model_copy(update={
-            "kind": EngineKind.endpoint, "dialect": Dialect.chat, "url": f"unix:{served}", "deadline_s": 60.0,
-        }),
-    })  # fmt: skip
+    chat = place.endpoint(Dialect.chat)
     asked = Policy.model_validate({**place.policy.model_dump(), "output": output})
     job = Job(asked, Labeler.of(chat, asked))
     rows = [Row(number, from_text(f"Selling garden chairs number {number}.")) for number in range(16)]
@@ -130,6 +132,19 @@ def test_a_chat_server_is_read_in_every_output_form(place: Place, output: str) -
     assert {item.verdict.outcome for item in done} <= {Outcome.labelled, Outcome.truncated, Outcome.unparseable}
     if output == "binary":
         assert {item.verdict.outcome for item in done} == {Outcome.labelled}
+
+
+def test_a_policy_longer_than_the_servers_context_ends_the_run_and_no_row_has_an_outcome(place: Place) -> None:
+    label_table(place.spark, place.config("posts", "text_column", "tables"), [place.policy], show=False)
+    config = place.endpoint(Dialect.harmony)
+    config = config.model_copy(update={"labeler": config.labeler.model_copy(update={"max_prompt_tokens": 16_384})})
+    long = place.policy.model_copy(update={"body": place.policy.body * 8})
+
+    with pytest.raises(EngineError, match=r"alone takes [\d,]+ tokens, and the server's context leaves [\d,]+: every"):
+        label_table(place.spark, config, [long], show=False)
+
+    written = place.spark.read.format("delta").load(str(place.folder / "elsewhere" / "labels"))
+    assert written.isEmpty()
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ def test_without_vacuum_the_files_are_left_and_the_history_names_nobody(plain: L
 def test_a_run_under_way_keeps_its_files_and_the_command_says_to_come_back(plain: Lake) -> None:
     staging = Staging(plain.spark, str(plain.tables / "_staging"))
     staging.touch("another", "alive")
-    staging.write({"driver": {**here(), "host": "elsewhere"}}, "another", MANIFEST)
+    staging.write({"driver": {**here(), "machine": "elsewhere"}}, "another", MANIFEST)
     done = erased(plain, "secret-1", vacuum=True)
     assert (done.under_way, done.exit_code, done.vacuumed, done.rows["labels"]) == (("another",), 6, False, 1)
     staging.clear("another")

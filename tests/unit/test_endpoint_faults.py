@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeguard_spark import labelling
+from safeguard_spark import labelling, prompt
 from safeguard_spark.config import Dialect
 from safeguard_spark.content import from_text
 from safeguard_spark.engines import client, endpoint
@@ -147,6 +147,23 @@ def test_a_server_is_not_given_up_for_prompts_that_are_too_long() -> None:
         answers = list(engine.answers(task(), requests(40)))
         assert engine.lost is None and all(answer.too_long for answer in answers)
         assert len(server.calls) == len(answers) == 40
+
+
+@pytest.mark.parametrize("said", [said for said in TOO_LONG if "4096" in str(said)])
+def test_a_context_too_small_for_the_policy_itself_is_an_error_and_no_outcome(said: dict[str, object]) -> None:
+    job = labelling.Job(parse(MARKET), task().labeler)
+    alone = prompt.prefix_tokens(job.policy.body, job.labeler.effort)
+    answer = job.labeler.max_tokens if CONTEXT in str(said) else 0  # this server's limit is for both
+
+    def label(context: int) -> list[labelling.Labelled]:
+        body = json.dumps(said).replace("4096", str(context)).encode()
+        rows = [labelling.Row(number, from_text("what is here")) for number in range(6)]
+        with Misbehaving(always(status(400, raw=body))) as server, EndpointEngine(config(server.url), 2) as engine:
+            return list(labelling.label_rows(job, engine, rows))
+
+    with pytest.raises(EngineError, match=rf"^Policy market@1.0.0 alone takes {alone} tokens.* leaves {alone}: every"):
+        label(alone + answer)
+    assert [done.verdict.outcome for done in label(alone + answer + 1)] == [Outcome.too_long] * 6
 
 
 def test_retry_after_is_waited_for_in_seconds_and_as_a_date() -> None:
