@@ -228,8 +228,12 @@ class Client:
             quiet = now - self._well >= min(GIVEN_UP_S, self._config.deadline_s)
             if quiet and self._failures >= GIVEN_UP_AFTER:
                 self.lose(f"Engine at {self._address.shown} was given up: {trouble.cause}, again and again.")
-        is_long = trouble.kind is Kind.too_long
-        return Answer(request.key, failure=trouble.cause, too_long=is_long, prompt_limit=trouble.prompt_limit)
+        return Answer(
+            request.key,
+            failure=trouble.cause,
+            too_long=trouble.kind is Kind.too_long,
+            prompt_limit=trouble.prompt_limit,
+        )
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -69,13 +69,13 @@ def too_long(body: bytes, max_tokens: int) -> Trouble | None:
     error = said.get("error", said) if isinstance(said, dict) else None  # older vLLM has no envelope
     if not isinstance(error, dict):
         return None
-    message, limit = error.get("message"), error.get("n_ctx")
-    found = CONTEXT_MESSAGE.match(message) if isinstance(message, str) else None
-    if not found and error.get("code") not in CONTEXT_CODES and error.get("type") not in CONTEXT_CODES:
+    message, limit = error.get("message"), None
+    if isinstance(message, str) and (found := CONTEXT_MESSAGE.match(message)):
+        limit = int(found["alone"]) if found["alone"] else int(found["with_answer"]) - max_tokens
+    elif error.get("code") not in CONTEXT_CODES and error.get("type") not in CONTEXT_CODES:
         return None
-    if found:
-        limit = int(found["alone"] or found["with_answer"]) - (0 if found["alone"] else max_tokens)
-    limit = limit if isinstance(limit, int) else None
+    elif type(error.get("n_ctx")) is int:
+        limit = error["n_ctx"]
     return Trouble(Kind.too_long, "longer than the server's context", prompt_limit=limit)
 
 
