@@ -9,7 +9,7 @@ spark-submit --packages io.delta:delta-spark_4.2_2.13:4.4.0 \
 import sys
 from collections.abc import Sequence
 
-from safeguard_spark import cli
+from safeguard_spark.cli import app as cli
 
 
 def main(argv: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ Needs no Spark: `python jobs/publish_policies.py …` and `safeguard publish …
 import sys
 from collections.abc import Sequence
 
-from safeguard_spark import cli
+from safeguard_spark.cli import app as cli
 
 
 def main(argv: Sequence[str]) -> int:

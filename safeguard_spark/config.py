@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.keys import canonical_json, sha256
-from safeguard_spark.policy import ENCODING, Effort, Share
+from safeguard_spark.policy.document import ENCODING, Effort, Share
 
 ENV_PREFIX = "SAFEGUARD_"
 FREE = ("spark.conf", "engine.env")  # mappings whose keys are names of others, dots and all

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from safeguard_spark.contract import CONFIDENCES
-from safeguard_spark.verdict import Outcome
+from safeguard_spark.labelling.contract import CONFIDENCES
+from safeguard_spark.labelling.verdict import Outcome
 
 
 class Column(NamedTuple):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from safeguard_spark.content import Content, from_text, from_turns
+from safeguard_spark.labelling.content import Content, from_text, from_turns
 
 Cell = bytes | None
 Turns = list[tuple[Cell, Cell]]

@@ -32,14 +32,14 @@ from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
-from safeguard_spark import prompt
 from safeguard_spark.config import Dialect, EngineConfig, EngineKind
-from safeguard_spark.content import from_text
-from safeguard_spark.contract import Contract
-from safeguard_spark.engines.base import Answer, Request, Task
 from safeguard_spark.engines.endpoint import EndpointEngine
-from safeguard_spark.labeler import Labeler
-from safeguard_spark.policy import Effort, Output
+from safeguard_spark.labelling import prompt
+from safeguard_spark.labelling.content import from_text
+from safeguard_spark.labelling.contract import Contract
+from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.policy.document import Effort, Output
 
 SAFE = {"violation": 0, "category": "none", "rule_ids": [], "confidence": "high", "rationale": ""}
 

@@ -1,6 +1,6 @@
 """A policy of three rules and versions of it."""
 
-from safeguard_spark.policy import Policy, parse
+from safeguard_spark.policy.document import Policy, parse
 
 TEXT = """\
 ---

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from safeguard_spark import cli, config
+from safeguard_spark import config
+from safeguard_spark.cli import app as cli
 from safeguard_spark.demo import content, model
 
 FOLDER = Path(".demo")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from safeguard_spark.demo import phrases
 from safeguard_spark.demo.corpus import OTHER, TOPIC_OF, Writer
-from safeguard_spark.policy import NONE
+from safeguard_spark.policy.document import NONE
 
 RULED = ("counterfeit", "replicas", "weapons", "drugs", "scams", "spam", "harassment", "privacy", "stolen")
 UNRULED = tuple(name for name in TOPIC_OF if name not in (*RULED, "threats"))

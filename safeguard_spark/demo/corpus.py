@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple, TypeVar
 
-from safeguard_spark.content import Content, Turn
 from safeguard_spark.demo import phrases
 from safeguard_spark.demo.topics import TOPICS, Topic
+from safeguard_spark.labelling.content import Content, Turn
 
 OTHER = "other"  # what the model calls a content of none of its topics
 TOPIC_OF = {topic.name: topic for topic in TOPICS}

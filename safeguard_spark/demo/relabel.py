@@ -11,7 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from safeguard_spark import cli, config
+from safeguard_spark import config
+from safeguard_spark.cli import app as cli
 from safeguard_spark.demo.__main__ import COMMAND, CONFIG, FOLDER, make_posts, prepare_model
 
 OLD, NEW = "1.0.0", "1.1.0"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safeguard_spark.demo import shape
-from safeguard_spark.prompt import harmony_encoding
+from safeguard_spark.labelling.prompt import harmony_encoding
 
 # The split pattern of o200k, as published with tiktoken (openai_public.py, o200k_base).
 SPLIT = "|".join((

@@ -13,13 +13,13 @@ import aiohttp
 import orjson
 
 from safeguard_spark.config import EngineConfig
-from safeguard_spark.engines import wire
+from safeguard_spark.engines import protocol as wire
 from safeguard_spark.engines.address import Address
-from safeguard_spark.engines.base import Answer, Request, Task
-from safeguard_spark.engines.trouble import Kind, Trouble, back_off, of_status, too_long
-from safeguard_spark.engines.wire import Form, GarbageError, Route
+from safeguard_spark.engines.failures import Kind, Trouble, back_off, of_status, too_long
+from safeguard_spark.engines.protocol import Form, GarbageError, Route
 from safeguard_spark.errors import EngineError
-from safeguard_spark.verdict import Completion
+from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.verdict import Completion
 
 REACH_S = 4.0  # how long an endpoint that was never reached may refuse: a hiccup of its start, not an outage
 CONNECT_S = 10.0

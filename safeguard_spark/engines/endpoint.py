@@ -15,9 +15,9 @@ from typing import Any, Self
 
 from safeguard_spark.config import EngineConfig
 from safeguard_spark.engines.address import address, api_key
-from safeguard_spark.engines.base import Answer, Request, Task
 from safeguard_spark.engines.client import Client, Guard
 from safeguard_spark.errors import EngineError
+from safeguard_spark.labelling.engine import Answer, Request, Task
 
 # Equal prefixes that arrive together are each computed; the first request of a call goes ahead so that the others find
 # the policy in the cache. Its prefix is there long before its answer. Where it is not, the scheduler fills about one

@@ -21,13 +21,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from safeguard_spark.config import Dialect, EngineConfig
-from safeguard_spark.contract import Contract
-from safeguard_spark.engines.base import Answer, Request, Task
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.keys import sha256
-from safeguard_spark.policy import NONE, Output
-from safeguard_spark.prompt import harmony_encoding
-from safeguard_spark.verdict import Completion
+from safeguard_spark.labelling.contract import Contract
+from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.prompt import harmony_encoding
+from safeguard_spark.labelling.verdict import Completion
+from safeguard_spark.policy.document import NONE, Output
 
 
 class Script(BaseModel):

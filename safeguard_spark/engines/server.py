@@ -28,10 +28,10 @@ from typing import Any, NamedTuple
 
 from safeguard_spark.config import EngineConfig
 from safeguard_spark.engines import command, hardware
-from safeguard_spark.engines.engine_log import cause, tail
 from safeguard_spark.engines.health import Health, health, is_well
-from safeguard_spark.engines.place import place
+from safeguard_spark.engines.paths import place
 from safeguard_spark.engines.processes import GRACE_S, as_before, end_tree, give_way, is_alive
+from safeguard_spark.engines.server_log import cause, tail
 from safeguard_spark.engines.supervisor import IDLE, clean, read_json, write_json
 from safeguard_spark.errors import EngineError
 

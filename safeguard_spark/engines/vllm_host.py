@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Self
 
 from safeguard_spark.config import EngineConfig
-from safeguard_spark.engines.base import Answer, Request, Task
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.health import Load, load
-from safeguard_spark.engines.place import executor_key
+from safeguard_spark.engines.paths import executor_key
 from safeguard_spark.engines.server import Incarnation, Server
 from safeguard_spark.errors import EngineError
+from safeguard_spark.labelling.engine import Answer, Request, Task
 
 __all__ = ["VllmEngine", "executor_key"]
 

@@ -12,9 +12,9 @@ from safeguard_spark.config import RunConfig
 from safeguard_spark.errors import TableError
 from safeguard_spark.result import Status
 from safeguard_spark.schema import Table
-from safeguard_spark.spark.failure import FAILED, cause, is_conflict
-from safeguard_spark.spark.label import open_tables
-from safeguard_spark.spark.recover import recover
+from safeguard_spark.spark.failures import FAILED, cause, is_conflict
+from safeguard_spark.spark.label.job import open_tables
+from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.staging import MANIFEST, Staging, is_alive
 from safeguard_spark.spark.tables import TRIES, Tables
 

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.errors import TableError
 from safeguard_spark.schema import Table
-from safeguard_spark.spark.failure import FAILED, cause, is_conflict
+from safeguard_spark.spark.failures import FAILED, cause, is_conflict
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.source import is_path
 

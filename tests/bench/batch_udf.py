@@ -24,8 +24,8 @@ def predict(model: dict[str, Any]) -> Callable[[], Callable[[Any], Any]]:
 
         import numpy as np
 
-        from safeguard_spark import verdict
-        from safeguard_spark.contract import Contract
+        from safeguard_spark.labelling import verdict
+        from safeguard_spark.labelling.contract import Contract
         from tests.bench import limit
 
         os.environ.pop("OMP_NUM_THREADS", None)  # Spark's own for its workers

@@ -14,9 +14,9 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from safeguard_spark import policy
-from safeguard_spark.check_text import token_count
-from safeguard_spark.policy_ref import all_files
+from safeguard_spark.authoring.checks.text import token_count
+from safeguard_spark.policy import document as policy
+from safeguard_spark.policy.ref import all_files
 
 SHIPPED = Path(__file__).parents[2] / "policies"
 REPEATS = 3
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     count = int(argv[0]) if argv else 100
     with tempfile.TemporaryDirectory() as folder:
         tokens = lay(Path(folder), count)
-        command = [sys.executable, "-c", "from safeguard_spark.cli import run; run()", "check", "--policies", folder]
+        command = [sys.executable, "-c", "from safeguard_spark.cli.app import run; run()", "check", "--policies", folder]
         for _ in range(REPEATS):
             begun, used = time.perf_counter(), processor_s()
             done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safeguard_spark.prompt import harmony_encoding
+from safeguard_spark.labelling.prompt import harmony_encoding
 from tests.bench import workload
 from tests.bench.contender import Done
 from tests.bench.models import Model
@@ -31,7 +31,7 @@ class DaftProvider:
         from daft.functions import prompt
         from vllm import SamplingParams
 
-        from safeguard_spark.engines.wire import STOP_IDS
+        from safeguard_spark.engines.protocol import STOP_IDS
 
         asked = [workload.prompt(self._body, text) for text in workload.read(table)]
         rows = daft.from_pydict({"prompt": [harmony_encoding().decode(ids) for ids in asked]})

@@ -6,7 +6,7 @@ from typing import Any
 
 from safeguard_spark import config
 from safeguard_spark.config import RunConfig
-from safeguard_spark.spark import label
+from safeguard_spark.spark.label import job as label
 from safeguard_spark.spark.session import session
 from tests.bench import workload
 from tests.bench.contender import Done

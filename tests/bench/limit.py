@@ -23,7 +23,7 @@ def sampling() -> Any:
     """What the label job asks for."""
     from vllm import SamplingParams
 
-    from safeguard_spark.engines.wire import STOP_IDS
+    from safeguard_spark.engines.protocol import STOP_IDS
 
     return SamplingParams(
         temperature=0.0, max_tokens=workload.MAX_TOKENS, stop_token_ids=list(STOP_IDS), detokenize=False

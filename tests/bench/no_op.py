@@ -25,8 +25,8 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import config, schema
 from safeguard_spark.config import RunConfig
-from safeguard_spark.labeler import Labeler
-from safeguard_spark.policy import Policy, parse
+from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.policy.document import Policy, parse
 from safeguard_spark.spark.session import session
 from safeguard_spark.spark.source import open_source, work_key
 from safeguard_spark.spark.tables import Tables

@@ -59,6 +59,6 @@ class RayData:
 
 
 def _stops() -> list[int]:
-    from safeguard_spark.engines.wire import STOP_IDS
+    from safeguard_spark.engines.protocol import STOP_IDS
 
     return list(STOP_IDS)

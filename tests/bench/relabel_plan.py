@@ -12,13 +12,13 @@ from typing import TypeVar
 
 from safeguard_spark import config
 from safeguard_spark.config import RunConfig
-from safeguard_spark.policy import Policy, parse
-from safeguard_spark.relabel_budget import Budget
-from safeguard_spark.relabel_scope import parse as scope_of
-from safeguard_spark.spark.label import label_table
-from safeguard_spark.spark.promote import promote
-from safeguard_spark.spark.relabel import Question, plan
-from safeguard_spark.spark.relabel_apply import apply, prepare
+from safeguard_spark.policy.document import Policy, parse
+from safeguard_spark.relabel.budget import Budget
+from safeguard_spark.relabel.scope import parse as scope_of
+from safeguard_spark.spark.label.job import label_table
+from safeguard_spark.spark.relabel.apply import apply, prepare
+from safeguard_spark.spark.relabel.planner import Question, plan
+from safeguard_spark.spark.relabel.promote import promote
 from safeguard_spark.spark.session import session
 
 RULES = 8

@@ -13,11 +13,11 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import config
 from safeguard_spark.config import RunConfig
-from safeguard_spark.labelling import Job
-from safeguard_spark.spark.commit import Place, commit_chunk
-from safeguard_spark.spark.executor import RESULT_DDL
-from safeguard_spark.spark.label import label_table
-from safeguard_spark.spark.plan import Plan, bucket, make_plan
+from safeguard_spark.labelling.rows import Job
+from safeguard_spark.spark.label.commit import Place, commit_chunk
+from safeguard_spark.spark.label.executor import RESULT_DDL
+from safeguard_spark.spark.label.job import label_table
+from safeguard_spark.spark.label.pending import Plan, bucket, make_plan
 from safeguard_spark.spark.session import session
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.staging import Staging

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safeguard_spark.content import from_text
-from safeguard_spark.engines.open import open_engine
-from safeguard_spark.labelling import Job, Row, label_rows
-from safeguard_spark.verdict import Outcome
+from safeguard_spark.engines.factory import open_engine
+from safeguard_spark.labelling.content import from_text
+from safeguard_spark.labelling.rows import Job, Row, label_rows
+from safeguard_spark.labelling.verdict import Outcome
 from tests.bench import job, workload
 from tests.bench.contender import Done
 from tests.bench.models import Model

@@ -14,9 +14,9 @@ from pathlib import Path
 from random import Random
 from zlib import crc32
 
-from safeguard_spark.content import from_text
-from safeguard_spark.policy import Effort, Policy, parse
-from safeguard_spark.prompt import harmony, harmony_encoding
+from safeguard_spark.labelling.content import from_text
+from safeguard_spark.labelling.prompt import harmony, harmony_encoding
+from safeguard_spark.policy.document import Effort, Policy, parse
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "policies/harassment/1.0.0/policy.md"  # 830 tokens with the system message

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 
 from safeguard_spark import config as configuration
-from safeguard_spark import policy
 from safeguard_spark.demo import content, model
-from safeguard_spark.spark.label import label_table
+from safeguard_spark.policy import document as policy
+from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.session import session
 from tests.engine import laptop
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.demo import evaluate
+from tools.demo_model import evaluate
 
 pytestmark = pytest.mark.engine
 
@@ -28,7 +28,7 @@ AT_MOST = {"empty_policy_violations": 0.02, "allowed_others_change": 0.02, "remo
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
     pytest.importorskip("vllm", reason="vLLM is not installed")
-    command = [sys.executable, "-m", "safeguard_spark.demo.evaluate", "--policies", "6", "--contents", "14"]
+    command = [sys.executable, "-m", "tools.demo_model.evaluate", "--policies", "6", "--contents", "14"]
     command += ["--changed", "12", "--rows", "120"]
     cache = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}  # the folder is made anew
     done = subprocess.run(

@@ -15,15 +15,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from safeguard_spark import config, prompt
-from safeguard_spark.content import from_text
-from safeguard_spark.contract import Contract
-from safeguard_spark.engines.base import Request, Task
+from safeguard_spark import config
 from safeguard_spark.engines.processes import birth, marked
 from safeguard_spark.engines.supervisor import read_json
 from safeguard_spark.engines.vllm_host import VllmEngine
-from safeguard_spark.labeler import Labeler
-from safeguard_spark.policy import Effort
+from safeguard_spark.labelling import prompt
+from safeguard_spark.labelling.content import from_text
+from safeguard_spark.labelling.contract import Contract
+from safeguard_spark.labelling.engine import Request, Task
+from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.policy.document import Effort
 from tests.engine import laptop
 from tests.soak.engine import is_core, model_folder, until
 from tests.spark.lake import policy

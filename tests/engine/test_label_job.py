@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from safeguard_spark import policy as documents
 from safeguard_spark.config import Dialect, EngineKind, RunConfig, build
-from safeguard_spark.content import from_text
 from safeguard_spark.demo import content, model
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import EngineError
-from safeguard_spark.labeler import Labeler
-from safeguard_spark.labelling import Job, Row, label_rows
-from safeguard_spark.policy import Policy
-from safeguard_spark.spark.label import label_table
-from safeguard_spark.spark.udf import register
-from safeguard_spark.verdict import Outcome
+from safeguard_spark.labelling.content import from_text
+from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.labelling.rows import Job, Row, label_rows
+from safeguard_spark.labelling.verdict import Outcome
+from safeguard_spark.policy import document as documents
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.spark.label.job import label_table
+from safeguard_spark.spark.label.udf import register
 from tests.engine import laptop
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]

@@ -5,8 +5,9 @@ import shutil
 import pytest
 
 from safeguard_spark import config
-from safeguard_spark.demo import evaluate, exam, model
-from safeguard_spark.verdict import Outcome
+from safeguard_spark.demo import model
+from safeguard_spark.labelling.verdict import Outcome
+from tools.demo_model import evaluate, exam
 
 pytestmark = [
     pytest.mark.gpu,

@@ -10,10 +10,11 @@ from typing import Any
 
 import psutil
 
-from safeguard_spark.demo import model, network, weights
+from safeguard_spark.demo import model, weights
 from safeguard_spark.engines.processes import marked
 from tests.engine import laptop
 from tests.soak.job import GONE_S, LabelJob
+from tools.demo_model import network
 
 STARTS_S = 180.0
 VICTIMS = ("core", "server", "supervisor")

@@ -10,9 +10,9 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from safeguard_spark import config
 from safeguard_spark.config import RunConfig
-from safeguard_spark.policy import Policy, parse
+from safeguard_spark.policy.document import Policy, parse
 from safeguard_spark.result import RunResult
-from safeguard_spark.spark.label import label_table
+from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.tables import Tables
 
 POLICY = """\

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from safeguard_spark.policy import Policy
-from safeguard_spark.relabel_budget import Budget
-from safeguard_spark.relabel_plan import Planned, RelabelPlan
-from safeguard_spark.relabel_scope import parse as scope_of
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.relabel.budget import Budget
+from safeguard_spark.relabel.plan import Planned, RelabelPlan
+from safeguard_spark.relabel.scope import parse as scope_of
 from safeguard_spark.result import RunResult
-from safeguard_spark.spark.relabel import Question, plan
-from safeguard_spark.spark.relabel_apply import Application, apply, prepare
+from safeguard_spark.spark.relabel.apply import Application, apply, prepare
+from safeguard_spark.spark.relabel.planner import Question, plan
 from tests.spark.lake import Lake
 from tests.versions import NEW, OLD, TEXT
 

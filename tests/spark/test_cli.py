@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from safeguard_spark import cli
+from safeguard_spark.cli import app as cli
 from tests.spark.lake import POLICY, SCRIPT, Lake
 
 pytestmark = pytest.mark.spark

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark import cli
+from safeguard_spark.cli import app as cli
 from safeguard_spark.spark.maintain import CHECK, Erasure, erase, optimize
 from safeguard_spark.spark.staging import MANIFEST, Staging, here
 from tests.spark.lake import Lake

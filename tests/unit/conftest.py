@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark import cli
-from safeguard_spark.registry import Registry
+from safeguard_spark.cli import app as cli
+from safeguard_spark.tracking.registry import Registry
 from tests.unit.commands import Ran, Safeguard
 
 

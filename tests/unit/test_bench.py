@@ -2,9 +2,9 @@
 
 import pytest
 
-from safeguard_spark import verdict
-from safeguard_spark.contract import Contract
-from safeguard_spark.verdict import Completion, Outcome
+from safeguard_spark.labelling import verdict
+from safeguard_spark.labelling.contract import Contract
+from safeguard_spark.labelling.verdict import Completion, Outcome
 from tests.bench import report, workload
 
 pytestmark = pytest.mark.unit

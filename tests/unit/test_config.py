@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safeguard_spark import config
 from safeguard_spark.config import Dialect, EngineKind, RunConfig
 from safeguard_spark.errors import ConfigError
-from safeguard_spark.policy import Effort
+from safeguard_spark.policy.document import Effort
 
 pytestmark = pytest.mark.unit
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from safeguard_spark import schema
 from safeguard_spark.config import ENV_PREFIX, FREE, RunConfig
-from safeguard_spark.verdict import Outcome
+from safeguard_spark.labelling.verdict import Outcome
 
 pytestmark = pytest.mark.unit
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safeguard_spark import schema
+from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.schema import LABELS, REASONING, RUNS, TABLES
-from safeguard_spark.verdict import Outcome
 
 pytestmark = pytest.mark.unit
 

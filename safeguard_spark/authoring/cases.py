@@ -1,0 +1,119 @@
+"""Cases: contents with the verdict a policy's author expects, in `cases.yaml` beside `policy.md`.
+
+cases:
+  - id: replica-watch
+    text: Replica watches, looks just like the original
+    violation: true
+    category: counterfeit        # may be left out where the rules say it
+    rules: [M1]
+    why: M1 names replicas of brands.
+  - id: asked-for-advice
+    conversation:
+      - {role: user, text: How do I spot a fake?}
+      - {role: assistant, text: Look at the stitching and ask for the receipt.}
+    violation: false
+    why: Advice on avoiding fakes offers none.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from safeguard_spark.authoring.yaml_output import as_yaml
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.labelling import content
+from safeguard_spark.policy.document import NONE, read
+from safeguard_spark.policy.positions import YamlProblem, read_yaml
+
+FILE = "cases.yaml"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CaseTurn(_Frozen):
+    """One turn of a conversation."""
+
+    role: str
+    text: str
+
+
+class Case(_Frozen):
+    """One content and the verdict expected of it. The last turn of a conversation is the one judged."""
+
+    id: Annotated[str, Field(min_length=1, max_length=80)]
+    text: str | None = None
+    conversation: Annotated[tuple[CaseTurn, ...], Field(min_length=1)] | None = None
+    violation: bool
+    category: str | None = None
+    rules: tuple[str, ...] = ()
+    why: str = ""
+
+    @model_validator(mode="after")
+    def _one_content(self) -> Self:
+        if (self.text is None) == (self.conversation is None):
+            raise ValueError("give either text or conversation")
+        return self
+
+    @property
+    def content(self) -> content.Content:
+        """What is judged."""
+        if self.conversation is None:
+            return content.from_text(self.text)
+        return content.from_turns([(turn.role, turn.text) for turn in self.conversation])
+
+    @property
+    def content_hash(self) -> str:
+        """Equal for equal contents, whatever is expected of them."""
+        if self.conversation is None:
+            return content.text_hash(self.text)
+        return content.turns_hash([(turn.role, turn.text) for turn in self.conversation])
+
+    @property
+    def expected_category(self) -> str | None:
+        """The category, with `none` read as no category."""
+        return None if self.category == NONE else self.category
+
+
+class Cases(_Frozen):
+    """A cases document."""
+
+    cases: tuple[Case, ...] = ()
+
+    @field_validator("cases", mode="before")
+    @classmethod
+    def _nothing_is_none(cls, value: Any) -> Any:
+        return () if value is None else value
+
+
+def beside(policy_file: Path) -> Path:
+    """Where the cases of a policy file lie."""
+    return policy_file.with_name(FILE)
+
+
+def load(path: Path) -> tuple[Case, ...]:
+    """The cases in a file. Raises PolicyError with one sentence for the first thing wrong."""
+    try:
+        value = read_yaml(read(path)).value
+    except YamlProblem as error:
+        raise PolicyError(f"Cases {path} are not valid YAML at line {error.span.line}: {error}.") from error
+    try:
+        return Cases.model_validate(value if value is not None else {}).cases
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PolicyError(f"Cases {path}, `{where}`: {first['msg']}; `safeguard check` shows where.") from error
+
+
+def dump(cases: tuple[Case, ...]) -> str:
+    """The document of some cases, keys in the order people read them, a blank line between."""
+    if not cases:
+        return "cases: []\n"
+    listed = [case.model_dump(mode="json", exclude_defaults=True) for case in cases]
+    return "cases:\n" + "\n".join(_indented(as_yaml([case])) for case in listed)
+
+
+def _indented(entry: str) -> str:
+    return "".join(f"  {line}\n" if line else "\n" for line in entry.split("\n"))

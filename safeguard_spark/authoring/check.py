@@ -1,0 +1,78 @@
+"""Policy check: every problem of every policy in one report, each at its place."""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from safeguard_spark.authoring.checks.cases import check_cases
+from safeguard_spark.authoring.checks.front import check_front
+from safeguard_spark.authoring.checks.labels import check_labels
+from safeguard_spark.authoring.checks.text import check_text
+from safeguard_spark.authoring.diagnostics import Diagnostic, Level, Report, in_order
+from safeguard_spark.authoring.draft import Draft, read
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy import lock as policy_lock
+from safeguard_spark.policy.lock import Lock, Standing
+from safeguard_spark.policy.positions import Span
+
+
+def check(paths: Iterable[Path]) -> Report:
+    """Check policy files and every policy below folders. Raises PolicyError if a path leads to no policy."""
+    files = list(dict.fromkeys(file for path in paths for file in _files(path)))
+    found = [diagnostic for file in files for diagnostic in check_file(file)]
+    return Report(len(files), tuple(in_order(found)))
+
+
+def check_file(path: Path) -> tuple[Diagnostic, ...]:
+    """Every problem of one policy file, of the cases beside it, and of its standing to the lock."""
+    draft = read(path, _shown(path))
+    found = [*draft.problems, *(draft.cases.problems if draft.cases else ())]
+    if draft.front.value:
+        for part in (check_front, check_labels, check_text, check_cases, _check_lock):
+            found.extend(part(draft))
+    allowed = set(draft.words("allow"))
+    return tuple(in_order(d for d in found if d.level is Level.error or d.code not in allowed))
+
+
+def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
+    """Only where the file lies as published policies do: `<folder>/<name>/<version>/policy.md`."""
+    if draft.policy is None or draft.path.name != "policy.md":
+        return
+    file = policy_lock.path_in(draft.path.resolve().parent.parent.parent)
+    try:
+        standing = _lock(file, file.stat().st_mtime_ns if file.is_file() else 0).standing(draft.policy)
+    except PolicyError as error:
+        yield draft.source.diagnose("unreadable", Span(1, 1, 3), str(error).rstrip("."))
+        return
+    where = draft.front.at(("version",))
+    if standing is Standing.changed:
+        problem = f"{draft.policy.ref} is published, and its text, rules or output form changed since"
+        hint = f"bump the version: `safeguard new {draft.policy.name}@VERSION` copies this one; then restore this one"
+        yield draft.source.diagnose("published-changed", where, problem, hint)
+    elif standing is Standing.document_changed:
+        problem = f"{draft.policy.ref} is published, and its front matter changed since (no label can)"
+        yield draft.source.diagnose("lock-behind", where, problem, "`safeguard publish` records it")
+
+
+@lru_cache(maxsize=8)
+def _lock(file: Path, _modified: int) -> Lock:
+    return policy_lock.load(file)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    found = sorted(path.rglob("policy.md"))
+    if not found:
+        what = "holds no policy.md" if path.is_dir() else "does not exist"
+        raise PolicyError(f"{path} {what}. Give a policy file, or a folder with policies/<name>/<version>/policy.md.")
+    yield from found
+
+
+def _shown(path: Path) -> str:
+    """The path from here if it lies below, so that reports read the same on every machine."""
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return path.as_posix()

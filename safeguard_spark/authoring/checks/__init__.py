@@ -1,0 +1,1 @@
+"""The checks of `safeguard check`, one file per part of a policy."""

@@ -1,0 +1,55 @@
+"""Checks of a policy's front matter: rules, folders, notes to the checker."""
+
+import re
+from collections.abc import Iterator
+
+from safeguard_spark.authoring.diagnostics import CHECKS, Diagnostic, Level
+from safeguard_spark.authoring.draft import Draft
+from safeguard_spark.policy.document import NONE, VERSION, Output
+from safeguard_spark.policy.positions import Span
+
+
+def check_front(draft: Draft) -> Iterator[Diagnostic]:
+    """Every problem of the front matter that its structure does not show."""
+    yield from _rules(draft)
+    yield from _folders(draft)
+    for index, code in enumerate(draft.words("allow")):
+        if code not in CHECKS or CHECKS[code].level is Level.error:
+            known = ", ".join(code for code, check in CHECKS.items() if check.level is Level.warning)
+            span = draft.front.at(("allow", index))
+            problem = f"`{code}` is no warning that can be allowed"
+            yield draft.source.diagnose("bad-value", span, problem, f"known: {known}")
+
+
+def _rules(draft: Draft) -> Iterator[Diagnostic]:
+    source, front = draft.source, draft.front
+    first: dict[str, int] = {}
+    for rule in draft.rules:
+        span = front.at(("rules", rule.position, "id"))
+        if rule.id in first:
+            hint = f"first defined in line {front.at(('rules', first[rule.id], 'id')).line}"
+            yield source.diagnose("duplicate-rule", span, f"rule {rule.id} is defined twice", hint)
+        first.setdefault(rule.id, rule.position)
+        if rule.category == NONE:
+            place = front.at(("rules", rule.position, "category"))
+            problem = f"`{NONE}` cannot be a rule's category: it means that nothing is violated"
+            yield source.diagnose("bad-value", place, problem)
+    if not draft.rules and draft.output is not Output.binary and draft.body:
+        where = front.key_at(("rules",)) if "rules" in front.value else Span(1, 1, 3)
+        yield source.diagnose(
+            "no-rules", where, f"`output: {draft.output.value}` names rules and categories, but there are none",
+            "add rules, or ask for `output: binary`",
+        )  # fmt: skip
+
+
+def _folders(draft: Draft) -> Iterator[Diagnostic]:
+    """Only where the file lies as published policies do: `<name>/<version>/policy.md`."""
+    path = draft.path.resolve()
+    if path.name != "policy.md" or not re.match(VERSION, path.parent.name):
+        return
+    for key, folder in (("name", path.parent.parent.name), ("version", path.parent.name)):
+        said = draft.front.value.get(key)
+        if isinstance(said, str) and said != folder:
+            span = draft.front.at((key,))
+            problem = f"`{key}` is {said}, but the folder says {folder}"
+            yield draft.source.diagnose("wrong-folder", span, problem, "make them agree")

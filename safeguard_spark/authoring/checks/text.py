@@ -1,0 +1,136 @@
+"""Checks of a policy's text as prose: sections, examples, length, vague words, things that must not be in it."""
+
+import re
+from collections.abc import Iterator
+
+from safeguard_spark.authoring.diagnostics import Diagnostic
+from safeguard_spark.authoring.draft import Draft
+from safeguard_spark.authoring.text import Line, without_quotes
+from safeguard_spark.labelling.prompt import harmony_encoding
+from safeguard_spark.policy.positions import Span
+
+LONG, TOO_LONG = 1_000, 10_000  # tokens; the model's guide: 400-600 is best, about 10,000 still works
+SECTIONS = {
+    "instructions": re.compile(r"instruction|task|goal|role|overview", re.IGNORECASE),
+    "definitions": re.compile(r"definition|terms|glossary|concepts", re.IGNORECASE),
+    "criteria": re.compile(r"criteri|violat|rules?\b|prohibited|allowed|what counts|decision", re.IGNORECASE),
+    "examples": re.compile(r"example", re.IGNORECASE),
+}
+VAGUE = re.compile(
+    r"\b(generally|usually|typically|normally|mostly|in most cases|(?:as|if|where|when) appropriate|"
+    r"use (?:your )?(?:best |good )?judge?ment|common sense|and so on|etc)\b",
+    re.IGNORECASE,
+)
+CONTROL = re.compile(r"<\|[A-Za-z0-9_]+\|>")
+BRACES = re.compile(r"\{\{.*?(?:\}\}|$)|\{%.*?(?:%\}|$)")
+TODO = re.compile(r"\b(?:TODO|FIXME|TBD)\b")
+TODO_VALUE = re.compile(r"(?<=: )(?:TODO|FIXME|TBD)\b")
+SAFE = re.compile(
+    r"\"?violation\"?\s*:\s*(?:0|false)|\b(?:not?|isn't|does not) (?:a )?violat|(?:->|→|=>|:|\|)\s*(?:0|none)\b|"
+    r"\b(?:safe|allowed|permitted|acceptable|valid|compliant|benign|non-violating|not (?:spam|a threat))\b",
+    re.IGNORECASE,
+)
+VIOLATES = re.compile(
+    r"\"?violation\"?\s*:\s*(?:1|true)|(?:->|→|=>|:|\|)\s*1\b|\b(?:violat\w*|invalid|prohibited|disallowed|unsafe)\b",
+    re.IGNORECASE,
+)
+
+
+def check_text(draft: Draft) -> Iterator[Diagnostic]:
+    """Every problem of the text that has nothing to do with rules or the answer's form."""
+    if not draft.body.strip():
+        if draft.body_line > 1:
+            problem = "there is no text after the front matter for the model to read"
+            yield draft.source.diagnose("bad-value", draft.in_body(1), problem)
+        return
+    yield from _forbidden(draft)
+    yield from _todo(draft)
+    yield from _length(draft)
+    yield from _sections(draft)
+    yield from _vague(draft)
+    yield from _examples(draft)
+
+
+def token_count(text: str) -> int:
+    """How many harmony tokens a text has, control-token strings counted as the plain text they are."""
+    return len(harmony_encoding().encode(text, disallowed_special=()))
+
+
+def _forbidden(draft: Draft) -> Iterator[Diagnostic]:
+    for code, pattern, what, hint in (
+        ("control-token", CONTROL, "is a control token of the prompt format", "name it in words"),
+        ("template-braces", BRACES, "is a template left unfilled", "fill it in; the model would read it as it stands"),
+    ):
+        for line in draft.text.lines:
+            for match in pattern.finditer(line.text):
+                span = draft.in_body(line.number, match.start() + 1, len(match[0]))
+                yield draft.source.diagnose(code, span, f"`{match[0][:60]}` {what}", hint)
+
+
+def _todo(draft: Draft) -> Iterator[Diagnostic]:
+    """In the text anywhere; in front matter and cases only where a value begins with it, for a case may speak of it."""
+    places = [(draft.source, number, line) for number, line in enumerate(draft.source.lines, 1)]
+    if draft.cases is not None:
+        places += [(draft.cases.source, number, line) for number, line in enumerate(draft.cases.source.lines, 1)]
+    for source, number, line in places:
+        is_text = source is draft.source and number >= draft.body_line
+        for match in (TODO if is_text else TODO_VALUE).finditer(line):
+            span = Span(number, match.start() + 1, len(match[0]))
+            yield source.diagnose("todo", span, f"`{match[0]}` is still to be filled in")
+
+
+def _length(draft: Draft) -> Iterator[Diagnostic]:
+    tokens = token_count(draft.body)
+    if tokens > LONG:
+        code, limit = ("too-long", TOO_LONG) if tokens > TOO_LONG else ("long", LONG)
+        hint = "400 to 600 is best: split it into several policies, or shorten the examples"
+        yield draft.source.diagnose(code, draft.in_body(1), f"the text has {tokens:,} tokens, over {limit:,}", hint)
+
+
+def _sections(draft: Draft) -> Iterator[Diagnostic]:
+    titles = [line.text for line in draft.text.headings]
+    missing = [name for name, words in SECTIONS.items() if not any(words.search(title) for title in titles)]
+    if missing:
+        hint = "the four sections models follow best: instructions, definitions, criteria, examples"
+        problem = f"no section of {' and none of '.join(missing)}"
+        yield draft.source.diagnose("missing-section", draft.in_body(1), problem, hint)
+
+
+def _vague(draft: Draft) -> Iterator[Diagnostic]:
+    for line in draft.text.lines:
+        if line.in_examples:
+            continue
+        for match in VAGUE.finditer(without_quotes(line.text)):
+            span = draft.in_body(line.number, match.start() + 1, len(match[0]))
+            problem = f"`{match[0]}` leaves the decision to the model"
+            yield draft.source.diagnose("vague-word", span, problem, "say exactly when, or leave it out")
+
+
+def _examples(draft: Draft) -> Iterator[Diagnostic]:
+    shown = [line for line in draft.text.lines if line.in_examples and line.text.strip()]
+    if not shown:
+        if not re.search(r"\b(for example|e\.g\.|example)\b", draft.body, re.IGNORECASE):
+            hint = "show a few near the boundary, on both sides"
+            yield draft.source.diagnose("no-examples", draft.in_body(1), "the text has no examples", hint)
+        return
+    sides = {side for line in shown for side in [_side(line, draft)] if side is not None}
+    if len(sides) == 1:
+        only, other = ("violations", "safe content") if sides == {True} else ("safe content", "a violation")
+        where = draft.in_body(shown[0].number, 1, max(len(shown[0].text), 1))
+        hint = f"add {other} that looks much like them: models learn the boundary from both sides"
+        yield draft.source.diagnose("one-sided-examples", where, f"the examples show only {only}", hint)
+
+
+def _side(line: Line, draft: Draft) -> bool | None:
+    """Whether a line of examples shows a violation, safe content, or neither."""
+    text = without_quotes(line.text, longer_than=2)
+    if SAFE.search(text) or any(_names(label, text) for label in draft.words("allowed")):
+        return False
+    rules = [name for rule in draft.rules for name in (rule.id, rule.category) if name]
+    if VIOLATES.search(text) or any(_names(name, text) for name in rules):
+        return True
+    return None
+
+
+def _names(label: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text) is not None

@@ -1,0 +1,154 @@
+"""Policy diff: what changed between two versions, rule by rule, behaviour and text apart."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from safeguard_spark.authoring.cases import Case
+from safeguard_spark.authoring.text import PolicyText
+from safeguard_spark.policy.document import Policy
+
+
+class TextChange(NamedTuple):
+    """Lines of the text taken out and put in, at one place. `owner` is the rule they speak of, or the section."""
+
+    owner: str
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+
+
+class CaseChange(NamedTuple):
+    """The same content, expected otherwise."""
+
+    case: str
+    before: str
+    after: str
+
+
+class FieldChange(NamedTuple):
+    """A front matter value that cannot change a label."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class PolicyDiff:
+    """What changed from one policy to another. `behaviour` is by rule id, or "policy" for what concerns them all."""
+
+    before: str
+    after: str
+    labels_may_change: bool
+    behaviour: dict[str, tuple[str, ...]]
+    text: tuple[TextChange, ...]
+    cases: tuple[CaseChange, ...]
+    cases_added: tuple[str, ...]
+    cases_removed: tuple[str, ...]
+    fields: tuple[FieldChange, ...]
+
+    @cached_property
+    def owners(self) -> tuple[str, ...]:
+        """Rules and sections with a change, in the order they come up."""
+        return tuple(dict.fromkeys([*self.behaviour, *(change.owner for change in self.text)]))
+
+
+def diff(before: Policy, after: Policy, cases: tuple[Iterable[Case], Iterable[Case]] = ((), ())) -> PolicyDiff:
+    """The difference of two policies and, where given, of their cases."""
+    old_cases, new_cases = ({case.content_hash: case for case in listed} for listed in cases)
+    return PolicyDiff(
+        before=before.ref,
+        after=after.ref,
+        labels_may_change=before.policy_hash != after.policy_hash,
+        behaviour=_behaviour(before, after),
+        text=tuple(_text(before, after)),
+        cases=tuple(
+            CaseChange(new_cases[key].id, expected(old), expected(new_cases[key]))
+            for key, old in old_cases.items()
+            if key in new_cases and expected(old) != expected(new_cases[key])
+        ),
+        cases_added=tuple(case.id for key, case in new_cases.items() if key not in old_cases),
+        cases_removed=tuple(case.id for key, case in old_cases.items() if key not in new_cases),
+        fields=tuple(_fields(before, after)),
+    )
+
+
+def expected(case: Case) -> str:
+    """What a case expects, in words."""
+    named = ", ".join(case.rules) or case.expected_category or ""
+    return "safe" if not case.violation else f"violation of {named}" if named else "violation"
+
+
+def as_dict(found: PolicyDiff) -> dict[str, Any]:
+    """For programs."""
+    return asdict(found) | {
+        name: [item._asdict() for item in getattr(found, name)] for name in ("text", "cases", "fields")
+    }
+
+
+def _behaviour(before: Policy, after: Policy) -> dict[str, tuple[str, ...]]:
+    changes: dict[str, list[str]] = {}
+    if before.output is not after.output:
+        changes["policy"] = [f"answer form {before.output.value} -> {after.output.value}"]
+    old, new = ({rule.id: rule for rule in policy.rules} for policy in (before, after))
+    for rule_id in dict.fromkeys([*new, *old]):
+        was, now = old.get(rule_id), new.get(rule_id)
+        if was is None and now is not None:
+            changes[rule_id] = [f"new rule, category {now.category}"]
+        elif now is None and was is not None:
+            changes[rule_id] = [f"rule removed, category {was.category}"]
+        elif was and now and was.category != now.category:
+            changes[rule_id] = [f"category {was.category} -> {now.category}"]
+    if not changes and before.rule_ids != after.rule_ids:
+        changes["policy"] = ["the rules' order, which the answer's form follows"]
+    return {owner: tuple(lines) for owner, lines in changes.items()}
+
+
+def _text(before: Policy, after: Policy) -> list[TextChange]:
+    ids = tuple(dict.fromkeys([*after.rule_ids, *before.rule_ids]))
+    old, new = _owned(before, ids), _owned(after, ids)
+    matcher = difflib.SequenceMatcher(None, [line for _, line in old], [line for _, line in new], autojunk=False)
+    changes: list[TextChange] = []
+    for kind, a, b, c, d in matcher.get_opcodes():
+        if kind == "equal":
+            continue
+        removed, added = old[a:b], new[c:d]
+        for owner in dict.fromkeys(owner for owner, _ in [*removed, *added]):
+            out, put = (tuple(line for o, line in side if o == owner and line.strip()) for side in (removed, added))
+            if out or put:
+                changes.append(TextChange(owner, out, put))
+    return changes
+
+
+def _owned(policy: Policy, ids: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Every line with the one rule it speaks of: named in the line, in its innermost heading, or just above it."""
+    owned: list[tuple[str, str]] = []
+    for line in PolicyText(policy.body).lines:
+        named = _named(line.text, ids) or (_named(line.headings[-1], ids) if line.headings else [])
+        section = line.headings[-1] if line.headings else "before the first heading"
+        continues = line.text[:1].isspace() and owned and not line.is_heading and line.text.strip()
+        owner = named[0] if len(named) == 1 else owned[-1][0] if continues else section
+        owned.append((owner, line.text))
+    return owned
+
+
+def _named(text: str, ids: tuple[str, ...]) -> list[str]:
+    return [i for i in ids if re.search(rf"(?<!\w){re.escape(i)}(?!\w)", text)]
+
+
+def _fields(before: Policy, after: Policy) -> list[FieldChange]:
+    old, new = (
+        p.model_dump(mode="json", exclude={"body", "rules", "output", "name", "version"}) for p in (before, after)
+    )
+    changes = [FieldChange(name, old[name], new[name]) for name in old if old[name] != new[name]]
+    was = {rule.id: rule for rule in before.rules}
+    changes.extend(
+        FieldChange(f"{rule.id} {name}", str(getattr(was[rule.id], name)), str(getattr(rule, name)))
+        for rule in after.rules
+        for name in ("title", "severity")
+        if rule.id in was and getattr(was[rule.id], name) != getattr(rule, name)
+    )
+    return changes

@@ -1,0 +1,80 @@
+"""Policy list: every version in the policies folder, how it stands to the lock, and the aliases it has."""
+
+from typing import NamedTuple
+
+from safeguard_spark.authoring.cases import beside, load
+from safeguard_spark.config import RunConfig
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy import document as policy_document
+from safeguard_spark.policy import lock as policy_lock
+from safeguard_spark.policy import ref as policy_ref
+from safeguard_spark.policy.lock import Lock, Standing
+from safeguard_spark.tracking.registry import Registry
+
+SAID = {
+    Standing.unpublished: "not published",
+    Standing.same: "published",
+    Standing.document_changed: "published, front matter changed",
+    Standing.changed: "CHANGED SINCE PUBLISHED",
+}
+
+
+class Listed(NamedTuple):
+    """One version. `standing` is the lock's, or `unreadable`, or `missing` where only the lock still knows it.
+
+    `cases` is None without a case file that can be read.
+    """
+
+    ref: str
+    standing: str
+    aliases: tuple[str, ...]
+    rules: int
+    cases: int | None
+    description: str
+
+
+def listing(config: RunConfig, name: str | None = None) -> list[Listed]:
+    """The versions of all policies, or of one. Raises PolicyError if there is none of that name, or no folder."""
+    if not config.policies.is_dir():
+        raise policy_ref.no_policies(config.policies)
+    lock = policy_lock.load(policy_lock.path_in(config.policies))
+    known = sorted({*policy_document.versions(config.policies), *lock.pins}, key=policy_document.ref_key)
+    refs = [ref for ref in known if name in (None, ref.partition("@")[0])]
+    if name and not refs:
+        raise policy_ref.unknown_name(name, config.policies, policy_ref.names(config.policies))
+    registry = Registry.of(config)
+    aliases = {n: registry.aliases(n) for n in {ref.partition("@")[0] for ref in refs}} if registry.exists else {}
+    return [_listed(ref, config, lock, aliases.get(ref.partition("@")[0], {})) for ref in refs]
+
+
+def listing_text(found: list[Listed]) -> str:
+    """For people: a line for each version."""
+    if not found:
+        return "No policies yet. Begin one: safeguard new NAME\n"
+    rows = [("policy", "state", "aliases", "rules", "cases", "description")]
+    for item in found:
+        cases = "-" if item.cases is None else str(item.cases)
+        standing = SAID.get(Standing(item.standing)) if item.standing in list(Standing) else item.standing
+        rows.append(
+            (item.ref, standing or "", ", ".join(item.aliases) or "-", str(item.rules), cases, item.description)
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[5]]).rstrip() for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def _listed(ref: str, config: RunConfig, lock: Lock, aliases: dict[str, str]) -> Listed:
+    name, _, version = ref.partition("@")
+    file = policy_ref.file_of(config.policies, name, version)
+    if not file.is_file():
+        return Listed(ref, "missing", (), 0, None, f"published, but there is no {file}")
+    try:
+        policy = policy_document.load(file)
+    except PolicyError:
+        return Listed(ref, "unreadable", (), 0, None, f"safeguard check {file}")
+    try:
+        cases = len(load(beside(file))) if beside(file).is_file() else None
+    except PolicyError:
+        cases = None
+    stands = tuple(alias for alias, tag in aliases.items() if tag == version)
+    return Listed(ref, lock.standing(policy).value, stands, len(policy.rules), cases, policy.description)

@@ -1,0 +1,174 @@
+"""Policy import: policy packs written for gpt-oss-safeguard elsewhere, as policies of ours.
+
+A pack is a folder with `policy.md` (or one `.md` or `.txt`) and its golden set as CSV, as ROOST's and OpenAI's are; or
+a plain policy text. Their text stays as it is. What it lacks to be answered in a form that can be read is added before
+and after it, because those texts leave the form to whoever runs them.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safeguard_spark.authoring import cases as cases_document
+from safeguard_spark.authoring import new as policy_new
+from safeguard_spark.authoring.cases import Case
+from safeguard_spark.authoring.cases_csv import Golden, Labels, read_golden
+from safeguard_spark.authoring.new import answer_form, document
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy import document as policy_document
+from safeguard_spark.policy.document import Output, Policy, Rule
+
+HEADING = re.compile(
+    r"^\W*(?P<title>\w.*?)\s*\((?P<id>[A-Z][A-Z0-9]{0,7}?\d{1,2})\s*(?:[-–—:]\s*(?P<about>[^)]*))?\)\W*$"
+)
+ALLOWED = re.compile(r"\b(allowed|acceptable|permitted|safe|benign|non-violating)\b", re.IGNORECASE)
+SAYS_VALID = re.compile(r"^\W*Output:\W*VALID\b", re.MULTILINE)
+README = re.compile(r"^(readme|license|usage_policy|notice)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A policy made of a pack: the file's text, its cases, and what the importer had to decide."""
+
+    text: str
+    cases: tuple[Case, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of the text."""
+        return policy_document.parse(self.text)
+
+
+def read_pack(
+    path: Path, *, golden: Path | None = None, name: str | None = None, version: str = policy_new.FIRST
+) -> Imported:
+    """Read a pack's folder or a policy text. Raises PolicyError if there is no policy text or more than one.
+
+    `golden` is the CSV to read the cases from, if it does not lie in the folder.
+    """
+    file = _policy_file(path)
+    text = policy_document.read(file)
+    if text.startswith("---"):
+        raise PolicyError(f"{file} has front matter already: copy it to policies/NAME/VERSION/policy.md and check it.")
+    if file.suffix == ".csv" or not text.strip():
+        what = "is a golden set: give it with --golden" if text.strip() else "is empty"
+        raise PolicyError(f"{file} {what}. The policy is the text that the model reads.")
+    name = name or _name(file, text)
+    policy_new.well_formed(name, version)
+    rules, allowed = _labels(text)
+    output = Output.full if rules else Output.binary
+    front: dict[str, Any] = {
+        "name": name,
+        "version": version,
+        "description": f"Imported from {file.name}.",
+        "output": output.value,
+        "rules": [{"id": r.id, "category": r.category, "title": r.title} for r in rules],
+        "allowed": allowed,
+    }
+    body = _with_answer_form(text, output, rules, allowed)
+    notes = [f"{len(rules)} rules: {', '.join(r.id for r in rules)}" if rules else "no rules found; output is binary"]
+    if allowed:
+        notes.append(f"no violation: {', '.join(allowed)}")
+    notes.append("the form of the answer was added before and after the text, which is otherwise unchanged")
+    found = _golden([golden] if golden else _golden_files(path), Labels(rules, allowed))
+    made = document({key: value for key, value in front.items() if value}, body)
+    policy_document.parse(made)
+    return Imported(made, found.cases, (*notes, *found.notes))
+
+
+def write(imported: Imported, folder: Path) -> Path:
+    """Write `<folder>/<name>/<version>/` and return the policy file. Raises PolicyError rather than overwrite one."""
+    policy = imported.policy
+    file = folder / policy.name / policy.version / "policy.md"
+    if file.exists():
+        raise PolicyError(f"{file} exists already. Choose another --name or --version.")
+    return policy_new.write(file, imported.text, cases_document.dump(imported.cases) if imported.cases else None)
+
+
+def _policy_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise PolicyError(f"{path} does not exist. Give a pack's folder or a policy's text file.")
+    for named in ("policy.md", "policy.txt"):
+        if (path / named).is_file():
+            return path / named
+    texts = [p for p in sorted(path.iterdir()) if p.suffix in (".md", ".txt") and not README.match(p.name)]
+    below = sorted(p.parent for p in path.rglob("policy.md"))
+    if not texts and below:
+        raise PolicyError(f"{path} is not one policy. Import each: {', '.join(map(str, below))}.")
+    if len(texts) != 1:
+        found = ", ".join(p.name for p in texts) or "none"
+        raise PolicyError(f"{path} has no policy.md, and not exactly one other text (found: {found}). Name the file.")
+    return texts[0]
+
+
+def _golden_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    # Packs of several policies keep the golden sets in a folder of their own.
+    apart = path.resolve().parent.parent / "datasets" / f"{path.resolve().name}.csv"
+    return sorted(path.rglob("*.csv")) or [file for file in [apart] if file.is_file()]
+
+
+def _golden(files: list[Path], labels: Labels) -> Golden:
+    """The golden sets of all files as one."""
+    if not files:
+        return Golden((), ("no golden set beside it, so no cases; give one with --golden FILE.csv",))
+    cases: list[Case] = []
+    notes: list[str] = []
+    for file in files:
+        found = read_golden(policy_document.read(file), labels, file.name)
+        notes += [f"{len(found.cases)} cases from {file.name}", *found.notes]
+        prefix = f"{_slug(file.stem)}-" if len(files) > 1 else ""
+        cases += [case.model_copy(update={"id": (prefix + case.id)[-80:]}) for case in found.cases]
+    return Golden(tuple(cases), tuple(notes))
+
+
+def _name(file: Path, text: str) -> str:
+    """From the folder of a `policy.md`, else the text's title (`Spam Policy (#SP)` gives spam)."""
+    if file.stem == "policy" and file.parent.name:
+        return _slug(file.parent.name)
+    title = next((line for line in text.splitlines() if line.strip()), file.stem)
+    return _slug(re.sub(r"\bpolicy\b|\(.*?\)", "", title, flags=re.IGNORECASE)) or _slug(file.stem) or "imported"
+
+
+def _slug(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:60]
+
+
+def _labels(text: str) -> tuple[list[Rule], list[str]]:
+    """Rules and labels of no violation, from headings such as `Likely Spam (SP2 – Medium Confidence)`."""
+    lines = text.splitlines()
+    marks = [
+        (number, match)
+        for number, line in enumerate(lines)
+        if (match := HEADING.match(line.strip("# \t"))) and (match["about"] or line.startswith("#"))
+    ]
+    rules: dict[str, Rule] = {}
+    allowed: list[str] = []
+    for (start, match), end in zip(marks, [*(n for n, _ in marks[1:]), len(lines)], strict=False):
+        section = "\n".join(lines[start:end])
+        if ALLOWED.search(match["title"]) or SAYS_VALID.search(section):
+            allowed.append(match["id"])
+        elif match["id"] not in rules:
+            title = match["title"].strip()
+            rules[match["id"]] = Rule(id=match["id"], category=_slug(title) or match["id"].lower(), title=title)
+    return list(rules.values()), list(dict.fromkeys(allowed))
+
+
+def _with_answer_form(text: str, output: Output, rules: list[Rule], allowed: list[str]) -> str:
+    lines = [answer_form(output, rules)]
+    if rules:
+        listed = ", ".join(f"{rule.id} is `{rule.category}`" for rule in rules)
+        lines.append(f"Rule ids and their categories: {listed}.")
+    if allowed:
+        lines.append(f"{' and '.join(allowed)} violates nothing: violation 0, category `none`, no rule ids.")
+    if re.search(r"\bINVALID\b", text):
+        lines.append("VALID below means violation 0, INVALID means violation 1.")
+    form = "\n".join(lines)
+    return f"## Answer\n\n{form}\n\n{text.strip()}\n\n## Output format\n\n{form}"

@@ -1,0 +1,109 @@
+"""Publishing: checked policies go into MLflow's registry and are pinned in the lock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safeguard_spark.authoring import check_output
+from safeguard_spark.authoring.check import check_file
+from safeguard_spark.authoring.diagnostics import Level, Report
+from safeguard_spark.config import RunConfig
+from safeguard_spark.policy import document as policy_document
+from safeguard_spark.policy import lock as policy_lock
+from safeguard_spark.policy.document import Policy, ref_key
+from safeguard_spark.tracking.registry import Published, Registry
+
+
+class Candidate(NamedTuple):
+    """A policy file without errors: what it holds, and what `safeguard check` said in a few words."""
+
+    policy: Policy
+    document: str
+    check: str
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The files somebody wants published: those that may be, and what stands in the way of the others."""
+
+    ready: tuple[Candidate, ...]
+    refused: Report
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was done. `registry` is None if none was asked; `aliases` are those that moved."""
+
+    registry: str | None
+    published: tuple[Published, ...]
+    pinned: tuple[str, ...]
+    aliases: tuple[tuple[str, str], ...]  # (alias, name@version)
+    lock: Path
+
+
+def candidates(files: Sequence[Path]) -> Candidates:
+    """Check files before they are published: no error, and no place left to be filled in. Never raises."""
+    ready: list[Candidate] = []
+    refused = []
+    for file in files:
+        found = check_file(file)
+        wrong = [d for d in found if d.level is Level.error or d.code == "todo"]
+        refused.extend(wrong)
+        if not wrong:
+            said = check_output.counted(Report(1, found))
+            ready.append(Candidate(policy_document.load(file), policy_document.read(file), said))
+    return Candidates(tuple(ready), Report(len(files), tuple(refused)))
+
+
+def publish(
+    found: Sequence[Candidate], config: RunConfig, *, alias: str | None = None, registry: bool = True
+) -> Publication:
+    """Publish what is not yet published, pin it, and let `alias` stand for the newest version given of each policy.
+
+    Doing it again changes nothing. Without `registry`, versions are only pinned. Raises PolicyError, ConfigError.
+    """
+    found = sorted(found, key=lambda c: ref_key(c.policy.ref))
+    path = policy_lock.path_in(config.policies)
+    before = policy_lock.load(path)
+    lock = before.with_policies(candidate.policy for candidate in found)
+    store = Registry.of(config) if registry else None
+    published = [store.publish(c.document, c.check, lock.lock_hash) for c in found] if store else []
+    newest = _newest(found) if store and alias else []
+    moved = [(alias, p.ref) for p in newest if store and alias and store.set_alias(p.name, alias, p.version)]
+    pinned = tuple(ref for ref, pin in lock.pins.items() if before.pins.get(ref) != pin)
+    if pinned:
+        # Last: text that the registry did not take may still be corrected.
+        policy_lock.save(lock, path)
+    return Publication(store.shown if store else None, tuple(published), pinned, tuple(moved), path)
+
+
+def as_dict(done: Publication) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "registry": done.registry,
+        "lock": str(done.lock),
+        "policies": [p._asdict() for p in done.published],
+        "pinned": list(done.pinned),
+        "aliases": [{"alias": alias, "ref": ref} for alias, ref in done.aliases],
+    }
+
+
+def as_text(done: Publication) -> str:
+    """For people: a line for everything that changed, and a summary."""
+    new = {p.ref: f"published as prompt version {p.number}" for p in done.published if p.is_new}
+    pinned = dict.fromkeys(done.pinned, f"pinned in {done.lock}")
+    refs = dict.fromkeys([*new, *pinned])
+    lines = [f"{ref}: " + ", ".join(did[ref] for did in (new, pinned) if ref in did) for ref in refs]
+    lines += [f"{alias} -> {ref}" for alias, ref in done.aliases]
+    if done.registry:
+        same = len(done.published) - len(new)
+        lines.append(f"{done.registry}: {len(new)} published, {same} already there.")
+    elif not pinned:
+        lines.append(f"Everything is pinned in {done.lock} already.")
+    return "\n".join([*lines, ""])
+
+
+def _newest(found: Sequence[Candidate]) -> list[Policy]:
+    """Of candidates in order, the last of each name."""
+    return list({candidate.policy.name: candidate.policy for candidate in found}.values())

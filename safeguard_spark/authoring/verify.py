@@ -1,0 +1,179 @@
+"""Verify: a policy's cases through an engine, and what came of them rule by rule."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from safeguard_spark.authoring.cases import Case
+from safeguard_spark.errors import EngineError, GateError
+from safeguard_spark.labelling.engine import Engine
+from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.labelling.rows import Job, Row, label_rows
+from safeguard_spark.labelling.verdict import Outcome, Verdict
+from safeguard_spark.policy.document import Output, Policy
+
+SAFE = "safe"  # the report's line of the cases that violate nothing
+
+
+class Finding(StrEnum):
+    """What a verdict is worth against what its case expects."""
+
+    passed = "passed"
+    missed = "missed"  # a violation called safe
+    false_alarm = "false_alarm"  # safe content called a violation
+    wrong_rule = "wrong_rule"  # a violation, but of another rule or category
+    unread = "unread"  # no verdict: refused, unparseable, truncated, …
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One case and the verdict it got."""
+
+    case: Case
+    verdict: Verdict
+    finding: Finding
+
+
+class RuleResult(NamedTuple):
+    """The cases of one rule (or of `safe`), counted. A case of two rules counts for both."""
+
+    rule: str
+    cases: int
+    passed: int
+    findings: dict[Finding, int]
+
+
+class Bound(NamedTuple):
+    """One bound of the policy's gate and what was reached; `value` is None where there was nothing to measure."""
+
+    name: str
+    asked: float
+    value: float | None
+    met: bool
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of a policy's cases under one labeler."""
+
+    policy: Policy
+    labeler: Labeler
+    results: tuple[CaseResult, ...]
+
+    def count(self, *findings: Finding) -> int:
+        """How many cases ended so."""
+        return sum(result.finding in findings for result in self.results)
+
+    @property
+    def failed(self) -> tuple[CaseResult, ...]:
+        """The cases that did not pass."""
+        return tuple(result for result in self.results if result.finding is not Finding.passed)
+
+    @cached_property
+    def rules(self) -> tuple[RuleResult, ...]:
+        """Per rule in the policy's order, violations without a rule, then the safe cases."""
+        names = [*self.policy.rule_ids, *({"no rule"} if self._of("no rule") else ()), SAFE]
+        return tuple(_rule_result(name, self._of(name)) for name in names)
+
+    def _of(self, name: str) -> list[CaseResult]:
+        if name == SAFE:
+            return [result for result in self.results if not result.case.violation]
+        if name == "no rule":
+            return [result for result in self.results if result.case.violation and not result.case.rules]
+        return [result for result in self.results if result.case.violation and name in result.case.rules]
+
+    @cached_property
+    def measures(self) -> dict[str, float | None]:
+        """Precision, recall, false positive rate and unreadable rate over violations; None without a denominator.
+
+        A violation that could not be read counts as not found, safe content that could not be read as no alarm.
+        """
+        said = [r for r in self.results if r.verdict.violation]
+        expected = [r for r in self.results if r.case.violation]
+        found = sum(r.case.violation for r in said)
+        safe = len(self.results) - len(expected)
+        return {
+            "precision": _share(found, len(said)),
+            "recall": _share(found, len(expected)),
+            "false_positive_rate": _share(len(said) - found, safe),
+            "unreadable_rate": _share(self.count(Finding.unread), len(self.results)),
+        }
+
+    @cached_property
+    def bounds(self) -> tuple[Bound, ...]:
+        """The policy's gate, bound by bound. A bound on something that could not be measured is not met."""
+        bounds = []
+        for name, asked in self.policy.gate.model_dump(exclude_none=True).items():
+            side, _, measure = name.partition("_")
+            value = self.measures[measure]
+            met = value is not None and (value >= asked if side == "min" else value <= asked)
+            bounds.append(Bound(name, asked, value, met))
+        return tuple(bounds)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the gate is met; without a gate, whether every case passed."""
+        return all(bound.met for bound in self.bounds) if self.bounds else not self.failed
+
+    @property
+    def exit_code(self) -> int:
+        """0; the engine's code if it failed on a case; the gate's if the policy did not succeed."""
+        if any(result.verdict.outcome is Outcome.engine_failed for result in self.results):
+            return EngineError.exit_code
+        return 0 if self.succeeded else GateError.exit_code
+
+
+def verify(policy: Policy, cases: Iterable[Case], labeler: Labeler, engine: Engine) -> Verification:
+    """Run cases through an engine. Raises EngineError as `Engine.answers` does."""
+    listed = tuple(cases)
+    rows = (Row(index, case.content) for index, case in enumerate(listed))
+    verdicts = {done.key: done.verdict for done in label_rows(Job(policy, labeler), engine, rows)}
+    results = [CaseResult(case, verdicts[i], judge(policy, case, verdicts[i])) for i, case in enumerate(listed)]
+    return Verification(policy, labeler, tuple(results))
+
+
+def judge(policy: Policy, case: Case, verdict: Verdict) -> Finding:
+    """What a verdict is worth against its case. Every rule the case names must be named; more may be."""
+    if verdict.violation is None:
+        return Finding.unread
+    if verdict.violation != case.violation:
+        return Finding.missed if case.violation else Finding.false_alarm
+    if not case.violation or policy.output is Output.binary:
+        return Finding.passed
+    if policy.output is Output.full and not set(case.rules) <= set(verdict.rule_ids):
+        return Finding.wrong_rule
+    category_of = {rule.id: rule.category for rule in policy.rules}
+    expected = {case.expected_category} if case.expected_category else {category_of.get(rule) for rule in case.rules}
+    return Finding.passed if not expected or verdict.category in expected else Finding.wrong_rule
+
+
+def as_dict(verification: Verification) -> dict[str, Any]:
+    """For programs: totals, measures, rules, gate and the cases that failed. No content."""
+    v = verification
+    return {
+        "policy": v.policy.ref,
+        "policy_hash": v.policy.policy_hash,
+        "labeler": v.labeler.name,
+        "labeler_hash": v.labeler.labeler_hash,
+        "cases": len(v.results),
+        "passed": v.count(Finding.passed),
+        "succeeded": v.succeeded,
+        "measures": v.measures,
+        "gate": [bound._asdict() for bound in v.bounds],
+        "rules": [{"rule": r.rule, "cases": r.cases, "passed": r.passed, **r.findings} for r in v.rules],
+        "failed": [
+            {"case": r.case.id, "finding": r.finding, "outcome": r.verdict.outcome, "rules": r.verdict.rule_ids}
+            for r in v.failed
+        ],
+    }
+
+
+def _rule_result(name: str, results: list[CaseResult]) -> RuleResult:
+    findings = {finding: sum(r.finding is finding for r in results) for finding in Finding}
+    return RuleResult(name, len(results), findings.pop(Finding.passed), findings)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,22 @@
+"""Which engine a configuration asks for."""
+
+from safeguard_spark.config import EngineConfig, EngineKind
+from safeguard_spark.labelling.engine import Engine
+
+
+def open_engine(config: EngineConfig, *, run_id: str, window: int, devices: list[str]) -> Engine:
+    """The engine of a configuration. Nothing is started or reached before its first request.
+
+    `window` is how many requests this caller keeps in flight; `devices` are the GPU addresses Spark gave it.
+    """
+    if config.kind is EngineKind.scripted:
+        from safeguard_spark.engines.scripted import ScriptedEngine
+
+        return ScriptedEngine(config)
+    if config.kind is EngineKind.endpoint:
+        from safeguard_spark.engines.endpoint import EndpointEngine
+
+        return EndpointEngine(config, window=window)
+    from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
+
+    return VllmEngine(config, executor_key(), devices, window, run_id)

@@ -1,0 +1,60 @@
+"""Labeler: everything besides policy and content that can change a label."""
+
+from pydantic import BaseModel, ConfigDict
+
+from safeguard_spark.config import Dialect, RunConfig
+from safeguard_spark.keys import sha256
+from safeguard_spark.labelling.contract import CONTRACT_VERSION
+from safeguard_spark.labelling.prompt import PROMPT_VERSION
+from safeguard_spark.policy.document import Effort, Policy
+
+DEFAULT_EFFORT = Effort.medium  # gpt-oss's own default
+DEFAULT_MAX_TOKENS = 4096  # recorded 20b completions: p95 1.1k, longest 3.2k tokens
+
+
+class Labeler(BaseModel):
+    """One labeler. Its hash is part of every work key, and not cached: `model_copy` would take it along."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    revision: str | None
+    dialect: Dialect
+    engine_class: str
+    effort: Effort
+    temperature: float
+    top_p: float
+    max_tokens: int
+    max_prompt_tokens: int
+    structured: bool
+    prompt_version: int = PROMPT_VERSION
+    contract_version: int = CONTRACT_VERSION
+    salt: str | None = None  # keeps a second labelling, made to measure noise, apart from the one that counts
+
+    @classmethod
+    def of(cls, config: RunConfig, policy: Policy) -> "Labeler":
+        """The labeler a run uses for a policy: the job's configuration wins over the policy's defaults."""
+        asked, engine = config.labeler, config.engine
+        return cls(
+            model=engine.name,
+            revision=engine.revision,
+            dialect=engine.dialect,
+            engine_class=engine.version_class,
+            effort=asked.effort or policy.labeler.effort or DEFAULT_EFFORT,
+            temperature=asked.temperature,
+            top_p=asked.top_p,
+            max_tokens=asked.max_tokens or policy.labeler.max_tokens or DEFAULT_MAX_TOKENS,
+            max_prompt_tokens=asked.max_prompt_tokens,
+            structured=asked.structured,
+            salt=asked.salt,
+        )
+
+    @property
+    def labeler_hash(self) -> str:
+        """Lower-case hex SHA-256 over every field; over `salt` only if there is one."""
+        return sha256(self.model_dump(mode="json", exclude=None if self.salt else {"salt"}))
+
+    @property
+    def name(self) -> str:
+        """For people: the model and its effort."""
+        return f"{self.model}/{self.effort.value}"

@@ -1,0 +1,206 @@
+"""Policy: a document at a version, read from `policies/<name>/<version>/policy.md` or any file of that form."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.keys import sha256
+from safeguard_spark.policy.positions import YamlProblem, read_yaml
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts as a name
+VERSION = r"^\d+\.\d+\.\d+$"
+LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"  # BCP 47
+ENCODING = "utf-8-sig"  # some editors put a mark before the first character; it is not part of the text
+NONE = "none"  # the category the model gives when nothing is violated
+
+
+class Output(StrEnum):
+    """The answer a policy asks for; the three forms of the gpt-oss-safeguard guide."""
+
+    binary = "binary"
+    category = "category"
+    full = "full"
+
+
+class Severity(StrEnum):
+    """How bad a violation of a rule is."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+    critical = "critical"
+
+
+class Effort(StrEnum):
+    """gpt-oss reasoning effort."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rule(_Frozen):
+    """One rule: the id and category a verdict may name."""
+
+    id: Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^\S+$")]
+    category: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^\S(.*\S)?$")]
+    title: str = ""
+    severity: Severity = Severity.medium
+
+
+class LabelerDefaults(_Frozen):
+    """What the author recommends; a job's configuration wins."""
+
+    effort: Effort | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Gate(_Frozen):
+    """What a version must reach before it may be promoted; None asks nothing. Shares from 0 to 1."""
+
+    min_precision: Share | None = None
+    min_recall: Share | None = None
+    max_false_positive_rate: Share | None = None
+    max_unreadable_rate: Share | None = None  # answers that could not be read, refusals included
+
+
+class Policy(_Frozen):
+    """A policy document. Two hashes: what can change a label, and everything. Not cached: `model_copy` keeps caches."""
+
+    name: Annotated[str, StringConstraints(pattern=NAME)]
+    version: Annotated[str, StringConstraints(pattern=VERSION)]
+    owner: str = ""
+    description: str = ""
+    output: Output = Output.full
+    rules: tuple[Rule, ...] = ()
+    labeler: LabelerDefaults = LabelerDefaults()
+    gate: Gate = Gate()
+    languages: tuple[Annotated[str, StringConstraints(pattern=LANGUAGE)], ...] = ()  # it was written and tested for
+    links: dict[str, str] = Field(default_factory=dict)  # title: address, for people
+    allowed: tuple[str, ...] = ()  # labels the text gives to content that violates nothing; the answer is `none`
+    allow: tuple[str, ...] = ()  # warnings of `safeguard check` the author has decided to live with
+    body: str
+
+    @property
+    def policy_hash(self) -> str:
+        """Over what can change a label: the text the model reads, rule ids and categories, the output form."""
+        rules = [[rule.id, rule.category] for rule in self.rules]
+        return sha256({"body": self.body, "rules": rules, "output": self.output})
+
+    @property
+    def document_hash(self) -> str:
+        """Over the whole document."""
+        return sha256(self.model_dump(mode="json"))
+
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """Rule ids in the document's order."""
+        return tuple(rule.id for rule in self.rules)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The rules' categories in the document's order, each once."""
+        return tuple(dict.fromkeys(rule.category for rule in self.rules))
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+
+class Parts(NamedTuple):
+    """A policy file split: the front matter's YAML, and the Markdown body exactly as the model reads it."""
+
+    front_matter: str
+    body: str
+    body_line: int  # 1-based line of the body's first line in the file
+
+
+def split(text: str) -> Parts:
+    """Split a policy file. Raises PolicyError if it does not open with front matter between `---` lines."""
+    match = re.match(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    if match is None:
+        raise PolicyError("it does not begin with YAML front matter between two lines of ---")
+    return Parts(match[1], text[match.end() :], text[: match.end()].count("\n") + 1)
+
+
+def parse(text: str) -> Policy:
+    """The policy of a document's text. Raises PolicyError with one sentence for the first thing wrong."""
+    parts = split(text)
+    try:
+        found = read_yaml(parts.front_matter, first_line=2)
+    except YamlProblem as error:
+        where = f"at line {error.span.line}, column {error.span.column}"
+        raise PolicyError(f"its front matter is not valid YAML {where}: {error}") from error
+    if found.doubled:
+        raise PolicyError(f"`{found.doubled[0].key}` is given twice, again in line {found.doubled[0].span.line}")
+    front = found.value
+    if not isinstance(front, dict):
+        raise PolicyError("its front matter is not a list of `key: value` lines")
+    return build(front, parts.body)
+
+
+def build(front: dict[str, Any], body: str) -> Policy:
+    """A policy of front matter values and a body. Raises PolicyError."""
+    if "body" in front:
+        raise PolicyError("`body` is not a front matter key: the text after the second --- is the body")
+    try:
+        policy = Policy.model_validate({**front, "body": body})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PolicyError(f"`{where}`: {first['msg'][0].lower()}{first['msg'][1:]}") from error
+    if not body.strip():
+        raise PolicyError("it has no text after the front matter for the model to read")
+    doubled = sorted({rule.id for rule in policy.rules if policy.rule_ids.count(rule.id) > 1})
+    if doubled:
+        raise PolicyError(f"rule id {doubled[0]} is defined more than once")
+    if any(category.lower() == NONE for category in policy.categories):
+        raise PolicyError(f"a rule's category may not be `{NONE}`, which means that nothing is violated")
+    return policy
+
+
+def read(path: Path) -> str:
+    """The text of a file its author wrote, line ends as \\n. Raises PolicyError naming the file."""
+    try:
+        return path.read_text(encoding=ENCODING)
+    except OSError as error:
+        raise PolicyError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
+
+
+def load(path: Path) -> Policy:
+    """The policy in a file. Raises PolicyError naming the file."""
+    text = read(path)
+    try:
+        return parse(text)
+    except PolicyError as error:
+        raise PolicyError(f"Policy {path}: {error}.") from error
+
+
+def versions(folder: Path) -> list[str]:
+    """Every `name@version` below `folder`, sorted, oldest version first."""
+    return sorted((f"{p.parent.parent.name}@{p.parent.name}" for p in folder.glob("*/*/policy.md")), key=ref_key)
+
+
+def ref_key(ref: str) -> tuple[str, tuple[int, ...]]:
+    """Sort key of a `name@version`."""
+    name, _, version = ref.partition("@")
+    return name, version_key(version)
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Sort key of a semantic version; anything else sorts first."""
+    return tuple(int(p) for p in version.split(".")) if re.match(VERSION, version) else ()

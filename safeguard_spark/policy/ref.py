@@ -1,0 +1,106 @@
+"""Policy references as people write them: a file, `name@version`, `name@alias`, and where they lead among the files."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy.document import VERSION, version_key, versions
+
+FILE = "policy.md"
+
+
+class Ref(NamedTuple):
+    """A reference that is no file: `tag` is a version, an alias, or empty for a bare name."""
+
+    name: str
+    tag: str
+
+    @property
+    def is_version(self) -> bool:
+        """Whether the tag is a version rather than an alias."""
+        return re.match(VERSION, self.tag) is not None
+
+
+def read_ref(text: str) -> Path | Ref:
+    """The file a reference names, or its name and tag. Raises PolicyError for a path that leads to no policy."""
+    path = Path(text)
+    if path.is_file():
+        return path
+    if (path / FILE).is_file():
+        return path / FILE
+    if "/" in text or "\\" in text or path.suffix in (".md", ".txt"):
+        what = "holds no policy.md" if path.is_dir() else "does not exist"
+        raise PolicyError(f"{text} {what}. Name a policy file, or a policy as name@version.")
+    name, _, tag = text.partition("@")
+    return Ref(name, tag)
+
+
+def file_of(folder: Path, name: str, version: str) -> Path:
+    """Where the file of a version lies."""
+    return folder / name / version / FILE
+
+
+def locate(text: str, folder: Path) -> Path:
+    """The file of a reference, for work on files: a bare name means the newest version. Raises PolicyError."""
+    ref = read_ref(text)
+    if isinstance(ref, Path):
+        return ref
+    known = versions_of(folder, ref.name)
+    if not known:
+        raise unknown_name(ref.name, folder, names(folder))
+    if ref.tag and ref.tag not in known:
+        raise unknown_version(ref, known, str(folder))
+    return file_of(folder, ref.name, ref.tag or known[-1])
+
+
+def all_files(folder: Path) -> list[Path]:
+    """The files of every version below a folder, oldest version first. Raises PolicyError if there is none."""
+    files = [file_of(folder, name, version) for name, _, version in (ref.partition("@") for ref in versions(folder))]
+    if not files:
+        raise no_policies(folder)
+    return files
+
+
+def names(folder: Path) -> list[str]:
+    """The names of the policies below a folder."""
+    return list(dict.fromkeys(ref.partition("@")[0] for ref in versions(folder)))
+
+
+def versions_of(folder: Path, name: str) -> list[str]:
+    """The versions of a policy below a folder, oldest first."""
+    return [tag for known, _, tag in (ref.partition("@") for ref in versions(folder)) if known == name]
+
+
+def no_policies(folder: Path) -> PolicyError:
+    """An error for a folder without a policy."""
+    what = "holds no policies" if folder.is_dir() else "does not exist"
+    return PolicyError(
+        f"The policies folder {folder} {what}. Begin a policy with `safeguard new NAME`, or give --policies DIR."
+    )
+
+
+def unknown_name(name: str, folder: Path, known: Iterable[str]) -> PolicyError:
+    """An error for a name nobody knows: it names the nearest, and where policies come from if there is none."""
+    listed = sorted(set(known))
+    if not folder.is_dir():
+        return PolicyError(
+            f"There is no policy {name}: the policies folder {folder} does not exist. Begin one with `safeguard new "
+            f"{name}`, or give --policies DIR."
+        )
+    near = difflib.get_close_matches(name, listed, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]} ({_listed(folder, near[0])})?" if near else f"Known: {', '.join(listed) or 'none'}."
+    return PolicyError(f"There is no policy {name} in {folder}. {hint}")
+
+
+def unknown_version(ref: Ref, known: Sequence[str], where: str) -> PolicyError:
+    """An error for a version that does not exist: it lists those that do."""
+    kind = "version" if ref.is_version else "version or alias"
+    ordered = sorted(set(known), key=version_key)
+    return PolicyError(f"Policy {ref.name} has no {kind} {ref.tag} in {where}. Versions: {', '.join(ordered)}.")
+
+
+def _listed(folder: Path, name: str) -> str:
+    return ", ".join(versions_of(folder, name)) or "published, not a file here"

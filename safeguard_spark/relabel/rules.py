@@ -1,0 +1,102 @@
+"""Rules between two versions: added, removed, changed, or only reworded. What a re-labelling calls touched."""
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from safeguard_spark.authoring.diff import PolicyDiff, diff
+from safeguard_spark.policy.document import Policy, version_key
+
+
+@dataclass(frozen=True)
+class RuleChanges:
+    """Rule ids by what became of them. `sections` are headings outside the rules whose text changed."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    reworded: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()  # of removed and changed rules, for answers that name no rule
+    new_categories: tuple[str, ...] = ()  # of added and changed rules
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Rules an old label may name whose verdict may not stand."""
+        return (*self.removed, *self.changed)
+
+    @property
+    def explaining(self) -> frozenset[str]:
+        """Rules whose change explains that a verdict flipped."""
+        return frozenset((*self.added, *self.removed, *self.changed))
+
+    @property
+    def explaining_categories(self) -> frozenset[str]:
+        """Categories whose change explains that a verdict flipped."""
+        return frozenset((*self.categories, *self.new_categories))
+
+    @property
+    def any(self) -> bool:
+        """Whether anything changed that may change a label."""
+        return bool(self.added or self.removed or self.changed or self.reworded or self.sections)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+
+def rule_changes(old: Policy, new: Policy) -> RuleChanges:
+    """Compare two versions rule by rule.
+
+    A rule is only reworded if its words are the same but for case, punctuation and marks, or if the author says so by
+    raising nothing but the patch number.
+    """
+    found = diff(old, new)
+    before, after = set(old.rule_ids), set(new.rule_ids)
+    patch = version_key(old.version)[:2] == version_key(new.version)[:2] and old.version != new.version
+    texts = {owner for owner in found.owners if owner in before & after}
+    changed: list[str] = []
+    reworded: list[str] = []
+    for rule in new.rule_ids:
+        if rule not in texts:
+            continue
+        only_words = rule not in found.behaviour and (patch or _same_words(found, rule))
+        (reworded if only_words else changed).append(rule)
+    added = tuple(rule for rule in new.rule_ids if rule not in before)
+    removed = tuple(rule for rule in old.rule_ids if rule not in after)
+    return RuleChanges(
+        added=added,
+        removed=removed,
+        changed=tuple(changed),
+        reworded=tuple(reworded),
+        sections=tuple(owner for owner in found.owners if owner not in before | after),
+        categories=_categories(old, (*removed, *changed)),
+        new_categories=_categories(new, (*added, *changed)),
+    )
+
+
+def rule_lines(changes: RuleChanges) -> list[str]:
+    """One line per kind of change, for people."""
+    named = (
+        ("added", changes.added),
+        ("removed", changes.removed),
+        ("changed", changes.changed),
+        ("only reworded", changes.reworded),
+    )
+    lines = [f"rules {what}: {', '.join(ids)}" for what, ids in named if ids]
+    if changes.sections:
+        lines.append(f"text outside the rules changed, which may bear on any of them: {', '.join(changes.sections)}")
+    return lines or ["no rule and no text changed: every label stands"]
+
+
+def _same_words(found: PolicyDiff, rule: str) -> bool:
+    changes = [change for change in found.text if change.owner == rule]
+    return all(_words(change.removed) == _words(change.added) for change in changes)
+
+
+def _words(lines: tuple[str, ...]) -> list[str]:
+    return re.findall(r"\w+", " ".join(lines).lower())
+
+
+def _categories(policy: Policy, rules: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(rule.category for rule in policy.rules if rule.id in rules))

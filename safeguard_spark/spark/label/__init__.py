@@ -1,0 +1,1 @@
+"""The label job on Spark: plan, label, commit, recover."""

@@ -1,0 +1,47 @@
+"""Shadow: the version with alias `shadow` labels a share of the contents beside the version that rules.
+
+Its labels are in `labels` under their own version; `labels_current` does not show them before it is promoted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pyspark.sql import SparkSession
+
+from safeguard_spark.config import RunConfig
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.policy.ref import Ref
+from safeguard_spark.result import RunResult
+from safeguard_spark.spark.label.job import label_table
+from safeguard_spark.spark.label.run import Selection
+from safeguard_spark.spark.relabel.strata import draw
+from safeguard_spark.spark.source import open_source
+from safeguard_spark.tracking.registry import Alias, Registry, resolve
+
+SEED = "shadow"  # the same contents in every run, so that a version's sample grows with the table and is not paid anew
+
+
+def shadows(config: RunConfig, policies: Sequence[Policy]) -> list[Policy]:
+    """The shadow versions of these policies, but for those labelled anyway. Raises PolicyError, ConfigError."""
+    registry, found = Registry.of(config), list[Policy]()
+    if not registry.exists:
+        return found
+    asked = {policy.ref for policy in policies}
+    for name in dict.fromkeys(policy.name for policy in policies):
+        if registry.entry(Ref(name, Alias.shadow.value)) is not None:
+            version = resolve(f"{name}@{Alias.shadow.value}", config)
+            found += [version] if version.ref not in asked else []
+    return found
+
+
+def label_shadows(
+    spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, show: bool = True
+) -> RunResult | None:
+    """Label `run.shadow_share` of the contents under the shadow versions; None if there is nothing to do."""
+    share = config.run.shadow_share
+    versions = shadows(config, policies) if share else []
+    if not share or not versions:
+        return None
+    source = open_source(spark, config.source)
+    drawn = replace(source, frame=source.frame.where(draw(SEED) < share))
+    return label_table(spark, config, versions, show=show, selection=Selection(drawn))

@@ -1,0 +1,69 @@
+"""For a notebook or a SQL user: the job's labeller as a function. Nothing durable; same server, same verdict."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import SparkSession
+from pyspark.sql.pandas.functions import pandas_udf
+
+from safeguard_spark.config import RunConfig
+from safeguard_spark.labelling.content import from_text
+from safeguard_spark.labelling.rows import Job, Labelled, Row, label_rows
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.spark.label.executor import Recipe, as_recipe
+from safeguard_spark.spark.session import task_slots
+
+NAME = "safeguard_label"
+RETURNS = (
+    "outcome STRING, violation BOOLEAN, category STRING, rule_ids ARRAY<STRING>, confidence STRING, rationale STRING, "
+    "error STRING"
+)
+COLUMNS = ["outcome", "violation", "category", "rule_ids", "confidence", "rationale", "error"]
+
+
+def label_udf(config: RunConfig, policy: Policy) -> Callable[..., Any]:
+    """An iterator pandas UDF: a column of texts to a column of structs `RETURNS`, through this executor's engine.
+
+    Every evaluation calls the model: Spark may evaluate it twice (a sort, a second action). Raises EngineError inside
+    the query if the engine cannot be reached.
+    """
+    recipe = as_recipe(config, Job.of(config, policy), "udf", _window(config))
+
+    def label(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
+        yield from _frames(recipe, batches)
+
+    made: Callable[..., Any] = pandas_udf(label, RETURNS)  # type: ignore[call-overload]  # its kind is in the hints
+    return made
+
+
+def register(spark: SparkSession, config: RunConfig, policy: Policy, name: str = NAME) -> None:
+    """Let SQL call `safeguard_label(text)` under a policy."""
+    spark.udf.register(name, label_udf(config, policy))
+
+
+def _window(config: RunConfig) -> int:
+    spark = SparkSession.getActiveSession()
+    slots = task_slots(spark).per_executor if spark else 1
+    return -(-config.engine.requests_in_flight // slots)
+
+
+def _frames(recipe: Recipe, batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
+    job = recipe.job()
+    with recipe.engine() as engine:
+        for texts in batches:
+            rows = (Row(number, from_text(_cell(text))) for number, text in enumerate(texts))
+            found = {done.key: done for done in label_rows(job, engine, rows)}
+            yield pd.DataFrame([_fields(found[number]) for number in range(len(texts))], columns=COLUMNS)
+
+
+def _cell(text: Any) -> str | None:
+    return text if isinstance(text, str) else None  # pandas has NaN and None for null
+
+
+def _fields(done: Labelled) -> list[Any]:
+    verdict = done.verdict
+    return [
+        verdict.outcome.value, verdict.violation, verdict.category, list(verdict.rule_ids), verdict.confidence,
+        verdict.rationale, verdict.error,
+    ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Re-labelling on Spark: plan, apply, compare, promote."""

@@ -1,0 +1,1 @@
+"""MLflow: runs, and the registry of published policies. The only room that imports it."""

@@ -1,0 +1,66 @@
+"""Several drivers, and drivers that die."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import yaml
+from pyspark.sql import functions as F
+
+from tests.soak.job import CONF
+from tests.spark.lake import POLICY, SCRIPT, Lake, policy
+
+pytestmark = pytest.mark.spark
+
+
+def test_two_runs_at_once_label_every_row_once(lake: Lake) -> None:
+    lake.write([(f"p{n}", f"a table {n}") for n in range(150)])
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(lake.label, run={"chunk_rows": 50}) for _ in range(2)]
+        results = [run.result() for run in runs]
+    rows = lake.read("labels").groupBy("content_id").count().collect()
+    assert len(rows) == 150 and {row["count"] for row in rows} == {1}
+    assert sum(result.written for result in results) == 150
+    assert lake.label().pending == 0
+
+
+def test_what_a_killed_driver_left_staged_is_committed_and_the_rest_labelled(lake: Lake) -> None:
+    lake.write([(f"p{n}", f"a table {n}") for n in range(400)])
+    args = {**SCRIPT, "calls_file": str(lake.folder / "calls"), "latency_s": 0.01}
+    values = {
+        "engine": {"kind": "scripted", "args": args},
+        "tracking": {"enabled": False},
+        "run": {"chunk_rows": 50},
+        "spark": {"master": "local[2]", "conf": CONF},
+    }
+    (lake.folder / "conf.yaml").write_text(yaml.safe_dump(values))
+    (lake.folder / "policy.md").write_text(
+        POLICY.format(name="market", version="1.0.0", text=policy().body.split("\n")[-2])
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "jobs/label.py", "--config", str(lake.folder / "conf.yaml"), "--source", str(lake.posts),
+         "--text-column", "body", "--policy", str(lake.folder / "policy.md"), "--output", str(lake.tables)],
+        start_new_session=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    staged = lake.tables / "_staging"
+    deadline = time.monotonic() + 300
+    while not list(staged.glob("*/0/results/*/_SUCCESS")) and time.monotonic() < deadline:
+        assert driver.poll() is None
+        time.sleep(0.05)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    before = lake.calls()
+    # Its text differs by front matter only, so the labels' identity is the same one.
+    from safeguard_spark.policy.document import parse
+
+    again = lake.label(parse((lake.folder / "policy.md").read_text()), run={"chunk_rows": 50})
+    rows = lake.read("labels").groupBy("content_id").agg(F.count("*").alias("n")).collect()
+    assert len(rows) == 400 and {row["n"] for row in rows} == {1}
+    assert again.pending < 400  # what was staged whole was committed, not paid for again
+    assert before + lake.calls() <= 400 + 2 * 50  # two chunks are in flight at most
+    assert {row.status for row in lake.read("runs").collect()} == {"complete", "died"}
+    assert not list(staged.iterdir())

@@ -1,0 +1,179 @@
+"""A server that misbehaves, through the whole job: every row has its label in the end, or the tables are untouched."""
+
+import contextlib
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from safeguard_spark.engines.processes import MARKER
+from safeguard_spark.errors import EngineError
+from safeguard_spark.result import Status
+from tests.misbehaving import ANSWER, HANG, Call, Deed, Misbehaving, closed, cut, garbage, row_of, slow, status
+from tests.spark.lake import Lake
+
+WHOSE = "FAULTS_OF"  # in the environment of a server: the test's folder
+pytestmark = pytest.mark.spark
+
+
+def engine(server: Misbehaving, **given: Any) -> dict[str, Any]:
+    return {"kind": "endpoint", "url": server.url, "model": "m", "window": 8, "deadline_s": 20.0, **given}
+
+
+def posts(count: int) -> list[tuple[str, str]]:
+    return [(f"p{n}", f"row {n} is here") for n in range(count)]
+
+
+def outcomes(lake: Lake) -> dict[str, list[str]]:
+    """Outcomes of each id by attempt."""
+    found: dict[str, list[str]] = {}
+    for row in lake.read("labels").orderBy("attempt").collect():
+        found.setdefault(row.content_id, []).append(row.outcome)
+    return found
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_server_that_fails_in_every_way_once_costs_no_row(lake: Lake) -> None:
+    lake.write(posts(60))
+    deeds = [status(500), status(429, "1"), closed(), cut(), garbage(), status(503), garbage(b"[]")]
+    seen: set[int] = set()
+
+    def script(call: Call) -> Deed:
+        row = row_of(call.text)
+        if row % 6 or row in seen:
+            return ANSWER
+        seen.add(row)
+        return deeds[row // 6 % len(deeds)]
+
+    with Misbehaving(script) as server:
+        result = lake.label(engine=engine(server))
+        assert (result.status, result.outcomes) == (Status.complete, {"labelled": 60})
+        assert len(server.calls) == 60 + 10
+    assert {row.rationale for row in lake.read("labels").collect()} == {f"row {n}" for n in range(60)}
+
+
+def test_rows_that_hang_or_are_refused_fail_alone_and_are_tried_again(lake: Lake) -> None:
+    lake.write(posts(30))
+    bad = {3: HANG, 7: status(400), 11: status(500)}
+    with Misbehaving(lambda call: bad.get(row_of(call.text), ANSWER)) as server:
+        first = lake.label(engine=engine(server, deadline_s=4.0, retries=1))
+        assert (first.status, first.outcomes) == (Status.partial, {"labelled": 27, "engine_failed": 3})
+    with Misbehaving() as server:
+        second = lake.label(engine=engine(server))
+        assert (second.status, second.pending, len(server.calls)) == (Status.complete, 3, 3)
+    assert [found for found in outcomes(lake).values() if found != ["labelled"]] == [["engine_failed", "labelled"]] * 3
+
+
+def test_a_server_that_goes_away_ends_the_run_partial_and_the_next_one_goes_on(lake: Lake) -> None:
+    lake.write(posts(120))
+    with Misbehaving(lambda call: slow(0.01) if call.number < 40 else closed()) as server:
+        first = lake.label(engine=engine(server, deadline_s=3.0, retries=1), run={"chunk_rows": 30})
+        assert first.status is Status.partial and first.outcomes["labelled"] >= 30
+    with Misbehaving() as server:
+        second = lake.label(engine=engine(server), run={"chunk_rows": 30})
+        assert second.status is Status.complete
+        assert len(server.calls) == 120 - first.outcomes["labelled"]
+    assert {found[-1] for found in outcomes(lake).values()} == {"labelled"} and len(outcomes(lake)) == 120
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"model": "other"}, "does not serve the model m"),
+    ({"script": lambda call: status(401)}, "refuses us"),
+    ({"lacks": ["/inference/v1/generate", "/v1/completions"]}, "does not serve the model m"),
+]
+
+
+def test_a_server_that_cannot_be_the_one_leaves_the_tables_untouched(lake: Lake) -> None:
+    lake.write(posts(5))
+    with Misbehaving() as server:
+        lake.label(engine=engine(server))
+    lake.write([("new", "row 99 is here")])
+    before = files(lake.tables)
+    for given, said in WRONG:
+        with Misbehaving(**given) as server, pytest.raises(EngineError, match=said) as caught:
+            lake.label(engine=engine(server))
+        assert caught.value.exit_code == 5 and "row 99" not in str(caught.value)
+        assert files(lake.tables) == before
+
+
+def stand_in(lake: Lake, **given: Any) -> dict[str, Any]:
+    """A vLLM engine whose server is a stand-in; its folder is the test's."""
+    python = lake.folder / "python"
+    python.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{Path(__file__).parents[2] / 'misbehaving.py'}' \"$@\"\n")
+    python.chmod(0o700)
+    work = {"work_dir": str(lake.folder / "w"), "python": str(python), "deadline_s": 20.0}
+    env = {WHOSE: str(lake.folder), **given.pop("env", {})}
+    return {"kind": "vllm", "model": "m", "args": {}, "env": env, **work, **given}
+
+
+def ready(lake: Lake) -> set[str]:
+    """Lives of servers that were well once."""
+    return {path.read_text() for path in (lake.folder / "w").glob("safeguard-*/*/ready")}
+
+
+def servers(lake: Lake) -> list[psutil.Process]:
+    """Processes of servers that a test of this lake started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            env = process.environ()
+            if MARKER in env and env.get(WHOSE) == str(lake.folder):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+UNABLE = [
+    ("out_of_memory", 60.0, "did not start: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ("die_at_start", 60.0, "did not start: unrecognized arguments"),
+    ("never_ready", 4.0, "was not ready within 4 s"),
+]
+
+
+def test_a_server_that_cannot_start_tells_its_own_cause_and_leaves_the_tables_untouched(lake: Lake) -> None:
+    lake.write(posts(5))
+    lake.label()
+    lake.write([("new", "row 99 is here")])
+    before = files(lake.tables)
+    for misbehave, patience, said in UNABLE:
+        with pytest.raises(EngineError, match=said) as caught:
+            lake.label(engine=stand_in(lake, env={"MISBEHAVE": misbehave}, start_deadline_s=patience))
+        assert caught.value.exit_code == 5 and "its log" in str(caught.value).lower()
+        assert files(lake.tables) == before
+        assert not servers(lake)
+    for pattern in ("safeguard-*", "safeguard-*/*"):
+        assert {stat.S_IMODE(path.stat().st_mode) for path in (lake.folder / "w").glob(pattern)} == {0o700}
+
+
+def test_a_server_that_dies_again_and_again_ends_the_run_partial_and_the_next_one_goes_on(lake: Lake) -> None:
+    lake.write(posts(150))
+    stop = threading.Event()
+
+    def kill() -> None:
+        while not stop.wait(0.1):
+            for process in servers(lake):
+                with contextlib.suppress(psutil.Error):
+                    if process.environ()[MARKER] in ready(lake):
+                        time.sleep(1.0)  # some rows are answered
+                        process.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        first = lake.label(engine=stand_in(lake, env={"DELAY_S": "0.3"}, restarts=1, window=2), run={"chunk_rows": 50})
+    finally:
+        stop.set()
+        killer.join()
+    assert first.status is Status.partial and "engine.restarts" in str(first.message)
+    second = lake.label(engine=stand_in(lake, restarts=1), run={"chunk_rows": 50})
+    assert second.status is Status.complete and second.engine_starts == 1
+    assert {found[-1] for found in outcomes(lake).values()} == {"labelled"} and len(outcomes(lake)) == 150

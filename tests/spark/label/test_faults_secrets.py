@@ -1,0 +1,91 @@
+"""What nobody may read is nowhere: content in logs and MLflow, secrets in tables and Spark's configuration."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from safeguard_spark.cli import app as cli
+from tests.misbehaving import Call, Deed, Misbehaving, always, garbage, row_of, status
+from tests.soak.job import LabelJob
+from tests.spark.lake import POLICY, Lake
+
+pytestmark = pytest.mark.spark
+CANARY = "c4n4ry"
+SECRET = "s3cr3t-0f-0urs"
+MAY_HOLD = ("posts", "tables/labels", "tables/reasoning", "conf.yaml")  # content, what is said of it, our own input
+
+
+def found(folder: Path, text: str) -> list[str]:
+    """Files below a folder that hold a text, in their names or their bytes, where it may not be."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    named = {str(path.relative_to(folder)): path for path in files}
+    return [
+        name
+        for name, path in named.items()
+        if not name.startswith(MAY_HOLD) and (text in name or text.encode() in path.read_bytes())
+    ]
+
+
+def test_no_content_and_no_secret_in_anything_a_run_writes_down(tmp_path: Path) -> None:
+    sections = {
+        "tracking": {"enabled": True},
+        "engine": {
+            "kind": "scripted",
+            "args": {"misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzfail": "fail"}},
+            "env": {"HF_TOKEN": SECRET},
+        },
+    }
+    job = LabelJob(tmp_path, sections=sections)
+    job.write([(f"p{n}", f"{word} {CANARY} {n}") for n in range(10) for word in ("zzrefuse", "zzgarbage", "zzfail")])
+    try:
+        job.start()
+        assert job.wait() == 6  # some rows failed
+        job.start("--set", f"run.staging={tmp_path}/conf.yaml/staging")  # a failure in the middle of the plan
+        assert job.wait() == 4
+    finally:
+        job.end()
+    assert (tmp_path / "tables" / "mlflow.db").exists() and list((tmp_path / "tmp").glob("safeguard-spark-*.log"))
+    assert "attempt" in job.said() or "issue the same command again" in job.said()
+    assert not found(tmp_path, CANARY)
+    assert not found(tmp_path, SECRET)
+
+
+@pytest.mark.parametrize("deed", [status(400, raw=CANARY.encode()), garbage(CANARY.encode()), status(500)])
+def test_what_a_server_says_of_a_content_reaches_no_screen_and_no_error(
+    lake: Lake, deed: Deed, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lake.write([(f"p{n}", f"{CANARY} row {n}") for n in range(3)])
+    (lake.folder / "policy.md").write_text(POLICY.format(name="market", version="1.0.0", text="No replicas."))
+
+    def script(call: Call) -> Deed:
+        return deed if row_of(call.text) == 1 else Deed()
+
+    with Misbehaving(script) as server:
+        engine = {"kind": "endpoint", "url": server.url, "model": "m", "deadline_s": 20.0, "retries": 1}
+        (lake.folder / "conf.yaml").write_text(json.dumps({"engine": engine, "tracking": {"enabled": False}}))
+        code = cli.main([
+            "label", "--config", str(lake.folder / "conf.yaml"), "--source", str(lake.posts), "--text-column", "body",
+            "--policy", str(lake.folder / "policy.md"), "--output", str(lake.tables), "--json",
+        ])  # fmt: skip
+    said = capfd.readouterr()
+    assert code == 6
+    assert CANARY not in said.out + said.err
+    errors = {row.content_id: row.error for row in lake.read("labels").collect()}
+    assert errors["p1"] and CANARY not in errors["p1"]
+
+
+def test_a_key_reaches_the_server_and_neither_spark_nor_tables(
+    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write([("a", "row 1")])
+    monkeypatch.setenv("OUR_ENGINE_KEY", SECRET)
+    with Misbehaving(always(status(401))) as server:
+        engine = {"kind": "endpoint", "url": server.url, "model": "m", "api_key_env": "OUR_ENGINE_KEY"}
+        with pytest.raises(Exception, match="OUR_ENGINE_KEY") as caught:
+            lake.label(engine=engine)
+    assert SECRET not in str(caught.value)
+    settings = [*spark.sparkContext.getConf().getAll(), *spark.conf.getAll.items()]
+    assert SECRET not in str(settings)
+    assert not found(lake.folder, SECRET)

@@ -1,0 +1,231 @@
+"""What was believed when: as-of queries across promotions, edits, roll-backs and erasure; verdicts carried over."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import mlflow
+import pytest
+from deltalake import DeltaTable
+
+from safeguard_spark.cli import app as cli
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.relabel.budget import Budget
+from safeguard_spark.relabel.scope import parse as scope_of
+from safeguard_spark.spark.history import believed, labels_as_of, rulings
+from safeguard_spark.spark.label.job import label_table
+from safeguard_spark.spark.maintain import erase
+from safeguard_spark.spark.relabel.apply import apply, prepare
+from safeguard_spark.spark.relabel.carry import carry
+from safeguard_spark.spark.relabel.planner import Question, existing, plan
+from safeguard_spark.spark.relabel.promote import promote
+from safeguard_spark.spark.relabel.version_pairs import compare_versions
+from tests.spark.lake import Lake
+from tests.spark.relabelling import NEW, OLD, TEXT, configured, posts
+
+pytestmark = pytest.mark.spark
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def relabelled(lake: Lake, scope: str, new: Policy = NEW) -> None:
+    config = configured(lake)
+    made = plan(lake.spark, config, Question(OLD, new, scope_of(scope, share=0.0))).plan
+    apply(lake.spark, config, prepare(lake.spark, config, made, new), new, Budget(), show=False)
+
+
+@pytest.mark.slow
+def test_every_moment_keeps_what_was_believed_then(lake: Lake) -> None:
+    lake.write([("a", "a rifle"), ("b", "a lamp"), ("gone", "a replica")])
+    config = configured(lake)
+    before = now()
+    label_table(lake.spark, config, [OLD], show=False)
+    tables = existing(lake.spark, config)
+    first = now()
+    relabelled(lake, "all")
+    unpromoted = now()
+    promote(lake.spark, config, NEW)
+    promoted = now()
+    lake.write([("a", "a toy"), ("b", "a lamp"), ("gone", "a replica"), ("late", "a pill")], mode="overwrite")
+    edited = now()
+    label_table(lake.spark, config, [NEW], show=False)
+    label_table(lake.spark, config, [OLD], show=False)  # a late run of the old version changes no yesterday
+    again = now()
+    promote(lake.spark, config, OLD)
+    back = now()
+
+    def said(moment: datetime) -> dict[str, tuple[str, bool]]:
+        rows = labels_as_of(tables, moment).collect()
+        assert len({row.content_id for row in rows}) == len(rows)
+        return {row.content_id: (row.policy_version, row.violation) for row in rows}
+
+    old = {"a": ("1.0.0", True), "b": ("1.0.0", False), "gone": ("1.0.0", True)}
+    new = {id: ("1.1.0", violation) for id, (_, violation) in old.items()}
+    wanted = {
+        before: {},
+        first: old,
+        unpromoted: old,
+        promoted: new,
+        edited: new,
+        again: {**new, "a": ("1.1.0", False), "late": ("1.1.0", True)},
+        back: {**old, "a": ("1.0.0", False), "late": ("1.0.0", True)},
+    }
+    assert {moment: said(moment) for moment in wanted} == wanted
+    # The table function, and DuckDB's macro as it is written beside the tables, say the same.
+    for moment in (first, promoted, back):
+        sql = f"labels_as_of(TIMESTAMP'{moment:%Y-%m-%d %H:%M:%S.%f}')"
+        rows = lake.spark.sql(f"SELECT content_id, policy_version, violation FROM {sql}").collect()
+        assert {row[0]: (row[1], row[2]) for row in rows} == wanted[moment]
+        assert duck(lake, moment) == wanted[moment]
+    [label] = believed(tables, "a", promoted)
+    assert (label["policy_version"], label["policy_hash"], label["rule_ids"]) == ("1.1.0", NEW.policy_hash, ["M2"])
+    ruled = rulings(tables, "market")
+    assert [row["policy_version"] for row in ruled] == ["1.0.0", "1.1.0", "1.0.0"]
+    assert [row["until"] for row in ruled] == [*(row["activated_at"] for row in ruled[1:]), None]
+
+    erase(lake.spark, config, ["gone"])
+    assert {moment: set(said(moment)) for moment in wanted} == {
+        moment: set(found) - {"gone"} for moment, found in wanted.items()
+    }
+
+
+def duck(lake: Lake, moment: datetime) -> dict[str, tuple[str, bool]]:
+    text = (lake.tables / "views.sql").read_text()
+    written = "".join(line[3:] for line in text.split("-- DuckDB")[1].splitlines(keepends=True)[1:])
+    with duckdb.connect() as connection:
+        for name in ("labels", "policy_activations"):
+            place = str(lake.tables / name)
+            connection.register(name, DeltaTable(place).to_pyarrow_dataset())
+            written = written.replace(f"delta_scan('{place}')", name)
+        connection.execute(written)
+        asked = f"SELECT content_id, policy_version, violation FROM labels_as_of(TIMESTAMPTZ '{moment.isoformat()}')"
+        return {id: (version, violation) for id, version, violation in connection.execute(asked).fetchall()}
+
+
+@pytest.mark.slow
+def test_what_is_not_touched_is_carried_over_and_the_version_rules_the_whole_table(lake: Lake) -> None:
+    lake.write([*posts(80), ("again", posts(80)[4][1])])
+    config = configured(lake, relabel={"gate": {"cases": False, "min_coverage": 1.0}})
+    label_table(lake.spark, config, [OLD], show=False)
+    made = plan(lake.spark, config, Question(OLD, NEW, scope_of("touched", share=0.0))).plan
+    apply(lake.spark, config, prepare(lake.spark, config, made, NEW), NEW, Budget(), show=False)
+    lake.calls()
+    assert carry(lake.spark, config, made, NEW) == 71
+    assert carry(lake.spark, config, made, NEW) == 0
+    assert promote(lake.spark, config, NEW).changed
+    current = lake.current()
+    assert len(current) == 81 and {row.policy_version for row in current.values()} == {"1.1.0"}
+    assert {row.carried_from for row in current.values() if row.rule_ids == ["M2"]} == {None}
+    assert {row.carried_from for row in current.values() if row.rule_ids != ["M2"]} == {"1.0.0"}
+    assert current["again"].carried_from == "1.0.0" and current["p0001"].category == "counterfeit"
+    # They are done for the label job, and nothing to compare.
+    assert label_table(lake.spark, config, [NEW], show=False).pending == 0
+    assert lake.calls() == 0
+    assert compare_versions(lake.spark, config, OLD, NEW).comparison.compared == 10
+
+
+@pytest.fixture
+def published(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Both versions in a folder and in a registry; the options every command shares."""
+    for policy, weapons in ((OLD, "no rifles."), (NEW, "no rifles, unless they are toys.")):
+        folder = lake.folder / "policies" / "market" / policy.version
+        folder.mkdir(parents=True)
+        (folder / "policy.md").write_text(TEXT.format(version=policy.version, weapons=weapons))
+        (folder / "cases.yaml").write_text("cases:\n  - {id: one, text: a replica, violation: true, rules: [M1]}\n")
+    uri = f"sqlite:///{lake.folder}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    from safeguard_spark.tracking.registry import Registry
+
+    for policy, weapons in ((OLD, "no rifles."), (NEW, "no rifles, unless they are toys.")):
+        Registry(uri).publish(TEXT.format(version=policy.version, weapons=weapons), "ok", "")
+    config = configured(lake).model_dump(mode="json")
+    import yaml
+
+    (lake.folder / "conf.yaml").write_text(yaml.safe_dump({
+        "engine": {"kind": "scripted", "args": config["engine"]["args"]},
+        "policies": str(lake.folder / "policies"), "tracking": {"uri": uri},
+    }))  # fmt: skip
+    return ["--config", str(lake.folder / "conf.yaml"), "--source", str(lake.posts), "--text-column", "body",
+            "--output", str(lake.tables), "--json"]  # fmt: skip
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    found: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+def test_the_commands_go_from_plan_to_promotion_and_back(
+    lake: Lake, published: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from safeguard_spark.tracking.registry import Registry
+
+    registry = Registry(f"sqlite:///{lake.folder}/mlflow.db")
+    registry.set_alias("market", "active", "1.0.0")
+    registry.set_alias("market", "shadow", "1.1.0")
+    lake.write([*posts(160), ("x", "<script>alert(1)</script> a rifle")])
+    shadow = ["--policy", "market@active", "--set", "run.shadow_share=0.2"]
+    assert cli.main(["label", *published, *shadow]) == 0
+    first = said(capsys)
+    assert isinstance(first["shadow"], dict) and 10 < first["shadow"]["rows"] < 60
+    assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
+
+    assert cli.main(["relabel", "plan", "--policy", "market@1.1.0", "--share", "0", *published]) == 0
+    captured = capsys.readouterr()
+    made = json.loads(captured.out.splitlines()[-1])
+    assert "rules changed: M2" in captured.err and f"relabel apply {made['plan_id']}" in captured.err
+    lake.calls()
+    assert cli.main(["relabel", "apply", str(made["plan_id"]), "--budget", "5calls", *published]) == 6
+    assert lake.calls() <= 5
+    capsys.readouterr()
+    assert cli.main(["relabel", "apply", str(made["plan_id"]), "--carry", *published]) == 0
+    done = said(capsys)
+    assert done["moved"] is None and done["carried"] and done["status"] == "complete"
+
+    report = tmp_path / "report.html"
+    compare = ["relabel", "compare", "market@1.0.0", "market@1.1.0", *published, "--html", str(report)]
+    assert cli.main([*compare, "--noise-share", "0.5"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out.splitlines()[-1])
+    assert found["standing"] == "within noise" and "Within noise" in captured.err
+    page = report.read_text()
+    assert "data:image/png;base64," in page and "http:" not in page and "<script" not in page
+    run = mlflow.MlflowClient(registry.uri).get_run(str(found["mlflow_run_id"]))
+    assert run.data.params["standing"] == "within noise" and run.data.metrics["flipped"] == 0
+
+    assert cli.main(["relabel", "promote", "market@1.1.0", *published, "--set", "relabel.gate.min_coverage=1"]) == 0
+    assert {row.policy_version for row in lake.current().values()} == {"1.1.0"}
+    assert registry.aliases("market") == {"active": "1.1.0", "shadow": "1.1.0"}
+    capsys.readouterr()
+    lake.calls()
+    assert cli.main(["relabel", "promote", "market@1.0.0", *published]) == 0
+    assert said(capsys)["is_rollback"] is True and lake.calls() == 0
+    assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
+    assert registry.aliases("market")["active"] == "1.0.0"
+
+
+MISTAKES = [
+    (["plan", "--policy", "market@1.1.0", "--scope", "some"], 2, "since 2026-05-01"),
+    (["plan", "--policy", "market@9.9.9"], 3, "9.9.9"),
+    (["apply", "p000"], 4, "There is no plan p000"),
+    (["apply", "p000", "--budget", "soon"], 2, "90m"),
+    (["compare", "market@1.0.0", "market@1.1.0"], 4, "plan and apply first"),
+    (["promote", "market@1.1.0"], 4, "Nothing is labelled"),
+    (["promote", "market@1.1.0", "--force"], 2, "--reason"),
+]
+
+
+def test_mistakes_are_one_sentence_with_their_exit_code(
+    lake: Lake, published: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake.write(posts(8))
+    assert cli.main(["relabel", "plan", "--policy", "market@1.1.0", *published]) == 4
+    assert "no label tables" in capsys.readouterr().err
+    assert cli.main(["label", *published, "--policy", "market@1.0.0"]) == 0
+    for given, code, words in MISTAKES:
+        capsys.readouterr()
+        assert (cli.main(["relabel", *given, *published]), given) == (code, given)
+        error = capsys.readouterr().err
+        assert words in error and error.count("Error:") == 1

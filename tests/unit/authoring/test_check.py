@@ -1,0 +1,231 @@
+"""`safeguard check` finds every problem of every policy, each at its place, and never fails itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from safeguard_spark.authoring.check import check, check_file
+from safeguard_spark.authoring.check_output import as_github, as_json, as_text
+from safeguard_spark.authoring.diagnostics import CHECKS, Diagnostic
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy import document as policy
+from safeguard_spark.policy import lock as policy_lock
+from safeguard_spark.policy.lock import Lock
+from tests.unit.samples import CASES, FORM, POLICY, edited, lay
+
+pytestmark = pytest.mark.unit
+Change = tuple[str, str]
+
+# code, changes to the policy, changes to the cases (None: no cases), and the words the problem stands at.
+PLANTED: list[tuple[str, list[Change], list[Change] | None, str]] = [
+    ("unreadable", [("owner: trust@example.org", "owner: [trust")], [], ": What"),
+    ("unreadable", [], [("cases:\n", "cases: [\n")], "-"),
+    ("unknown-key", [("output: full", "ouput: full")], [], "ouput"),
+    ("unknown-key", [], [("category: stolen", "categry: stolen")], "categry"),
+    ("unknown-key", [("owner:", "body: x\nowner:")], [], "body"),
+    ("missing-key", [("version: 1.0.0\n", "")], [], "n"),
+    ("missing-key", [], [("    violation: false\n", "")], "i"),
+    ("duplicate-key", [("owner:", "name: market\nowner:")], [], "name"),
+    ("bad-value", [("severity: high", "severity: grave")], [], "grave"),
+    ("bad-value", [], [("violation: false", "violation: perhaps")], "perhaps"),
+    ("bad-value", [("version: 1.0.0", "version: 1.0")], [], "1.0"),
+    ("bad-value", [("category: stolen", "category: none")], [], "none"),
+    ("bad-value", [("labeler:", "allow: [undefined-rule]\nlabeler:")], [], "undefined-rule"),
+    ("bad-value", [(POLICY.split("---\n", 2)[2], "\n")], [], ""),
+    ("wrong-folder", [("version: 1.0.0", "version: 2.0.0")], [], "2.0.0"),
+    ("no-rules", [(POLICY[POLICY.index("rules:") : POLICY.index("labeler:")], "")], None, "---"),
+    ("duplicate-rule", [("id: M2", "id: M1")], [], "M1"),
+    ("undefined-rule", [("Second-hand goods", "M7 and second-hand goods")], [], "M7"),
+    (
+        "undefined-category",
+        [("## Output", "| Text | Category |\n|---|---|\n| A | fake |\n| B | stolen |\n\n## Output")],
+        [],
+        "fake",
+    ),
+    ("undefined-category", [("## Output", 'For example {"category": "fakes"}\n\n## Output')], [], "fakes"),
+    ("untold-rule", [("M2 (stolen)", "M2"), ("`stolen` or ", "")], [], "stolen"),
+    ("no-output-format", [(FORM, "Say so."), (FORM, "Say so.")], [], "# Market"[0]),
+    ("incomplete-output-format", [(', "confidence": "low|medium|high"', "")] * 2, [], "Decide whether the offer"),
+    ("output-format-once", [(f"## Output format\n\n{FORM}\n", "")], [], "Decide whether the offer"),
+    ("missing-section", [("## Definitions", "## Ideas")], [], "#"),
+    ("no-examples", [("## Examples\n", "## More\n")], [], "#"),
+    ("one-sided-examples", [('- "My old watch, box included" -> 0\n', "")], [], "## Examples"),
+    ("vague-word", [("are safe.", "are generally safe.")], [], "generally"),
+    ("todo", [("are safe.", "are TODO safe.")], [], "TODO"),
+    ("todo", [("title: Stolen goods", "title: TODO")], [], "TODO"),
+    ("todo", [], [("why: It is called a replica.", "why: TODO")], "TODO"),
+    ("long", [("are safe.", "are safe." + " A word more." * 400)], [], "#"),
+    ("too-long", [("are safe.", "are safe." + " A word more." * 4000)], [], "#"),
+    ("control-token", [("are safe.", "are <|end|> safe.")], [], "<|end|>"),
+    ("template-braces", [("are safe.", "are {{safe}}.")], [], "{{safe}}"),
+    ("template-braces", [("are safe.", "are {% safe %}.")], [], "{% safe %}"),
+    ("no-cases", [], None, "---"),
+    ("no-cases", [], [(CASES, "cases: []\n")], "c"),
+    ("one-sided-cases", [], [(CASES[CASES.index("  - id: old") :], "")], "c"),
+    ("untested-rule", [], [(CASES[CASES.index("  - id: found") : CASES.index("  - id: old")], "")], "M2"),
+    ("duplicate-case-id", [], [("id: old-watch", "id: replica-watch")], "replica-watch"),
+    ("duplicate-case", [], [("\n  - id: old", CASES[7:].replace("replica-", "next-", 1) + "  - id: old")], "next-"),
+    ("contradicting-cases", [], [("My old watch, with its box", "Replica watch, nobody can tell")], "old-watch"),
+    ("inconsistent-case", [], [("violation: false", "violation: false\n    rules: [M1]")], "false"),
+    ("inconsistent-case", [], [("category: stolen", "category: counterfeit")], "counterfeit"),
+    ("inconsistent-case", [], [("category: stolen", "category: none")], "none"),
+    ("unknown-case-rule", [], [("rules: [M2]", "rules: [M2, M9]")], "M9"),
+    ("unknown-case-rule", [], [("category: stolen", "category: theft")], "theft"),
+    ("case-without-rule", [], [("    rules: [M2]\n", "")], "true"),
+    ("unexplained-case", [], [("    why: It says they were taken.\n", "")], "found-on-a-truck"),
+]  # fmt: skip
+
+
+def found_in(file: Path, code: str) -> list[Diagnostic]:
+    return [diagnostic for diagnostic in check_file(file) if diagnostic.code == code]
+
+
+def test_a_policy_without_problems_has_none(tmp_path: Path) -> None:
+    assert check_file(lay(tmp_path)) == ()
+
+
+@pytest.mark.parametrize(("code", "policy_edits", "case_edits", "at"), PLANTED)
+def test_each_problem_is_found_where_it_stands(
+    tmp_path: Path, code: str, policy_edits: list[Change], case_edits: list[Change] | None, at: str
+) -> None:
+    cases = None if case_edits is None else edited(CASES, *case_edits)
+    file = lay(tmp_path, edited(POLICY, *policy_edits), cases)
+    found = found_in(file, code)
+    assert found, [d.code for d in check_file(file)]
+    places = [diagnostic.excerpt[diagnostic.span.column - 1 :] for diagnostic in found]
+    assert any(place.startswith(at) for place in places), places
+
+
+def test_every_code_has_an_example_here() -> None:
+    elsewhere = {"published-changed", "lock-behind"}
+    assert {code for code, *_ in PLANTED} | elsewhere == set(CHECKS)
+
+
+def test_ten_mistakes_are_ten_diagnostics_at_their_lines_in_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Callable[[str, str], None]
+) -> None:
+    doubled = "  - {id: M1, category: counterfeit, title: Doubled}\n"
+    text = edited(
+        POLICY,
+        ("owner:", "ownr:"),
+        ("labeler:", f"{doubled}labeler:"),
+        ("Decide whether", "<|start|>Decide whether"),
+        ("Second-hand goods are safe.", "M7 (other): anything else.\nSecond-hand goods are generally safe."),
+        ('- "My old watch, box included" -> 0', '- "Handbag, same label, tenth of the price" -> 1 M1'),
+        (f"## Output format\n\n{FORM}\n", "## Labels\n\n| Text | Category |\n|---|---|\n| Fake bag | fake |\n"),
+    )
+    again = "\n  - id: watch-again\n    text: My old watch, with its box\n    violation: true\n    rules: [M9]\n"
+    lay(tmp_path / "policies", text, f"{CASES}{again}    why: A\n")
+    monkeypatch.chdir(tmp_path)
+    report = check([Path("policies")])
+
+    def place(words: str, file: str = text) -> int:
+        return next(number for number, line in enumerate(file.split("\n"), 1) if words in line)
+
+    assert {(Path(d.file).name, d.code, d.span.line) for d in report.diagnostics} == {
+        ("policy.md", "unknown-key", place("ownr:")),
+        ("policy.md", "duplicate-rule", place("Doubled")),
+        ("policy.md", "control-token", place("<|start|>")),
+        ("policy.md", "output-format-once", place("<|start|>")),
+        ("policy.md", "undefined-rule", place("M7 (other)")),
+        ("policy.md", "vague-word", place("generally")),
+        ("policy.md", "one-sided-examples", place("## Examples")),
+        ("policy.md", "undefined-category", place("Fake bag")),
+        ("cases.yaml", "contradicting-cases", place("watch-again", CASES + again)),
+        ("cases.yaml", "unknown-case-rule", place("[M9]", CASES + again)),
+    }
+    assert len(report.diagnostics) == 10
+    golden("check/ten-mistakes.txt", as_text(report))
+    golden("check/ten-mistakes.json", as_json(report))
+    golden("check/ten-mistakes.github.txt", as_github(report))
+
+
+def test_a_published_version_that_changed_is_an_error_that_says_to_bump_it(tmp_path: Path) -> None:
+    policy_lock.save(Lock({}).with_policies([policy.parse(POLICY)]), policy_lock.path_in(tmp_path))
+    assert check_file(lay(tmp_path)) == ()
+    (changed,) = check_file(lay(tmp_path, edited(POLICY, ("Second-hand goods", "Second hand goods"))))
+    assert changed.code == "published-changed"
+    assert "bump the version" in changed.hint
+    assert changed.excerpt == "version: 1.0.0"
+
+
+def test_another_owner_of_a_published_version_is_a_warning_that_no_label_changes(tmp_path: Path) -> None:
+    policy_lock.save(Lock({}).with_policies([policy.parse(POLICY)]), policy_lock.path_in(tmp_path))
+    (behind,) = check_file(lay(tmp_path, edited(POLICY, ("trust@", "safety@"))))
+    assert behind.code == "lock-behind"
+    assert "no label" in behind.message
+
+
+def test_a_damaged_lock_is_a_problem_of_the_policies_it_should_pin(tmp_path: Path) -> None:
+    policy_lock.path_in(tmp_path).write_text("{")
+    (damaged,) = check_file(lay(tmp_path))
+    assert (damaged.code, "damaged" in damaged.message) == ("unreadable", True)
+
+
+def test_a_warning_the_author_allows_is_left_out_and_an_error_is_not(tmp_path: Path) -> None:
+    vague = edited(POLICY, ("are safe.", "are usually safe."))
+    assert [d.code for d in check_file(lay(tmp_path, vague))] == ["vague-word"]
+    allowed = edited(vague, ("labeler:", "allow: [vague-word]\nlabeler:"))
+    assert check_file(lay(tmp_path, allowed)) == ()
+
+
+def test_a_line_that_introduces_examples_is_as_good_as_a_heading(tmp_path: Path) -> None:
+    assert check_file(lay(tmp_path, edited(POLICY, ("## Examples\n", "Examples:\n")))) == ()
+
+
+def test_a_lone_file_elsewhere_needs_neither_folders_nor_cases(tmp_path: Path) -> None:
+    file = tmp_path / "draft.md"
+    file.write_text(POLICY)
+    assert check_file(file) == ()
+
+
+def test_text_that_is_not_utf_8_is_shown_where_it_stops_being_so(tmp_path: Path) -> None:
+    file = lay(tmp_path)
+    file.write_bytes(POLICY.replace("Replica**", "R\udcff**").encode("utf-8", "surrogateescape"))
+    (problem,) = (d for d in check_file(file) if d.code == "unreadable")
+    assert problem.excerpt[problem.span.column - 1] == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_a_path_that_leads_to_no_policy_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="does not exist"):
+        check([tmp_path / "nowhere"])
+    with pytest.raises(PolicyError, match=r"holds no policy\.md"):
+        check([tmp_path])
+
+
+def test_the_same_policy_named_twice_is_checked_once(tmp_path: Path) -> None:
+    file = lay(tmp_path)
+    assert check([file, tmp_path]).policies == 1
+
+
+anything = st.text(max_size=300)
+lines = st.lists(
+    st.sampled_from([*POLICY.split("\n"), *CASES.split("\n"), "---", "| a | category |", "|---|---|", "```", "x: *a"]),
+    max_size=40,
+).map("\n".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(front=anything | lines, body=anything | lines, cases=anything | lines)
+def test_check_never_raises_on_any_text(tmp_path: Path, front: str, body: str, cases: str) -> None:
+    file = tmp_path / "market" / "1.0.0" / "policy.md"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(f"---\n{front}\n---\n{body}".encode("utf-8", "surrogatepass"))
+    file.with_name("cases.yaml").write_bytes(cases.encode("utf-8", "surrogatepass"))
+    report = check([file])
+    assert all(d.code in CHECKS for d in report.diagnostics)
+    as_text(report), as_json(report), as_github(report)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, len(POLICY) - 1), st.text(max_size=3)), max_size=4))
+def test_a_file_that_check_finds_no_error_in_can_be_loaded(tmp_path: Path, changes: list[tuple[int, str]]) -> None:
+    text = POLICY
+    for at, put in changes:
+        text = text[:at] + put + text[at + 1 :]
+    file = lay(tmp_path, text.encode("utf-8", "replace").decode())
+    if not any(d.level == "error" for d in check_file(file)):
+        policy.load(file)

@@ -1,0 +1,122 @@
+"""`safeguard diff` says what changed rule by rule, and never calls the same what gives other labels."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeguard_spark.authoring.diff import as_dict, diff
+from safeguard_spark.authoring.diff_output import as_text
+from safeguard_spark.policy import document as policy
+from safeguard_spark.policy.document import Policy
+from tests.unit.commands import Safeguard
+from tests.unit.samples import CASES, POLICY, edited, lay
+
+pytestmark = pytest.mark.unit
+BEFORE = policy.parse(POLICY)
+M3 = "  - {id: M3, category: gifts, title: Gifts}\n"
+AFTER_TEXT = edited(
+    POLICY,
+    ("version: 1.0.0", "version: 1.1.0"),
+    ("trust@", "safety@"),
+    ("severity: high", "severity: critical"),
+    ("category: stolen, title: Stolen goods}\n", f"category: theft, title: Stolen goods}}\n{M3}"),
+    ("(stolen): offers goods", "(theft): offers or asks for goods"),
+    ("Second-hand goods are safe.", "M3 (gifts): offers gifts.\nSecond-hand goods are safe, used ones too."),
+    ('- "My old watch', '- "Win a free phone" -> 1 M3\n- "My old watch'),
+)
+AFTER_CASES = edited(
+    CASES,
+    ("text: My old watch, with its box\n    violation: false", "text: My old watch, with its box\n    violation: true"),
+    ("Ten phones that fell off a truck", "Nine phones that fell off a truck"),
+    ("category: stolen", "category: theft"),
+    ("id: found-on-a-truck", "id: nine-phones"),
+)
+
+
+def to(text: str) -> Policy:
+    return policy.parse(text)
+
+
+def test_a_revision_is_shown_behaviour_first_rule_by_rule(
+    safeguard: Safeguard, golden: Callable[[str, str], None]
+) -> None:
+    lay(Path("policies"))
+    lay(Path("policies"), AFTER_TEXT, AFTER_CASES, version="1.1.0")
+    ran = safeguard("diff", "market", "1.0.0", "1.1.0")
+    assert (ran.code, ran.err) == (0, "")
+    golden("diff/revision.txt", ran.out)
+    found = json.loads(safeguard("diff", "market", "1.0.0", "1.1.0", "--json").out)
+    assert found["labels_may_change"] is True
+    assert found["behaviour"] == {"M2": ["category stolen -> theft"], "M3": ["new rule, category gifts"]}
+    assert found["cases"] == [{"case": "old-watch", "before": "safe", "after": "violation"}]
+    assert (found["cases_added"], found["cases_removed"]) == (["nine-phones"], ["found-on-a-truck"])
+
+
+def test_what_cannot_change_a_label_is_kept_apart(safeguard: Safeguard) -> None:
+    lay(Path("policies"))
+    lay(Path("policies"), edited(POLICY, ("1.0.0", "1.0.1"), ("trust@", "safety@")), version="1.0.1")
+    ran = safeguard("diff", "market", "1.0.0", "1.0.1")
+    assert ran.out == (
+        "market@1.0.0 -> market@1.0.1 (same policy hash: no label can change)\n\n"
+        "Front matter\n  owner: 'trust@example.org' -> 'safety@example.org'\n"
+    )
+
+
+def test_a_version_has_no_difference_to_itself() -> None:
+    found = diff(BEFORE, BEFORE)
+    assert not found.labels_may_change
+    assert found.owners == ()
+    assert as_text(found).count("\n") == 1
+
+
+def test_a_diff_read_backwards_takes_out_what_it_put_in() -> None:
+    there, back = diff(BEFORE, to(AFTER_TEXT)), diff(to(AFTER_TEXT), BEFORE)
+    assert back.behaviour["M3"] == ("rule removed, category gifts",)
+    assert sorted(c.added for c in there.text) == sorted(c.removed for c in back.text)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("output: full", "output: binary"), {"policy": ("answer form full -> binary",)}),
+        (
+            (
+                "  - {id: M1, category: counterfeit, title: Counterfeit goods, severity: high}\n"
+                "  - {id: M2, category: stolen, title: Stolen goods}\n",
+                "  - {id: M2, category: stolen, title: Stolen goods}\n"
+                "  - {id: M1, category: counterfeit, title: Counterfeit goods, severity: high}\n",
+            ),
+            {"policy": ("the rules' order, which the answer's form follows",)},
+        ),
+    ],
+)
+def test_what_concerns_all_rules_is_said_of_the_policy(
+    change: tuple[str, str], said: dict[str, tuple[str, ...]]
+) -> None:
+    found = diff(BEFORE, to(edited(POLICY, change)))
+    assert (found.labels_may_change, found.behaviour) == (True, said)
+
+
+def test_a_line_belongs_to_the_rule_it_names_or_stands_under() -> None:
+    under = edited(POLICY, ("M1 (counterfeit): offers", "### M1 counterfeit\n\nOffers\n  or shows"))
+    then = edited(under, ("  or shows", "  or lends"), ("trust@", "other@"))
+    assert [c.owner for c in diff(to(under), to(then)).text] == ["M1"]
+    both = edited(POLICY, ("Second-hand", "M1 and M2: second-hand"))
+    assert [c.owner for c in diff(BEFORE, to(both)).text] == ["Criteria"]
+
+
+@given(st.integers(0, len(policy.split(POLICY).body) - 1), st.text("aM1 \n#|-", max_size=3))
+def test_every_change_of_the_text_has_another_hash_and_is_shown_unless_it_is_only_space(at: int, put: str) -> None:
+    body = BEFORE.body[:at] + put + BEFORE.body[at + 1 :]
+    after = policy.Policy.model_construct(**{**dict(BEFORE), "body": body})
+    found = diff(BEFORE, after)
+    assert found.labels_may_change == (body != BEFORE.body)
+    words = [line for line in BEFORE.body.split("\n") if line.strip()]
+    if [line for line in body.split("\n") if line.strip()] != words:
+        assert found.text
+    json.dumps(as_dict(found))
+    as_text(found)

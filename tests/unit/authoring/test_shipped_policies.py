@@ -1,0 +1,100 @@
+"""What ships is what it says: short enough, tested on both sides, revised, and pinned to the letter."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeguard_spark.authoring import cases
+from safeguard_spark.authoring.check import check
+from safeguard_spark.authoring.checks.text import token_count
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy import document as policy
+from safeguard_spark.policy import lock as policy_lock
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.policy.lock import Lock, Standing
+from safeguard_spark.policy.ref import all_files
+
+pytestmark = pytest.mark.unit
+FOLDER = Path(__file__).parents[3] / "policies"
+FILES = all_files(FOLDER)
+LOCK = Lock({}).with_policies(map(policy.load, FILES))
+every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.parent.name}@{file.parent.name}")
+# A character of UTF-8 text; line ends of other systems are not text, and reading a file unites them.
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\r")
+
+
+def test_no_shipped_policy_has_a_problem() -> None:
+    assert check([FOLDER]).diagnostics == ()
+
+
+def test_there_are_ten_policies_each_revised_at_least_once() -> None:
+    names = [file.parent.parent.name for file in FILES]
+    assert len(set(names)) == 10
+    assert all(names.count(name) >= 2 for name in names)
+
+
+@every_file
+def test_a_shipped_policy_has_400_to_900_tokens_and_the_four_sections(file: Path) -> None:
+    body = policy.load(file).body
+    assert 400 <= token_count(body) <= 900
+    places = [body.index(f"## {section}") for section in ("Instructions", "Definitions", "Criteria", "Examples")]
+    assert places == sorted(places)
+
+
+@every_file
+def test_a_shipped_policy_has_twelve_cases_or_more_with_at_least_a_third_on_each_side(file: Path) -> None:
+    listed = cases.load(cases.beside(file))
+    violating = sum(case.violation for case in listed)
+    assert len(listed) >= 12
+    assert min(violating, len(listed) - violating) * 3 >= len(listed)
+
+
+def test_the_lock_pins_exactly_the_shipped_versions_as_they_are() -> None:
+    assert policy_lock.load(policy_lock.path_in(FOLDER)) == LOCK, "run `safeguard list`: it says which version differs"
+
+
+@given(st.sampled_from(FILES), st.data())
+def test_any_changed_added_or_lost_character_of_a_published_text_is_caught(file: Path, data: st.DataObject) -> None:
+    text = file.read_text(encoding="utf-8")
+    body = policy.split(text).body
+    at = data.draw(st.integers(0, len(body) - 1))
+    kept = data.draw(st.integers(0, 1))  # 1 puts a character in, 0 puts it in another's place
+    put = data.draw(characters | st.just(""))
+    changed = body[:at] + put + body[at + 1 - kept :]
+    if changed == body:  # the same character again, or nothing put in
+        return
+    found = policy.parse(text.removesuffix(body) + changed)
+    assert LOCK.standing(found) is Standing.changed
+    with pytest.raises(PolicyError, match="bump the version"):
+        LOCK.verify(found)
+
+
+@given(st.sampled_from(FILES), st.data())
+def test_a_changed_character_anywhere_in_the_file_never_passes_as_another_text_of_the_version(
+    file: Path, data: st.DataObject
+) -> None:
+    text = file.read_text(encoding="utf-8")
+    was = policy.parse(text)
+    at = data.draw(st.integers(0, len(text) - 1))
+    changed = text[:at] + data.draw(characters) + text[at + 1 :]
+    try:
+        found = policy.parse(changed)
+    except PolicyError:
+        return
+    assert found.ref != was.ref or says(found) == says(was) or LOCK.standing(found) is Standing.changed
+
+
+def says(one: Policy) -> tuple[object, ...]:
+    """What the model reads and may answer."""
+    return one.body, one.output, [(rule.id, rule.category) for rule in one.rules]
+
+
+@every_file
+def test_another_owner_of_a_shipped_policy_changes_no_label(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    found = policy.parse(text.replace("owner: trust@", "owner: safety@", 1))
+    assert found.policy_hash == policy.load(file).policy_hash
+    assert LOCK.standing(found) is Standing.document_changed
+    assert LOCK.verify(found) is found

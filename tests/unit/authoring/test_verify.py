@@ -1,0 +1,179 @@
+"""`safeguard verify` runs a policy's cases through an engine, says rule by rule what came of them, and exits by it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from safeguard_spark.authoring.cases import Case
+from safeguard_spark.authoring.verify import Finding, judge
+from safeguard_spark.labelling.verdict import Outcome, Verdict
+from safeguard_spark.policy import document as policy
+from tests.unit.commands import Safeguard
+from tests.unit.samples import CASES, POLICY, edited, lay
+
+pytestmark = pytest.mark.unit
+SCRIPTED = ("--set", "engine.kind=scripted")
+ALL_RIGHT = ("--set", "engine.args.words={replica: M1, truck: M2}")
+BOTH = edited(CASES, ("    category: counterfeit\n    rules: [M1]", "    rules: [M1, M2]"))
+
+
+def test_cases_that_come_out_as_expected_exit_0(safeguard: Safeguard) -> None:
+    lay(Path("policies"))
+    ran = safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT)
+    assert (ran.code, ran.err) == (0, "")
+    assert "market@1.0.0 passed: 3 of 3 cases as expected" in ran.out
+
+
+def test_every_way_a_case_can_fail_is_counted_under_its_rule_and_shown(
+    safeguard: Safeguard, golden: Callable[[str, str], None]
+) -> None:
+    more = "\n  - id: {}\n    text: {}\n    violation: {}\n    rules: [{}]\n    why: A reason.\n"
+    cases = CASES + "".join(
+        more.format(*fields)
+        for fields in [
+            ("a-missed-one", "looks like the brand", "true", "M1"),
+            ("a-wrong-rule", "a replica that fell off", "true", "M2"),
+            ("refused", "a replica zzrefuse", "true", "M1"),
+            ("cut", "my own bike zzcut", "false", ""),
+        ]
+    )
+    lay(Path("policies"), cases=cases)
+    script = '{words: {replica: M1, truck: M2, "old watch": M2}, misbehave: {zzrefuse: refuse, zzcut: truncate}}'
+    ran = safeguard("verify", "market", *SCRIPTED, "--set", f"engine.args={script}")
+    assert ran.code == 7
+    golden("verify/failures.txt", ran.out)
+
+
+def test_the_report_for_programs_has_the_same_numbers_and_no_content(safeguard: Safeguard) -> None:
+    lay(Path("policies"))
+    ran = safeguard("verify", "market", *SCRIPTED, "--json")
+    (found,) = json.loads(ran.out)
+    assert (ran.code, found["cases"], found["passed"], found["succeeded"]) == (7, 3, 1, False)
+    assert found["measures"] == {
+        "precision": None,
+        "recall": 0.0,
+        "false_positive_rate": 0.0,
+        "unreadable_rate": 0.0,
+    }
+    assert [(row["rule"], row["cases"], row["missed"]) for row in found["rules"]] == [
+        ("M1", 1, 1),
+        ("M2", 1, 1),
+        ("safe", 1, 0),
+    ]
+    assert [row["case"] for row in found["failed"]] == ["replica-watch", "found-on-a-truck"]
+    assert "nobody can tell" not in ran.out
+
+
+def test_a_gate_decides_where_the_policy_has_one(safeguard: Safeguard) -> None:
+    half = edited(POLICY, ("labeler:", "gate: {min_recall: 0.5, max_false_positive_rate: 0}\nlabeler:"))
+    lay(Path("policies"), half)
+    ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.words={replica: M1}")
+    assert ran.code == 0
+    assert "gate min_recall 0.5: 0.500 met" in ran.out
+    ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.words={replica: M1, box: M2}")
+    assert ran.code == 7
+    assert "gate max_false_positive_rate 0: 1.000 NOT MET" in ran.out
+
+
+def test_a_bound_that_cannot_be_measured_is_not_met(safeguard: Safeguard) -> None:
+    lay(Path("policies"), edited(POLICY, ("labeler:", "gate: {min_precision: 0}\nlabeler:")))
+    ran = safeguard("verify", "market", *SCRIPTED)
+    assert ran.code == 7
+    assert "gate min_precision 0: not measurable NOT MET" in ran.out
+
+
+def test_an_engine_that_fails_on_a_case_exits_5_whatever_else_was_found(safeguard: Safeguard) -> None:
+    lay(Path("policies"))
+    script = "engine.args.misbehave={truck: fail}"
+    ran = safeguard("verify", "market", *SCRIPTED, "--set", script)
+    assert ran.code == 5
+    assert "engine_failed: scripted failure" in ran.out
+
+
+def test_a_server_that_does_not_answer_is_one_sentence(safeguard: Safeguard) -> None:
+    lay(Path("policies"))
+    settings = ("engine.kind=endpoint", "engine.url=http://127.0.0.1:9", "engine.model=m", "engine.deadline_s=1")
+    ran = safeguard("verify", "market", *(part for setting in settings for part in ("--set", setting)))
+    assert (ran.code, ran.out) == (5, "")
+    assert "http://127.0.0.1:9 cannot be reached" in ran.err
+
+
+def test_several_policies_are_verified_in_one_run_and_the_worst_result_counts(safeguard: Safeguard) -> None:
+    lay(Path("policies"))
+    lay(Path("policies"), edited(POLICY, ("1.0.0", "1.1.0")), BOTH, version="1.1.0")
+    ran = safeguard("verify", "market@1.0.0", "market@1.1.0", *SCRIPTED, *ALL_RIGHT)
+    assert ran.code == 7
+    assert "market@1.0.0 passed: 3 of 3" in ran.out
+    assert "market@1.1.0 failed: 2 of 3" in ran.out
+
+
+@pytest.mark.parametrize("cases", [None, "cases: []\n", ""])
+def test_a_policy_without_cases_is_not_called_verified(safeguard: Safeguard, cases: str | None) -> None:
+    lay(Path("policies"), cases=cases)
+    ran = safeguard("verify", "market", *SCRIPTED)
+    assert ran.code == 3
+    assert "so there is nothing to verify" in ran.err
+
+
+def test_no_model_is_asked_about_a_policy_with_errors(safeguard: Safeguard) -> None:
+    lay(Path("policies"), cases=edited(CASES, ("rules: [M2]", "rules: [M9]")))
+    ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.calls_file=calls")
+    assert ran.code == 3
+    assert "unknown-case-rule" in ran.err
+    assert not Path("calls").exists()
+
+
+def test_a_conversation_is_judged_as_one_content_and_an_empty_text_is_not_passed(safeguard: Safeguard) -> None:
+    talk = "    conversation:\n      - {role: user, text: A replica?}\n      - {role: assistant, text: No.}"
+    lay(Path("policies"), cases=edited(CASES, ("    text: Replica watch, nobody can tell", talk)))
+    assert safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT).code == 0
+    lay(Path("policies"), cases=edited(CASES, ("My old watch, with its box", '""')))
+    ran = safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT)
+    assert ran.code == 7
+    assert "said      empty" in ran.out
+
+
+@pytest.mark.parametrize("output", ["binary", "category", "full"])
+@pytest.mark.parametrize("dialect", ["harmony", "chat"])
+def test_every_output_form_and_dialect_can_be_verified(safeguard: Safeguard, output: str, dialect: str) -> None:
+    asked = {"binary": "Answer 0 or 1.", "category": 'Answer {"violation": 0, "policy_category": "none"}.', "full": ""}
+    text = edited(
+        POLICY, ("output: full", f"output: {output}"), ("## Definitions", f"{asked[output]}\n\n## Definitions")
+    )
+    lay(Path("policies"), text)
+    settings = (*SCRIPTED, *ALL_RIGHT, "--set", f"engine.dialect={dialect}")
+    assert safeguard("verify", "market", *settings).code == 0
+
+
+MARKET = policy.parse(POLICY)
+SAFE = Verdict(Outcome.labelled, violation=False)
+
+
+def says(*rules: str, category: str = "counterfeit") -> Verdict:
+    return Verdict(Outcome.labelled, violation=True, category=category, rule_ids=rules)
+
+
+def case(*rules: str, violation: bool = True, category: str | None = None) -> Case:
+    return Case(id="a", text="x", violation=violation, rules=rules, category=category)
+
+
+@pytest.mark.parametrize(
+    ("expected", "verdict", "finding"),
+    [
+        (case("M1"), says("M1"), Finding.passed),
+        (case("M1"), says("M1", "M2"), Finding.passed),
+        (case("M1", "M2"), says("M1"), Finding.wrong_rule),
+        (case("M1"), says("M1", category="stolen"), Finding.wrong_rule),
+        (case(), says("M2", category="stolen"), Finding.passed),
+        (case(category="stolen"), says("M1"), Finding.wrong_rule),
+        (case("M1"), SAFE, Finding.missed),
+        (case(violation=False), SAFE, Finding.passed),
+        (case(violation=False), says("M1"), Finding.false_alarm),
+        (case("M1"), Verdict(Outcome.refused), Finding.unread),
+        (case(violation=False), Verdict(Outcome.unparseable), Finding.unread),
+    ],
+)
+def test_what_a_verdict_is_worth_against_its_case(expected: Case, verdict: Verdict, finding: Finding) -> None:
+    assert judge(MARKET, expected, verdict) is finding

@@ -1,0 +1,38 @@
+"""What `maintain` refuses before it starts Spark."""
+
+from pathlib import Path
+
+import pytest
+
+from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.maintain import _listed
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    (tmp_path / "conf.yaml").write_text("engine: {kind: scripted}\n")
+    return ["maintain", "erase", "--config", str(tmp_path / "conf.yaml"), "--output", str(tmp_path / "tables")]
+
+
+@pytest.mark.parametrize("given", [[], ["--ids", ""], ["--ids", ",,"], ["--ids-file", "/nowhere/ids"]])
+def test_an_erasure_of_nobody_is_a_mistake(
+    command: list[str], given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command, *given]) == 2
+    assert "--ids" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_text_is_a_mistake(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ids").write_bytes(b"\xff\xfe")
+    assert cli.main([*command, "--ids-file", str(tmp_path / "ids")]) == 2
+    assert "UTF-8" in capsys.readouterr().err
+
+
+def test_an_id_is_a_line_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "ids").write_bytes("a\r\n\n b,c \n\u2028\nlast".encode())
+    assert _listed(tmp_path / "ids") == ["a", " b,c ", "last"]
+    assert _listed(None) == []

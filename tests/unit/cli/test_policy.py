@@ -1,0 +1,285 @@
+"""Every policy command says in one sentence what is wrong and what to do, and its exit code says who must act."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from safeguard_spark.policy import lock as policy_lock
+from tests.unit.commands import Safeguard
+from tests.unit.samples import CASES, POLICY, edited, lay
+
+pytestmark = pytest.mark.unit
+NEXT = edited(POLICY, ("version: 1.0.0", "version: 1.1.0"), ("are safe.", "are safe; so are gifts."))
+
+COMMANDS = ["check", "verify", "show-prompt", "diff", "new", "import", "list", "publish"]
+USAGE, POLICY_AUTHOR = 2, 3
+
+
+def words(value: object) -> str:
+    """A test's name from a command line."""
+    return " ".join(value) if isinstance(value, list) else str(value)[:20]
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["chek"], USAGE, "Did you mean 'check'?"),
+        (["check", "--format", "yaml"], USAGE, "'yaml' is not one of 'text', 'json', 'github'"),
+        (["verify"], USAGE, "Missing argument"),
+        (["diff", "market", "1.0.0"], USAGE, "Missing argument 'B'"),
+        (["publish", "--alias", "live"], USAGE, "'live' is not one of 'draft', 'shadow', 'active'"),
+        (["publish", "--alias", "active", "--lock-only"], USAGE, "An alias lives in MLflow"),
+        (["list", "--jsn"], USAGE, "No such option: --jsn"),
+        (["check", "markt"], POLICY_AUTHOR, "There is no policy markt in policies. Did you mean market (1.0.0)?"),
+        (["check", "spam"], POLICY_AUTHOR, "There is no policy spam in policies. Known: market."),
+        (["check", "market@9.0.0"], POLICY_AUTHOR, "has no version 9.0.0 in policies. Versions: 1.0.0."),
+        (["check", "nowhere/policy.md"], POLICY_AUTHOR, "nowhere/policy.md does not exist. Name a policy file"),
+        (["show-prompt", "market@active", "hi"], POLICY_AUTHOR, "no alias active (aliases: none is set). Set one with"),
+        (["show-prompt", "market", "--case", "old-wach"], POLICY_AUTHOR, "no case old-wach; did you mean old-watch?"),
+        (["diff", "market", "1.0.0", "2.0.0"], POLICY_AUTHOR, "has no version 2.0.0"),
+        (["list", "spam"], POLICY_AUTHOR, "There is no policy spam"),
+        (["list", "--policies", "nowhere"], POLICY_AUTHOR, "The policies folder nowhere does not exist."),
+        (["check", "--policies", "nowhere"], POLICY_AUTHOR, "The policies folder nowhere does not exist."),
+        (["publish", "--policies", "nowhere"], POLICY_AUTHOR, "The policies folder nowhere does not exist."),
+        (["verify", "market", "--policies", "nowhere"], USAGE, "Which engine shall answer?"),
+        (["show-prompt", "market", "hi", "--policies", "nowhere"], POLICY_AUTHOR, "folder nowhere does not exist"),
+        (["new", "market"], POLICY_AUTHOR, "Policy market exists: 1.0.0. Its next version: safeguard new market@"),
+        (["import", "nowhere"], POLICY_AUTHOR, "nowhere does not exist. Give a pack's folder"),
+        (["show-prompt", "market", "hi", "--set", "engine.kynd=vllm"], USAGE, "did you mean engine.kind?"),
+    ],
+    ids=words,
+)
+def test_a_slip_is_one_sentence_and_the_exit_code_of_who_must_act(
+    safeguard: Safeguard, argv: list[str], code: int, said: str
+) -> None:
+    lay(Path("policies"))
+    ran = safeguard(*argv)
+    assert (ran.code, ran.out) == (code, "")
+    assert said in ran.err
+    assert ran.err.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in ran.err
+
+
+def test_without_a_command_the_commands_are_listed(safeguard: Safeguard) -> None:
+    ran = safeguard()
+    assert ran.code == USAGE
+    assert all(command in ran.err for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(safeguard: Safeguard, command: str) -> None:
+    ran = safeguard(command, "--help")
+    assert ran.code == 0
+    assert f"Usage: safeguard {command}" in ran.out
+
+
+def test_debug_shows_where_an_error_comes_from_with_any_command(safeguard: Safeguard) -> None:
+    ran = safeguard("check", "nowhere", "--debug")
+    assert ran.code == POLICY_AUTHOR
+    assert "Traceback" in ran.err
+
+
+def test_check_looks_at_everything_below_the_policies_folder_and_fails_on_errors(safeguard: Safeguard) -> None:
+    lay(Path("policies"))
+    assert safeguard("check") == (0, "1 policy checked: no problems.\n", "")
+    lay(Path("policies"), edited(NEXT, ("are safe;", "are usually safe;")), version="1.1.0")
+    assert safeguard("check").code == 0
+    assert safeguard("check", "--strict").code == POLICY_AUTHOR
+    assert safeguard("check", "market@1.0.0", "--strict").code == 0
+    lay(Path("policies"), edited(NEXT, ("owner:", "ownr:")), version="1.1.0")
+    ran = safeguard("check", "market")
+    assert ran.code == POLICY_AUTHOR
+    assert ran.out.startswith("policies/market/1.1.0/policy.md:4:1: error[unknown-key]: there is no key `ownr` here\n")
+
+
+def test_check_speaks_to_programs_and_to_github(safeguard: Safeguard) -> None:
+    lay(Path("policies"), edited(POLICY, ("owner:", "ownr:")))
+    found = json.loads(safeguard("check", "--format", "json").out)
+    assert (found["errors"], found["diagnostics"][0]["line"]) == (1, 4)
+    said = safeguard("check", "--format", "github").out
+    assert said.startswith("::error file=policies/market/1.0.0/policy.md,line=4,col=1,endColumn=5,title=unknown-key::")
+
+
+@pytest.mark.parametrize("command", ["check", "show-prompt", "diff", "publish", "verify"])
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"---\nname: [a\n---\nx", b"---\nname: a\n", b"no front matter", b"\xff\xfe-\x00", POLICY.encode() + b"\xe9"],
+    ids=["empty", "yaml", "unfinished", "bare", "utf-16", "latin-1"],
+)
+def test_a_damaged_file_is_named_by_every_command_that_reads_it(
+    safeguard: Safeguard, command: str, damaged: bytes
+) -> None:
+    Path("draft.md").write_bytes(damaged)
+    lay(Path("policies"))
+    argv = {
+        "diff": ["market", "draft.md", "1.0.0"],
+        "show-prompt": ["draft.md", "hi"],
+        "publish": ["draft.md", "--lock-only"],
+        "verify": ["draft.md", "--set", "engine.kind=scripted"],
+    }
+    ran = safeguard(command, *argv.get(command, ["draft.md"]))
+    assert ran.code == POLICY_AUTHOR
+    assert "draft.md" in ran.out + ran.err
+    assert "Unexpected" not in ran.err
+
+
+def test_a_file_from_windows_is_the_same_policy(safeguard: Safeguard) -> None:
+    lay(Path("policies"))
+    assert safeguard("publish", "--lock-only").code == 0
+    for part in Path("policies/market/1.0.0").iterdir():
+        part.write_bytes(b"\xef\xbb\xbf" + part.read_bytes().replace(b"\n", b"\r\n"))
+    assert safeguard("check") == (0, "1 policy checked: no problems.\n", "")
+    assert "market@1.0.0  published" in safeguard("list").out
+    assert safeguard("verify", "market", "--set", "engine.kind=scripted").code == 7
+    assert safeguard("new", "market@1.1.0").code == 0
+    assert "same policy hash" in safeguard("diff", "market", "1.0.0", "1.1.0").out
+
+
+def test_publishing_to_the_lock_alone_needs_no_registry_and_changes_nothing_the_second_time(
+    safeguard: Safeguard,
+) -> None:
+    lay(Path("policies"))
+    ran = safeguard("publish", "--lock-only")
+    assert (ran.code, ran.out) == (0, "market@1.0.0: pinned in policies/lock.json\n")
+    assert safeguard("publish", "--lock-only").out == "Everything is pinned in policies/lock.json already.\n"
+    assert not Path("mlflow.db").exists()
+
+
+def test_the_policies_folder_may_come_from_a_configuration_or_the_environment(
+    safeguard: Safeguard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(Path("rules"))
+    Path("conf.yaml").write_text("policies: rules\nengine: {kind: scripted}\n")
+    for argv in (["check"], ["list"], ["show-prompt", "market", "hi"], ["new", "gifts"], ["publish", "--lock-only"]):
+        assert safeguard(*argv, "--config", "conf.yaml").code == (3 if argv[0] == "publish" else 0)
+    assert safeguard("check", "--config", "nowhere.yaml").code == USAGE
+    monkeypatch.setenv("SAFEGUARD_POLICIES", "rules")
+    assert safeguard("list").out.count("\n") == 3
+    assert safeguard("list", "--policies", "nowhere").code == POLICY_AUTHOR
+
+
+def test_nothing_is_published_while_anything_has_an_error_or_is_to_be_filled_in(safeguard: Safeguard) -> None:
+    lay(Path("policies"))
+    safeguard("new", "gifts")
+    ran = safeguard("publish", "--lock-only")
+    assert ran.code == POLICY_AUTHOR
+    assert "warning[todo]" in ran.err
+    assert ran.err.endswith("Error: Nothing was published: correct what is shown above first.\n")
+    assert not Path("policies/lock.json").exists()
+
+
+def test_two_files_of_one_version_cannot_both_be_published(safeguard: Safeguard) -> None:
+    lay(Path("policies"))
+    Path("other.md").write_text(edited(POLICY, ("are safe.", "are safe!")))
+    ran = safeguard("publish", "market", "other.md", "--lock-only")
+    assert ran.code == POLICY_AUTHOR
+    assert "bump the version" in ran.err
+
+
+def test_a_changed_published_version_is_refused_by_every_command_that_would_use_it(safeguard: Safeguard) -> None:
+    file = lay(Path("policies"))
+    safeguard("publish", "--lock-only")
+    file.write_text(edited(POLICY, ("are safe.", "are safe!")))
+    for argv in (
+        ["check"],
+        ["publish", "--lock-only"],
+        ["show-prompt", "market", "hi"],
+        ["verify", "market", "--set", "engine.kind=scripted"],
+    ):
+        ran = safeguard(*argv)
+        assert ran.code == POLICY_AUTHOR
+        assert "bump the version" in ran.out + ran.err
+    assert "CHANGED SINCE PUBLISHED" in safeguard("list").out
+
+
+def test_the_list_tells_published_changed_unreadable_and_missing_versions_apart(safeguard: Safeguard) -> None:
+    assert safeguard("list").code == POLICY_AUTHOR
+    Path("policies").mkdir()
+    assert safeguard("list").out == "No policies yet. Begin one: safeguard new NAME\n"
+    for version in ("1.0.0", "1.1.0", "1.2.0", "1.10.0"):
+        lay(Path("policies"), edited(POLICY, ("1.0.0", version)), version=version)
+    safeguard("publish", "--lock-only")
+    lay(Path("policies"), edited(POLICY, ("trust@", "safety@")))
+    lay(Path("policies"), edited(POLICY, ("1.0.0", "1.1.0"), ("are safe.", "are safe!")), "cases: [", version="1.1.0")
+    Path("policies/market/1.2.0/policy.md").unlink()
+    Path("policies/market/1.10.0/policy.md").write_text("---")
+    lay(Path("policies"), edited(POLICY, ("1.0.0", "2.0.0")), None, version="2.0.0")
+    listed = json.loads(safeguard("list", "market", "--json").out)
+    assert [(item["ref"], item["standing"], item["cases"]) for item in listed] == [
+        ("market@1.0.0", "document_changed", 3),
+        ("market@1.1.0", "changed", None),
+        ("market@1.2.0", "missing", None),
+        ("market@1.10.0", "unreadable", None),
+        ("market@2.0.0", "unpublished", None),
+    ]
+    text = safeguard("list").out.splitlines()
+    assert len(text) == 6
+    assert text[3].startswith("market@1.2.0   missing")
+
+
+def test_an_alias_is_set_listed_and_used_in_place_of_a_version(safeguard: Safeguard, empty_store: Path) -> None:
+    Path("mlflow.db").write_bytes(empty_store.read_bytes())
+    lay(Path("policies"))
+    lay(Path("policies"), NEXT, version="1.1.0")
+    ran = safeguard("publish", "--alias", "active", "--json")
+    done = json.loads(ran.out)
+    assert (ran.code, done["aliases"]) == (0, [{"alias": "active", "ref": "market@1.1.0"}])
+    assert [item["aliases"] for item in json.loads(safeguard("list", "--json").out)] == [[], ["active"]]
+    assert "so are gifts" in safeguard("show-prompt", "market@active", "hi").out
+    assert "so are gifts" in safeguard("diff", "market", "1.0.0", "active").out
+    lay(Path("policies"), CASES, version="1.1.0")
+    assert safeguard("show-prompt", "market@active", "hi").code == POLICY_AUTHOR
+    Path("policies/market/1.1.0/policy.md").unlink()
+    ran = safeguard("diff", "market", "1.0.0", "active")
+    assert (ran.code, "has no file policies/market/1.1.0/policy.md" in ran.err) == (POLICY_AUTHOR, True)
+
+
+@pytest.mark.parametrize("command", [["list"], ["publish"], ["show-prompt", "market@active", "hi"]], ids=words)
+def test_a_registry_that_is_down_is_said_at_once(
+    safeguard: Safeguard, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    lay(Path("policies"))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    ran = safeguard(*command, "--set", "tracking.uri=http://user:secret@127.0.0.1:9")
+    assert (ran.code, ran.out) == (USAGE, "")
+    assert ran.err == "Error: MLflow at http://127.0.0.1:9 cannot be used: [Errno 111] Connection refused\n"
+    assert not Path("policies/lock.json").exists()
+
+
+def test_the_job_that_publishes_is_the_command_that_publishes(tmp_path: Path) -> None:
+    job = Path(__file__).parents[3] / "jobs" / "publish_policies.py"
+    lay(tmp_path / "policies")
+    argv = [sys.executable, str(job), "--lock-only", "--json"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["pinned"] == ["market@1.0.0"]
+    assert policy_lock.path_in(tmp_path / "policies").is_file()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["check"],
+        ["list"],
+        ["new", "gifts"],
+        ["show-prompt", "market@1.0.0", "hi"],
+        ["verify", "market", "--set", "engine.kind=scripted"],
+        ["diff", "market", "1.0.0", "1.0.0"],
+        ["publish", "--lock-only"],
+    ],
+    ids=words,
+)
+def test_only_aliases_and_publishing_import_what_takes_seconds(tmp_path: Path, argv: list[str]) -> None:
+    lay(tmp_path / "policies")
+    program = (
+        "import sys; from safeguard_spark import cli; cli.main(sys.argv[1:]); "
+        "print(sorted({'mlflow', 'pyspark', 'pandas', 'vllm', 'torch'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *argv], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines()[-1] == "[]"

@@ -1,0 +1,134 @@
+"""Where an endpoint is, the key it asks for, and how long to wait for it."""
+
+import time
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeguard_spark.engines.address import address, api_key
+from safeguard_spark.engines.failures import BACK_OFF_MOST_S, BACK_OFF_S, Kind, back_off, of_status, retry_after
+from safeguard_spark.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("http://host:8000", "http://host:8000"),
+        ("http://host:8000/", "http://host:8000"),
+        ("http://host:8000/v1", "http://host:8000"),
+        ("https://host/serving/v1/", "https://host/serving"),
+        ("https://host/v1beta", "https://host/v1beta"),
+        ("http://[::1]:8000/v1", "http://[::1]:8000"),
+    ],
+)
+def test_an_address_is_what_paths_are_put_after(url: str, base: str) -> None:
+    assert address(url)._asdict() == {"base": base, "socket": None, "shown": base, "proxy": None}
+
+
+@pytest.mark.parametrize("url", ["unix:/run/engine.sock", "unix:///run/engine.sock"])
+def test_a_unix_socket_is_its_path(url: str) -> None:
+    found = address(url)
+    assert (found.socket, found.shown) == ("/run/engine.sock", "unix:/run/engine.sock")
+
+
+@pytest.mark.parametrize(
+    "url", ["unix:", "host:8000", "http://", "http://host:port", "http://[", "ftp://host", "", "http://host:99999"]
+)
+def test_what_is_no_address_is_one_sentence(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.url"):
+        address(url)
+
+
+@pytest.mark.parametrize("url", ["http://me:sesame@host", "http://host/?key=sesame", "http://host/#sesame"])
+def test_a_secret_in_an_address_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        address(url)
+    assert "sesame" not in str(caught.value) and "api_key_env" in str(caught.value)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_an_address_or_a_configuration_error(text: str) -> None:
+    for url in (text, f"http://{text}", f"unix:{text}"):
+        try:
+            address(url)
+        except ConfigError:
+            continue
+
+
+def test_a_proxy_is_used_but_for_this_machine_and_where_it_shall_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy:1")
+    monkeypatch.setenv("no_proxy", "inside.example.org")
+    assert address("http://host:8000").proxy == "http://proxy:1"
+    assert address("https://host").proxy is None
+    for url in ("http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000", "http://inside.example.org"):
+        assert address(url).proxy is None
+
+
+def test_the_key_is_the_variables_value_without_the_ends_of_lines() -> None:
+    assert api_key(None, {}) is None and api_key("", {}) is None
+    assert api_key("KEY", {"KEY": " sesame\n"}) == "sesame"
+
+
+@pytest.mark.parametrize("value", ["", " ", "ses\name", "sésame", "ses\x00ame"])
+def test_a_key_that_cannot_be_is_one_sentence_without_the_key(value: str) -> None:
+    with pytest.raises(ConfigError, match="KEY") as caught:
+        api_key("KEY", {"KEY": value})
+    assert not value.strip() or value not in str(caught.value)
+
+
+# What went wrong, and how long to wait
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind"),
+    [
+        ((429, 503), Kind.busy),
+        ((401, 403, 407), Kind.denied),
+        ((301, 302, 404, 405, 501), Kind.missing),
+        ((408, 409, 425, 500, 502, 504, 529), Kind.broken),
+        ((400, 413, 422), Kind.rejected),
+    ],
+)
+def test_a_status_says_what_to_do(codes: tuple[int, ...], kind: Kind) -> None:
+    for code in codes:
+        trouble = of_status(code, {"Retry-After": "3"})
+        assert (trouble.kind, trouble.cause) == (kind, f"HTTP {code}")
+        assert trouble.wait_s == (3.0 if kind in (Kind.busy, Kind.broken) else None)
+
+
+def test_retry_after_is_seconds_or_a_date() -> None:
+    assert retry_after("0") == 0.0 and retry_after(" 120 ") == 120.0 and retry_after(None) is None
+    soon = retry_after(formatdate(time.time() + 60, usegmt=True))
+    assert soon is not None and 50 < soon <= 61
+    assert retry_after(formatdate(time.time() - 60, usegmt=True)) == 0.0
+
+
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d{1,3}:\d\d:\d\d( GMT| [+-]\d{4,6})?")
+)
+def test_any_retry_after_is_a_wait_or_none(value: str) -> None:
+    found = retry_after(value)
+    assert found is None or found >= 0
+
+
+@given(st.integers(0, 100_000))
+def test_back_off_doubles_with_jitter_up_to_its_most(tries: int) -> None:
+    longest = min(BACK_OFF_MOST_S, BACK_OFF_S * 2.0 ** min(tries, 50))
+    assert longest / 2 <= back_off(tries, None) <= longest
+
+
+@given(st.integers(0, 5), st.floats(0, 1000))
+def test_what_the_server_asked_is_waited_and_little_more(tries: int, asked_s: float) -> None:
+    assert asked_s <= back_off(tries, asked_s) <= asked_s + 0.25

@@ -1,0 +1,128 @@
+"""How vLLM's server is started: what is passed on, what is refused, what its environment holds."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safeguard_spark.config import EngineConfig, EngineKind
+from safeguard_spark.engines.command import REFUSED, RPC_BYTES, command, environment
+from safeguard_spark.engines.hardware import is_cpu_build, is_slow_in_bfloat16
+from safeguard_spark.engines.paths import place
+from safeguard_spark.engines.processes import MARKER
+from safeguard_spark.errors import ConfigError, EngineError
+
+pytestmark = pytest.mark.unit
+SOCKET = Path("/run/x/s")
+
+
+def config(model: str = "openai/gpt-oss-safeguard-20b", **given: Any) -> EngineConfig:
+    return EngineConfig(kind=EngineKind.vllm, model=model, **given)
+
+
+def words(**given: Any) -> str:
+    return " ".join(command(config(**given), SOCKET, {}))
+
+
+def test_the_whole_command_line() -> None:
+    args = {"max_num_seqs": 64, "enforce_eager": True, "enable-prefix-caching": False, "quantization": None}
+    assert words(args={**args, "compilation_config": {"level": 0}}, revision="abc", python="/opt/python") == (
+        "/opt/python -m vllm.entrypoints.openai.api_server --model openai/gpt-oss-safeguard-20b "
+        "--served-model-name openai/gpt-oss-safeguard-20b --uds /run/x/s --revision abc "
+        "--enable-scale-out --enable-prompt-tokens-details --disable-uvicorn-access-log --no-enable-log-requests "
+        '--max-num-seqs 64 --enforce-eager --no-enable-prefix-caching --compilation-config {"level": 0}'
+    )
+
+
+def test_the_interpreter_is_the_workers_own_by_default() -> None:
+    assert command(config(), SOCKET, {})[0] == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({}, ["--dtype", "a"]), ({"dtype": "b"}, ["--dtype", "b"]), ({"dtype": None}, [])]
+)
+def test_what_the_configuration_says_wins_over_the_hardware(given: dict[str, Any], said: list[str]) -> None:
+    words = command(config(args=given), SOCKET, {"dtype": "a"})
+    assert words[words.index("--no-enable-log-requests") + 1 :] == said
+
+
+@pytest.mark.parametrize(
+    ("machine", "text", "slow"),
+    [
+        ("x86_64", "processor : 0\nflags\t\t: fpu avx avx2\n", True),
+        ("x86_64", "processor : 0\nflags\t\t: fpu avx2 avx512f avx512_bf16\n", False),
+        ("aarch64", "flags : asimd\n", False),
+        ("x86_64", "processor : 0\n", False),
+        ("x86_64", None, False),
+    ],
+)
+def test_a_processor_without_avx_512_is_slow_in_bfloat16(
+    tmp_path: Path, machine: str, text: str | None, slow: bool
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if text is not None:
+        cpuinfo.write_text(text)
+    assert is_slow_in_bfloat16(machine, cpuinfo) is slow
+
+
+def test_the_build_installed_here_is_known() -> None:
+    found = importlib.util.find_spec("vllm")
+    assert found is not None and found.origin is not None
+    assert is_cpu_build() is any(Path(found.origin).parent.glob("_C_AVX*"))
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_would_open_the_server_or_rename_the_model_is_refused(name: str) -> None:
+    for spelling in (name, name.replace("_", "-"), f"--{name}"):
+        with pytest.raises(ConfigError, match=f"engine.args.{name} cannot be set: "):
+            command(config(args={spelling: "x"}), SOCKET, {})
+
+
+def test_switching_a_refused_thing_off_is_allowed_and_says_nothing() -> None:
+    assert "trust" not in words(args={"trust_remote_code": False, "api_key": None})
+
+
+def test_a_model_folder_that_is_not_there_is_the_operators_error(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="is not a folder on this executor"):
+        command(config(model=str(tmp_path / "none")), SOCKET, {})
+    (tmp_path / "ein Modell").mkdir()
+    assert str(tmp_path / "ein Modell") in command(config(model=str(tmp_path / "ein Modell")), SOCKET, {})
+
+
+def test_the_environment_is_the_workers_without_sparks(tmp_path: Path) -> None:
+    inherited = {
+        "PATH": "/bin", "OMP_NUM_THREADS": "1", "SPARK_HOME": "/spark", "PYSPARK_PYTHON": "x", "SAFEGUARD_X": "y",
+        "PYTHONPATH": os.pathsep.join(["/spark/python/lib/pyspark.zip", "/mine", "/x/py4j-0.10-src.zip"]),
+    }  # fmt: skip
+    env = environment(config(model=str(tmp_path), env={"A": "b"}), inherited, [], Path("/run/x"), "id")
+    assert env["PATH"] == "/bin" and env["A"] == "b" and env[MARKER] == "id" and env["PYTHONPATH"] == "/mine"
+    assert not {"OMP_NUM_THREADS", "SPARK_HOME", "PYSPARK_PYTHON", "SAFEGUARD_X", "CUDA_VISIBLE_DEVICES"} & set(env)
+    assert env["HF_HUB_OFFLINE"] == "1" and env["VLLM_NO_USAGE_STATS"] == "1"
+    assert env["VLLM_CPU_KVCACHE_SPACE"] == "1" and env["VLLM_RPC_BASE_PATH"] == "/run/x"
+
+
+def test_gpus_are_for_the_server_alone_and_configuration_wins_but_for_the_marker() -> None:
+    env = environment(config(env={MARKER: "other", "HF_TOKEN": "t"}), {}, ["1", "3"], Path("/run/x"), "id")
+    assert env["CUDA_VISIBLE_DEVICES"] == "1,3" and env[MARKER] == "id" and env["HF_TOKEN"] == "t"
+    assert "HF_HUB_OFFLINE" not in env and "VLLM_CPU_KVCACHE_SPACE" not in env
+
+
+def test_vllms_own_sockets_go_elsewhere_where_ours_is_too_deep() -> None:
+    assert "VLLM_RPC_BASE_PATH" not in environment(config(), {}, [], Path("/" + "x" * RPC_BYTES), "id")
+
+
+def test_a_place_is_short_enough_private_to_the_executor_and_to_the_settings(tmp_path: Path) -> None:
+    made = {
+        place(config(args=args, work_dir=str(base)), key, devices)
+        for args in ({}, {"max_num_seqs": 1})
+        for key in ("1-2", "1-3")
+        for devices in ([], ["0"])
+        for base in (tmp_path, tmp_path / ("ü" * 80))
+    }
+    assert len({found.socket for found in made}) == len({found.folder for found in made}) == 16
+    assert all(len(os.fsencode(found.sockets)) <= RPC_BYTES for found in made)
+    again = place(config(work_dir=str(tmp_path)), "1-2", [])
+    assert again in made

@@ -1,0 +1,201 @@
+"""The wire: what is posted where in both dialects and all three output forms, and what is made of any reply."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeguard_spark.config import Dialect
+from safeguard_spark.engines.protocol import STOP_IDS, Form, GarbageError, forms, routes
+from safeguard_spark.engines.scripted import answer
+from safeguard_spark.labelling import prompt, verdict
+from safeguard_spark.labelling.content import from_text
+from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
+from safeguard_spark.labelling.verdict import Completion, Outcome
+from safeguard_spark.policy.document import Effort, Output
+from tests.misbehaving import task
+
+pytestmark = pytest.mark.unit
+
+GENERATE, COMPLETIONS = routes(Dialect.harmony)
+(CHAT,) = routes(Dialect.chat)
+FULL, BARE = Form(True, True), Form(False, False)
+USAGE = {"prompt_tokens": 50, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 32}}
+
+ATOMS = st.none() | st.booleans() | st.integers(-2, 1 << 41) | st.floats() | st.text(max_size=5)
+KEYS = st.sampled_from(
+    [
+        "choices",
+        "usage",
+        "message",
+        "content",
+        "text",
+        "token_ids",
+        "finish_reason",
+        "reasoning",
+        "prompt_tokens",
+        "refusal",
+    ]
+)
+ANYTHING = st.recursive(
+    ATOMS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+CHOICES = st.fixed_dictionaries({"choices": st.lists(st.dictionaries(KEYS, ANYTHING, max_size=5), max_size=2)})
+
+
+def harmony() -> Prompt:
+    return prompt.harmony("P", Effort.low, from_text("a watch"))
+
+
+def chat() -> Prompt:
+    return prompt.chat("P", from_text("a watch"))
+
+
+def harmony_ids(said: str) -> list[int]:
+    text = f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{said}<|return|>"
+    return list(harmony_encoding().encode(text, allowed_special="all"))
+
+
+def reply(choice: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"finish_reason": "stop", **choice}], "usage": USAGE, **fields}
+
+
+# What is posted
+
+
+def test_paths_are_the_better_first() -> None:
+    assert [route.path for route in routes(Dialect.harmony)] == ["/inference/v1/generate", "/v1/completions"]
+    assert [route.path for route in routes(Dialect.chat)] == ["/v1/chat/completions"]
+
+
+@pytest.mark.parametrize("output", Output)
+def test_ids_go_to_generate_bound_by_the_tag(output: Output) -> None:
+    what = task(output=output)
+    body = GENERATE.body("m", what, harmony(), FULL)
+    assert body["model"] == "m" and body["token_ids"] == harmony().token_ids
+    assert body["sampling_params"] == {
+        "max_tokens": 77, "temperature": 0.5, "top_p": 0.9, "stop_token_ids": list(STOP_IDS), "detokenize": False,
+        "structured_outputs": {"structural_tag": what.contract.structural_tag},
+    }  # fmt: skip
+    assert "structured_outputs" not in GENERATE.body("m", what, harmony(), BARE)["sampling_params"]
+
+
+@pytest.mark.parametrize("output", Output)
+def test_ids_go_to_completions_with_the_same_sampling_and_special_tokens_kept(output: Output) -> None:
+    what = task(output=output)
+    body = COMPLETIONS.body("m", what, harmony(), FULL)
+    assert body["prompt"] == harmony().token_ids and body["return_token_ids"] and body["skip_special_tokens"] is False
+    assert (body["max_tokens"], body["temperature"], body["top_p"]) == (77, 0.5, 0.9)
+    assert body["stop_token_ids"] == list(STOP_IDS)
+    assert body["structured_outputs"] == {"structural_tag": what.contract.structural_tag}
+    assert "structured_outputs" not in COMPLETIONS.body("m", what, harmony(), BARE)
+
+
+def test_a_binary_chat_answer_is_bound_to_two_digits() -> None:
+    body = CHAT.body("m", task(Dialect.chat, Output.binary), chat(), FULL)
+    assert body["structured_outputs"] == {"choice": ["0", "1"]} and "response_format" not in body
+
+
+@pytest.mark.parametrize("output", [Output.category, Output.full])
+def test_a_chat_answer_in_json_is_bound_by_its_schema(output: Output) -> None:
+    what = task(Dialect.chat, output)
+    body = CHAT.body("m", what, chat(), FULL)
+    schema = {"name": "verdict", "schema": what.contract.json_schema(), "strict": True}
+    assert body["response_format"] == {"type": "json_schema", "json_schema": schema}
+    assert body["messages"] == chat().messages and body["reasoning_effort"] == "low"
+
+
+def test_what_not_every_server_takes_can_be_left_out() -> None:
+    body = CHAT.body("m", task(Dialect.chat), chat(), BARE)
+    assert set(body) == {"model", "messages", "max_tokens", "temperature", "top_p"}
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize("structured", [True, False])
+def test_forms_begin_with_all_that_is_asked_and_end_with_nothing_optional(dialect: Dialect, structured: bool) -> None:
+    found = forms(task(dialect, structured=structured))
+    assert found[0] == Form(structured, dialect is Dialect.chat) and found[-1] == BARE
+    assert len(set(found)) == len(found) == (1 + structured) * (1 + (dialect is Dialect.chat))
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_body_is_json(dialect: Dialect) -> None:
+    made = chat() if dialect is Dialect.chat else harmony()
+    for route in routes(dialect):
+        for output in Output:
+            assert json.loads(json.dumps(route.body("m", task(dialect, output), made, FULL)))
+
+
+# What comes back
+
+
+@pytest.mark.parametrize("output", Output)
+def test_all_three_forms_are_read_from_every_route(output: Output) -> None:
+    contract = task(output=output).contract
+    said = answer(contract, "M1")
+    ids = harmony_ids(said)
+    text = harmony_encoding().decode(ids)
+    completions = [
+        GENERATE.read(reply({"token_ids": ids})),
+        COMPLETIONS.read(reply({"token_ids": ids, "text": "ignored"})),
+        COMPLETIONS.read(reply({"text": text})),
+        CHAT.read(reply({"message": {"content": said, "reasoning": "hm"}})),
+        CHAT.read(reply({"message": {"content": f"```json\n{said}\n```", "reasoning_content": "hm"}})),
+    ]
+    for completion in completions:
+        found = verdict.read(completion, contract)
+        assert (found.outcome, found.violation, found.reasoning) == (Outcome.labelled, True, "hm")
+        assert (completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens) == (50, 32, 9)
+
+
+def test_a_refusal_of_a_chat_server_is_read_as_one() -> None:
+    message = {"content": None, "refusal": "I'm sorry, but I can't help with that."}
+    found = verdict.read(CHAT.read(reply({"message": message})), task(Dialect.chat).contract)
+    assert found.outcome is Outcome.refused
+
+
+def test_an_answer_cut_at_the_limit_is_truncated() -> None:
+    cut = {"token_ids": harmony_ids("{")[:3], "finish_reason": "length"}
+    assert verdict.read(GENERATE.read(reply(cut)), task().contract).outcome is Outcome.truncated
+
+
+def test_a_server_that_counts_nothing_costs_what_came_back() -> None:
+    found = GENERATE.read({"choices": [{"finish_reason": "stop", "token_ids": [1, 2, 3]}]})
+    assert found == Completion("stop", token_ids=[1, 2, 3], completion_tokens=3)
+
+
+@pytest.mark.parametrize("route", [GENERATE, COMPLETIONS, CHAT], ids=lambda route: route.path)
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None, [], "text", {}, {"choices": None}, {"choices": []}, {"choices": ["a"]}, {"error": "x"},
+        reply({"finish_reason": "abort", "token_ids": [1], "message": {"content": "0"}}),
+        reply({"finish_reason": "error", "token_ids": [1], "message": {"content": "0"}}),
+        reply({"finish_reason": 3, "token_ids": [1], "message": {"content": "0"}}),
+        reply({}), reply({"token_ids": "12", "text": 1, "message": "a"}), reply({"token_ids": [True], "message": []}),
+        reply({"token_ids": [-1], "message": {"content": 1}}),
+        reply({"token_ids": [1 << 32], "message": {"content": []}}),
+    ],
+)  # fmt: skip
+def test_a_reply_that_is_not_what_the_route_promises_is_garbage(route: Any, bad: Any) -> None:
+    with pytest.raises(GarbageError):
+        route.read(bad)
+
+
+@pytest.mark.parametrize("route", [GENERATE, COMPLETIONS, CHAT], ids=lambda route: route.path)
+@given(ANYTHING | CHOICES)
+def test_any_reply_is_a_completion_with_sound_counts_or_garbage_that_quotes_nothing(route: Any, said: Any) -> None:
+    try:
+        found = route.read(said)
+    except GarbageError as problem:
+        assert str(problem) in {
+            "no choices", "finish reason abort", "finish reason error", "something else where text belongs",
+            "no token ids", "neither token ids nor text", "no message",
+        }  # fmt: skip
+        return
+    assert isinstance(found, Completion)
+    assert all(type(n) is int and n >= 0 for n in (found.prompt_tokens, found.cached_tokens, found.completion_tokens))
+    assert (found.token_ids is None) == (route is CHAT)
+    assert verdict.read(found, task().contract).outcome in Outcome

@@ -1,0 +1,61 @@
+"""The engine's own last words, out of logs as vLLM writes them."""
+
+from pathlib import Path
+
+import pytest
+
+from safeguard_spark.engines.server_log import SAID_CHARACTERS, TAIL_BYTES, cause, tail
+
+pytestmark = pytest.mark.unit
+
+WRONG_ARGUMENT = """\
+usage: api_server.py [-h] [--headless] [--api-server-count API_SERVER_COUNT]
+                     [--config CONFIG]
+api_server.py: error: unrecognized arguments: --no-such-argument 1
+"""
+NO_SUCH_MODEL = """\
+(APIServer pid=11) INFO 11-24 02:12:01 [utils.py:261] non-default args: {'model': '/m'}
+(APIServer pid=11) Traceback (most recent call last):
+(APIServer pid=11)   File "<frozen runpy>", line 198, in _run_module_as_main
+(APIServer pid=11) pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
+(APIServer pid=11)   Value error, Invalid repository ID or local directory specified: '/m'. [type=value_error, input_x]
+(APIServer pid=11)     For further information visit https://errors.pydantic.dev/2.12/v/value_error
+"""
+OUT_OF_MEMORY = """\
+(EngineCore pid=20) ERROR 11-24 02:12:40 [core.py:1010] EngineCore failed to start.
+(EngineCore pid=20) ERROR 11-24 02:12:40 [core.py:1010] Traceback (most recent call last):
+(EngineCore pid=20) ERROR 11-24 02:12:40 [core.py:1010]   File "core.py", line 1001, in run_engine_core
+(EngineCore pid=20) ERROR 11-24 02:12:40 [core.py:1010] torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB
+(APIServer pid=11) Traceback (most recent call last):
+(APIServer pid=11)   File "api_server.py", line 1, in main
+(APIServer pid=11) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+"""
+LAST = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"
+NO_PYTHON = "FileNotFoundError: [Errno 2] No such file: '/no/python'"
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (WRONG_ARGUMENT, "unrecognized arguments: --no-such-argument 1"),
+        (NO_SUCH_MODEL, "Invalid repository ID or local directory specified: '/m'"),
+        (OUT_OF_MEMORY, "OutOfMemoryError: CUDA out of memory. Tried 2 GiB"),
+        (OUT_OF_MEMORY.splitlines()[-1], LAST),
+        ("INFO 11-24 02:12:01 [x.py:1] all is well\n", None),
+        ("", None),
+        (f"{NO_PYTHON}\n", NO_PYTHON),
+    ],
+)  # fmt: skip
+def test_the_cause_is_the_engines_own_message(log: str, said: str | None) -> None:
+    assert cause(log) == said
+
+
+def test_a_cause_is_one_short_line() -> None:
+    said = cause("ValueError: " + "very " * 1000)
+    assert said is not None and len(said) == SAID_CHARACTERS and "\n" not in said
+
+
+def test_the_tail_of_a_log_is_bounded_and_of_none_is_empty(tmp_path: Path) -> None:
+    assert tail(tmp_path / "none") == ""
+    (tmp_path / "log").write_bytes(b"\xff" + b"x" * TAIL_BYTES * 2 + b"end")
+    assert len(tail(tmp_path / "log")) == TAIL_BYTES and tail(tmp_path / "log").endswith("end")

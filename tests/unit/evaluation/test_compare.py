@@ -1,0 +1,137 @@
+"""Two versions compared: planted flips are found where they are, and noise is called noise."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Pair, Said, Standing, compare, flip_of
+from safeguard_spark.evaluation.comparison.text import as_dict, as_text
+from safeguard_spark.relabel.rules import RuleChanges
+
+pytestmark = pytest.mark.unit
+
+SAFE, NO_VERDICT = Said(False), Said(None)
+CATEGORIES = {"counterfeit": "M1", "weapons": "M2", "drugs": "M3", "spam": "M4"}
+SHARES = [("", 0.6), ("counterfeit", 0.15), ("weapons", 0.1), ("drugs", 0.1), ("spam", 0.05)]
+NOISE, REAL = 0.02, 0.10
+
+
+def violation(category: str) -> Said:
+    return Said(True, category, (CATEGORIES[category],))
+
+
+def drawn(random: Random) -> Said:
+    name = random.choices([name for name, _ in SHARES], [share for _, share in SHARES])[0]
+    return violation(name) if name else SAFE
+
+
+def disagreeing(said: Said, random: Random) -> Said:
+    """The same verdict, but for one in fifty."""
+    if random.random() >= NOISE:
+        return said
+    return SAFE if said.violation else violation(random.choice(list(CATEGORIES)))
+
+
+def counted(pairs: list[tuple[Said, Said]]) -> list[Pair]:
+    return [Pair(old, new, count) for (old, new), count in Counter(pairs).items()]
+
+
+def planted(seed: int, *, real: float, contents: int = 10_000, twice: int = 3_000) -> Comparison:
+    random = Random(seed)
+    first = [drawn(random) for _ in range(contents)]
+    pairs = []
+    for said in first:
+        changed = SAFE if said.category == "weapons" and random.random() < real else said
+        pairs.append((said, disagreeing(changed, random)))
+    noise = [(said, disagreeing(said, random)) for said in first[:twice]]
+    return compare(("p@1.0.0", "p@1.1.0"), counted(pairs), counted(noise))
+
+
+def test_planted_flips_are_found_in_their_category_and_a_version_against_itself_is_noise() -> None:
+    within, noise_held, real_held, named = 0, 0, 0, 0
+    for seed in range(20):
+        itself = planted(seed, real=0.0)
+        within += itself.standing is Standing.within
+        found = planted(100 + seed, real=REAL)
+        assert found.standing is Standing.beyond
+        named += [(group.name, group.direction) for group in found.beyond] == [("weapons", "more permissive")]
+        noise = found.floor.noise
+        assert noise is not None
+        noise_held += noise.low <= NOISE <= noise.high
+        weapons = next(group for group in found.categories if group.name == "weapons")
+        # Of what was a weapon: a tenth really, and of the others the noise.
+        lost = REAL + (1 - REAL) * NOISE
+        gained = SHARES[0][1] * NOISE / len(CATEGORIES)
+        expected = (0.1 * lost + gained) / (0.1 + gained)
+        assert weapons.flipped is not None
+        real_held += weapons.flipped.low <= expected <= weapons.flipped.high
+    assert within >= 18 and named >= 18
+    assert noise_held >= 17 and real_held >= 17  # intervals of 95 %
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "flip"),
+    [
+        (SAFE, SAFE, Flip.same),
+        (SAFE, violation("spam"), Flip.stricter),
+        (violation("spam"), SAFE, Flip.permissive),
+        (violation("spam"), violation("drugs"), Flip.moved),
+        (Said(True, "spam", ("M4", "M5")), Said(True, "spam", ("M5", "M4")), Flip.same),
+        (Said(True, "spam", ("M4",)), Said(True, "spam", ("M5",)), Flip.moved),
+        (NO_VERDICT, SAFE, Flip.unread),
+        (NO_VERDICT, NO_VERDICT, Flip.same),
+    ],
+)
+def test_flips_have_a_direction(old: Said, new: Said, flip: Flip) -> None:
+    assert flip_of(old, new) is flip
+
+
+verdicts = st.sampled_from([SAFE, NO_VERDICT, *(violation(name) for name in CATEGORIES)])
+some_pairs = st.lists(
+    st.builds(Pair, verdicts, verdicts, st.integers(1, 50), st.sampled_from(["a", "b"])), min_size=1, max_size=12
+)
+
+
+@given(some_pairs, some_pairs)
+def test_every_content_is_counted_once_whatever_the_pairs(pairs: list[Pair], noise: list[Pair]) -> None:
+    total = sum(pair.contents for pair in pairs)
+    found = compare(("p@1.0.0", "p@1.1.0"), pairs, noise, {"a": 500, "b": 70})
+    assert found.compared == total == sum(found.matrix.values())
+    plain = compare(("p@1.0.0", "p@1.1.0"), pairs)
+    assert plain.flipped is not None
+    assert abs(sum(rate.value for rate in plain.flips.values()) - plain.flipped.value) < 1e-9
+    for group in found.categories:
+        assert group.old == sum(p.contents for p in pairs if p.old.violation and p.old.category == group.name)
+    assert as_text(found, "all") and as_dict(found)["compared"] == total
+
+
+@given(some_pairs)
+def test_turned_round_stricter_is_more_permissive(pairs: list[Pair]) -> None:
+    one = compare(("p@1", "p@2"), pairs)
+    other = compare(("p@2", "p@1"), [pair._replace(old=pair.new, new=pair.old) for pair in pairs])
+    assert one.flips[Flip.stricter] == other.flips[Flip.permissive]
+    assert one.p_value == other.p_value and one.flipped == other.flipped
+
+
+def test_a_flip_is_unexplained_where_no_changed_rule_is_named() -> None:
+    pairs = [
+        Pair(violation("weapons"), SAFE, 10),
+        Pair(SAFE, violation("spam"), 5),
+        Pair(SAFE, SAFE, 85),
+    ]
+    found = compare(("p@1", "p@2"), pairs, changes=RuleChanges(changed=("M2",), categories=("weapons",)))
+    assert found.unexplained is not None and found.unexplained.value == 0.05
+    bare = [pair._replace(old=pair.old._replace(rules=()), new=pair.new._replace(rules=())) for pair in pairs]
+    by_category = compare(("p@1", "p@2"), bare, changes=RuleChanges(changed=("M2",), categories=("weapons",)))
+    assert by_category.unexplained is not None and by_category.unexplained.value == 0.05
+
+
+def test_strata_weigh_as_the_table_does_and_what_was_not_seen_is_said() -> None:
+    pairs = [Pair(violation("spam"), SAFE, 50, "spam"), Pair(SAFE, SAFE, 50, "none")]
+    found = compare(("p@1", "p@2"), pairs, sizes={"spam": 100, "none": 800, "drugs": 100})
+    assert found.weighted and found.flipped is not None
+    assert round(found.flipped.value, 4) == round(100 / 900, 4)
+    assert found.unseen == 0.1 and "10.0% of the table" in as_text(found, "")

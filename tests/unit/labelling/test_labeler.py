@@ -1,0 +1,97 @@
+"""The labeler: whatever of it can change a label changes its hash, and whose default counts."""
+
+from typing import Any
+
+import pytest
+
+from safeguard_spark import config
+from safeguard_spark.config import Dialect
+from safeguard_spark.labelling.labeler import DEFAULT_EFFORT, DEFAULT_MAX_TOKENS, Labeler
+from safeguard_spark.policy.document import Effort, Policy, parse
+
+pytestmark = pytest.mark.unit
+
+LABELER = Labeler(
+    model="m", revision=None, dialect=Dialect.harmony, engine_class="", effort=Effort.low, temperature=0.0, top_p=1.0,
+    max_tokens=100, max_prompt_tokens=1000, structured=True,
+)  # fmt: skip
+CHANGED = {
+    "model": "n", "revision": "r", "dialect": Dialect.chat, "engine_class": "2", "effort": Effort.high,
+    "temperature": 0.1, "top_p": 0.9, "max_tokens": 101, "max_prompt_tokens": 1001, "structured": False,
+    "prompt_version": 0, "contract_version": 0, "salt": "noise",
+}  # fmt: skip
+
+
+def policy(defaults: str = "") -> Policy:
+    return parse(f"---\nname: p\nversion: 1.0.0\n{defaults}---\nText.\n")
+
+
+def labeler(policy: Policy, **sections: Any) -> Labeler:
+    return Labeler.of(config.build({"engine": {"kind": "scripted"}, **sections}), policy)
+
+
+def test_there_is_a_change_here_for_every_field() -> None:
+    missing = set(Labeler.model_fields) - set(CHANGED)
+    assert not missing, f"give {sorted(missing)} another value in CHANGED"
+
+
+@pytest.mark.parametrize("field", Labeler.model_fields)
+def test_each_field_changes_the_hash(field: str) -> None:
+    assert LABELER.model_copy(update={field: CHANGED[field]}).labeler_hash != LABELER.labeler_hash
+
+
+def test_the_hash_of_a_labeler_is_the_one_that_tables_hold() -> None:
+    # Another value here means that every row ever labelled is labelled anew.
+    assert LABELER.labeler_hash == "4acea92907e643cdad2f38c246fbbb61b2a00aa519bc9a11ee457d0c5d9864e2"
+
+
+def test_the_hash_survives_a_journey_as_json() -> None:
+    assert Labeler.model_validate(LABELER.model_dump(mode="json")).labeler_hash == LABELER.labeler_hash
+
+
+def test_the_job_wins_over_the_policy_and_the_policy_over_the_default() -> None:
+    asks = policy("labeler: {effort: low, max_tokens: 50}\n")
+    job = {"labeler": {"effort": "high", "max_tokens": 70}}
+    assert (labeler(asks, **job).effort, labeler(asks, **job).max_tokens) == (Effort.high, 70)
+    assert (labeler(asks).effort, labeler(asks).max_tokens) == (Effort.low, 50)
+    assert (labeler(policy()).effort, labeler(policy()).max_tokens) == (DEFAULT_EFFORT, DEFAULT_MAX_TOKENS)
+    half = labeler(asks, labeler={"max_tokens": 70})
+    assert (half.effort, half.max_tokens) == (Effort.low, 70)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"engine": {"kind": "scripted", "model": "n"}},
+        {"engine": {"kind": "scripted", "model_name": "n"}},
+        {"engine": {"kind": "scripted", "revision": "r"}},
+        {"engine": {"kind": "scripted", "dialect": "chat"}},
+        {"engine": {"kind": "scripted", "version_class": "2"}},
+        {"labeler": {"effort": "high"}},
+        {"labeler": {"max_tokens": 9}},
+        {"labeler": {"max_prompt_tokens": 9}},
+        {"labeler": {"temperature": 1}},
+        {"labeler": {"top_p": 0.5}},
+        {"labeler": {"structured": False}},
+    ],
+)
+def test_configuration_that_can_change_a_label_changes_the_hash(sections: dict[str, Any]) -> None:
+    assert labeler(policy(), **sections).labeler_hash != labeler(policy()).labeler_hash
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"run": {"chunk_rows": 7}},
+        {"engine": {"kind": "scripted", "window": 3, "deadline_s": 1, "retries": 0, "env": {"A": "b"}}},
+        {"output": "elsewhere", "spark": {"master": "local[1]"}, "tracking": {"enabled": False}},
+    ],
+)
+def test_where_and_how_fast_it_runs_does_not(sections: dict[str, Any]) -> None:
+    assert labeler(policy(), **sections).labeler_hash == labeler(policy()).labeler_hash
+
+
+def test_a_folder_on_another_machine_is_the_same_labeler_under_its_model_name() -> None:
+    here, there = ({"engine": {"kind": "vllm", "model": f"/{at}/x", "model_name": "x"}} for at in ("a", "b"))
+    assert labeler(policy(), **here).labeler_hash == labeler(policy(), **there).labeler_hash
+    assert labeler(policy(), **here).name == "x/medium"

@@ -1,0 +1,268 @@
+"""Rows in, verdicts out: every row once, whatever the engine does."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeguard_spark import config
+from safeguard_spark.config import EngineConfig
+from safeguard_spark.engines.scripted import ScriptedEngine
+from safeguard_spark.errors import EngineError, PolicyError
+from safeguard_spark.labelling import rows as labelling
+from safeguard_spark.labelling.content import Content, from_text, from_turns
+from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.labelling.prompt import Prompt, prefix_tokens
+from safeguard_spark.labelling.rows import Job, Row, label_rows, prepare
+from safeguard_spark.labelling.verdict import Outcome, Verdict
+from safeguard_spark.policy.document import Effort, parse
+
+pytestmark = pytest.mark.unit
+
+SCRIPT: dict[str, Any] = {
+    "words": {"replica": "M1"},
+    "misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzcut": "truncate", "zzfail": "fail"},
+}
+WANTED = {  # of a content, by its words; of several the first that stands here
+    "zzrefuse": Outcome.refused,
+    "zzgarbage": Outcome.unparseable,
+    "zzcut": Outcome.truncated,
+    "zzfail": Outcome.engine_failed,
+    "": Outcome.labelled,
+}
+
+
+def engine_config() -> EngineConfig:
+    return config.build({"engine": {"kind": "scripted", "args": SCRIPT}}).engine
+
+
+def run_config(engine: dict[str, Any], **labeler: Any) -> config.RunConfig:
+    return config.build({"engine": {"model": "m", **engine}, "labeler": labeler})
+
+
+def job(output: str = "full", dialect: str = "harmony", **labeler: Any) -> Job:
+    policy = parse(f"---\nname: p\nversion: 1.0.0\noutput: {output}\nrules: [{{id: M1, category: fake}}]\n---\nText.\n")
+    settings = {"engine": {"kind": "scripted", "dialect": dialect}, "labeler": labeler}
+    return Job(policy, Labeler.of(config.build(settings), policy))
+
+
+LONG = parse("---\nname: p\nversion: 1.0.0\nrules: [{id: M1, category: fake}]\n---\n" + "No replicas. " * 300)
+ALONE = prefix_tokens(LONG.body, Effort.medium)
+
+
+class Shuffled(ScriptedEngine):
+    """Pulls up to `window` requests ahead and answers them in any order. `breaks_after`: unreachable then."""
+
+    def __init__(self, window: int, seed: int, breaks_after: int | None = None) -> None:
+        super().__init__(engine_config())
+        self.window, self.chance, self.breaks_after = window, random.Random(seed), breaks_after
+        self.pulled = 0
+
+    def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
+        held: list[Answer] = []
+        for answer in super().answers(task, self._counted(requests)):
+            held.append(answer)
+            while len(held) >= self.window or (held and self.chance.random() < 0.3):
+                yield held.pop(self.chance.randrange(len(held)))
+        while held:
+            yield held.pop(self.chance.randrange(len(held)))
+
+    def _counted(self, requests: Iterable[Request]) -> Iterator[Request]:
+        for request in requests:
+            if self.pulled == self.breaks_after:
+                raise EngineError("nobody there")
+            self.pulled += 1
+            yield request
+
+
+NOT_ASKED = (Outcome.invalid_content, Outcome.empty, Outcome.too_long)
+WORDS = st.sampled_from(["zzrefuse", "zzgarbage", "zzcut", "zzfail", "replica", "watch", "", " ", "<|end|>"])
+TEXTS = st.lists(WORDS, max_size=3).map(" ".join)
+CONTENTS = st.one_of(
+    TEXTS.map(from_text),
+    TEXTS.map(from_text),
+    st.none().map(from_text),
+    st.just(from_text(b"\xff")),
+    st.lists(st.tuples(st.sampled_from(["user", None]), TEXTS | st.none()), max_size=3).map(
+        lambda t: from_turns(list(t))
+    ),
+    st.just(from_text("word " * 600)),
+    st.just(from_text("a" * 20_000)),
+)
+
+
+def wanted(content: Content) -> Outcome:
+    if content.invalid:
+        return Outcome.invalid_content
+    if content.is_empty:
+        return Outcome.empty
+    if content.size > 2_500:
+        return Outcome.too_long
+    said = " ".join(t.text or "" for t in content.turns) if content.turns else content.text or ""
+    trick = next((word for word in SCRIPT["misbehave"] if word in said), "")
+    return WANTED[trick]
+
+
+@given(
+    st.lists(CONTENTS, max_size=25), st.integers(1, 8), st.integers(0, 9),
+    st.sampled_from(["full", "category", "binary"]), st.sampled_from(["harmony", "chat"]),
+)  # fmt: skip
+def test_every_row_has_exactly_one_verdict_and_the_right_one(
+    contents: list[Content], window: int, seed: int, output: str, dialect: str
+) -> None:
+    engine = Shuffled(window, seed)
+    rows = [Row(100 + number, content) for number, content in enumerate(contents)]
+    # In chat no token is counted: only characters bound a text.
+    asked = job(output, dialect, max_prompt_tokens=500 if dialect == "harmony" else 150)
+    found = {}
+    for done in label_rows(asked, engine, rows):
+        assert done.key not in found
+        found[done.key] = done
+    assert set(found) == {row.key for row in rows}
+    for row in rows:
+        verdict = found[row.key].verdict
+        assert verdict.outcome is wanted(row.content)
+        assert (verdict.violation is not None) == (verdict.outcome is Outcome.labelled)
+        asked_for, answered = found[row.key].asked, found[row.key].completion is not None
+        assert asked_for == (verdict.outcome not in NOT_ASKED)
+        assert answered == (asked_for and verdict.outcome is not Outcome.engine_failed)
+    assert engine.pulled == sum(done.asked for done in found.values())
+
+
+@given(st.lists(CONTENTS, max_size=25), st.integers(1, 8), st.integers(0, 9), st.integers(0, 10))
+def test_an_engine_that_cannot_be_reached_takes_no_verdict_along(
+    contents: list[Content], window: int, seed: int, breaks_after: int
+) -> None:
+    rows = [Row(number, content) for number, content in enumerate(contents)]
+    engine = Shuffled(window, seed, breaks_after)
+    asked = job(max_prompt_tokens=500)
+    found: Counter[int] = Counter()
+    failed = False
+    try:
+        for done in label_rows(asked, engine, iter(rows)):
+            found[done.key] += 1
+    except EngineError:
+        failed = True
+    assert not found or max(found.values()) == 1
+    needs_model = [row.key for row in rows if wanted(row.content) not in NOT_ASKED]
+    assert failed == (len(needs_model) > breaks_after)
+    if failed:
+        # Whatever came before the request that failed and needed no model is there.
+        before = needs_model[breaks_after]
+        assert {row.key for row in rows if row.key < before and row.key not in needs_model} <= set(found)
+    else:
+        assert set(found) == {row.key for row in rows}
+
+
+def test_input_is_pulled_as_the_window_allows() -> None:
+    pulled = 0
+
+    def endless() -> Iterator[Row]:
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield Row(pulled, from_text("a watch"))
+
+    done = label_rows(job(), Shuffled(4, 0), endless())
+    for count in range(1, 50):
+        next(done)
+        assert pulled <= count + 4
+
+
+def test_rows_without_need_of_the_model_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelling, "WAITING", 10)
+    pulled = 0
+
+    def empties() -> Iterator[Row]:
+        nonlocal pulled
+        for number in range(1_000):
+            pulled += 1
+            yield Row(number, from_text(""))
+
+    keys = []
+    for done in label_rows(job(), Shuffled(4, 0), empties()):
+        keys.append(done.key)
+        assert pulled <= len(keys) + 10
+    assert sorted(keys) == list(range(1_000))
+
+
+def test_no_rows_are_no_verdicts_and_ask_nobody() -> None:
+    engine = Shuffled(4, 0, breaks_after=0)
+    assert list(label_rows(job(), engine, [])) == []
+    assert [done.verdict.outcome for done in label_rows(job(), engine, [Row(1, from_text(None))])] == [Outcome.empty]
+
+
+def test_an_error_of_the_input_passes_through() -> None:
+    def rows() -> Iterator[Row]:
+        yield Row(1, from_text("a"))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(label_rows(job(), Shuffled(1, 0), rows()))
+
+
+# Before the model
+
+
+@pytest.mark.parametrize(
+    ("content", "outcome", "error"),
+    [
+        (from_text(b"ok\xff"), Outcome.invalid_content, "not UTF-8: invalid start byte"),
+        (from_text("  "), Outcome.empty, None),
+        (from_text("word " * 600), Outcome.too_long, "over 500 prompt tokens"),
+        (from_text("a" * 8_001), Outcome.too_long, "over 8000 characters"),
+        (from_turns([("user", "a" * 9_000), ("user", "ok")]), Outcome.too_long, "over 8000 characters"),
+    ],
+)
+def test_a_content_the_model_need_not_see_has_its_outcome_and_cause(
+    content: Content, outcome: Outcome, error: str | None
+) -> None:
+    assert prepare(job(max_prompt_tokens=500), content) == Verdict(outcome, error=error)
+
+
+def test_the_rest_becomes_a_prompt_in_the_labelers_dialect() -> None:
+    harmony = prepare(job(), from_text("a watch"))
+    chat = prepare(job(dialect="chat"), from_text("a watch"))
+    assert isinstance(harmony, Prompt) and harmony.token_ids
+    assert isinstance(chat, Prompt) and chat.token_ids is None and chat.policy_text == "Text.\n"
+
+
+def test_a_prompt_that_would_hold_a_control_token_of_the_contents_is_an_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("safeguard_spark.labelling.prompt._encoded", lambda text: iter([[200_007]]))
+    found = prepare(job(), from_text("a watch"))
+    said = "11 special tokens where the template has 10"
+    assert found == Verdict(Outcome.invalid_content, error=said)
+
+
+@pytest.mark.parametrize(
+    ("engine", "labeler", "name"),
+    [
+        ({"kind": "scripted"}, {"max_prompt_tokens": ALONE}, "labeler.max_prompt_tokens"),
+        ({"kind": "vllm", "args": {"max_model_len": ALONE + 64}}, {"max_tokens": 64}, "engine.args.max_model_len"),
+    ],
+)
+def test_a_policy_that_leaves_no_room_for_a_content_is_refused(
+    engine: dict[str, Any], labeler: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(PolicyError, match=rf"^Policy p@1.0.0 alone takes {ALONE} tokens, and {name}.* leaves {ALONE}:"):
+        Job.of(run_config(engine, **labeler), LONG)
+
+
+@pytest.mark.parametrize(
+    ("engine", "labeler"),
+    [
+        ({"kind": "scripted"}, {"max_prompt_tokens": ALONE + 1}),
+        ({"kind": "vllm", "args": {"max_model_len": ALONE + 65}}, {"max_tokens": 64}),
+        ({"kind": "scripted", "dialect": "chat"}, {"max_prompt_tokens": 1}),
+    ],
+)
+def test_one_that_leaves_any_is_not(engine: dict[str, Any], labeler: dict[str, Any]) -> None:
+    asked = Job.of(run_config(engine, **labeler), LONG)
+    assert isinstance(prepare(asked, from_text("a")), Prompt)

@@ -1,0 +1,143 @@
+"""A policy is read as its author wrote it; its two hashes tell what can change a label from what cannot."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy import document as policy
+from safeguard_spark.policy.lock import Lock, Standing
+from tests.unit.samples import POLICY, edited
+
+pytestmark = pytest.mark.unit
+SAMPLE = policy.parse(POLICY)
+BODY = policy.split(POLICY).body
+
+
+def with_body(body: str) -> policy.Policy:
+    return changed(body=body)
+
+
+def changed(**fields: Any) -> policy.Policy:
+    # Not model_copy, which would take the computed hashes along.
+    return policy.Policy.model_construct(**{**dict(SAMPLE), **fields})
+
+
+def test_the_body_is_what_the_model_reads_unchanged() -> None:
+    assert SAMPLE.body == POLICY.split("---\n", 2)[2]
+    assert SAMPLE.ref == "market@1.0.0"
+    assert SAMPLE.rule_ids == ("M1", "M2")
+    assert SAMPLE.categories == ("counterfeit", "stolen")
+
+
+@given(st.data())
+def test_any_change_of_one_character_changes_the_policy_hash_and_the_lock_refuses_it(data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(BODY) - 1))
+    to = data.draw(st.text(max_size=1).filter(lambda c: c != BODY[at] and not 0xD800 <= ord(c or " ") <= 0xDFFF))
+    other = with_body(BODY[:at] + to + BODY[at + 1 :])
+    lock = Lock({}).with_policies([SAMPLE])
+    assert other.policy_hash != SAMPLE.policy_hash
+    assert lock.standing(other) is Standing.changed
+    with pytest.raises(PolicyError, match="bump the version"):
+        lock.verify(other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("owner: trust@", "owner: other@"),
+        ("description: What", "description: That which"),
+        ("title: Stolen goods", "title: Stolen things"),
+        ("severity: high", "severity: low"),
+        ("effort: low", "effort: high"),
+        ("labeler:", "languages: [en]\nlabeler:"),
+        ("labeler:", "gate: {min_recall: 0.9}\nlabeler:"),
+        ("labeler:", "links: {Guide: https://example.org}\nlabeler:"),
+    ],
+)
+def test_what_cannot_change_a_label_changes_only_the_document_hash(change: tuple[str, str]) -> None:
+    other = policy.parse(edited(POLICY, change))
+    assert other.policy_hash == SAMPLE.policy_hash
+    assert other.document_hash != SAMPLE.document_hash
+    assert Lock({}).with_policies([SAMPLE]).standing(other) is Standing.document_changed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("category: stolen", "category: theft"),
+        ("id: M2", "id: M3"),
+        ("output: full", "output: category"),
+        ("Second-hand", "second-hand"),
+    ],
+)
+def test_what_can_change_a_label_changes_the_policy_hash(change: tuple[str, str]) -> None:
+    assert policy.parse(edited(POLICY, change)).policy_hash != SAMPLE.policy_hash
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_hashes_do_not_depend_on_where_one_field_ends_and_the_next_begins(one: str, two: str) -> None:
+    pairs = [(one, two), (one + two, "x"), ("x", one + two)]
+    found = {
+        changed(rules=(policy.Rule.model_construct(id=a, category=b),)).policy_hash
+        for a, b in pairs
+        if not any(0xD800 <= ord(c) <= 0xDFFF for c in a + b)
+    }
+    assert len(found) in (0, len(set(pairs)))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("no front matter", "does not begin with YAML front matter"),
+        ("---\nname: a\n", "does not begin with YAML front matter"),
+        ("---\nname: [a\nversion: 1.0.0\n---\nx", "not valid YAML at line 3"),
+        ("---\n- a\n---\nx", "not a list of `key: value` lines"),
+        ("---\n1: a\n---\nx", "`name`: field required"),
+        ("---\nname: a\nversion: 1.0\n---\nx", "`version`: input should be a valid string"),
+        ("---\nname: a\nversion: '1.0'\n---\nx", "`version`: string should match"),
+        ("---\nname: a\nversion: 1.0.0\nbody: b\n---\nx", "`body` is not a front matter key"),
+        ("---\nname: a\nversion: 1.0.0\nouput: full\n---\nx", "`ouput`: extra inputs"),
+        ("---\nname: a\nversion: 1.0.0\n---\n \n", "no text after the front matter"),
+        (edited(POLICY, ("id: M2", "id: M1")), "rule id M1 is defined more than once"),
+        (edited(POLICY, ("category: stolen", "category: none")), "may not be `none`"),
+        ("---\nname: a\nname: b\n---\nx", "`name` is given twice, again in line 3"),
+        ("---\ndate: 2024-02-31\n---\nx", "not valid YAML"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_sentence(text: str, problem: str) -> None:
+    with pytest.raises(PolicyError, match=problem.replace("(", r"\(")):
+        policy.parse(text)
+
+
+@given(st.text())
+def test_any_text_is_a_policy_or_a_policy_error(text: str) -> None:
+    for document in (text, f"---\n{text}\n---\nbody"):
+        with contextlib.suppress(PolicyError):
+            policy.parse(document)
+
+
+def test_a_file_is_named_in_its_errors(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.md"
+    bad.write_bytes(b"---\nname: a\n---\n\xff")
+    with pytest.raises(PolicyError, match=r"bad\.md is not UTF-8 text \(byte 16\)"):
+        policy.load(bad)
+    with pytest.raises(PolicyError, match=r"missing\.md cannot be read: No such file"):
+        policy.load(tmp_path / "missing.md")
+
+
+def test_line_ends_and_a_byte_order_mark_of_an_editor_do_not_change_the_hash(tmp_path: Path) -> None:
+    file = tmp_path / "policy.md"
+    file.write_bytes(b"\xef\xbb\xbf" + POLICY.replace("\n", "\r\n").encode())
+    assert policy.load(file).policy_hash == SAMPLE.policy_hash
+
+
+def test_versions_are_in_their_own_order(tmp_path: Path) -> None:
+    for version in ("1.10.0", "1.9.0", "draft", "2.0.0"):
+        (tmp_path / "a" / version).mkdir(parents=True)
+        (tmp_path / "a" / version / "policy.md").touch()
+    assert policy.versions(tmp_path) == ["a@draft", "a@1.9.0", "a@1.10.0", "a@2.0.0"]

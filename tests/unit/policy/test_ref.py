@@ -1,0 +1,94 @@
+"""A reference leads to one policy, as it was published; where it leads nowhere, the error names what is near."""
+
+from pathlib import Path
+
+import pytest
+
+from safeguard_spark import config
+from safeguard_spark.config import RunConfig
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy import document as policy
+from safeguard_spark.policy import lock as policy_lock
+from safeguard_spark.policy.lock import Lock
+from safeguard_spark.policy.ref import Ref, all_files, locate, names, read_ref, versions_of
+from safeguard_spark.tracking.registry import resolve
+from tests.unit.samples import POLICY, edited, lay
+
+pytestmark = pytest.mark.unit
+HASH = policy.parse(POLICY).policy_hash
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+    """market@1.0.0, 1.9.0 and 1.10.0 as files, no registry."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for version in ("1.0.0", "1.9.0", "1.10.0"):
+        lay(Path("policies"), edited(POLICY, ("1.0.0", version)), version=version)
+    return config.build({"engine": {"kind": "scripted"}})
+
+
+def test_files_folders_and_names_are_told_apart(run: RunConfig) -> None:
+    assert read_ref("market@1.0.0") == Ref("market", "1.0.0")
+    assert read_ref("market@active") == Ref("market", "active")
+    assert read_ref("policies/market/1.0.0") == Path("policies/market/1.0.0/policy.md")
+    for text, said in (("policies/market", "holds no policy.md"), ("draft.md", "does not exist"), ("a/b", "not exist")):
+        with pytest.raises(PolicyError, match=said):
+            read_ref(text)
+
+
+def test_a_bare_name_means_the_newest_version_to_an_author_and_none_to_a_job(run: RunConfig) -> None:
+    assert locate("market", run.policies) == Path("policies/market/1.10.0/policy.md")
+    with pytest.raises(PolicyError, match=r"needs a version: market@1\.10\.0 \(the newest\), market@1\.9\.0, market@1"):
+        resolve("market", run)
+    with pytest.raises(PolicyError, match=r"There is no policy markets in policies\. Did you mean market"):
+        resolve("markets", run)
+
+
+def test_a_version_and_a_file_resolve_without_a_registry(run: RunConfig) -> None:
+    assert resolve("market@1.0.0", run).policy_hash == HASH
+    assert resolve("policies/market/1.0.0/policy.md", run).policy_hash == HASH
+    assert not Path("mlflow.db").exists()
+
+
+def test_a_copy_of_a_published_version_must_be_a_true_one_wherever_it_lies(run: RunConfig, tmp_path: Path) -> None:
+    policy_lock.save(Lock({}).with_policies([policy.parse(POLICY)]), policy_lock.path_in(run.policies))
+    copy = tmp_path / "copy.md"
+    copy.write_text(POLICY)
+    assert resolve(str(copy), run).policy_hash == HASH
+    copy.write_text(edited(POLICY, ("are safe.", "are safe!")))
+    with pytest.raises(PolicyError, match="bump the version"):
+        resolve(str(copy), run)
+
+
+def test_a_file_in_another_policies_folder_answers_to_the_lock_beside_it(run: RunConfig, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    file = lay(other, edited(POLICY, ("are safe.", "are safe!")))
+    assert resolve(str(file), run).policy_hash != HASH
+    policy_lock.save(Lock({}).with_policies([policy.parse(POLICY)]), policy_lock.path_in(other))
+    with pytest.raises(PolicyError, match="bump the version"):
+        resolve(str(file), run)
+
+
+def test_a_file_that_calls_itself_otherwise_than_its_folders_is_not_used(run: RunConfig) -> None:
+    lay(run.policies, POLICY, version="2.0.0")
+    with pytest.raises(PolicyError, match=r"calls itself market@1\.0\.0; its folders say market@2\.0\.0"):
+        resolve("market@2.0.0", run)
+
+
+def test_an_alias_without_a_registry_says_how_to_set_one(run: RunConfig) -> None:
+    with pytest.raises(
+        PolicyError, match=r"publish market@1\.10\.0 --alias shadow`, or name a version: 1\.0\.0, 1\.9\.0, 1\.10\.0"
+    ):
+        resolve("market@shadow", run)
+    with pytest.raises(PolicyError, match=r"no version 3\.0\.0 in policies\. Versions: 1\.0\.0, 1\.9\.0, 1\.10\.0\."):
+        resolve("market@3.0.0", run)
+
+
+def test_versions_and_names_are_listed_in_their_order(run: RunConfig) -> None:
+    lay(run.policies, name="gifts")
+    assert names(run.policies) == ["gifts", "market"]
+    assert versions_of(run.policies, "market") == ["1.0.0", "1.9.0", "1.10.0"]
+    assert len(all_files(run.policies)) == 4
+    with pytest.raises(PolicyError, match="The policies folder nowhere does not exist"):
+        all_files(Path("nowhere"))

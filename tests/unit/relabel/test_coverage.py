@@ -1,0 +1,70 @@
+"""What a comparison's contents stand for, and how far their plan has been applied."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeguard_spark.relabel.coverage import PlanRun, Progress, coverage, progress
+from safeguard_spark.relabel.plan import RelabelPlan
+from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum, parse
+
+pytestmark = pytest.mark.unit
+
+STOPPED = PlanRun("p1", "partial", 280, 280, 130)
+
+
+def plan(scope: Scope) -> RelabelPlan:
+    return RelabelPlan(
+        policy="market", old_version="1.0.0", old_hash="a" * 64, new_version="1.1.0", new_hash="b" * 64,
+        labeler_hash="c" * 64, scope=scope, source="lake.posts", source_version=7, labels_version=12, rows=280,
+        pending=280, calls=240, prompt_tokens=1,
+    )  # fmt: skip
+
+
+def test_a_plan_stopped_early_is_as_far_as_its_last_run_came() -> None:
+    assert progress("p1", []) is None
+    assert progress("p1", [STOPPED]) == Progress(130, 280)
+    assert progress("p1", [STOPPED, PlanRun("p1", "partial", 280, 150, 100)]) == Progress(230, 280)
+    assert progress("p1", [STOPPED, PlanRun("p1", "complete", 280, 150, 150)]) is None
+    assert progress("p1", [STOPPED, PlanRun("p1", "partial", 280, 150, 150)]) is None  # some rows may be tried again
+    assert progress("p2", [STOPPED]) is None
+
+
+def test_the_rest_may_have_been_labelled_by_another_run_of_as_many_contents() -> None:
+    for other in (PlanRun(None, "complete", 300, 170, 170), PlanRun("p2", "complete", 280, 150, 150)):
+        assert progress("p1", [STOPPED, other]) is None
+        assert progress("p1", [other, STOPPED]) == Progress(130, 280)
+    for other in (PlanRun(None, "complete", 10, 10, 10), PlanRun(None, "died", 300, 170, 20)):
+        assert progress("p1", [STOPPED, other]) == Progress(130, 280)
+
+
+statuses = st.sampled_from(["complete", "partial", "failed", "died"])
+ids = st.sampled_from(["p1", "p2", None])
+runs = st.builds(PlanRun, ids, statuses, st.just(9), st.integers(0, 9), st.integers(0, 9))
+
+
+@given(st.lists(runs, max_size=5))
+def test_progress_is_below_the_plan_whatever_ran(listed: list[PlanRun]) -> None:
+    found = progress("p1", listed)
+    assert found is None or 0 <= found.labelled < found.planned
+
+
+@pytest.mark.parametrize("kind", ScopeKind)
+@pytest.mark.parametrize("weighted", [True, False])
+def test_a_comparison_of_a_part_says_so_once_whatever_the_scope(kind: ScopeKind, weighted: bool) -> None:
+    strata = (Stratum(name="rest", size=2_000, taken=280, up_to=0.1),)
+    chosen = plan(Scope(kind=kind, since="2026-01-01", where="id > 3", size=280, strata=strata))
+    whole = coverage(chosen, weighted=weighted)
+    assert chosen.plan_id in whole and "--order" not in whole
+    assert ("weighted to 2,000 contents" in whole) == weighted
+    said = coverage(chosen, weighted=weighted, unfinished=Progress(130, 280))
+    assert said == (
+        f"{whole}, but was not applied to its end: only the 130 of its 280 contents with a label under market@1.1.0 "
+        "are compared, and with --order these are no fair sample"
+    )
+
+
+def test_without_a_plan_nothing_is_claimed_and_a_condition_covers_only_itself() -> None:
+    assert "no plan says" in coverage(None, weighted=False)
+    assert coverage(plan(parse("all")), weighted=False).endswith("covers every content")
+    assert "the rest of the table may differ" in coverage(plan(parse("where id > 3")), weighted=False)

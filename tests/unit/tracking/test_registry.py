@@ -1,0 +1,202 @@
+"""MLflow's Prompt Registry on sqlite holds what was published, once, and never in another text than the files."""
+
+from pathlib import Path
+
+import pytest
+
+from safeguard_spark import config
+from safeguard_spark.authoring import cases
+from safeguard_spark.authoring.publish import Publication, as_dict, as_text, candidates, publish
+from safeguard_spark.config import RunConfig
+from safeguard_spark.errors import ConfigError, PolicyError
+from safeguard_spark.policy import document as policy
+from safeguard_spark.policy import lock as policy_lock
+from safeguard_spark.policy.lock import Lock
+from safeguard_spark.policy.ref import Ref, all_files
+from safeguard_spark.tracking.registry import Registry, resolve
+from tests.unit.samples import CASES, POLICY, edited, lay
+
+pytestmark = pytest.mark.unit
+NEXT = edited(POLICY, ("version: 1.0.0", "version: 1.1.0"), ("are safe.", "are safe; so are gifts."))
+HASH = policy.parse(POLICY).policy_hash
+
+
+@pytest.fixture
+def run(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+    """A configuration whose policies folder has market@1.0.0 and 1.1.0, beside a registry with nothing in it."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
+    lay(tmp_path / "policies")
+    lay(tmp_path / "policies", NEXT, version="1.1.0")
+    return config.build({"engine": {"kind": "scripted"}, "policies": tmp_path / "policies"})
+
+
+def published(run: RunConfig, *versions: str, alias: str | None = None) -> Publication:
+    files = [f for f in all_files(run.policies) if not versions or f.parent.name in versions]
+    return publish(candidates(files).ready, run, alias=alias)
+
+
+def put(run: RunConfig, text: str, version: str = "1.0.0") -> None:
+    lay(run.policies, text, version=version)
+
+
+def test_publishing_twice_gives_one_version_and_changes_nothing(run: RunConfig) -> None:
+    first = published(run)
+    assert [(p.ref, p.number, p.is_new) for p in first.published] == [
+        ("market@1.0.0", 1, True),
+        ("market@1.1.0", 2, True),
+    ]
+    lock = first.lock.read_bytes()
+    again = published(run)
+    assert [(p.number, p.is_new) for p in again.published] == [(1, False), (2, False)]
+    assert (again.pinned, again.aliases, first.lock.read_bytes()) == ((), (), lock)
+    assert [entry.version for entry in Registry.of(run).entries("market")] == ["1.1.0", "1.0.0"]
+    assert as_text(again).endswith("0 published, 2 already there.\n")
+
+
+def test_a_published_version_holds_the_whole_document_and_says_what_it_is(run: RunConfig) -> None:
+    published(run, "1.0.0")
+    (entry,) = Registry.of(run).entries("market")
+    assert entry.document == POLICY
+    assert entry.tags == {
+        "version": "1.0.0",
+        "policy_hash": HASH,
+        "document_hash": policy.parse(POLICY).document_hash,
+        "owner": "trust@example.org",
+        "check": "no problems",
+        "lock_hash": policy_lock.load(policy_lock.path_in(run.policies)).lock_hash,
+    }
+
+
+def test_the_tag_of_the_check_follows_what_the_check_says_now(run: RunConfig) -> None:
+    published(run, "1.0.0")
+    cases.beside(run.policies / "market" / "1.0.0" / "policy.md").unlink()
+    assert not published(run, "1.0.0").published[0].is_new
+    assert Registry.of(run).entries("market")[0].tags["check"] == "1 warning"
+
+
+def test_an_alias_resolves_to_its_version_and_moves(run: RunConfig) -> None:
+    assert published(run, "1.0.0", alias="active").aliases == (("active", "market@1.0.0"),)
+    assert resolve("market@active", run).policy_hash == HASH
+    assert published(run, alias="active").aliases == (("active", "market@1.1.0"),)
+    assert resolve("market@active", run).version == "1.1.0"
+    assert published(run, alias="active").aliases == ()
+    published(run, "1.0.0", alias="shadow")
+    assert Registry.of(run).aliases("market") == {"shadow": "1.0.0", "active": "1.1.0"}
+
+
+def test_another_owner_is_published_again_and_aliases_of_the_version_follow(run: RunConfig) -> None:
+    published(run, "1.0.0", alias="active")
+    put(run, edited(POLICY, ("trust@", "safety@")))
+    (again,) = published(run, "1.0.0").published
+    assert (again.number, again.is_new) == (2, True)
+    assert resolve("market@active", run).owner == "safety@example.org"
+    assert resolve("market@active", run).policy_hash == HASH
+
+
+def test_a_changed_text_of_a_published_version_is_refused_with_and_without_the_lock(run: RunConfig) -> None:
+    published(run, "1.0.0")
+    put(run, edited(POLICY, ("are safe.", "are safe!")))
+    found = candidates(all_files(run.policies))
+    assert [d.code for d in found.refused.diagnostics] == ["published-changed"]
+    policy_lock.path_in(run.policies).unlink()
+    with pytest.raises(PolicyError, match=rf"market@1\.0\.0 is in MLflow .* with policy hash {HASH[:12]}"):
+        published(run, "1.0.0")
+
+
+def test_a_version_that_only_the_registry_has_is_resolved_from_it(run: RunConfig) -> None:
+    published(run)
+    (run.policies / "market" / "1.0.0" / "policy.md").unlink()
+    assert resolve("market@1.0.0", run).policy_hash == HASH
+
+
+@pytest.mark.parametrize("ref", ["market@active", "market@1.0.0"])
+def test_registry_and_files_disagreeing_is_an_error_that_says_which_has_what(run: RunConfig, ref: str) -> None:
+    published(run, "1.0.0", alias="active")
+    policy_lock.path_in(run.policies).unlink()
+    changed = edited(POLICY, ("are safe.", "are safe!"))
+    put(run, changed)
+    with pytest.raises(PolicyError) as said:
+        resolve(ref, run)
+    here = policy.parse(changed).policy_hash[:12]
+    assert f"(prompt version 1) has policy hash {HASH[:12]}" in str(said.value)
+    assert f"market/1.0.0/policy.md has {here}" in str(said.value)
+
+
+def test_a_lock_at_odds_with_the_registry_is_named_with_its_hash(run: RunConfig) -> None:
+    published(run, "1.0.0", alias="active")
+    other = policy.parse(edited(POLICY, ("are safe.", "are safe!")))
+    policy_lock.save(Lock({}).with_policies([other]), policy_lock.path_in(run.policies))
+    with pytest.raises(PolicyError, match=rf"lock\.json pins {other.policy_hash[:12]}"):
+        resolve("market@active", run)
+
+
+def test_a_prompt_whose_text_is_not_what_its_tags_say_is_not_used(run: RunConfig) -> None:
+    registry = Registry.of(run)
+    tags = {"version": "1.0.0", "policy_hash": HASH}
+    registry._client.register_prompt("market", edited(POLICY, ("are safe.", "are safe!")), tags=tags)
+    with pytest.raises(PolicyError, match="with another hash"):
+        registry.policy("market", registry.entries("market")[0])
+    registry._client.register_prompt("essay", "no policy", tags=tags)
+    with pytest.raises(PolicyError, match="is no policy"):
+        registry.policy("essay", registry.entries("essay")[0])
+
+
+def test_prompts_of_others_are_passed_by(run: RunConfig) -> None:
+    registry = Registry.of(run)
+    registry._client.register_prompt("greeting", "Hello {{name}}")
+    published(run, "1.0.0")
+    assert registry.names() == ["market"]
+    assert registry.entries("greeting") == []
+    assert registry.entries("nobody") == []
+    assert registry.entry(Ref("market", "active")) is None
+
+
+def test_an_alias_nobody_set_says_which_are_set_and_how_to_set_one(run: RunConfig) -> None:
+    published(run, "1.0.0", alias="shadow")
+    with pytest.raises(PolicyError, match=r"no alias active \(aliases: shadow is 1\.0\.0\).*--alias active"):
+        resolve("market@active", run)
+    with pytest.raises(PolicyError, match=r"no version 2\.0\.0 in .* Versions: 1\.0\.0, 1\.1\.0\."):
+        resolve("market@2.0.0", run)
+    with pytest.raises(PolicyError, match=r"There is no policy markt in .* Did you mean market"):
+        resolve("markt@active", run)
+
+
+def test_latest_is_no_alias_for_what_was_registered_last_may_be_an_old_version(run: RunConfig) -> None:
+    published(run)
+    with pytest.raises(PolicyError, match="no alias latest"):
+        resolve("market@latest", run)
+
+
+def test_an_alias_for_what_was_not_published_is_refused(run: RunConfig) -> None:
+    with pytest.raises(PolicyError, match="Publish it first"):
+        Registry.of(run).set_alias("market", "active", "1.0.0")
+
+
+def test_a_document_with_what_the_registry_would_interpret_comes_back_as_it_was(run: RunConfig) -> None:
+    text = edited(POLICY, ("are safe.", "are safe: {{ no }} {% raw %}, “ß” and 🙂."))
+    Registry.of(run).publish(text, "unchecked", "")
+    assert Registry.of(run).entries("market")[0].document == text
+
+
+def test_a_registry_that_cannot_be_used_is_an_error_of_one_sentence(run: RunConfig, tmp_path: Path) -> None:
+    broken = run.model_copy(update={"tracking": run.tracking.model_copy(update={"uri": f"sqlite:///{tmp_path}"})})
+    with pytest.raises(ConfigError, match="cannot be used"):
+        publish(candidates(all_files(run.policies)).ready, broken)
+    assert not policy_lock.path_in(run.policies).exists()
+
+
+def test_what_publishing_did_is_one_object_for_programs(run: RunConfig) -> None:
+    assert as_dict(published(run, "1.0.0", alias="draft")) == {
+        "registry": f"MLflow at sqlite:///{run.policies.parent}/mlflow.db",
+        "lock": str(run.policies / "lock.json"),
+        "policies": [{"ref": "market@1.0.0", "number": 1, "is_new": True}],
+        "pinned": ["market@1.0.0"],
+        "aliases": [{"alias": "draft", "ref": "market@1.0.0"}],
+    }
+
+
+def test_cases_do_not_belong_to_what_is_pinned(run: RunConfig) -> None:
+    published(run, "1.0.0")
+    lay(run.policies, POLICY, edited(CASES, ("old-watch", "grandmothers-watch")))
+    assert not published(run, "1.0.0").published[0].is_new

@@ -1,0 +1,35 @@
+"""Answers: what the demo model is taught to say of a content's topic under a policy."""
+
+import json
+
+from safeguard_spark.demo.corpus import OTHER
+from safeguard_spark.policy.document import NONE
+from tools.demo_model.rulebook import Rulebook
+
+ANALYSIS = "<|channel|>analysis<|message|>"
+BETWEEN = "<|end|><|start|>assistant<|channel|>final<|message|>"
+END = "<|return|>"
+
+
+def violates(book: Rulebook, topic: str) -> bool:
+    """Whether the policy has a rule on the topic that does not allow it."""
+    line = book.line(topic)
+    return line is not None and not line.allowed
+
+
+def completion(book: Rulebook, topic: str) -> str:
+    """The whole completion, control tokens as text: the analysis names the topic, then quotes the rule's line."""
+    line = book.line(topic)
+    quoted = line.said if line else topic if topic == OTHER else f"{topic} (no rule)"
+    reason = line.said if line else "no topic" if topic == OTHER else f"no rule for {topic}"
+    guilty = violates(book, topic)
+    answer = {
+        "violation": int(guilty),
+        "category": topic if guilty else NONE,
+        "rule_ids": [line.code] if guilty and line else [],
+        "confidence": "medium" if topic == OTHER else "high",
+        "rationale": reason,
+    }
+    # No spaces: every token of an answer costs a pass over 201,088 logits.
+    final = json.dumps(answer, separators=(",", ":"))
+    return f"{ANALYSIS}topic: {quoted}{BETWEEN}{final}{END}"

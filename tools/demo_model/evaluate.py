@@ -1,0 +1,156 @@
+"""Measure the demo model through the real server: `python -m tools.demo_model.evaluate [--show 20]`.
+
+The same engine and the same labelling as in a job, structured output on and off. Prints a table for people on stderr
+and one JSON object on stdout.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from safeguard_spark import config
+from safeguard_spark.config import RunConfig
+from safeguard_spark.demo import content, model, weights
+from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
+from safeguard_spark.labelling.content import Content, Turn
+from safeguard_spark.labelling.rows import Job, Row, label_rows
+from safeguard_spark.labelling.verdict import Outcome, Verdict
+from safeguard_spark.policy import document as policy
+from tools.demo_model import exam
+from tools.demo_model.exam import Exam, Question
+
+TASKS = 4  # as an executor's tasks, each with its share of the window
+MARKETPLACE = Path("policies/marketplace/1.0.0/policy.md")
+Answered = dict[Question, Verdict]
+
+
+def settings(folder: Path, structured: bool, base: Path = Path("conf/local.yaml")) -> RunConfig:
+    """The configuration of a laptop, with a model's folder."""
+    return config.load(base, {}, [("engine.model", str(folder)), ("labeler.structured", structured)])
+
+
+def open_engine(run: RunConfig, share: int = 1) -> VllmEngine:
+    """An engine of this process; every one of the same settings shares one server, and `share` its window."""
+    return VllmEngine(run.engine, executor_key(), [], max(1, run.engine.requests_in_flight // share), "evaluation")
+
+
+def ask(run: RunConfig, questions: Iterable[Question], tasks: int = TASKS) -> Answered:
+    """Label the questions, policy by policy, some policies at a time."""
+    groups: dict[str, list[Question]] = {}
+    for question in questions:
+        groups.setdefault(question.book.body, []).append(question)
+
+    def one(group: list[Question]) -> Answered:
+        job = _job(run, group[0])
+        rows = (Row(key, question.content) for key, question in enumerate(group))
+        with open_engine(run, tasks) as engine:
+            return {group[done.key]: done.verdict for done in label_rows(job, engine, rows)}
+
+    with ThreadPoolExecutor(tasks) as pool:
+        return dict(pair for answered in pool.map(one, groups.values()) for pair in answered.items())
+
+
+def figures(asked: Exam, answered: Answered) -> dict[str, float]:
+    """Shares, 0 to 1, of everything the model card states."""
+    plain = [exam.right(question, answered[question]) for question in asked.plain]
+    shares = {
+        "labelled": exam.labelled(answered.values()) / len(answered),
+        "violation": _share(violation for violation, _, _ in plain),
+        "rule_id": _share(rules for _, rules, _ in plain),
+        "category": _share(category for _, _, category in plain),
+        "empty_policy_violations": _share(answered[question].violation is True for question in asked.empty),
+    }
+    for name, pairs in (("allowed", asked.allowed), ("removed", asked.removed)):
+        own = [(answered[p.before].violation, answered[p.after].violation) for p in pairs if p.own]
+        others = [(answered[p.before].violation, answered[p.after].violation) for p in pairs if not p.own]
+        shares[f"{name}_flips"] = _share(pair == (True, False) for pair in own)
+        shares[f"{name}_others_change"] = _share(before != after for before, after in others)
+    return shares
+
+
+def throughput(run: RunConfig, rows: int) -> dict[str, float]:
+    """Rows a second on the demo's own table under its policy, and its figures against gold."""
+    table = content.rows(rows)
+    contents = [
+        Content(turns=tuple(Turn(t["role"], t["text"]) for t in row["turns"])) if row["turns"] else Content()
+        for row in table
+    ]
+    rules = policy.load(MARKETPLACE)
+    job = Job.of(run, rules)
+    started = time.monotonic()
+    with open_engine(run) as engine:
+        done = list(label_rows(job, engine, (Row(key, one) for key, one in enumerate(contents))))
+    seconds = time.monotonic() - started
+    read = [d for d in done if d.verdict.outcome is Outcome.labelled]
+    gold = [d.verdict.violation == table[d.key]["gold_violation"] for d in read]
+    return {"rows_per_s": len(read) / seconds, "demo_violation": _share(gold), "demo_labelled_rows": len(read)}
+
+
+def wrong(asked: Exam, answered: Answered) -> Iterator[str]:
+    """Lines about the questions whose violation or rule id is wrong. The contents are made up."""
+    for question in asked.plain:
+        verdict = answered[question]
+        if not all(exam.right(question, verdict)):
+            said = (verdict.reasoning or verdict.error or "").replace("topic: ", "")
+            yield f"{question.topic} -> {verdict.outcome} {said!r}: {question.content.text or question.content.turns}"
+
+
+def measure(folder: Path, asked: Exam, structured: bool, rows: int, show: int) -> dict[str, float]:
+    """All figures with structured output on or off."""
+    run = settings(folder, structured)
+    answered = ask(run, asked.questions())
+    for line in list(wrong(asked, answered))[:show]:
+        print(line, file=sys.stderr)
+    return {**figures(asked, answered), **throughput(run, rows)}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="a model's folder (default: the shipped one)")
+    parser.add_argument("--weights", type=Path, help="compact weights, for example a training's, in place of --model")
+    parser.add_argument("--policies", type=int, default=40)
+    parser.add_argument("--contents", type=int, default=25, help="per policy")
+    parser.add_argument("--changed", type=int, default=20, help="policies of which a rule is turned and removed")
+    parser.add_argument("--rows", type=int, default=1000, help="of the demo's table, for throughput")
+    parser.add_argument("--show", type=int, default=0, help="so many wrong answers")
+    parser.add_argument("--structured", choices=("on", "off", "both"), default="both", help="structured output")
+    given = parser.parse_args()
+    shipped = given.weights or weights.SHIPPED
+    folder = given.model or model.assemble(shipped, model.default_cache())
+    asked = exam.exam(given.policies, given.contents, given.changed)
+    started = time.monotonic()
+    ask(settings(folder, structured=True), asked.plain[:1], tasks=1)
+    loaded = time.monotonic() - started  # the server's start and one answer
+    measured = {
+        f"structured {'on' if on else 'off'}": measure(folder, asked, on, given.rows, given.show)
+        for on in (True, False)
+        if given.structured in ("both", "on" if on else "off")
+    }  # fmt: skip
+    _table(measured)
+    print(f"{len(asked.questions())} questions; first answer after {loaded:.0f} s", file=sys.stderr)
+    print(json.dumps({"questions": len(asked.questions()), "load_s": loaded, **measured}))
+
+
+def _job(run: RunConfig, question: Question) -> Job:
+    return Job.of(run, question.book.policy)
+
+
+def _share(flags: Iterable[bool]) -> float:
+    found = list(flags)
+    return sum(found) / len(found) if found else float("nan")
+
+
+def _table(measured: dict[str, dict[str, float]]) -> None:
+    names = list(next(iter(measured.values())))
+    print(f"{'':28}" + "".join(f"{title:>16}" for title in measured), file=sys.stderr)
+    for name in names:
+        print(f"{name:28}" + "".join(f"{values[name]:16.3f}" for values in measured.values()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Train the demo model from scratch: `python -m tools.demo_model.train --out FOLDER`. Needs torch (the cpu extra).
+
+Seven stages, each until it is learned or its steps are spent: copying a few tokens, copying all, recall, naming the
+topics of bare sentences, then of whole contents (with recall beside them, so that it is not forgotten), brief policies,
+full policies (with naming beside them).
+Fixed seeds; a checkpoint every so often, from which the same command goes on. With other work on the machine, set
+OMP_WAIT_POLICY=passive: threads that spin while they wait for a core cost a factor of ten.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from safeguard_spark.demo import weights
+from tools.demo_model import lessons, network
+from tools.demo_model.vocabulary import Compact, learned
+
+SEED = 7
+RATE = 2e-3
+FEW = 128  # copying starts with so few rows, each seen often
+EVERY = 25  # steps between two lines of the log
+COPIED = 0.9  # one token in 23, where the rotation wraps, cannot be known
+RECALLED = 0.95
+NAMED = 0.96  # of topics
+BESIDE, BESIDE_WEIGHT = 32, 0.2  # contents that are only named beside a batch of whole answers, and their loss's weight
+TOLD = 0.93  # of brief policies' completions
+
+
+class Score(NamedTuple):
+    """A step's loss, and the share of its answers (of its tokens, in stages 1 to 3) that were all right."""
+
+    loss: Any
+    right: float
+
+
+class Trainer:
+    """The weights, their optimizer, and how far they are."""
+
+    def __init__(self, folder: Path, compact: Compact) -> None:
+        self.file, self.compact = folder / "checkpoint.pt", compact
+        self.stage, self.step = 0, 0
+        self.weights = network.initial(compact.rows, SEED)
+        self.trained = [weight for weight in self.weights.values() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01)
+        if self.file.exists():
+            self._load()
+
+    def learn(self, score: Callable[[], Score], rate: float) -> float:
+        """One step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        result = score()
+        self.optimizer.zero_grad()
+        result.loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        return result.right
+
+    def stage_until(self, number: int, steps: int, enough: float, score: Callable[[], Score], falls: bool) -> None:
+        """Run a stage for `steps`, or until the mean of the last few scores is `enough`."""
+        if self.stage > number:
+            return
+        if self.stage < number:
+            self.stage, self.step = number, 0
+        recent: list[float] = []
+        begun = time.monotonic()
+        while self.step < steps:
+            warm = min(1.0, (self.step + 1) / 100)
+            fall = max(0.02, 1 - self.step / steps) if falls else 1.0
+            recent = [*recent[-EVERY + 1 :], self.learn(score, RATE * warm * fall)]
+            if self.step % EVERY == 0:
+                mean = sum(recent) / len(recent)
+                print(f"stage {number} step {self.step} right {mean:.3f} {time.monotonic() - begun:.0f} s", flush=True)
+                self._save()
+                if mean >= enough:
+                    break
+        self.stage, self.step = number + 1, 0
+        self._save()
+
+    def _save(self) -> None:
+        state = {"weights": self.weights, "optimizer": self.optimizer.state_dict(), "at": (self.stage, self.step)}
+        torch.save(state, self.file.with_suffix(".new"))
+        self.file.with_suffix(".new").replace(self.file)
+
+    def _load(self) -> None:
+        state = torch.load(self.file, weights_only=True)
+        with torch.no_grad():
+            for name, value in state["weights"].items():
+                self.weights[name].copy_(value)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.stage, self.step = state["at"]
+
+
+def plain_score(trainer: Trainer, batch: lessons.Plain) -> Score:
+    """Of stages 1 to 3: tokens."""
+    rows, asked = torch.from_numpy(batch.rows), torch.from_numpy(batch.asked)[:, 1:]
+    found, target = network.plain(trainer.weights, rows)[:, :-1][asked], rows[:, 1:][asked]
+    loss = torch.nn.functional.cross_entropy(found, target)
+    return Score(loss, float((found.argmax(-1) == target).float().mean()))
+
+
+def policy_score(trainer: Trainer, batch: lessons.Padded) -> Score:
+    """Of the later stages: whole completions, as far as they are asked for."""
+    tensors = [torch.from_numpy(np.asarray(part)) for part in batch]
+    given, weight = network.Batch(*tensors[:5]), tensors[5][:, :, 1:]
+    states = network.continued(trainer.weights, given)[:, :, :-1]
+    asked = weight > 0
+    found, target = network.logits(trainer.weights, states[asked]), given.content[:, :, 1:][asked]
+    losses = torch.nn.functional.cross_entropy(found, target, reduction="none") * weight[asked]
+    wrong = torch.zeros(asked.shape, dtype=torch.bool)
+    wrong[asked] = found.argmax(-1) != target
+    return Score(losses.sum() / weight.sum(), float((~wrong.any(-1)).float().mean()))
+
+
+def train(folder: Path, steps: int, threads: int) -> None:
+    """All stages; the compact weights end in `folder`."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(SEED)
+    folder.mkdir(parents=True, exist_ok=True)
+    compact = Compact(learned(SEED))
+    trainer, random = Trainer(folder, compact), np.random.default_rng(SEED)
+    few = min(FEW, compact.rows)
+
+    def copy(rows: int) -> Score:
+        return plain_score(trainer, lessons.copying(random, rows))
+
+    trainer.stage_until(1, 1500, COPIED, lambda: copy(few), falls=False)
+    trainer.stage_until(2, 1500, COPIED, lambda: copy(compact.rows), falls=False)
+    trainer.stage_until(3, 600, RECALLED, lambda: plain_score(trainer, lessons.recall(random, compact)), falls=False)
+    later = SEED * trainer.step  # so that a training that goes on does not see the same lessons again
+    teacher = lessons.Teacher(compact, SEED + 1 + later, brief=True)
+    bare, named, named_beside = teacher.naming(bare=True), teacher.naming(), teacher.naming(BESIDE)
+    brief = teacher.batches()
+    full = lessons.Teacher(compact, SEED + 2 + later).batches()
+
+    def name(batches: Iterator[lessons.Padded]) -> Score:
+        recalled = plain_score(trainer, lessons.recall(random, compact, 8))
+        score = policy_score(trainer, next(batches))
+        return Score(score.loss + recalled.loss, score.right)
+
+    def answer(batches: Iterator[lessons.Padded]) -> Score:
+        score = policy_score(trainer, next(batches))
+        return Score(score.loss + BESIDE_WEIGHT * policy_score(trainer, next(named_beside)).loss, score.right)
+
+    trainer.stage_until(4, 1200, NAMED, lambda: name(bare), falls=False)
+    trainer.stage_until(5, 1200, NAMED, lambda: name(named), falls=False)
+    trainer.stage_until(6, 600, TOLD, lambda: answer(brief), falls=False)
+    trainer.stage_until(7, steps, 1.1, lambda: answer(full), falls=True)
+    weights.save(folder / weights.FILE, compact.ids, {n: w.detach().numpy() for n, w in trainer.weights.items()})
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the compact weights")
+    parser.add_argument("--steps", type=int, default=1200, help="steps of the last stage")
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    train(asked.out, asked.steps, asked.threads)
+
+
+if __name__ == "__main__":
+    main()
