@@ -9,12 +9,12 @@ spark-submit --packages io.delta:delta-spark_4.2_2.13:4.4.0 \
 import sys
 from collections.abc import Sequence
 
-from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.app import run_command
 
 
 def main(argv: Sequence[str]) -> int:
     """The job; returns its exit code (0 done, 6 a run under way may write the contents again: issue it again)."""
-    return cli.main(["maintain", *argv])
+    return run_command(["maintain", *argv])
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ Needs no Spark: `python jobs/publish_policies.py …` and `safeguard publish …
 import sys
 from collections.abc import Sequence
 
-from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.app import run_command
 
 
 def main(argv: Sequence[str]) -> int:
     """The job; returns its exit code (0 published or already there, 3 a policy has errors or is not what it was)."""
-    return cli.main(["publish", *argv])
+    return run_command(["publish", *argv])
 
 
 if __name__ == "__main__":

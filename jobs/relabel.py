@@ -10,12 +10,12 @@ spark-submit --packages io.delta:delta-spark_4.2_2.13:4.4.0 \
 import sys
 from collections.abc import Sequence
 
-from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.app import run_command
 
 
 def main(argv: Sequence[str]) -> int:
     """The job; returns its exit code (0 done, 6 the budget ended first: issue it again, 7 the gate refused)."""
-    return cli.main(["relabel", *argv])
+    return run_command(["relabel", *argv])
 
 
 if __name__ == "__main__":

@@ -17,15 +17,15 @@ def without_password(text: str) -> str:
     return _USER.sub("", text)
 
 
-def shown(value: Any) -> Any:
+def redacted(value: Any) -> Any:
     """A configuration's plain values without secrets: texts whose key names one, and passwords in URIs.
 
     `api_key_env` and its like name a variable, which is no secret.
     """
     if isinstance(value, dict):
-        return {key: HIDDEN if _is_secret(str(key), inner) else shown(inner) for key, inner in value.items()}
+        return {key: HIDDEN if _is_secret(str(key), inner) else redacted(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [shown(inner) for inner in value]
+        return [redacted(inner) for inner in value]
     return without_password(value) if isinstance(value, str) else value
 
 

@@ -51,11 +51,11 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real session as the job makes it, with Delta, for all tests of the process."""
-    from safeguard_spark import config
+    from safeguard_spark.config.load import build_config
     from safeguard_spark.spark.session import session
 
     settings = {**BRIEF_QUERIES, "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}
-    made = session(config.build({"engine": {"kind": "scripted"}, "spark": {"master": "local[2]", "conf": settings}}))
+    made = session(build_config({"engine": {"kind": "scripted"}, "spark": {"master": "local[2]", "conf": settings}}))
     yield made
     made.stop()
 

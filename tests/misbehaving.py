@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
-from safeguard_spark.config import Dialect, EngineConfig, EngineKind
+from safeguard_spark.config.model import Dialect, EngineConfig, EngineKind
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_text

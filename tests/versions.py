@@ -1,6 +1,6 @@
 """A policy of three rules and versions of it."""
 
-from safeguard_spark.policy.document import Policy, parse
+from safeguard_spark.policy.document import Policy, parse_policy
 
 TEXT = """\
 ---
@@ -31,7 +31,7 @@ def version(number: str = "1.0.0", weapons: str = "no rifles.", *changes: tuple[
     for old, new in changes:
         assert old in text, old
         text = text.replace(old, new)
-    return parse(text)
+    return parse_policy(text)
 
 
 OLD = version()

@@ -23,10 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling import content
-from safeguard_spark.policy.document import NONE, read
+from safeguard_spark.policy.document import NONE, read_text
 from safeguard_spark.policy.positions import YamlProblem, read_yaml
 
-FILE = "cases.yaml"
+CASES_FILE = "cases.yaml"
 
 
 class _Frozen(BaseModel):
@@ -88,15 +88,15 @@ class Cases(_Frozen):
         return () if value is None else value
 
 
-def beside(policy_file: Path) -> Path:
+def cases_path(policy_file: Path) -> Path:
     """Where the cases of a policy file lie."""
-    return policy_file.with_name(FILE)
+    return policy_file.with_name(CASES_FILE)
 
 
-def load(path: Path) -> tuple[Case, ...]:
+def load_cases(path: Path) -> tuple[Case, ...]:
     """The cases in a file. Raises PolicyError with one sentence for the first thing wrong."""
     try:
-        value = read_yaml(read(path)).value
+        value = read_yaml(read_text(path)).value
     except YamlProblem as error:
         raise PolicyError(f"Cases {path} are not valid YAML at line {error.span.line}: {error}.") from error
     try:
@@ -107,7 +107,7 @@ def load(path: Path) -> tuple[Case, ...]:
         raise PolicyError(f"Cases {path}, `{where}`: {first['msg']}; `safeguard check` shows where.") from error
 
 
-def dump(cases: tuple[Case, ...]) -> str:
+def dump_cases(cases: tuple[Case, ...]) -> str:
     """The document of some cases, keys in the order people read them, a blank line between."""
     if not cases:
         return "cases: []\n"

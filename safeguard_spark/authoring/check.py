@@ -9,14 +9,13 @@ from safeguard_spark.authoring.checks.front import check_front
 from safeguard_spark.authoring.checks.labels import check_labels
 from safeguard_spark.authoring.checks.text import check_text
 from safeguard_spark.authoring.diagnostics import Diagnostic, Level, Report, in_order
-from safeguard_spark.authoring.draft import Draft, read
+from safeguard_spark.authoring.draft import Draft, read_draft
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import lock as policy_lock
-from safeguard_spark.policy.lock import Lock, Standing
+from safeguard_spark.policy.lock import Lock, Standing, load_lock, lock_path
 from safeguard_spark.policy.positions import Span
 
 
-def check(paths: Iterable[Path]) -> Report:
+def check_paths(paths: Iterable[Path]) -> Report:
     """Check policy files and every policy below folders. Raises PolicyError if a path leads to no policy."""
     files = list(dict.fromkeys(file for path in paths for file in _files(path)))
     found = [diagnostic for file in files for diagnostic in check_file(file)]
@@ -25,7 +24,7 @@ def check(paths: Iterable[Path]) -> Report:
 
 def check_file(path: Path) -> tuple[Diagnostic, ...]:
     """Every problem of one policy file, of the cases beside it, and of its standing to the lock."""
-    draft = read(path, _shown(path))
+    draft = read_draft(path, _shown(path))
     found = [*draft.problems, *(draft.cases.problems if draft.cases else ())]
     if draft.front.value:
         for part in (check_front, check_labels, check_text, check_cases, _check_lock):
@@ -38,7 +37,7 @@ def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
     """Only where the file lies as published policies do: `<folder>/<name>/<version>/policy.md`."""
     if draft.policy is None or draft.path.name != "policy.md":
         return
-    file = policy_lock.path_in(draft.path.resolve().parent.parent.parent)
+    file = lock_path(draft.path.resolve().parent.parent.parent)
     try:
         standing = _lock(file, file.stat().st_mtime_ns if file.is_file() else 0).standing(draft.policy)
     except PolicyError as error:
@@ -56,7 +55,7 @@ def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
 
 @lru_cache(maxsize=8)
 def _lock(file: Path, _modified: int) -> Lock:
-    return policy_lock.load(file)
+    return load_lock(file)
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -9,13 +9,13 @@ from safeguard_spark.authoring.diagnostics import Diagnostic, Report
 WIDTH = 100  # of an excerpt, in columns
 
 
-def as_text(report: Report) -> str:
+def report_text(report: Report) -> str:
     """For a terminal: file:line:column, the line, a caret, a hint; a summary last."""
     parts = [_block(diagnostic) for diagnostic in report.diagnostics]
-    return "\n".join([*parts, summary(report), ""])
+    return "\n".join([*parts, report_summary(report), ""])
 
 
-def summary(report: Report) -> str:
+def report_summary(report: Report) -> str:
     """One line: how many policies, errors and warnings."""
     checked = f"{report.policies} {'policy' if report.policies == 1 else 'policies'} checked"
     return f"{checked}: {counted(report)}."
@@ -31,7 +31,7 @@ def counted(report: Report) -> str:
     return found or "no problems"
 
 
-def as_json(report: Report) -> str:
+def report_json(report: Report) -> str:
     """One JSON object: `policies`, `errors`, `warnings`, `diagnostics` (file, line, column, length, level, …)."""
     found = {
         "policies": report.policies,
@@ -42,7 +42,7 @@ def as_json(report: Report) -> str:
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
-def as_github(report: Report) -> str:
+def report_github(report: Report) -> str:
     """GitHub workflow commands, one per diagnostic, then the summary."""
     lines = []
     for d in report.diagnostics:
@@ -50,10 +50,10 @@ def as_github(report: Report) -> str:
         place = f"file={_property(d.file)},line={line},col={column},endColumn={column + length}"
         text = f"{d.message} ({d.hint})" if d.hint else d.message
         lines.append(f"::{d.level.value} {place},title={d.code}::{_escape(text)}")
-    return "\n".join([*lines, summary(report), ""])
+    return "\n".join([*lines, report_summary(report), ""])
 
 
-FORMATS = {"text": as_text, "json": as_json, "github": as_github}
+REPORT_FORMATS = {"text": report_text, "json": report_json, "github": report_github}
 
 
 def _fields(d: Diagnostic) -> dict[str, Any]:

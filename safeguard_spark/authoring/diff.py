@@ -56,7 +56,7 @@ class PolicyDiff:
         return tuple(dict.fromkeys([*self.behaviour, *(change.owner for change in self.text)]))
 
 
-def diff(before: Policy, after: Policy, cases: tuple[Iterable[Case], Iterable[Case]] = ((), ())) -> PolicyDiff:
+def diff_policies(before: Policy, after: Policy, cases: tuple[Iterable[Case], Iterable[Case]] = ((), ())) -> PolicyDiff:
     """The difference of two policies and, where given, of their cases."""
     old_cases, new_cases = ({case.content_hash: case for case in listed} for listed in cases)
     return PolicyDiff(
@@ -82,7 +82,7 @@ def expected(case: Case) -> str:
     return "safe" if not case.violation else f"violation of {named}" if named else "violation"
 
 
-def as_dict(found: PolicyDiff) -> dict[str, Any]:
+def diff_json(found: PolicyDiff) -> dict[str, Any]:
     """For programs."""
     return asdict(found) | {
         name: [item._asdict() for item in getattr(found, name)] for name in ("text", "cases", "fields")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from safeguard_spark.authoring.diff import PolicyDiff
 
 
-def as_text(found: PolicyDiff) -> str:
+def diff_text(found: PolicyDiff) -> str:
     """Behaviour first, then text, each rule by rule; then what cannot change a label."""
     consequence = (
         "different policy hash: every content is judged again"

@@ -12,13 +12,11 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from safeguard_spark.authoring import cases as cases_document
-from safeguard_spark.authoring.cases import Cases
+from safeguard_spark.authoring.cases import Cases, cases_path
 from safeguard_spark.authoring.diagnostics import Diagnostic, Source
 from safeguard_spark.authoring.text import PolicyText
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy_document
-from safeguard_spark.policy.document import ENCODING, Output, Policy
+from safeguard_spark.policy.document import ENCODING, Output, Policy, split_document
 from safeguard_spark.policy.positions import Span, Yaml, YamlProblem, read_yaml
 
 EMPTY = Yaml({}, {}, {}, ())
@@ -87,11 +85,11 @@ class Draft:
         return Span(line + self.body_line - 1, column, length)
 
 
-def read(path: Path, shown: str) -> Draft:
+def read_draft(path: Path, shown: str) -> Draft:
     """The draft of a policy file and the cases beside it; `shown` is the file's name in diagnostics. Never raises."""
     source, problems = _source(path, shown)
     try:
-        parts = policy_document.split(source.text)
+        parts = split_document(source.text)
         front = read_yaml(parts.front_matter, first_line=2)
         if not isinstance(front.value, dict):
             raise YamlProblem("the front matter is not a list of `key: value` lines", Span(2))
@@ -112,7 +110,7 @@ def read(path: Path, shown: str) -> Draft:
 
 
 def _cases(policy_path: Path, shown: str) -> DraftCases | None:
-    path = cases_document.beside(policy_path)
+    path = cases_path(policy_path)
     if not path.is_file():
         return None
     source, problems = _source(path, str(Path(shown).with_name(path.name)))

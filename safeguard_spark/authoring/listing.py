@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
-from safeguard_spark.authoring.cases import beside, load
-from safeguard_spark.config import RunConfig
+from safeguard_spark.authoring.cases import cases_path, load_cases
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy_document
-from safeguard_spark.policy import lock as policy_lock
-from safeguard_spark.policy import ref as policy_ref
-from safeguard_spark.policy.lock import Lock, Standing
+from safeguard_spark.policy.document import load_policy, policy_refs, ref_key
+from safeguard_spark.policy.lock import Lock, Standing, load_lock, lock_path
+from safeguard_spark.policy.ref import no_policies_error, policy_file, policy_names, unknown_name_error
 from safeguard_spark.tracking.registry import Registry
 
 SAID = {
@@ -33,15 +32,15 @@ class Listed(NamedTuple):
     description: str
 
 
-def listing(config: RunConfig, name: str | None = None) -> list[Listed]:
+def list_versions(config: RunConfig, name: str | None = None) -> list[Listed]:
     """The versions of all policies, or of one. Raises PolicyError if there is none of that name, or no folder."""
     if not config.policies.is_dir():
-        raise policy_ref.no_policies(config.policies)
-    lock = policy_lock.load(policy_lock.path_in(config.policies))
-    known = sorted({*policy_document.versions(config.policies), *lock.pins}, key=policy_document.ref_key)
+        raise no_policies_error(config.policies)
+    lock = load_lock(lock_path(config.policies))
+    known = sorted({*policy_refs(config.policies), *lock.pins}, key=ref_key)
     refs = [ref for ref in known if name in (None, ref.partition("@")[0])]
     if name and not refs:
-        raise policy_ref.unknown_name(name, config.policies, policy_ref.names(config.policies))
+        raise unknown_name_error(name, config.policies, policy_names(config.policies))
     registry = Registry.of(config)
     aliases = {n: registry.aliases(n) for n in {ref.partition("@")[0] for ref in refs}} if registry.exists else {}
     return [_listed(ref, config, lock, aliases.get(ref.partition("@")[0], {})) for ref in refs]
@@ -65,15 +64,15 @@ def listing_text(found: list[Listed]) -> str:
 
 def _listed(ref: str, config: RunConfig, lock: Lock, aliases: dict[str, str]) -> Listed:
     name, _, version = ref.partition("@")
-    file = policy_ref.file_of(config.policies, name, version)
+    file = policy_file(config.policies, name, version)
     if not file.is_file():
         return Listed(ref, "missing", (), 0, None, f"published, but there is no {file}")
     try:
-        policy = policy_document.load(file)
+        policy = load_policy(file)
     except PolicyError:
         return Listed(ref, "unreadable", (), 0, None, f"safeguard check {file}")
     try:
-        cases = len(load(beside(file))) if beside(file).is_file() else None
+        cases = len(load_cases(cases_path(file))) if cases_path(file).is_file() else None
     except PolicyError:
         cases = None
     stands = tuple(alias for alias, tag in aliases.items() if tag == version)

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safeguard_spark.authoring.cases import beside
+from safeguard_spark.authoring.cases import cases_path
 from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy import ref as policy_ref
-from safeguard_spark.policy.document import NAME, NONE, VERSION, Output, Rule, read, version_key
+from safeguard_spark.policy.document import NAME, NONE, VERSION, Output, Rule, read_text, version_key
+from safeguard_spark.policy.ref import policy_file
 
-FIRST = "1.0.0"  # version
+FIRST_VERSION = "1.0.0"  # version
 JSON_FORM = {
     Output.category: '{"violation": 0 or 1, "policy_category": "..."}',
     Output.full: (
@@ -30,7 +31,7 @@ def answer_form(output: Output, rules: Sequence[Rule]) -> str:
     return f"Answer with one JSON object and nothing else:\n{JSON_FORM[output]}\nThe category is {listed}."
 
 
-def document(front: dict[str, Any], body: str) -> str:
+def document_text(front: dict[str, Any], body: str) -> str:
     """A policy file of front matter values and a body."""
     rules = front.get("rules")
     lines = [as_yaml({key: value}) for key, value in front.items() if key != "rules"]
@@ -46,27 +47,27 @@ def rule_prefix(name: str) -> str:
     return "".join(word[0] for word in re.split(r"[^A-Za-z]+", name) if word).upper() or "R"
 
 
-def create(ref: str, folder: Path) -> Path:
+def create_policy(ref: str, folder: Path) -> Path:
     """Write a new policy below a folder and return its file. Raises PolicyError rather than overwrite one.
 
     `name` begins one from the template at 1.0.0; `name@version` of a known name copies the newest version below it.
     """
     name, at, version = ref.partition("@")
     known = policy_ref.versions_of(folder, name)
-    version = version if at else FIRST
+    version = version if at else FIRST_VERSION
     well_formed(name, version)
     if known and not at:
         raise PolicyError(f"Policy {name} exists: {', '.join(known)}. Its next version: safeguard new {name}@VERSION.")
     if version in known:
         raise PolicyError(f"Policy {ref} exists. Give a version that is not one of {', '.join(known)}.")
     if not known:
-        return write(policy_ref.file_of(folder, name, version), new_policy(name, version), new_cases(name))
+        return write_new(policy_file(folder, name, version), new_policy(name, version), new_cases(name))
     older = [tag for tag in known if version_key(tag) < version_key(version)]
     if not older:
         raise PolicyError(f"Policy {name} has no version below {version} to begin from: {', '.join(known)}.")
-    source = policy_ref.file_of(folder, name, older[-1])
-    cases = read(beside(source)) if beside(source).is_file() else new_cases(name)
-    return write(policy_ref.file_of(folder, name, version), _raised(read(source), version, source), cases)
+    source = policy_file(folder, name, older[-1])
+    cases = read_text(cases_path(source)) if cases_path(source).is_file() else new_cases(name)
+    return write_new(policy_file(folder, name, version), _raised(read_text(source), version, source), cases)
 
 
 def well_formed(name: str, version: str) -> None:
@@ -77,13 +78,13 @@ def well_formed(name: str, version: str) -> None:
         raise PolicyError(f"{version!r} is no version: three numbers, for example 1.2.0.")
 
 
-def write(file: Path, text: str, cases: str | None) -> Path:
+def write_new(file: Path, text: str, cases: str | None) -> Path:
     """Write a policy file and the cases beside it, and return it. Raises PolicyError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         if cases:
-            beside(file).write_text(cases, encoding="utf-8")
+            cases_path(file).write_text(cases, encoding="utf-8")
     except OSError as error:
         raise PolicyError(f"{file} cannot be written: {error.strerror}.") from error
     return file
@@ -109,7 +110,7 @@ def new_policy(name: str, version: str) -> str:
         "rules": [{"id": rule.id, "category": rule.category, "title": "TODO", "severity": "medium"}],
     }
     body = TEMPLATE.format(title=name.replace("-", " ").capitalize(), form=answer_form(Output.full, [rule]), rule=rule)
-    return document(front, body)
+    return document_text(front, body)
 
 
 def new_cases(name: str) -> str:

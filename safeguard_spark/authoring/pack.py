@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safeguard_spark.authoring import cases as cases_document
-from safeguard_spark.authoring import new as policy_new
-from safeguard_spark.authoring.cases import Case
+from safeguard_spark.authoring import new
+from safeguard_spark.authoring.cases import Case, dump_cases
 from safeguard_spark.authoring.cases_csv import Golden, Labels, read_golden
-from safeguard_spark.authoring.new import answer_form, document
+from safeguard_spark.authoring.new import FIRST_VERSION, answer_form, document_text, write_new
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy_document
-from safeguard_spark.policy.document import Output, Policy, Rule
+from safeguard_spark.policy.document import Output, Policy, Rule, parse_policy, read_text
 
 HEADING = re.compile(
     r"^\W*(?P<title>\w.*?)\s*\((?P<id>[A-Z][A-Z0-9]{0,7}?\d{1,2})\s*(?:[-–—:]\s*(?P<about>[^)]*))?\)\W*$"
@@ -39,25 +37,25 @@ class Imported:
     @property
     def policy(self) -> Policy:
         """The policy of the text."""
-        return policy_document.parse(self.text)
+        return parse_policy(self.text)
 
 
 def read_pack(
-    path: Path, *, golden: Path | None = None, name: str | None = None, version: str = policy_new.FIRST
+    path: Path, *, golden: Path | None = None, name: str | None = None, version: str = FIRST_VERSION
 ) -> Imported:
     """Read a pack's folder or a policy text. Raises PolicyError if there is no policy text or more than one.
 
     `golden` is the CSV to read the cases from, if it does not lie in the folder.
     """
     file = _policy_file(path)
-    text = policy_document.read(file)
+    text = read_text(file)
     if text.startswith("---"):
         raise PolicyError(f"{file} has front matter already: copy it to policies/NAME/VERSION/policy.md and check it.")
     if file.suffix == ".csv" or not text.strip():
         what = "is a golden set: give it with --golden" if text.strip() else "is empty"
         raise PolicyError(f"{file} {what}. The policy is the text that the model reads.")
     name = name or _name(file, text)
-    policy_new.well_formed(name, version)
+    new.well_formed(name, version)
     rules, allowed = _labels(text)
     output = Output.full if rules else Output.binary
     front: dict[str, Any] = {
@@ -74,18 +72,18 @@ def read_pack(
         notes.append(f"no violation: {', '.join(allowed)}")
     notes.append("the form of the answer was added before and after the text, which is otherwise unchanged")
     found = _golden([golden] if golden else _golden_files(path), Labels(rules, allowed))
-    made = document({key: value for key, value in front.items() if value}, body)
-    policy_document.parse(made)
+    made = document_text({key: value for key, value in front.items() if value}, body)
+    parse_policy(made)
     return Imported(made, found.cases, (*notes, *found.notes))
 
 
-def write(imported: Imported, folder: Path) -> Path:
+def write_pack(imported: Imported, folder: Path) -> Path:
     """Write `<folder>/<name>/<version>/` and return the policy file. Raises PolicyError rather than overwrite one."""
     policy = imported.policy
     file = folder / policy.name / policy.version / "policy.md"
     if file.exists():
         raise PolicyError(f"{file} exists already. Choose another --name or --version.")
-    return policy_new.write(file, imported.text, cases_document.dump(imported.cases) if imported.cases else None)
+    return write_new(file, imported.text, dump_cases(imported.cases) if imported.cases else None)
 
 
 def _policy_file(path: Path) -> Path:
@@ -121,7 +119,7 @@ def _golden(files: list[Path], labels: Labels) -> Golden:
     cases: list[Case] = []
     notes: list[str] = []
     for file in files:
-        found = read_golden(policy_document.read(file), labels, file.name)
+        found = read_golden(read_text(file), labels, file.name)
         notes += [f"{len(found.cases)} cases from {file.name}", *found.notes]
         prefix = f"{_slug(file.stem)}-" if len(files) > 1 else ""
         cases += [case.model_copy(update={"id": (prefix + case.id)[-80:]}) for case in found.cases]

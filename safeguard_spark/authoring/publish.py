@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 from safeguard_spark.authoring import check_output
 from safeguard_spark.authoring.check import check_file
 from safeguard_spark.authoring.diagnostics import Level, Report
-from safeguard_spark.config import RunConfig
-from safeguard_spark.policy import document as policy_document
-from safeguard_spark.policy import lock as policy_lock
-from safeguard_spark.policy.document import Policy, ref_key
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.policy.document import Policy, load_policy, read_text, ref_key
+from safeguard_spark.policy.lock import load_lock, lock_path, save_lock
 from safeguard_spark.tracking.registry import Published, Registry
 
 
@@ -42,7 +41,7 @@ class Publication:
     lock: Path
 
 
-def candidates(files: Sequence[Path]) -> Candidates:
+def publish_candidates(files: Sequence[Path]) -> Candidates:
     """Check files before they are published: no error, and no place left to be filled in. Never raises."""
     ready: list[Candidate] = []
     refused = []
@@ -52,11 +51,11 @@ def candidates(files: Sequence[Path]) -> Candidates:
         refused.extend(wrong)
         if not wrong:
             said = check_output.counted(Report(1, found))
-            ready.append(Candidate(policy_document.load(file), policy_document.read(file), said))
+            ready.append(Candidate(load_policy(file), read_text(file), said))
     return Candidates(tuple(ready), Report(len(files), tuple(refused)))
 
 
-def publish(
+def publish_all(
     found: Sequence[Candidate], config: RunConfig, *, alias: str | None = None, registry: bool = True
 ) -> Publication:
     """Publish what is not yet published, pin it, and let `alias` stand for the newest version given of each policy.
@@ -64,8 +63,8 @@ def publish(
     Doing it again changes nothing. Without `registry`, versions are only pinned. Raises PolicyError, ConfigError.
     """
     found = sorted(found, key=lambda c: ref_key(c.policy.ref))
-    path = policy_lock.path_in(config.policies)
-    before = policy_lock.load(path)
+    path = lock_path(config.policies)
+    before = load_lock(path)
     lock = before.with_policies(candidate.policy for candidate in found)
     store = Registry.of(config) if registry else None
     published = [store.publish(c.document, c.check, lock.lock_hash) for c in found] if store else []
@@ -74,11 +73,11 @@ def publish(
     pinned = tuple(ref for ref, pin in lock.pins.items() if before.pins.get(ref) != pin)
     if pinned:
         # Last: text that the registry did not take may still be corrected.
-        policy_lock.save(lock, path)
+        save_lock(lock, path)
     return Publication(store.shown if store else None, tuple(published), pinned, tuple(moved), path)
 
 
-def as_dict(done: Publication) -> dict[str, Any]:
+def publication_json(done: Publication) -> dict[str, Any]:
     """For programs."""
     return {
         "registry": done.registry,
@@ -89,7 +88,7 @@ def as_dict(done: Publication) -> dict[str, Any]:
     }
 
 
-def as_text(done: Publication) -> str:
+def publication_text(done: Publication) -> str:
     """For people: a line for everything that changed, and a summary."""
     new = {p.ref: f"published as prompt version {p.number}" for p in done.published if p.is_new}
     pinned = dict.fromkeys(done.pinned, f"pinned in {done.lock}")

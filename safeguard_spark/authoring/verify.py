@@ -125,7 +125,7 @@ class Verification:
         return 0 if self.succeeded else GateError.exit_code
 
 
-def verify(policy: Policy, cases: Iterable[Case], labeler: Labeler, engine: Engine) -> Verification:
+def verify_policy(policy: Policy, cases: Iterable[Case], labeler: Labeler, engine: Engine) -> Verification:
     """Run cases through an engine. Raises EngineError as `Engine.answers` does."""
     listed = tuple(cases)
     rows = (Row(index, case.content) for index, case in enumerate(listed))
@@ -149,7 +149,7 @@ def judge(policy: Policy, case: Case, verdict: Verdict) -> Finding:
     return Finding.passed if not expected or verdict.category in expected else Finding.wrong_rule
 
 
-def as_dict(verification: Verification) -> dict[str, Any]:
+def verification_json(verification: Verification) -> dict[str, Any]:
     """For programs: totals, measures, rules, gate and the cases that failed. No content."""
     v = verification
     return {

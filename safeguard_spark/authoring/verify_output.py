@@ -7,7 +7,7 @@ from safeguard_spark.labelling.verdict import Verdict
 COLUMNS = ("rule", "cases", "passed", *(f.value.replace("_", " ") for f in Finding if f is not Finding.passed))
 
 
-def as_text(verification: Verification) -> str:
+def verification_text(verification: Verification) -> str:
     """Per rule a line, then every case that failed with what was expected and said, then the gate and a summary."""
     v = verification
     rows = [COLUMNS, *((r.rule, r.cases, r.passed, *r.findings.values()) for r in v.rules)]

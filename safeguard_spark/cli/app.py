@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from safeguard_spark.cli import maintain as cli_maintain
-from safeguard_spark.cli import relabel as cli_relabel
-from safeguard_spark.cli.policy import add_to
-from safeguard_spark.cli.result_output import say
+from safeguard_spark.cli.maintain import add_maintain_commands
+from safeguard_spark.cli.policy import add_policy_commands
+from safeguard_spark.cli.relabel import add_relabel_commands
+from safeguard_spark.cli.result_output import print_result
 from safeguard_spark.cli.table_options import (
     AsJson,
     Config,
@@ -24,9 +24,9 @@ from safeguard_spark.cli.table_options import (
     Source,
     SourceOptions,
     TextColumn,
-    load,
+    load_options,
 )
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, SafeguardError
 from safeguard_spark.result import RunResult, Status
 
@@ -38,9 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-add_to(app)
-cli_maintain.add_to(app)
-cli_relabel.add_to(app)
+add_policy_commands(app)
+add_maintain_commands(app)
+add_relabel_commands(app)
 USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, of which newer releases of Typer hold their own
 
 
@@ -61,8 +61,8 @@ def label(
     """Give every content of a table one label per policy. Issue the same command again to go on."""
     content = SourceOptions(source, id_column, text_column, conversation_column)
     more = {"source.limit": limit, "policy": policy or None}
-    result = _label(load(config, settings, output, content, more), dry_run=dry_run)
-    say(result)
+    result = _label(load_options(config, settings, output, content, more), dry_run=dry_run)
+    print_result(result)
     if as_json:
         print(json.dumps(result.to_json()), flush=True)
     raise typer.Exit(result.exit_code)
@@ -93,12 +93,12 @@ def _label(config: RunConfig, *, dry_run: bool) -> RunResult:
 
 def run(argv: Sequence[str] | None = None) -> None:
     """The `safeguard` script."""
-    code = main(sys.argv[1:] if argv is None else argv)
+    code = run_command(sys.argv[1:] if argv is None else argv)
     sys.stdout.flush()
     sys.exit(code)
 
 
-def main(argv: Sequence[str]) -> int:
+def run_command(argv: Sequence[str]) -> int:
     """Run one command and return its exit code. Errors are one sentence on stderr; a traceback only with --debug."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     debug = "--debug" in argv

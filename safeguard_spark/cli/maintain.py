@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from safeguard_spark.cli.table_options import AsJson, Config, Output, Settings, load
+from safeguard_spark.cli.table_options import AsJson, Config, Output, Settings, load_options
 from safeguard_spark.errors import ConfigError
 
 maintain = typer.Typer(help="Look after the label tables.", no_args_is_help=True, rich_markup_mode=None)
@@ -15,7 +15,7 @@ maintain = typer.Typer(help="Look after the label tables.", no_args_is_help=True
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_maintain_commands(app: typer.Typer) -> None:
     """Add `maintain` to an application."""
     app.add_typer(maintain, name="maintain")
 
@@ -37,11 +37,11 @@ def erase(
     named = [id for listed in ids or [] for id in listed.split(",") if id] + _listed(ids_file)
     if not named:
         raise ConfigError("No content ids: give --ids A,B or --ids-file FILE.")
-    run = load(config, settings, output)
-    from safeguard_spark.spark import maintain as work
+    run = load_options(config, settings, output)
+    from safeguard_spark.spark.maintain.erase import erase_contents
     from safeguard_spark.spark.session import session
 
-    done = work.erase(session(run), run, named, vacuum=vacuum)
+    done = erase_contents(session(run), run, named, vacuum=vacuum)
     removed = ", ".join(f"{count:,} from {name}" for name, count in done.rows.items())
     _say(f"{done.ids:,} ids asked for, {done.found:,} of them had labels. Rows removed: {removed}.")
     if done.shared:
@@ -65,11 +65,11 @@ def optimize(
     debug: Debug = False,  # noqa: ARG001  read in cli.main
 ) -> None:  # fmt: skip
     """Put small files together."""
-    run = load(config, settings, output)
-    from safeguard_spark.spark import maintain as work
+    run = load_options(config, settings, output)
+    from safeguard_spark.spark.maintain.files import optimize_tables
     from safeguard_spark.spark.session import session
 
-    files = work.optimize(session(run), run)
+    files = optimize_tables(session(run), run)
     _say("Files put together: " + ", ".join(f"{count:,} of {name}" for name, count in files.items()) + ".")
     if as_json:
         print(json.dumps({"status": "complete", "files": files}), flush=True)
@@ -81,11 +81,11 @@ def vacuum(
     debug: Debug = False,  # noqa: ARG001  read in cli.main
 ) -> None:  # fmt: skip
     """Remove files that no version within the tables' retention (30 days) needs."""
-    run = load(config, settings, output)
-    from safeguard_spark.spark import maintain as work
+    run = load_options(config, settings, output)
+    from safeguard_spark.spark.maintain.files import vacuum_tables
     from safeguard_spark.spark.session import session
 
-    work.vacuum(session(run), run)
+    vacuum_tables(session(run), run)
     _say("Files that only versions past the retention needed are gone.")
 
 

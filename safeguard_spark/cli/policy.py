@@ -7,29 +7,21 @@ from typing import Annotated
 
 import typer
 
-from safeguard_spark.authoring import (
-    check_output,
-    diff_output,
-)
-from safeguard_spark.authoring import (
-    new as policy_new,
-)
-from safeguard_spark.authoring import (
-    pack as policy_import,
-)
-from safeguard_spark.authoring import (
-    publish as policy_publish,
-)
-from safeguard_spark.authoring.cases import beside
-from safeguard_spark.authoring.cases import load as load_cases
-from safeguard_spark.authoring.check import check
-from safeguard_spark.authoring.diff import as_dict, diff
-from safeguard_spark.authoring.listing import listing, listing_text
+from safeguard_spark.authoring import pack
+from safeguard_spark.authoring.cases import cases_path, load_cases
+from safeguard_spark.authoring.check import check_paths
+from safeguard_spark.authoring.check_output import REPORT_FORMATS, report_text
+from safeguard_spark.authoring.diff import diff_json, diff_policies
+from safeguard_spark.authoring.diff_output import diff_text
+from safeguard_spark.authoring.listing import list_versions, listing_text
+from safeguard_spark.authoring.new import FIRST_VERSION, create_policy
+from safeguard_spark.authoring.pack import write_pack
+from safeguard_spark.authoring.publish import publication_json, publication_text, publish_all, publish_candidates
 from safeguard_spark.cli import verify as cli_verify
-from safeguard_spark.cli.policy_options import AsJson, Config, Policies, Settings, file_of, settings
+from safeguard_spark.cli.policy_options import AsJson, Config, Policies, Settings, file_of, load_settings
 from safeguard_spark.errors import ConfigError, PolicyError
-from safeguard_spark.policy import document as policy_document
-from safeguard_spark.policy import ref as policy_ref
+from safeguard_spark.policy.document import load_policy
+from safeguard_spark.policy.ref import all_policy_files, no_policies_error
 from safeguard_spark.tracking.registry import Alias
 
 
@@ -41,7 +33,7 @@ class Format(StrEnum):
     github = "github"
 
 
-def add_to(app: typer.Typer) -> None:
+def add_policy_commands(app: typer.Typer) -> None:
     """Add every command for policy authors to an application, at its top level."""
     for name, command in (
         ("check", check_policies),
@@ -66,12 +58,12 @@ def check_policies(
     strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
 ) -> None:
     """Show every problem of every policy, where it stands. Exit code 3 if there are errors."""
-    run = settings(config, None, policies)
+    run = load_settings(config, None, policies)
     if not paths and not run.policies.is_dir():
-        raise policy_ref.no_policies(run.policies)
+        raise no_policies_error(run.policies)
     found = [Path(p) if Path(p).is_dir() else file_of(p, run) for p in paths or [str(run.policies)]]
-    report = check(found)
-    typer.echo(check_output.FORMATS[output](report), nl=False)
+    report = check_paths(found)
+    typer.echo(REPORT_FORMATS[output](report), nl=False)
     raise typer.Exit(report.exit_code(strict))
 
 
@@ -85,14 +77,12 @@ def diff_versions(
     as_json: AsJson = False,
 ) -> None:
     """Show what changed between two versions, rule by rule, behaviour and text apart."""
-    run = settings(config, given, policies)
+    run = load_settings(config, given, policies)
     files = [file_of(side if Path(side).exists() else f"{name}@{side}", run) for side in (before, after)]
-    old, new = (policy_document.load(file) for file in files)
-    old_cases, new_cases = (load_cases(beside(f)) if beside(f).is_file() else () for f in files)
-    found = diff(old, new, (old_cases, new_cases))
-    typer.echo(
-        json.dumps(as_dict(found), ensure_ascii=False) + "\n" if as_json else diff_output.as_text(found), nl=False
-    )
+    old, new = (load_policy(file) for file in files)
+    old_cases, new_cases = (load_cases(cases_path(f)) if cases_path(f).is_file() else () for f in files)
+    found = diff_policies(old, new, (old_cases, new_cases))
+    typer.echo(json.dumps(diff_json(found), ensure_ascii=False) + "\n" if as_json else diff_text(found), nl=False)
 
 
 def new_policy(
@@ -101,28 +91,28 @@ def new_policy(
     config: Config = None,
 ) -> None:
     """Begin a policy from a template, or its next version from the newest one below it."""
-    file = policy_new.create(name, settings(config, None, policies).policies)
-    typer.echo(f"Wrote {file} and {beside(file).name} beside it. Edit them, then: safeguard check {file}")
+    file = create_policy(name, load_settings(config, None, policies).policies)
+    typer.echo(f"Wrote {file} and {cases_path(file).name} beside it. Edit them, then: safeguard check {file}")
 
 
 def import_pack(
     path: Annotated[Path, typer.Argument(help="A policy pack's folder, or a policy's text file.")],
     golden: Annotated[Path | None, typer.Option(help="The golden set as CSV, if it is not in the folder.")] = None,
     name: Annotated[str | None, typer.Option(help="The policy's name; default: from the pack.")] = None,
-    version: Annotated[str, typer.Option(help="The policy's version.")] = policy_new.FIRST,
+    version: Annotated[str, typer.Option(help="The policy's version.")] = FIRST_VERSION,
     policies: Policies = None,
     config: Config = None,
 ) -> None:
     """Make a policy of ours from a pack written for gpt-oss-safeguard elsewhere, and check it."""
-    folder = settings(config, None, policies).policies
-    imported = policy_import.read_pack(path, golden=golden, name=name, version=version)
-    file = policy_import.write(imported, folder)
+    folder = load_settings(config, None, policies).policies
+    imported = pack.read_pack(path, golden=golden, name=name, version=version)
+    file = write_pack(imported, folder)
     typer.echo(f"Wrote {file}.")
     for note in imported.notes:
         typer.echo(f"  - {note}")
     typer.echo()
-    report = check([file])
-    typer.echo(check_output.as_text(report), nl=False)
+    report = check_paths([file])
+    typer.echo(report_text(report), nl=False)
     if report.errors:
         typer.echo(f"The policy can be read, but correct the errors above before it is used: safeguard check {file}")
 
@@ -135,7 +125,7 @@ def list_policies(
     as_json: AsJson = False,
 ) -> None:
     """List policies and versions, whether they are published, and the aliases that stand for them."""
-    found = listing(settings(config, given, policies), name)
+    found = list_versions(load_settings(config, given, policies), name)
     typer.echo(json.dumps([item._asdict() for item in found]) + "\n" if as_json else listing_text(found), nl=False)
 
 
@@ -154,12 +144,10 @@ def publish_policies(
     """Register policies in MLflow and pin them in lock.json. Doing it again changes nothing."""
     if alias and lock_only:
         raise ConfigError("An alias lives in MLflow: leave out either --alias or --lock-only.")
-    run = settings(config, given, policies)
-    found = policy_publish.candidates(
-        [file_of(ref, run) for ref in refs] if refs else policy_ref.all_files(run.policies)
-    )
+    run = load_settings(config, given, policies)
+    found = publish_candidates([file_of(ref, run) for ref in refs] if refs else all_policy_files(run.policies))
     if found.refused.diagnostics:
-        typer.echo(check_output.as_text(found.refused), err=True)
+        typer.echo(report_text(found.refused), err=True)
         raise PolicyError("Nothing was published: correct what is shown above first.")
-    done = policy_publish.publish(found.ready, run, alias=alias, registry=not lock_only)
-    typer.echo(json.dumps(policy_publish.as_dict(done)) + "\n" if as_json else policy_publish.as_text(done), nl=False)
+    done = publish_all(found.ready, run, alias=alias, registry=not lock_only)
+    typer.echo(json.dumps(publication_json(done)) + "\n" if as_json else publication_text(done), nl=False)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from safeguard_spark.cli.result_output import say
+from safeguard_spark.cli.result_output import print_result
 from safeguard_spark.cli.table_options import (
     AsJson,
     Config,
@@ -18,16 +18,16 @@ from safeguard_spark.cli.table_options import (
     Source,
     SourceOptions,
     TextColumn,
-    load,
+    load_options,
 )
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
-from safeguard_spark.evaluation.comparison import text as compare_output
+from safeguard_spark.evaluation.comparison.text import comparison_text
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.relabel import budget as relabel_budget
-from safeguard_spark.relabel import plan as relabel_plan
 from safeguard_spark.relabel import scope as relabel_scope
-from safeguard_spark.relabel.budget import Budget
+from safeguard_spark.relabel.budget import Budget, parse_budget
+from safeguard_spark.relabel.plan import plan_text
+from safeguard_spark.relabel.scope import parse_scope
 from safeguard_spark.tracking.registry import resolve
 
 relabel = typer.Typer(
@@ -40,7 +40,7 @@ Share = Annotated[float, typer.Option(help="With --scope touched: this share of 
 Noise = Annotated[float | None, typer.Option(help="First label this share of OLD's contents a second time.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_relabel_commands(app: typer.Typer) -> None:
     """Add `relabel` to an application."""
     app.add_typer(relabel, name="relabel")
 
@@ -64,16 +64,16 @@ def plan(
     settings: Settings = None,
 ) -> None:
     """Say what a version changes, which contents that touches, and what labelling them costs. Labels nothing."""
-    asked = relabel_scope.parse(scope, share=share, seed=seed)
-    run = load(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
+    asked = parse_scope(scope, share=share, seed=seed)
+    run = load_options(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     new = resolve(policy, run)
-    from safeguard_spark.spark.relabel import planner as work
+    from safeguard_spark.spark.relabel.planner import Question, plan_relabel
     from safeguard_spark.spark.session import session
 
     spark = session(run)
-    question = work.Question(_from(spark, run, new, old), new, asked)
-    planned = work.plan(spark, run, question)
-    _say(relabel_plan.as_text(planned))
+    question = Question(_from(spark, run, new, old), new, asked)
+    planned = plan_relabel(spark, run, question)
+    _say(plan_text(planned))
     if as_json:
         _print(planned.to_json())
 
@@ -99,8 +99,8 @@ def apply(
     settings: Settings = None,
 ) -> None:
     """Label what a plan selects. Exit code 6 if the budget ended first: issue the same command again to go on."""
-    allowed = relabel_budget.parse(budget) if budget else Budget()
-    run = load(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
+    allowed = parse_budget(budget) if budget else Budget()
+    run = load_options(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     code, done = _apply(run, plan_id, policy, order, allowed, carry=carry)
     if as_json:
         _print(done)
@@ -111,23 +111,23 @@ def _apply(
     run: RunConfig, plan_id: str, policy: str | None, order: str | None, budget: Budget, *, carry: bool
 ) -> tuple[int, dict[str, Any]]:
     """Apply a plan and say so; the exit code and the object `--json` prints."""
-    from safeguard_spark.spark.relabel import apply as work
-    from safeguard_spark.spark.relabel.planner import existing
+    from safeguard_spark.spark.relabel.apply import apply_plan, load_plan, prepare_application
     from safeguard_spark.spark.session import session
+    from safeguard_spark.spark.tables import Tables
 
     spark = session(run)
-    made = work.load_plan(existing(spark, run), plan_id)
+    made = load_plan(Tables.open_existing(spark, run), plan_id)
     document = resolve(policy or made.new_ref, run)
-    application = work.prepare(spark, run, made, document, order)
+    application = prepare_application(spark, run, made, document, order)
     if application.moved:
         _say(str(application.moved))
-    result = work.apply(spark, run, application, document, budget)
-    say(result)
+    result = apply_plan(spark, run, application, document, budget)
+    print_result(result)
     carried = 0
     if carry and not result.exit_code:
-        from safeguard_spark.spark.relabel.carry import carry as keep
+        from safeguard_spark.spark.relabel.carry import carry_verdicts
 
-        carried = keep(spark, run, made, document)
+        carried = carry_verdicts(spark, run, made, document)
         _say(f"{carried:,} contents that the change does not touch keep their verdict of version {made.old_version}.")
     moved = None if application.moved is None else application.moved._asdict()
     return result.exit_code, {**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried}
@@ -150,28 +150,28 @@ def compare(
     settings: Settings = None,
 ) -> None:
     """Show what two versions said of the same contents, and whether they differ more than one does from itself."""
-    run = load(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
+    run = load_options(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     if noise_share is not None and not 0 < noise_share <= 1:
         raise ConfigError(f"--noise-share {noise_share}: a share is above 0, up to 1.")
     policies = resolve(old, run), resolve(new, run)
-    from safeguard_spark.spark.relabel import report as compare_report
-    from safeguard_spark.spark.relabel import version_pairs as work
+    from safeguard_spark.spark.relabel.report import compared_extras, compared_json, compared_page, track_comparison
+    from safeguard_spark.spark.relabel.version_pairs import compare_versions, label_again, texts
     from safeguard_spark.spark.session import session
 
     spark = session(run)
     if noise_share is not None:
-        work.label_again(spark, run, policies[0], noise_share)
-    found = work.compare_versions(spark, run, *policies)
-    contents = work.texts(spark, run, found.examples) if show_content else {}
-    _say(compare_output.as_text(found.comparison, found.coverage))
-    _say(compare_report.extras(found, contents))
-    report = compare_report.report(found, contents)
+        label_again(spark, run, policies[0], noise_share)
+    found = compare_versions(spark, run, *policies)
+    contents = texts(spark, run, found.examples) if show_content else {}
+    _say(comparison_text(found.comparison, found.coverage))
+    _say(compared_extras(found, contents))
+    report = compared_page(found, contents)
     if html is not None:
         html.write_text(report, encoding="utf-8")
         _say(f"Report: {html}")
-    tracked = compare_report.track(run, found)
+    tracked = track_comparison(run, found)
     if as_json:
-        _print({**compare_report.as_dict(found), "mlflow_run_id": tracked})
+        _print({**compared_json(found), "mlflow_run_id": tracked})
 
 
 @relabel.command()
@@ -191,12 +191,12 @@ def promote(
     """Let a version rule, if its gate is met (else exit code 7). To roll back, promote the version before."""
     if force and not reason.strip():
         raise ConfigError("--force needs --reason TEXT: it is written down with the promotion.")
-    run = load(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
+    run = load_options(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     policy = resolve(ref, run)
-    from safeguard_spark.spark.relabel import promote as work
+    from safeguard_spark.spark.relabel.promote import promote_version
     from safeguard_spark.spark.session import session
 
-    done = work.promote(session(run), run, policy, force=force, reason=reason.strip())
+    done = promote_version(session(run), run, policy, force=force, reason=reason.strip())
     for line in done.lines:
         _say(f"  {'met' if line.met else 'NOT MET, forced'}: {line}")
     before = f", in place of {done.before}" if done.before not in (None, done.version) else ""
@@ -208,11 +208,12 @@ def promote(
 
 def _from(spark: Any, run: RunConfig, new: Policy, old: str | None) -> Policy | None:
     """The version to start from: as asked, else the one that rules; None if there is no other."""
-    from safeguard_spark.spark.relabel.planner import active, existing
+    from safeguard_spark.spark.activations import active
+    from safeguard_spark.spark.tables import Tables
 
     if old is not None:
         return resolve(old if Path(old).exists() or "@" in old else f"{new.name}@{old}", run)
-    now = active(existing(spark, run), new.name)
+    now = active(Tables.open_existing(spark, run), new.name)
     if now is None or now["policy_hash"] == new.policy_hash:
         return None
     return resolve(f"{new.name}@{now['policy_version']}", run)

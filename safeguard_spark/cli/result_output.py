@@ -5,7 +5,7 @@ from rich.console import Console
 from safeguard_spark.result import RunResult, Status
 
 
-def say(result: RunResult) -> None:
+def print_result(result: RunResult) -> None:
     """Tell a person on stderr what a run came to."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if result.status is Status.planned:

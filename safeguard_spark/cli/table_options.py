@@ -7,8 +7,8 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from safeguard_spark import config as configuration
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.load import load_config, parse_assignment
+from safeguard_spark.config.model import RunConfig
 
 Config = Annotated[Path, typer.Option(help="Configuration, for example conf/local.yaml.")]
 Source = Annotated[str | None, typer.Option(help="Content: a Parquet or Delta path, or a table's name.")]
@@ -29,7 +29,7 @@ class SourceOptions(NamedTuple):
     conversation_column: str | None = None
 
 
-def load(
+def load_options(
     file: Path,
     settings: list[str] | None,
     output: str | None,
@@ -39,11 +39,11 @@ def load(
     """The configuration of a file with a command's options over it; None leaves the file's. Raises ConfigError."""
     source = content or SourceOptions()
     given = {f"source.{name}": value for name, value in source._asdict().items()} | {"output": output, **(more or {})}
-    overrides: list[tuple[str, Any]] = [configuration.assignment(text) for text in settings or []]
+    overrides: list[tuple[str, Any]] = [parse_assignment(text) for text in settings or []]
     overrides += [(name, value) for name, value in given.items() if value is not None]
     # One content column replaces another that the configuration names.
     if source.text_column and not source.conversation_column:
         overrides.append(("source.conversation_column", None))
     if source.conversation_column and not source.text_column:
         overrides.append(("source.text_column", None))
-    return configuration.load(file, os.environ, overrides)
+    return load_config(file, os.environ, overrides)

@@ -9,14 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from safeguard_spark.authoring import cases as cases_document
-from safeguard_spark.authoring import check_output, verify_output
+from safeguard_spark.authoring.cases import cases_path, load_cases
 from safeguard_spark.authoring.check import check_file
+from safeguard_spark.authoring.check_output import report_text
 from safeguard_spark.authoring.checks.text import token_count
 from safeguard_spark.authoring.diagnostics import Level, Report, nearest
-from safeguard_spark.authoring.verify import Verification, as_dict, verify
-from safeguard_spark.cli.policy_options import AsJson, Config, Policies, Settings, file_of, settings
-from safeguard_spark.config import RunConfig
+from safeguard_spark.authoring.verify import Verification, verification_json, verify_policy
+from safeguard_spark.authoring.verify_output import verification_text
+from safeguard_spark.cli.policy_options import AsJson, Config, Policies, Settings, file_of, load_settings
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import Content, from_text
@@ -39,14 +40,14 @@ def verify_policies(
 
     Exit code 7 if a case failed or, where the policy has a gate, if the gate is not met; 5 if the engine failed.
     """
-    run = settings(config, given, policies, engine=None)
+    run = load_settings(config, given, policies, engine=None)
     files = [file_of(ref, run) for ref in refs]
     _refuse_errors(files)
     found = _verify(files, run)
     if as_json:
-        typer.echo(json.dumps([as_dict(one) for one in found], ensure_ascii=False))
+        typer.echo(json.dumps([verification_json(one) for one in found], ensure_ascii=False))
     else:
-        typer.echo("\n".join(verify_output.as_text(one) for one in found), nl=False)
+        typer.echo("\n".join(verification_text(one) for one in found), nl=False)
     codes = {one.exit_code for one in found}
     raise typer.Exit(EngineError.exit_code if EngineError.exit_code in codes else max(codes))
 
@@ -55,11 +56,11 @@ def _refuse_errors(files: Sequence[Path]) -> None:
     """Raise PolicyError for a policy whose own mistakes would make its cases fail, before a model is paid for."""
     errors = [d for file in files for d in check_file(file) if d.level is Level.error]
     if errors:
-        typer.echo(check_output.as_text(Report(len(files), tuple(errors))), err=True)
+        typer.echo(report_text(Report(len(files), tuple(errors))), err=True)
         raise PolicyError("Nothing was asked of the model: correct the errors above first.")
     for file in files:
-        cases = cases_document.beside(file)
-        if not cases.is_file() or not cases_document.load(cases):
+        cases = cases_path(file)
+        if not cases.is_file() or not load_cases(cases):
             what = "has no cases" if cases.is_file() else "does not exist"
             raise PolicyError(f"{cases} {what}, so there is nothing to verify.")
 
@@ -67,10 +68,10 @@ def _refuse_errors(files: Sequence[Path]) -> None:
 def _verify(files: Sequence[Path], config: RunConfig) -> list[Verification]:
     from safeguard_spark.engines.factory import open_engine
 
-    jobs = [(resolve(str(file), config), cases_document.load(cases_document.beside(file))) for file in files]
+    jobs = [(resolve(str(file), config), load_cases(cases_path(file))) for file in files]
     window = config.engine.requests_in_flight
     with open_engine(config.engine, run_id=f"verify-{secrets.token_hex(4)}", window=window, devices=[]) as engine:
-        return [verify(policy, cases, Labeler.of(config, policy), engine) for policy, cases in jobs]
+        return [verify_policy(policy, cases, Labeler.of(config, policy), engine) for policy, cases in jobs]
 
 
 def show_prompt(
@@ -85,7 +86,7 @@ def show_prompt(
     as_json: AsJson = False,
 ) -> None:
     """Print exactly what the model would get for a text, and how many tokens that is (on standard error)."""
-    run = settings(config, given, policies)
+    run = load_settings(config, given, policies)
     file = file_of(ref, run)
     policy = resolve(str(file), run)
     job = Job.of(run, policy)
@@ -105,8 +106,8 @@ def show_prompt(
 
 def _content(file: Path, text: str | None, case: str | None) -> Content:
     if case is not None:
-        path = cases_document.beside(file)
-        listed = cases_document.load(path) if path.is_file() else ()
+        path = cases_path(file)
+        listed = load_cases(path) if path.is_file() else ()
         found = next((one for one in listed if one.id == case), None)
         if found is None:
             raise PolicyError(f"{file} has no case {case}; {nearest(case, (one.id for one in listed))}")

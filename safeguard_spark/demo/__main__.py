@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from safeguard_spark import config
-from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.app import run_command
+from safeguard_spark.config.load import load_config
 from safeguard_spark.demo import content, model
 
 FOLDER = Path(".demo")
@@ -35,7 +35,7 @@ def main() -> int:
     console.print("Starting Spark (the first time it fetches Delta's jar: up to a minute) …")
     from safeguard_spark.spark.session import session
 
-    spark = session(config.load(Path(CONFIG), {}, []))
+    spark = session(load_config(Path(CONFIG), {}, []))
     rows = make_posts(spark)
     console.print(f"{rows:,} posts, messages and AI completions in the Delta table {FOLDER}/posts")
 
@@ -75,7 +75,7 @@ def make_posts(spark: Any) -> int:
 def run() -> int:
     """Run the label job as its command line does."""
     console.print(f"$ safeguard {shlex.join(COMMAND)}", style="bold")
-    return cli.main(COMMAND)
+    return run_command(COMMAND)
 
 
 def report(spark: Any) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from safeguard_spark import config
-from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.app import run_command
+from safeguard_spark.config.load import load_config
 from safeguard_spark.demo.__main__ import COMMAND, CONFIG, FOLDER, make_posts, prepare_model
 
 OLD, NEW = "1.0.0", "1.1.0"
@@ -30,7 +30,7 @@ def main() -> int:
     prepare_model()
     from safeguard_spark.spark.session import session
 
-    spark = session(config.load(Path(CONFIG), {}, []))
+    spark = session(load_config(Path(CONFIG), {}, []))
     if not (FOLDER / "posts").is_dir():
         make_posts(spark)
     console.rule(f"1. The table under {NAME}@{OLD}")
@@ -83,7 +83,7 @@ def newest_plan(spark: Any) -> str:
 def run(words: list[str], good: tuple[int, ...] = (0,)) -> int:
     """Run a command as a person would; 0 if it ended as it should, else its exit code."""
     console.print(f"$ safeguard {shlex.join(words)}", style="bold")
-    code = cli.main(words)
+    code = run_command(words)
     return 0 if code in good else code
 
 

@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 import aiohttp
 import orjson
 
-from safeguard_spark.config import EngineConfig
-from safeguard_spark.engines import protocol as wire
+from safeguard_spark.config.model import EngineConfig
+from safeguard_spark.engines import protocol
 from safeguard_spark.engines.address import Address
 from safeguard_spark.engines.failures import Kind, Trouble, back_off, of_status, too_long
 from safeguard_spark.engines.protocol import Form, GarbageError, Route
@@ -57,7 +57,7 @@ class Client:
 
     def __init__(self, config: EngineConfig, address: Address, key: str | None, guard: Guard | None) -> None:
         self._config, self._address, self._guard = config, address, guard
-        self._routes = wire.routes(config.dialect)
+        self._routes = protocol.routes(config.dialect)
         self._route = 0
         self._forms: dict[tuple[str, str], Form] = {}  # by path and output form, once a server took one
         self._reached = guard is not None
@@ -139,7 +139,7 @@ class Client:
     async def _in_some_form(self, route: Route, task: Task, request: Request) -> Completion | Trouble:
         place = (route.path, task.contract.output.value)
         known = self._forms.get(place)
-        tried = (known,) if known else wire.forms(task)
+        tried = (known,) if known else protocol.forms(task)
         got: Completion | Trouble = Trouble(Kind.rejected, "nothing to ask")
         for form in tried:
             got = await self._post(route, task, request, form)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safeguard_spark.config import EngineConfig
+from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines.processes import MARKER
 from safeguard_spark.errors import ConfigError, EngineError
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from safeguard_spark.config import EngineConfig
+from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines.address import address, api_key
 from safeguard_spark.engines.client import Client, Guard
 from safeguard_spark.errors import EngineError

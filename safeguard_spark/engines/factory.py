@@ -1,6 +1,6 @@
 """Which engine a configuration asks for."""
 
-from safeguard_spark.config import EngineConfig, EngineKind
+from safeguard_spark.config.model import EngineConfig, EngineKind
 from safeguard_spark.labelling.engine import Engine
 
 

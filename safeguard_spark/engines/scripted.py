@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from safeguard_spark.config import Dialect, EngineConfig
+from safeguard_spark.config.model import Dialect, EngineConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.contract import Contract

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safeguard_spark.config import EngineConfig
+from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines import command, hardware
 from safeguard_spark.engines.health import Health, health, is_well
 from safeguard_spark.engines.paths import place

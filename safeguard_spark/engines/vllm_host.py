@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from safeguard_spark.config import EngineConfig
+from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.health import Load, load
 from safeguard_spark.engines.paths import executor_key

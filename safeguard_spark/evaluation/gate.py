@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from safeguard_spark.authoring.verify import Verification
-from safeguard_spark.config import GateConfig
+from safeguard_spark.config.model import GateConfig
 from safeguard_spark.evaluation.comparison.compare import Comparison
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from safeguard_spark.config import Dialect, EngineKind, RunConfig
+from safeguard_spark.config.model import Dialect, EngineKind, RunConfig
 from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import Content

@@ -119,7 +119,7 @@ class Policy(_Frozen):
         return f"{self.name}@{self.version}"
 
 
-class Parts(NamedTuple):
+class DocumentParts(NamedTuple):
     """A policy file split: the front matter's YAML, and the Markdown body exactly as the model reads it."""
 
     front_matter: str
@@ -127,17 +127,17 @@ class Parts(NamedTuple):
     body_line: int  # 1-based line of the body's first line in the file
 
 
-def split(text: str) -> Parts:
+def split_document(text: str) -> DocumentParts:
     """Split a policy file. Raises PolicyError if it does not open with front matter between `---` lines."""
     match = re.match(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", text, re.DOTALL | re.MULTILINE)
     if match is None:
         raise PolicyError("it does not begin with YAML front matter between two lines of ---")
-    return Parts(match[1], text[match.end() :], text[: match.end()].count("\n") + 1)
+    return DocumentParts(match[1], text[match.end() :], text[: match.end()].count("\n") + 1)
 
 
-def parse(text: str) -> Policy:
+def parse_policy(text: str) -> Policy:
     """The policy of a document's text. Raises PolicyError with one sentence for the first thing wrong."""
-    parts = split(text)
+    parts = split_document(text)
     try:
         found = read_yaml(parts.front_matter, first_line=2)
     except YamlProblem as error:
@@ -148,10 +148,10 @@ def parse(text: str) -> Policy:
     front = found.value
     if not isinstance(front, dict):
         raise PolicyError("its front matter is not a list of `key: value` lines")
-    return build(front, parts.body)
+    return build_policy(front, parts.body)
 
 
-def build(front: dict[str, Any], body: str) -> Policy:
+def build_policy(front: dict[str, Any], body: str) -> Policy:
     """A policy of front matter values and a body. Raises PolicyError."""
     if "body" in front:
         raise PolicyError("`body` is not a front matter key: the text after the second --- is the body")
@@ -171,7 +171,7 @@ def build(front: dict[str, Any], body: str) -> Policy:
     return policy
 
 
-def read(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a file its author wrote, line ends as \\n. Raises PolicyError naming the file."""
     try:
         return path.read_text(encoding=ENCODING)
@@ -181,16 +181,16 @@ def read(path: Path) -> str:
         raise PolicyError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
 
 
-def load(path: Path) -> Policy:
+def load_policy(path: Path) -> Policy:
     """The policy in a file. Raises PolicyError naming the file."""
-    text = read(path)
+    text = read_text(path)
     try:
-        return parse(text)
+        return parse_policy(text)
     except PolicyError as error:
         raise PolicyError(f"Policy {path}: {error}.") from error
 
 
-def versions(folder: Path) -> list[str]:
+def policy_refs(folder: Path) -> list[str]:
     """Every `name@version` below `folder`, sorted, oldest version first."""
     return sorted((f"{p.parent.parent.name}@{p.parent.name}" for p in folder.glob("*/*/policy.md")), key=ref_key)
 

@@ -18,7 +18,7 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
 from safeguard_spark.policy.document import Policy, ref_key
 
-FILE = "lock.json"
+LOCK_FILE = "lock.json"
 FORMAT = 1
 
 
@@ -78,12 +78,12 @@ class Lock:
         return lock
 
 
-def path_in(folder: Path) -> Path:
+def lock_path(folder: Path) -> Path:
     """The lock of a policies folder."""
-    return folder / FILE
+    return folder / LOCK_FILE
 
 
-def load(path: Path) -> Lock:
+def load_lock(path: Path) -> Lock:
     """The lock in a file; an empty one if there is no file. Raises PolicyError."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -98,7 +98,7 @@ def load(path: Path) -> Lock:
         raise PolicyError(f"Lock {path} is damaged; restore it from version control.") from error
 
 
-def save(lock: Lock, path: Path) -> None:
+def save_lock(lock: Lock, path: Path) -> None:
     """Write a lock, sorted for small diffs, all of it or nothing. Raises PolicyError."""
     value = {"lock": FORMAT, "policies": {ref: lock.pins[ref]._asdict() for ref in sorted(lock.pins, key=ref_key)}}
     try:

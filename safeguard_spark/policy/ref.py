@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import VERSION, version_key, versions
+from safeguard_spark.policy.document import VERSION, policy_refs, version_key
 
-FILE = "policy.md"
+POLICY_FILE = "policy.md"
 
 
 class Ref(NamedTuple):
@@ -29,8 +29,8 @@ def read_ref(text: str) -> Path | Ref:
     path = Path(text)
     if path.is_file():
         return path
-    if (path / FILE).is_file():
-        return path / FILE
+    if (path / POLICY_FILE).is_file():
+        return path / POLICY_FILE
     if "/" in text or "\\" in text or path.suffix in (".md", ".txt"):
         what = "holds no policy.md" if path.is_dir() else "does not exist"
         raise PolicyError(f"{text} {what}. Name a policy file, or a policy as name@version.")
@@ -38,43 +38,45 @@ def read_ref(text: str) -> Path | Ref:
     return Ref(name, tag)
 
 
-def file_of(folder: Path, name: str, version: str) -> Path:
+def policy_file(folder: Path, name: str, version: str) -> Path:
     """Where the file of a version lies."""
-    return folder / name / version / FILE
+    return folder / name / version / POLICY_FILE
 
 
-def locate(text: str, folder: Path) -> Path:
+def locate_policy(text: str, folder: Path) -> Path:
     """The file of a reference, for work on files: a bare name means the newest version. Raises PolicyError."""
     ref = read_ref(text)
     if isinstance(ref, Path):
         return ref
     known = versions_of(folder, ref.name)
     if not known:
-        raise unknown_name(ref.name, folder, names(folder))
+        raise unknown_name_error(ref.name, folder, policy_names(folder))
     if ref.tag and ref.tag not in known:
-        raise unknown_version(ref, known, str(folder))
-    return file_of(folder, ref.name, ref.tag or known[-1])
+        raise unknown_version_error(ref, known, str(folder))
+    return policy_file(folder, ref.name, ref.tag or known[-1])
 
 
-def all_files(folder: Path) -> list[Path]:
+def all_policy_files(folder: Path) -> list[Path]:
     """The files of every version below a folder, oldest version first. Raises PolicyError if there is none."""
-    files = [file_of(folder, name, version) for name, _, version in (ref.partition("@") for ref in versions(folder))]
+    files = [
+        policy_file(folder, name, version) for name, _, version in (ref.partition("@") for ref in policy_refs(folder))
+    ]
     if not files:
-        raise no_policies(folder)
+        raise no_policies_error(folder)
     return files
 
 
-def names(folder: Path) -> list[str]:
+def policy_names(folder: Path) -> list[str]:
     """The names of the policies below a folder."""
-    return list(dict.fromkeys(ref.partition("@")[0] for ref in versions(folder)))
+    return list(dict.fromkeys(ref.partition("@")[0] for ref in policy_refs(folder)))
 
 
 def versions_of(folder: Path, name: str) -> list[str]:
     """The versions of a policy below a folder, oldest first."""
-    return [tag for known, _, tag in (ref.partition("@") for ref in versions(folder)) if known == name]
+    return [tag for known, _, tag in (ref.partition("@") for ref in policy_refs(folder)) if known == name]
 
 
-def no_policies(folder: Path) -> PolicyError:
+def no_policies_error(folder: Path) -> PolicyError:
     """An error for a folder without a policy."""
     what = "holds no policies" if folder.is_dir() else "does not exist"
     return PolicyError(
@@ -82,7 +84,7 @@ def no_policies(folder: Path) -> PolicyError:
     )
 
 
-def unknown_name(name: str, folder: Path, known: Iterable[str]) -> PolicyError:
+def unknown_name_error(name: str, folder: Path, known: Iterable[str]) -> PolicyError:
     """An error for a name nobody knows: it names the nearest, and where policies come from if there is none."""
     listed = sorted(set(known))
     if not folder.is_dir():
@@ -95,7 +97,7 @@ def unknown_name(name: str, folder: Path, known: Iterable[str]) -> PolicyError:
     return PolicyError(f"There is no policy {name} in {folder}. {hint}")
 
 
-def unknown_version(ref: Ref, known: Sequence[str], where: str) -> PolicyError:
+def unknown_version_error(ref: Ref, known: Sequence[str], where: str) -> PolicyError:
     """An error for a version that does not exist: it lists those that do."""
     kind = "version" if ref.is_version else "version or alias"
     ordered = sorted(set(known), key=version_key)

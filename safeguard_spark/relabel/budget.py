@@ -48,7 +48,7 @@ class Spent:
         return True
 
 
-def parse(text: str) -> Budget:
+def parse_budget(text: str) -> Budget:
     """`2h`, `90m`, `1000000calls`, or calls and a time together. Raises ConfigError."""
     found = PART.findall(text.strip().lower())
     rest = re.sub(r"[\s,+]", "", PART.sub("", text.strip().lower()))

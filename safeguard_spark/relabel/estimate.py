@@ -51,7 +51,7 @@ class Estimate(NamedTuple):
         return {name: value._asdict() if isinstance(value, Spread) else value for name, value in self._asdict().items()}
 
 
-def estimate(calls: int, past: Sequence[PastRun], price: float | None = None) -> Estimate | None:
+def estimate_cost(calls: int, past: Sequence[PastRun], price: float | None = None) -> Estimate | None:
     """What `calls` will cost, or None where no past run tells. `price` is per engine-hour.
 
     Short runs are left out where there are longer ones.
@@ -66,7 +66,7 @@ def estimate(calls: int, past: Sequence[PastRun], price: float | None = None) ->
     return Estimate(len(known), per_s, tokens, hours, None if price is None else hours.scaled(price))
 
 
-def as_text(found: Estimate | None, currency: str = "") -> str:
+def estimate_text(found: Estimate | None, currency: str = "") -> str:
     """One line for people."""
     if found is None:
         return "no past run of this labeler, so no time is said"

@@ -7,8 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from safeguard_spark.keys import sha256
-from safeguard_spark.relabel import estimate as relabel_estimate
-from safeguard_spark.relabel.estimate import Estimate
+from safeguard_spark.relabel.estimate import Estimate, estimate_text
 from safeguard_spark.relabel.rules import RuleChanges, rule_lines
 from safeguard_spark.relabel.scope import Scope
 
@@ -95,7 +94,7 @@ class Planned(BaseModel):
         }
 
 
-def as_text(planned: Planned) -> str:
+def plan_text(planned: Planned) -> str:
     """For people: what changed, what each scope comes to, and the command that applies the plan."""
     plan = planned.plan
     old = f"{plan.policy}@{plan.old_version}" if plan.old_version else "no earlier version"
@@ -111,7 +110,7 @@ def as_text(planned: Planned) -> str:
     for first, *rest in table:
         cells = "  ".join(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
         lines.append(f"  {first.ljust(widths[0])}  {cells}")
-    cost = relabel_estimate.as_text(planned.cost, planned.currency)
+    cost = estimate_text(planned.cost, planned.currency)
     lines += ["", f"  {plan.calls:,} calls, {plan.prompt_tokens:,} prompt tokens;", f"  {cost}."]
     lines += [f"  {line}" for line in _notes(planned)]
     return "\n".join([*lines, "", f"Nothing was labelled. To go on: safeguard relabel apply {plan.plan_id}", ""])

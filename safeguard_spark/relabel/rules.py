@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from safeguard_spark.authoring.diff import PolicyDiff, diff
+from safeguard_spark.authoring.diff import PolicyDiff, diff_policies
 from safeguard_spark.policy.document import Policy, version_key
 
 
@@ -51,7 +51,7 @@ def rule_changes(old: Policy, new: Policy) -> RuleChanges:
     A rule is only reworded if its words are the same but for case, punctuation and marks, or if the author says so by
     raising nothing but the patch number.
     """
-    found = diff(old, new)
+    found = diff_policies(old, new)
     before, after = set(old.rule_ids), set(new.rule_ids)
     patch = version_key(old.version)[:2] == version_key(new.version)[:2] and old.version != new.version
     texts = {owner for owner in found.owners if owner in before & after}

@@ -62,7 +62,7 @@ class Scope(BaseModel):
         return f"{self.kind.value} {said}" if said else self.kind.value
 
 
-def parse(text: str, *, share: float = DEFAULT_SHARE, seed: int = 0) -> Scope:
+def parse_scope(text: str, *, share: float = DEFAULT_SHARE, seed: int = 0) -> Scope:
     """`all`, `touched`, `since DATE`, `where SQL` or `sample N`. Raises ConfigError."""
     word, _, rest = text.strip().partition(" ")
     rest = rest.strip()

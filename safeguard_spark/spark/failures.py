@@ -20,7 +20,7 @@ def is_conflict(error: Exception) -> bool:
     return any(word in f"{_condition(error)} {name} {type(error).__name__}" for word in CONFLICTS)
 
 
-def cause(error: Exception) -> str:
+def failure_cause(error: Exception) -> str:
     """One line of a Spark error without values of rows."""
     if said := storage_cause(error):
         return said

@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, SourceError
 from safeguard_spark.relabel.scope import Scope, ScopeKind
 from safeguard_spark.spark.source import Source, open_source, read

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pyspark.sql import SparkSession
 
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
 
 DELTA = {

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from safeguard_spark.config import SourceConfig
+from safeguard_spark.config.model import SourceConfig
 from safeguard_spark.errors import SourceError
 from safeguard_spark.spark.files import Files
 

@@ -19,9 +19,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import TableError
 from safeguard_spark.schema import Table
-from safeguard_spark.spark.failures import FAILED, cause, is_conflict
+from safeguard_spark.spark.failures import FAILED, failure_cause, is_conflict
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.source import is_path
 
@@ -60,6 +61,25 @@ class Tables:
             if files.exists(self.output) and not files.is_folder(self.output):
                 raise TableError(f"--output {self.output} is a file; name a folder or CATALOG.SCHEMA.")
             self.output = files.plain(self.output)
+
+    @classmethod
+    def open(cls, spark: SparkSession, config: RunConfig) -> "Tables":
+        """The label tables a configuration names, which need not exist yet. Raises TableError."""
+        if not config.output:
+            raise TableError("No output: give --output DIR or CATALOG.SCHEMA, or output in the configuration.")
+        return cls(spark, config.output)
+
+    @classmethod
+    def open_existing(cls, spark: SparkSession, config: RunConfig) -> "Tables":
+        """The label tables a configuration names, which must exist. Raises TableError."""
+        tables = cls.open(spark, config)
+        if not tables.exists():
+            raise TableError(
+                f"There are no label tables in {tables.output}: name the --output of the label job, or label something "
+                "first (safeguard label …)."
+            )
+        tables.create()
+        return tables
 
     def path(self, table: Table) -> str:
         """Where a table is, for people and other programs."""
@@ -131,7 +151,7 @@ class Tables:
                 # Two drivers that create at once: one wins, the other finds the table there.
                 if attempt + 1 == TRIES or not is_conflict(error):
                     folder = "" if self.in_folder or "." in self.output else f" For a folder write ./{self.output}."
-                    said = f"Table {self.path(table)} cannot be created: {cause(error)}{folder}"
+                    said = f"Table {self.path(table)} cannot be created: {failure_cause(error)}{folder}"
                     raise TableError(said) from error
                 time.sleep(0.2 * (attempt + 1))
         missing = set(table.names) - set(self.read(table).columns)
@@ -152,7 +172,7 @@ class Tables:
         except FAILED as error:
             # Another driver may have added them meanwhile.
             if set(table.names) - set(self.read(table).columns):
-                raise TableError(f"Table {self.path(table)} cannot be extended: {cause(error)}") from error
+                raise TableError(f"Table {self.path(table)} cannot be extended: {failure_cause(error)}") from error
 
     def _labels_as_of(self, name: str) -> str:
         select = schema.labels_as_of(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS), "labels_as_of.moment")
@@ -226,7 +246,7 @@ class Tables:
             except FAILED as error:
                 if not is_conflict(error):
                     where = self.path(schema.LABELS)
-                    raise TableError(f"Labels cannot be written to {where}: {cause(error)}") from error
+                    raise TableError(f"Labels cannot be written to {where}: {failure_cause(error)}") from error
             # Delta skips a used number without a word, so look.
             if any(c.run_id == run_id and c.chunk == chunk for c in self.commits(newest)[1]):
                 return True
@@ -251,7 +271,7 @@ class Tables:
                 return
             except FAILED as error:
                 if attempt + 1 == TRIES or not is_conflict(error):
-                    raise TableError(f"{self.path(table)} cannot be written: {cause(error)}") from error
+                    raise TableError(f"{self.path(table)} cannot be written: {failure_cause(error)}") from error
                 time.sleep(0.1 * attempt)
 
     def _append(self, rows: DataFrame, table: Table, app_id: str, version: int, mark: str) -> None:

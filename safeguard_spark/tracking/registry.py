@@ -12,16 +12,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy_document
-from safeguard_spark.policy import lock as policy_lock
 from safeguard_spark.policy import ref as policy_ref
-from safeguard_spark.policy.document import Policy, version_key
-from safeguard_spark.policy.lock import Lock
-from safeguard_spark.policy.ref import Ref
+from safeguard_spark.policy.document import Policy, load_policy, parse_policy, version_key
+from safeguard_spark.policy.lock import Lock, load_lock, lock_path
+from safeguard_spark.policy.ref import (
+    POLICY_FILE,
+    Ref,
+    policy_file,
+    policy_names,
+    unknown_name_error,
+    unknown_version_error,
+)
 from safeguard_spark.redact import without_password
-from safeguard_spark.tracking import runs as tracking
+from safeguard_spark.tracking import runs
 
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second is a sqlite store's answer to an alias
 LATEST = "latest"  # MLflow's own: what was registered last, be it an old version published again
@@ -65,12 +70,12 @@ class Registry:
     @classmethod
     def of(cls, config: RunConfig) -> "Registry":
         """The registry of a configuration."""
-        return cls(tracking.registry_uri(config))
+        return cls(runs.registry_uri(config))
 
     @property
     def exists(self) -> bool:
         """Whether anything may have been published; False needs neither MLflow nor a connection."""
-        return tracking.registry_exists(self.uri)
+        return runs.registry_exists(self.uri)
 
     @property
     def shown(self) -> str:
@@ -79,13 +84,13 @@ class Registry:
 
     @cached_property
     def _client(self) -> Any:
-        tracking.try_server(self.uri)
-        return tracking.mlflow_client(self.uri)
+        runs.try_server(self.uri)
+        return runs.mlflow_client(self.uri)
 
     def _ask(self, method: str, *given: Any, **named: Any) -> Any:
         """Call the client; None if what is asked for does not exist. Raises ConfigError."""
         client = self._client
-        with tracking.answering(self.uri):
+        with runs.answering(self.uri):
             try:
                 return getattr(client, method)(*given, **named)
             except Exception as error:
@@ -132,7 +137,7 @@ class Registry:
 
         A document whose front matter alone changed is published again, and aliases of the version follow it.
         """
-        policy = policy_document.parse(document)
+        policy = parse_policy(document)
         earlier = self.entry(Ref(policy.name, policy.version))
         if earlier is not None:
             published = self.policy(policy.name, earlier)
@@ -175,7 +180,7 @@ class Registry:
     def policy(self, name: str, entry: Entry) -> Policy:
         """The policy of a published version. Raises PolicyError if it is none of ours or was tampered with."""
         try:
-            policy = policy_document.parse(entry.document)
+            policy = parse_policy(entry.document)
         except PolicyError as error:
             raise PolicyError(f"Prompt {name} version {entry.number} in {self.shown} is no policy: {error}.") from error
         if (policy.name, policy.version, policy.policy_hash) != (name, entry.version, entry.tags.get("policy_hash")):
@@ -194,12 +199,12 @@ def resolve(ref: str, config: RunConfig) -> Policy:
     folder, are asked of the registry, and must then agree with the folder and the lock.
     """
     named = policy_ref.read_ref(ref)
-    lock = policy_lock.load(policy_lock.path_in(config.policies))
+    lock = load_lock(lock_path(config.policies))
     if isinstance(named, Path):
         return lock.verify(_load(named))
     if not named.tag:
         raise _which_version(named, config)
-    file = policy_ref.file_of(config.policies, named.name, named.tag)
+    file = policy_file(config.policies, named.name, named.tag)
     has_file = named.is_version and file.is_file()
     if has_file and ref in lock.pins:
         return lock.verify(_load(file))
@@ -214,23 +219,23 @@ def resolve(ref: str, config: RunConfig) -> Policy:
 
 def _load(file: Path) -> Policy:
     """A policy file. One that lies as published policies do must agree with its folders and with the lock there."""
-    policy = policy_document.load(file)
+    policy = load_policy(file)
     version, name, folder = file.absolute().parents[:3]
-    if file.name != policy_ref.FILE or not Ref(name.name, version.name).is_version:
+    if file.name != POLICY_FILE or not Ref(name.name, version.name).is_version:
         return policy
     if policy.ref != f"{name.name}@{version.name}":
         raise PolicyError(
             f"Policy {file} calls itself {policy.ref}; its folders say {name.name}@{version.name}. Make them agree."
         )
-    return policy_lock.load(policy_lock.path_in(folder)).verify(policy)
+    return load_lock(lock_path(folder)).verify(policy)
 
 
 def _agreed(registry: Registry, named: Ref, entry: Entry, folder: Path, lock: Lock) -> Policy:
     """The published policy, if file and lock have the same."""
     published = registry.policy(named.name, entry)
-    file = policy_ref.file_of(folder, named.name, published.version)
+    file = policy_file(folder, named.name, published.version)
     pin = lock.pins.get(published.ref)
-    here = policy_document.load(file).policy_hash if file.is_file() else published.policy_hash
+    here = load_policy(file).policy_hash if file.is_file() else published.policy_hash
     pinned = pin.policy_hash if pin is not None else published.policy_hash
     if here == pinned == published.policy_hash:
         return published
@@ -238,7 +243,7 @@ def _agreed(registry: Registry, named: Ref, entry: Entry, folder: Path, lock: Lo
     if file.is_file():
         sides.append(f"{file} has {here[:12]}")
     if pin is not None:
-        sides.append(f"{policy_lock.path_in(folder)} pins {pinned[:12]}")
+        sides.append(f"{lock_path(folder)} pins {pinned[:12]}")
     raise PolicyError(
         f"{published.ref} is not the same everywhere: {', '.join(sides)}. A published version cannot change: restore "
         "what was published, and give other text a new version."
@@ -248,7 +253,7 @@ def _agreed(registry: Registry, named: Ref, entry: Entry, folder: Path, lock: Lo
 def _which_version(named: Ref, config: RunConfig) -> PolicyError:
     known = policy_ref.versions_of(config.policies, named.name)
     if not known:
-        return policy_ref.unknown_name(named.name, config.policies, policy_ref.names(config.policies))
+        return unknown_name_error(named.name, config.policies, policy_names(config.policies))
     newest, *older = [f"{named.name}@{version}" for version in reversed(known)]
     choice = ", ".join([f"{newest} (the newest)", *older])
     return PolicyError(f"Policy {named.name} needs a version: {choice}; or an alias, such as {named.name}@active.")
@@ -260,10 +265,10 @@ def _unknown(named: Ref, config: RunConfig, registry: Registry) -> PolicyError:
     published = [entry.version for entry in registry.entries(named.name)] if registry.exists else []
     known = [*policy_ref.versions_of(folder, named.name), *published]
     if not known:
-        names = [*policy_ref.names(folder), *(registry.names() if registry.exists else ())]
-        return policy_ref.unknown_name(named.name, folder, names)
+        names = [*policy_names(folder), *(registry.names() if registry.exists else ())]
+        return unknown_name_error(named.name, folder, names)
     if named.is_version:
-        return policy_ref.unknown_version(named, known, f"{folder} or {registry.shown}" if published else str(folder))
+        return unknown_version_error(named, known, f"{folder} or {registry.shown}" if published else str(folder))
     aliases = registry.aliases(named.name) if published else {}
     listed = ", ".join(f"{alias} is {version}" for alias, version in aliases.items()) or "none is set"
     newest = max(known, key=version_key)

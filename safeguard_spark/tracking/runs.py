@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, SafeguardError
 from safeguard_spark.keys import canonical_json, sha256
 from safeguard_spark.labelling.rows import Job
-from safeguard_spark.redact import shown, without_password
+from safeguard_spark.redact import redacted, without_password
 from safeguard_spark.result import RunResult
 
 TRUNCATE = 500  # longest parameter value MLflow's sqlite store takes is 6000; long ones hide the short
@@ -117,7 +117,7 @@ class Tracker:
         )
         for job in jobs:
             self.client.log_text(self.mlflow_run_id, job.policy.body, f"policies/{job.policy.ref}.md")
-        self.client.log_dict(self.mlflow_run_id, shown(self.config.model_dump(mode="json")), "config.json")
+        self.client.log_dict(self.mlflow_run_id, redacted(self.config.model_dump(mode="json")), "config.json")
         self.client.log_figure(self.mlflow_run_id, distribution(result), "labels.png")
         self.client.log_inputs(self.mlflow_run_id, [_dataset("source", source["name"], source["version"])])
         outputs = {name: {"location": place} for name, place in result.tables.items()}

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safeguard_spark import config
+from safeguard_spark.config.load import build_config
 from safeguard_spark.spark.session import session
 from tests.bench import workload
 from tests.bench.contender import Done
@@ -60,7 +60,7 @@ class BatchUdf:
     def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
         self._folder, self._model = folder, asdict(model)
         names = {f"spark.executorEnv.{key}": value for key, value in environment(model).items()}
-        asked = config.build({"engine": {"kind": "scripted"}, "spark": {"master": "local[1]", "conf": names}})
+        asked = build_config({"engine": {"kind": "scripted"}, "spark": {"master": "local[1]", "conf": names}})
         self._spark = session(asked)
         self._spark.conf.set("spark.sql.files.minPartitionNum", "1")
         self._busy, self._over = threading.Lock(), threading.Event()

@@ -15,8 +15,8 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from safeguard_spark.authoring.checks.text import token_count
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy.ref import all_files
+from safeguard_spark.policy.document import load_policy
+from safeguard_spark.policy.ref import all_policy_files
 
 SHIPPED = Path(__file__).parents[2] / "policies"
 REPEATS = 3
@@ -25,8 +25,8 @@ REPEATS = 3
 def lay(folder: Path, count: int) -> int:
     """Copy shipped policies under `count` names; returns how many tokens their texts have together."""
     tokens = 0
-    for number, file in enumerate(islice(cycle(all_files(SHIPPED)), count)):
-        found = policy.load(file)
+    for number, file in enumerate(islice(cycle(all_policy_files(SHIPPED)), count)):
+        found = load_policy(file)
         target = folder / f"{found.name}-{number}" / found.version
         shutil.copytree(file.parent, target)
         text = file.read_text(encoding="utf-8")
@@ -46,7 +46,14 @@ def main(argv: list[str]) -> int:
     count = int(argv[0]) if argv else 100
     with tempfile.TemporaryDirectory() as folder:
         tokens = lay(Path(folder), count)
-        command = [sys.executable, "-c", "from safeguard_spark.cli.app import run; run()", "check", "--policies", folder]
+        command = [
+            sys.executable,
+            "-c",
+            "from safeguard_spark.cli.app import main; main()",
+            "check",
+            "--policies",
+            folder,
+        ]
         for _ in range(REPEATS):
             begun, used = time.perf_counter(), processor_s()
             done = subprocess.run(command, capture_output=True, text=True, check=True)

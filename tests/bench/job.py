@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safeguard_spark import config
-from safeguard_spark.config import RunConfig
-from safeguard_spark.spark.label import job as label
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.spark.label import job
 from safeguard_spark.spark.session import session
 from tests.bench import workload
 from tests.bench.contender import Done
@@ -15,7 +15,7 @@ from tests.bench.models import Model, environment
 
 def settings(model: Model, table: Path, output: str, slots: int, partitions: int, setting: dict[str, Any]) -> RunConfig:
     """The configuration of a run."""
-    return config.build({
+    return build_config({
         "source": {"location": str(table), "text_column": "body"},
         "output": output,
         "run": {"chunk_rows": setting.get("chunk_rows", 20_000), "partitions_per_slot": -(-partitions // slots)},
@@ -48,9 +48,9 @@ class LabelJob:
         output = self._folder / f"tables-{self._runs}"
         rows = len(workload.read(table))
         # The job opens no task for fewer than 64 contents; here the number of partitions is what is asked about.
-        label.MIN_PARTITION = max(1, rows // partitions)
+        job.MIN_PARTITION = max(1, rows // partitions)
         asked = settings(self._model, table, str(output), self._slots, partitions, setting)
-        result = label.label_table(self._spark, asked, [workload.policy()], show=False)
+        result = job.label_table(self._spark, asked, [workload.policy()], show=False)
         assert result.outcomes == {"labelled": rows}, result
         shutil.rmtree(output)
         return Done(

@@ -23,10 +23,11 @@ import yaml
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from safeguard_spark import config, schema
-from safeguard_spark.config import RunConfig
+from safeguard_spark import schema
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.labeler import Labeler
-from safeguard_spark.policy.document import Policy, parse
+from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.spark.session import session
 from safeguard_spark.spark.source import open_source, work_key
 from safeguard_spark.spark.tables import Tables
@@ -68,11 +69,11 @@ def make(place: str, rows: int, new: int) -> None:
         "tracking": {"enabled": False},
     }
     (folder / "conf.yaml").write_text(yaml.safe_dump(settings))
-    run = config.build({**settings, "spark": {"master": "local[2]"}})
+    run = build_config({**settings, "spark": {"master": "local[2]"}})
     spark = session(run)
     if not (folder / "posts" / "_delta_log").exists():  # an earlier call may have come this far
         _posts(spark, rows).write.format("delta").save(str(folder / "posts"))
-    _label(spark, run, parse((folder / "policy.md").read_text()), rows - new)
+    _label(spark, run, parse_policy((folder / "policy.md").read_text()), rows - new)
     spark.stop()
 
 

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from safeguard_spark import config
-from safeguard_spark.config import RunConfig
-from safeguard_spark.policy.document import Policy, parse
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.relabel.budget import Budget
-from safeguard_spark.relabel.scope import parse as scope_of
+from safeguard_spark.relabel.scope import parse_scope
 from safeguard_spark.spark.label.job import label_table
-from safeguard_spark.spark.relabel.apply import apply, prepare
-from safeguard_spark.spark.relabel.planner import Question, plan
-from safeguard_spark.spark.relabel.promote import promote
+from safeguard_spark.spark.relabel.apply import apply_plan, prepare_application
+from safeguard_spark.spark.relabel.planner import Question, plan_relabel
+from safeguard_spark.spark.relabel.promote import promote_version
 from safeguard_spark.spark.session import session
 
 RULES = 8
@@ -29,13 +29,13 @@ def policy(version: str, changed: str) -> Policy:
     """Eight rules; the text of the fourth is given."""
     rules = "\n".join(f"  - {{id: R{n}, category: category{n}}}" for n in range(RULES))
     text = "\n".join(f"- R{n}: {changed if n == 3 else f'no thing{n}.'}" for n in range(RULES))
-    return parse(f"---\nname: eight\nversion: {version}\nrules:\n{rules}\n---\n# Rules\n\n{text}\n")
+    return parse_policy(f"---\nname: eight\nversion: {version}\nrules:\n{rules}\n---\n# Rules\n\n{text}\n")
 
 
 def configured(folder: Path) -> RunConfig:
     """Two cores, a scripted engine that counts its calls."""
     words = {f"thing{n} ": f"R{n}" for n in range(RULES)}
-    return config.build({
+    return build_config({
         "source": {"location": str(folder / "posts"), "text_column": "body"},
         "output": str(folder / "tables"),
         "engine": {"kind": "scripted", "args": {"words": words, "calls_file": str(folder / "calls")}},
@@ -72,19 +72,24 @@ def measure(folder: Path, rows: int) -> None:
     timed("label", lambda: label_table(spark, run, [old], show=False))
     print(f"  calls {calls(folder):,}")
     for scope in ("touched", "sample 2000", "all"):
-        planned = timed(f"plan {scope}", lambda s=scope: plan(spark, run, Question(old, new, scope_of(s, share=0.0))))
+        planned = timed(
+            f"plan {scope}", lambda s=scope: plan_relabel(spark, run, Question(old, new, parse_scope(s, share=0.0)))
+        )
         print(f"  {planned.plan.rows:,} contents, {planned.plan.calls:,} calls planned")
         if scope == "touched":
             touched = planned.plan
-    timed("apply touched", lambda: apply(spark, run, prepare(spark, run, touched, new), new, Budget(), show=False))
+    timed(
+        "apply touched",
+        lambda: apply_plan(spark, run, prepare_application(spark, run, touched, new), new, Budget(), show=False),
+    )
     print(f"  calls {calls(folder):,}, planned {touched.calls:,}")
     labels = spark.read.format("delta").load(str(folder / "tables" / "labels"))
     under = labels.where("policy_version = '1.1.0'").select("content_id")
     was = labels.where("policy_version = '1.0.0'").join(under, on="content_id", how="left_semi")
     others = was.where("NOT array_contains(rule_ids, 'R3')").count()
     print(f"  labelled under other rules and called all the same: {others:,}")
-    timed("promote", lambda: promote(spark, run, new))
-    timed("roll back", lambda: promote(spark, run, old))
+    timed("promote", lambda: promote_version(spark, run, new))
+    timed("roll back", lambda: promote_version(spark, run, old))
     print(f"  calls {calls(folder):,}")
     spark.stop()
 

@@ -11,8 +11,8 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from safeguard_spark import config
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.rows import Job
 from safeguard_spark.spark.label.commit import Place, commit_chunk
 from safeguard_spark.spark.label.executor import RESULT_DDL
@@ -47,7 +47,7 @@ def measure(sizes: list[int], folder: Path, results: Path) -> None:
 
 
 def _config(place: Path, size: int) -> RunConfig:
-    return config.build({
+    return build_config({
         "source": {"location": str(place / "posts"), "text_column": "body"},
         "output": str(place / "tables"),
         "run": {"chunk_rows": max(CHUNK_ROWS, size // CHUNKS)},

@@ -16,7 +16,7 @@ from zlib import crc32
 
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.prompt import harmony, harmony_encoding
-from safeguard_spark.policy.document import Effort, Policy, parse
+from safeguard_spark.policy.document import Effort, Policy, parse_policy
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "policies/harassment/1.0.0/policy.md"  # 830 tokens with the system message
@@ -40,7 +40,7 @@ who oil its now find long down day did get come made may part garden market rive
 
 def policy() -> Policy:
     """The policy every row is judged by."""
-    return parse(POLICY.read_text(encoding="utf-8"))
+    return parse_policy(POLICY.read_text(encoding="utf-8"))
 
 
 def contents(count: int, seed: int, copy: int = 0) -> list[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from safeguard_spark import config as configuration
+from safeguard_spark.config.load import build_config
 from safeguard_spark.demo import content, model
-from safeguard_spark.policy import document as policy
+from safeguard_spark.policy.document import load_policy
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.session import session
 from tests.engine import laptop
@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
     script.write_text(GPU)
     script.chmod(0o755)
     content.write(folder / "posts.parquet", count=ROWS)
-    config = configuration.build({
+    config = build_config({
         "source": {"location": str(folder / "posts.parquet"), "text_column": "body"},
         "output": str(folder / "tables"),
         "engine": {
@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
     })  # fmt: skip
     spark = session(config)
     root = Path(__file__).parents[2]
-    rules = policy.load(root / "policies" / "marketplace" / "1.0.0" / "policy.md")
+    rules = load_policy(root / "policies" / "marketplace" / "1.0.0" / "policy.md")
     result = label_table(spark, config, [rules], show=False)
     labels = spark.read.format("delta").load(str(folder / "tables" / "labels"))
     states = [(found, json.loads(found.read_text())) for found in (folder / "w").glob("safeguard-*/*/state.json")]

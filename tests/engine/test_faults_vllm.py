@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from safeguard_spark import config
+from safeguard_spark.config.load import build_config
 from safeguard_spark.engines.processes import birth, marked
 from safeguard_spark.engines.supervisor import read_json
 from safeguard_spark.engines.vllm_host import VllmEngine
@@ -41,7 +41,7 @@ class Executor:
     def __init__(self, folder: Path, model: Path) -> None:
         self.work = folder / "w"
         self.owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
-        run = config.build({
+        run = build_config({
             "engine": {
                 "kind": "vllm", "model": str(model), "model_name": "demo", "deadline_s": 120.0, "restarts": 1,
                 "work_dir": str(self.work), "env": laptop.ENV,

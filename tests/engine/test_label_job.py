@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from safeguard_spark.config import Dialect, EngineKind, RunConfig, build
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import Dialect, EngineKind, RunConfig
 from safeguard_spark.demo import content, model
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import EngineError
@@ -18,8 +19,7 @@ from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import Job, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome
-from safeguard_spark.policy import document as documents
-from safeguard_spark.policy.document import Policy
+from safeguard_spark.policy.document import Policy, load_policy
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.udf import register
 from tests.engine import laptop
@@ -35,10 +35,10 @@ class Place:
 
     def __init__(self, spark: SparkSession, folder: Path) -> None:
         self.spark, self.folder = spark, folder
-        self.policy = documents.load(ROOT / "policies" / "marketplace" / "1.0.0" / "policy.md")
+        self.policy = load_policy(ROOT / "policies" / "marketplace" / "1.0.0" / "policy.md")
 
     def config(self, source: str, column: str, output: str) -> RunConfig:
-        return build({
+        return build_config({
             "source": {"location": str(self.folder / source), column: "turns" if "conv" in column else "body"},
             "output": str(self.folder / output),
             "engine": {

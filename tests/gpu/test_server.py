@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from safeguard_spark import config
+from safeguard_spark.config.load import build_config
 from safeguard_spark.demo import model
 from safeguard_spark.labelling.verdict import Outcome
 from tools.demo_model import evaluate, exam
@@ -17,7 +17,7 @@ pytestmark = [
 
 
 def test_a_server_on_a_gpu_answers_as_one_on_the_cpu_does() -> None:
-    run = config.build({
+    run = build_config({
         "engine": {
             "kind": "vllm", "model": str(model.model_path()), "model_name": "demo",
             "args": {"max_model_len": 2560, "max_num_seqs": 128, "gpu_memory_utilization": 0.5},

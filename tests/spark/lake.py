@@ -8,9 +8,9 @@ from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession
 
-from safeguard_spark import config
-from safeguard_spark.config import RunConfig
-from safeguard_spark.policy.document import Policy, parse
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.tables import Tables
@@ -37,7 +37,7 @@ COPYING = threading.Lock()
 
 def policy(name: str = "market", version: str = "1.0.0", text: str = "No replicas, no rifles.") -> Policy:
     """A small policy."""
-    return parse(POLICY.format(name=name, version=version, text=text))
+    return parse_policy(POLICY.format(name=name, version=version, text=text))
 
 
 class Lake:
@@ -65,7 +65,7 @@ class Lake:
         }
         for name, value in sections.items():
             values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
-        return config.build(values)
+        return build_config(values)
 
     def label(self, *policies: Policy, **sections: Any) -> RunResult:
         """Run the label job."""

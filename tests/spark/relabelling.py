@@ -5,10 +5,10 @@ from typing import Any
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.relabel.plan import Planned, RelabelPlan
-from safeguard_spark.relabel.scope import parse as scope_of
+from safeguard_spark.relabel.scope import parse_scope
 from safeguard_spark.result import RunResult
-from safeguard_spark.spark.relabel.apply import Application, apply, prepare
-from safeguard_spark.spark.relabel.planner import Question, plan
+from safeguard_spark.spark.relabel.apply import Application, apply_plan, prepare_application
+from safeguard_spark.spark.relabel.planner import Question, plan_relabel
 from tests.spark.lake import Lake
 from tests.versions import NEW, OLD, TEXT
 
@@ -33,11 +33,11 @@ def configured(lake: Lake, **sections: Any) -> Any:
 
 def planned(lake: Lake, scope: str, new: Policy = NEW, share: float = 0.0, **sections: Any) -> Planned:
     """A plan from OLD to a new version."""
-    return plan(lake.spark, configured(lake, **sections), Question(OLD, new, scope_of(scope, share=share)))
+    return plan_relabel(lake.spark, configured(lake, **sections), Question(OLD, new, parse_scope(scope, share=share)))
 
 
 def prepared(lake: Lake, made: RelabelPlan, new: Policy = NEW, order: str | None = None) -> Application:
-    return prepare(lake.spark, configured(lake), made, new, order)
+    return prepare_application(lake.spark, configured(lake), made, new, order)
 
 
 def applied(
@@ -45,4 +45,4 @@ def applied(
 ) -> RunResult:
     """A plan applied."""
     ready = prepared(lake, made, new, order)
-    return apply(lake.spark, configured(lake), ready, new, budget or Budget(), show=False)
+    return apply_plan(lake.spark, configured(lake), ready, new, budget or Budget(), show=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.app import run_command
 from tests.spark.lake import POLICY, SCRIPT, Lake
 
 pytestmark = pytest.mark.spark
@@ -36,10 +36,10 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
 def test_a_dry_run_changes_nothing_and_its_calls_are_the_runs(
     lake: Lake, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([*command, "--dry-run"]) == 0
+    assert run_command([*command, "--dry-run"]) == 0
     planned = last_line(capsys)
     assert not lake.tables.exists() and lake.calls() == 0
-    assert cli.main(command) == 0
+    assert run_command(command) == 0
     done = last_line(capsys)
     assert planned["status"] == "planned" and done["status"] == "complete"
     assert (planned["rows"], planned["pending"], planned["calls"]) == (81, 81, done["calls"])
@@ -53,11 +53,11 @@ def test_a_dry_run_changes_nothing_and_its_calls_are_the_runs(
 
     lake.write([("new", "a table 1"), ("newer", "a rifle")])
     versions = sorted(path.name for path in lake.tables.rglob("*") if "_staging" not in path.parts)
-    assert cli.main([*command, "--dry-run"]) == 0
+    assert run_command([*command, "--dry-run"]) == 0
     planned = last_line(capsys)
     assert sorted(path.name for path in lake.tables.rglob("*") if "_staging" not in path.parts) == versions
     assert (planned["pending"], planned["calls"]) == (2, 1)
-    assert cli.main(command) == 0
+    assert run_command(command) == 0
     assert last_line(capsys)["calls"] == planned["calls"]
 
 
@@ -83,12 +83,12 @@ MISTAKES = [
 def test_mistakes_are_one_sentence_and_leave_the_tables_alone(
     lake: Lake, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(command) == 0
+    assert run_command(command) == 0
     capsys.readouterr()
     before = files(lake.tables)
     lake.write([("new", "a table of a kind not seen")])
     for given, code, said in MISTAKES:
-        assert (cli.main([*command, *given]), given) == (code, given)
+        assert (run_command([*command, *given]), given) == (code, given)
         captured = capsys.readouterr()
         assert said in captured.err and "Traceback" not in captured.err, captured.err
         lines = [line for line in captured.err.splitlines() if line.startswith("Error")]
@@ -101,7 +101,7 @@ def test_a_policy_with_a_syntax_error_is_named_at_its_line(
 ) -> None:
     broken = lake.folder / "broken.md"
     broken.write_text("---\nname: x\nversion: 1.0.0\nrules: [{id: M1\n---\nbody\n")
-    assert cli.main([*command, "--policy", str(broken)]) == 3
+    assert run_command([*command, "--policy", str(broken)]) == 3
     assert "broken.md" in capsys.readouterr().err
     assert not lake.tables.exists()
 

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from safeguard_spark import keys
-from safeguard_spark.config import SourceConfig
+from safeguard_spark.config.model import SourceConfig
 from safeguard_spark.errors import SourceError
 from safeguard_spark.labelling import content
 from safeguard_spark.spark.source import open_source, text_hash, turns_hash, work_key

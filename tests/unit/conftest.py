@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.app import run_command
 from safeguard_spark.tracking.registry import Registry
 from tests.unit.commands import Ran, Safeguard
 
@@ -25,7 +25,7 @@ def safeguard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
     def run(*argv: str) -> Ran:
         capsys.readouterr()
-        code = cli.main(argv)
+        code = run_command(argv)
         return Ran(code, *capsys.readouterr())
 
     return run

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark import config
-from safeguard_spark.config import Dialect, EngineKind, RunConfig
+from safeguard_spark.config.load import build_config, load_config, parse_assignment, parse_scalar, set_value
+from safeguard_spark.config.model import Dialect, EngineKind, RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy.document import Effort
 
@@ -21,12 +21,12 @@ SCRIPTED = {"engine": {"kind": "scripted"}}
 def loaded(folder: Path, text: str, environ: dict[str, str] | None = None, *settings: str) -> RunConfig:
     file = folder / "conf.yaml"
     file.write_text(text, encoding="utf-8")
-    return config.load(file, environ or {}, [config.assignment(setting) for setting in settings])
+    return load_config(file, environ or {}, [parse_assignment(setting) for setting in settings])
 
 
 def problem(values: dict[str, Any]) -> str:
     with pytest.raises(ConfigError) as caught:
-        config.build(values)
+        build_config(values)
     return str(caught.value)
 
 
@@ -68,18 +68,18 @@ def test_what_follows_spark_conf_and_engine_env_is_one_key(tmp_path: Path) -> No
 @given(st.text(string.ascii_letters + "._-", min_size=1, max_size=30), st.text(max_size=20))
 def test_any_spark_setting_can_be_set(key: str, value: str) -> None:
     values: dict[str, Any] = {**SCRIPTED}
-    config.put(values, f"spark.conf.{key}", value)
-    assert config.build(values).spark.conf == {key: value}
+    set_value(values, f"spark.conf.{key}", value)
+    assert build_config(values).spark.conf == {key: value}
 
 
 def test_an_empty_file_and_empty_sections_are_defaults(tmp_path: Path) -> None:
     found = loaded(tmp_path, "", None, "engine.kind=scripted")
     assert found == loaded(tmp_path, "source:\nrun:\nlabeler:\ntracking:\nspark:\nengine: {kind: scripted}")
-    assert found == config.build(SCRIPTED)
+    assert found == build_config(SCRIPTED)
 
 
 def test_shipped_configurations_are_valid() -> None:
-    found = {file.stem: config.load(file, {}, []) for file in sorted(Path(__file__).parents[2].glob("conf/*.yaml"))}
+    found = {file.stem: load_config(file, {}, []) for file in sorted(Path(__file__).parents[2].glob("conf/*.yaml"))}
     assert {"local", "gpu", "cluster"} <= set(found)
     assert all(each.engine.kind is EngineKind.vllm for each in found.values())
 
@@ -97,7 +97,7 @@ def test_shipped_configurations_are_valid() -> None:
 )  # fmt: skip
 def test_a_key_that_is_not_there_names_the_nearest(wrong: str, near: str) -> None:
     values: dict[str, Any] = {"engine": {"kind": "scripted"}}
-    config.put(values, wrong, 1)
+    set_value(values, wrong, 1)
     assert problem(values) == f"Configuration: there is no key {wrong}; did you mean {near}?"
 
 
@@ -156,19 +156,19 @@ def test_a_file_that_is_no_configuration_is_named_with_the_place(tmp_path: Path,
     file = tmp_path / "conf.yaml"
     file.write_bytes(raw)
     with pytest.raises(ConfigError) as caught:
-        config.load(file, {}, [])
+        load_config(file, {}, [])
     assert said in str(caught.value) and str(file) in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        config.load(tmp_path / "none.yaml", {}, [])
+        load_config(tmp_path / "none.yaml", {}, [])
 
 
 @pytest.mark.parametrize("text", ["engine.window", "=3", "  =3"])
 def test_set_without_key_or_value_shows_how(text: str) -> None:
     with pytest.raises(ConfigError, match="key=value"):
-        config.assignment(text)
+        parse_assignment(text)
 
 
 def test_a_value_is_no_section(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_value_is_no_section(tmp_path: Path) -> None:
 
 @given(st.text(max_size=40))
 def test_any_value_is_read_or_kept(raw: str) -> None:
-    config.scalar(raw)
+    parse_scalar(raw)
 
 
 # What follows from it
@@ -196,16 +196,16 @@ def test_the_hash_follows_every_value_and_not_how_it_was_given(tmp_path: Path) -
     [({}, 384), ({"args": {"max_num_seqs": 3}}, 5), ({"window": 7, "args": {"max_num_seqs": 3}}, 7)],
 )
 def test_the_window_is_as_configured_or_half_more_than_the_engine_runs(engine: dict[str, Any], window: int) -> None:
-    assert config.build({"engine": {"kind": "scripted", **engine}}).engine.requests_in_flight == window
+    assert build_config({"engine": {"kind": "scripted", **engine}}).engine.requests_in_flight == window
 
 
 def test_the_models_name_is_the_stable_one() -> None:
     engine = {"kind": "vllm", "model": "/models/x"}
-    assert config.build({"engine": engine}).engine.name == "/models/x"
-    assert config.build({"engine": {**engine, "model_name": "x"}}).engine.name == "x"
-    assert config.build(SCRIPTED).engine.name == "scripted"
+    assert build_config({"engine": engine}).engine.name == "/models/x"
+    assert build_config({"engine": {**engine, "model_name": "x"}}).engine.name == "x"
+    assert build_config(SCRIPTED).engine.name == "scripted"
 
 
 def test_words_are_what_they_mean() -> None:
-    found = config.build({"engine": {"kind": "scripted", "dialect": "chat"}, "labeler": {"effort": "low"}})
+    found = build_config({"engine": {"kind": "scripted", "dialect": "chat"}, "labeler": {"effort": "low"}})
     assert (found.engine.dialect, found.labeler.effort) == (Dialect.chat, Effort.low)

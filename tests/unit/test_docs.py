@@ -11,7 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from safeguard_spark import schema
-from safeguard_spark.config import ENV_PREFIX, FREE, RunConfig
+from safeguard_spark.config import FREE
+from safeguard_spark.config.load import ENV_PREFIX
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.verdict import Outcome
 
 pytestmark = pytest.mark.unit

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark import config
-from safeguard_spark.redact import HIDDEN, shown, without_password
+from safeguard_spark.config.load import build_config
+from safeguard_spark.redact import HIDDEN, redacted, without_password
 
 pytestmark = pytest.mark.unit
 
@@ -42,8 +42,8 @@ def test_a_configuration_is_shown_without_its_secrets_and_otherwise_as_it_is() -
         "spark": {"conf": {"spark.hadoop.fs.s3a.secret.key": "sesame", "spark.sql.shuffle.partitions": "8"}},
         "tracking": {"uri": "https://me:sesame@mlflow.example.org"},
     }
-    resolved = config.build(settings)
-    said = shown(resolved.model_dump(mode="json"))
+    resolved = build_config(settings)
+    said = redacted(resolved.model_dump(mode="json"))
     assert "sesame" not in str(said)
     assert said["engine"]["env"] == {"HF_TOKEN": HIDDEN, "VLLM_CPU_KVCACHE_SPACE": "1"}
     assert said["engine"]["args"] == {
@@ -51,5 +51,5 @@ def test_a_configuration_is_shown_without_its_secrets_and_otherwise_as_it_is() -
     }  # fmt: skip
     assert said["spark"]["conf"] == {"spark.hadoop.fs.s3a.secret.key": HIDDEN, "spark.sql.shuffle.partitions": "8"}
     assert said["tracking"]["uri"] == "https://mlflow.example.org"
-    without = config.build({"engine": {"kind": "scripted", "api_key_env": "MY_KEY"}}).model_dump(mode="json")
-    assert shown(without) == {**without, "policy": []}
+    without = build_config({"engine": {"kind": "scripted", "api_key_env": "MY_KEY"}}).model_dump(mode="json")
+    assert redacted(without) == {**without, "policy": []}

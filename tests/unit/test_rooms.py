@@ -1,115 +1,17 @@
-"""The core runs without Spark, vLLM, MLflow and Delta, and imports point one way."""
+"""Every file is in a room, imports go down, and the pure rooms run without Spark, vLLM, MLflow and Delta."""
 
-import ast
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tools import rooms
+
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).parents[2]
-PACKAGE = "safeguard_spark"
-HEAVY = ("pyspark", "vllm", "mlflow", "delta")
-# Who may import what, anywhere in a file. `safeguard_spark/spark/` stands for all files below it.
-ALLOWED = {
-    "pyspark": ("safeguard_spark/spark/",),
-    "delta": ("safeguard_spark/spark/",),
-    "mlflow": ("safeguard_spark/tracking/runs.py",),
-    "vllm": (),
-}
-# The order of docs/architecture.md, the lowest first: a module imports from its own line or from one above it. A module
-# that is in no line is a part of the policy author's tools, or new; such a one needs only to keep clear of engines,
-# Spark and cli.
-LAYERS = (
-    ("errors", "keys", "positions"),
-    ("policy", "content", "config"),
-    ("prompt", "contract", "result"),
-    ("verdict", "labeler"),
-    ("schema", "engines.base"),
-    ("labelling",),
-    ("tracking",),
-)
-
-
-class Import(NamedTuple):
-    """One import in a file; `lazy` ones are inside a function."""
-
-    file: str
-    line: int
-    module: str
-    lazy: bool
-
-
-def imports(text: str, file: str) -> Iterator[Import]:
-    """Every import of a file's text, `from a import b` as both `a` and `a.b`."""
-    tree = ast.parse(text)
-    inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-              for n in ast.walk(f)}  # fmt: skip
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}:{node.lineno}: relative import"
-            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            yield Import(file, node.lineno, name, id(node) in inside)
-
-
-def ours() -> list[Import]:
-    files = [*sorted((ROOT / PACKAGE).rglob("*.py")), *sorted((ROOT / "jobs").glob("*.py"))]
-    return [found for f in files for found in imports(f.read_text(encoding="utf-8"), str(f.relative_to(ROOT)))]
-
-
-def trespassers(found: list[Import]) -> list[str]:
-    """Imports of Spark, Delta, MLflow or vLLM where they may not be."""
-    return [
-        f"{i.file}:{i.line} imports {i.module}"
-        for i in found
-        for heavy in (i.module.partition(".")[0],)
-        if heavy in ALLOWED and not i.file.startswith(ALLOWED[heavy])
-    ]
-
-
-def name_of(file: str) -> str:
-    """`safeguard_spark/labelling/engine.py` as `engines.base`."""
-    return file.removeprefix(f"{PACKAGE}/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-def upward(found: list[Import]) -> list[str]:
-    """Imports against that order, or from a lower room to a higher one."""
-    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
-    said = []
-    for i in found:
-        at, to = name_of(i.file), i.module.removeprefix(f"{PACKAGE}.")
-        if to == i.module or at.startswith(("spark", "cli", "demo", "jobs.")):
-            continue
-        seam = to.startswith("engines") and not to.startswith("engines.base") and to != "engines"
-        top = to.startswith(("spark", "cli", "demo"))
-        engine = at.startswith("engines.") and at != "engines.base"
-        wrong = (
-            top
-            or (seam and not engine)
-            or (engine and to.startswith(("tracking", "labelling")))
-            or (at in level and to in level and level[to] > level[at])
-        )
-        if wrong:
-            said.append(f"{i.file}:{i.line} imports {to}")
-    return said
-
-
-def core() -> list[str]:
-    """The core's modules: every file in the package's own folder but tracking and the command line, and the seam."""
-    files = [f.stem for f in sorted((ROOT / PACKAGE).glob("*.py")) if f.stem != "__init__"]
-    flat = [f"{PACKAGE}.{stem}" for stem in files if stem != "tracking" and not stem.startswith("cli")]
-    return [*flat, f"{PACKAGE}.engines.base", f"{PACKAGE}.engines.scripted"]
-
-
+PURE = ("authoring", "config", "engines", "evaluation", "labelling", "policy", "relabel", "tracking")
 BLOCKED = """
 import importlib, sys
 
@@ -127,78 +29,88 @@ for name in {modules!r}:
 
 def import_blocked(*modules: str) -> "subprocess.CompletedProcess[str]":
     """Import modules in a fresh interpreter that has no Spark, vLLM, MLflow and Delta."""
-    code = BLOCKED.format(heavy=HEAVY, modules=modules)
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    code = BLOCKED.format(heavy=tuple(rooms.HEAVY), modules=modules)
+    return subprocess.run([sys.executable, "-c", code], cwd=rooms.ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_core_imports_without_spark_vllm_mlflow_and_delta() -> None:
-    modules = core()
-    assert {"safeguard_spark.labelling.verdict", "safeguard_spark.labelling.rows", "safeguard_spark.tracking.registry"} <= set(modules)
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The code alone, to plant something in."""
+    for folder in ("safeguard_spark", "jobs", "tools"):
+        ignored = shutil.ignore_patterns("weights", "__pycache__")
+        shutil.copytree(rooms.ROOT / folder, tmp_path / folder, ignore=ignored)
+    return tmp_path
+
+
+def test_every_file_is_in_a_room_and_every_import_goes_down() -> None:
+    assert rooms.problems() == []
+
+
+def test_every_room_is_there_and_none_is_listed_twice() -> None:
+    paths = [room.path for floor in rooms.FLOORS for room in floor]
+    assert len(set(paths)) == len(paths)
+    assert [path for path in paths if not (rooms.ROOT / path).exists()] == []
+
+
+def test_the_heavy_packages_are_imported_where_they_may_be() -> None:
+    files = rooms.source_files()
+    found = [i for f in files for i in rooms.imports((rooms.ROOT / f).read_text(encoding="utf-8"), f)]
+    assert {i.module.partition(".")[0] for i in found} & set(rooms.HEAVY) == {"pyspark", "delta", "mlflow"}
+
+
+def test_the_pure_rooms_import_without_spark_vllm_mlflow_and_delta() -> None:
+    folders = tuple(f"safeguard_spark/{room}/" for room in PURE)
+    single = tuple(room.path for floor in rooms.FLOORS for room in floor if room.path.endswith(".py"))
+    modules = [rooms.module_of(file) for file in rooms.source_files() if file.startswith((*folders, *single))]
+    assert len(modules) > 60
     done = import_blocked(*modules)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["safeguard_spark.spark.tables", *HEAVY])
+@pytest.mark.parametrize("module", ["safeguard_spark.spark.tables", *rooms.HEAVY])
 def test_what_needs_one_of_them_does_not_import_there(module: str) -> None:
     done = import_blocked(module)
     assert done.returncode == 1 and "is blocked" in done.stderr
 
 
-def test_only_spark_imports_pyspark_and_delta_only_tracking_mlflow_and_nothing_vllm() -> None:
-    found = ours()
-    assert trespassers(found) == []
-    used = {i.module.partition(".")[0] for i in found}
-    assert {"pyspark", "delta", "mlflow"} <= used and "vllm" not in used
-
-
-def test_imports_point_from_the_edges_to_the_core() -> None:
-    assert upward(ours()) == []
-    known = {name_of(str(f.relative_to(ROOT))) for f in (ROOT / PACKAGE).rglob("*.py")}
-    assert {name for layer in LAYERS for name in layer} <= known, "a layer names a module that is gone"
-
-
-def test_no_module_of_the_core_imports_itself_by_a_round_trip() -> None:
-    edges: dict[str, set[str]] = {}
-    known = {name_of(str(f.relative_to(ROOT))) for f in (ROOT / PACKAGE).rglob("*.py")}
-    for i in ours():
-        to = i.module.removeprefix(f"{PACKAGE}.")
-        if not i.lazy and to in known:
-            edges.setdefault(name_of(i.file), set()).add(to)
-    done: set[str] = set()
-
-    def walk(at: str, path: tuple[str, ...]) -> None:
-        assert at not in path, " -> ".join((*path, at))
-        if at not in done:
-            for to in sorted(edges.get(at, ())):
-                walk(to, (*path, at))
-            done.add(at)
-
-    for name in sorted(edges):
-        walk(name, ())
-
-
 @pytest.mark.parametrize(
-    ("file", "text"),
+    ("file", "line", "sentence"),
     [
-        ("safeguard_spark/labelling/verdict.py", "import pyspark.sql"),
-        ("safeguard_spark/tracking/registry.py", "def f():\n    from mlflow import MlflowClient"),
-        ("safeguard_spark/engines/vllm_host.py", "from vllm import LLM"),
-        ("jobs/label.py", "import delta"),
+        ("labelling/verdict.py", "import pyspark.sql", "labelling/verdict.py:1 imports pyspark"),
+        ("policy/document.py", "def f():\n    from mlflow import MlflowClient", "imports mlflow"),
+        ("engines/vllm_host.py", "from vllm import LLM", "which nothing may import"),
+        ("labelling/verdict.py", "from safeguard_spark.spark.tables import Tables", "lies below"),
+        ("labelling/rows.py", "def f():\n    from safeguard_spark.engines import endpoint", "lies below"),
+        ("policy/document.py", "from safeguard_spark.labelling import prompt", "lies below"),
+        ("engines/command.py", "from safeguard_spark.tracking.registry import resolve", "beside"),
+        ("tracking/runs.py", "import safeguard_spark.engines.health", "beside"),
+        ("spark/tables.py", "from safeguard_spark.spark.label.job import label_table", "lies below"),
+        ("authoring/check.py", "from safeguard_spark import cli", "lies below"),
+        ("keys.py", "from safeguard_spark import errors", "beside"),
     ],
 )
-def test_a_heavy_import_in_the_wrong_place_is_found(file: str, text: str) -> None:
-    assert trespassers(list(imports(text, file)))
+def test_a_planted_import_against_the_direction_is_found(checkout: Path, file: str, line: str, sentence: str) -> None:
+    path = checkout / "safeguard_spark" / file
+    path.write_text(f"{line}\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    found = rooms.problems(checkout)
+    assert any(sentence in one for one in found), found
 
 
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("safeguard_spark/labelling/verdict.py", "from safeguard_spark.spark.tables import Tables"),
-        ("safeguard_spark/policy/document.py", "from safeguard_spark import prompt"),
-        ("safeguard_spark/labelling/rows.py", "def f():\n    from safeguard_spark.engines.endpoint import EndpointEngine"),
-        ("safeguard_spark/engines/protocol.py", "from safeguard_spark.labelling.rows import Job"),
-        ("safeguard_spark/authoring/check.py", "from safeguard_spark import cli"),
-    ],
-)
-def test_an_import_against_the_direction_is_found(file: str, text: str) -> None:
-    assert upward(list(imports(text, file)))
+@pytest.mark.parametrize("file", ["safeguard_spark/helpers.py", "safeguard_spark/misc/notes.py"])
+def test_a_planted_file_that_belongs_to_no_room_is_found(checkout: Path, file: str) -> None:
+    (checkout / file).parent.mkdir(exist_ok=True)
+    (checkout / file).write_text("", encoding="utf-8")
+    assert rooms.problems(checkout) == [f"{file} belongs to no room of tools/rooms.py."]
+
+
+def test_a_planted_circle_within_a_room_is_found(checkout: Path) -> None:
+    path = checkout / "safeguard_spark" / "labelling" / "contract.py"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(f"from safeguard_spark.labelling import verdict\n{text}", encoding="utf-8")
+    (sentence,) = rooms.problems(checkout)
+    assert "labelling.contract -> " in sentence and sentence.endswith("is a circle of imports.")
+
+
+def test_an_import_that_does_not_say_from_where_is_refused() -> None:
+    with pytest.raises(ValueError, match="relatively"):
+        list(rooms.imports("from . import x", "safeguard_spark/keys.py"))

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from safeguard_spark import config
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.load import load_config
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.demo import content, model, weights
 from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
 from safeguard_spark.labelling.content import Content, Turn
 from safeguard_spark.labelling.rows import Job, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome, Verdict
-from safeguard_spark.policy import document as policy
+from safeguard_spark.policy.document import load_policy
 from tools.demo_model import exam
 from tools.demo_model.exam import Exam, Question
 
@@ -30,7 +30,7 @@ Answered = dict[Question, Verdict]
 
 def settings(folder: Path, structured: bool, base: Path = Path("conf/local.yaml")) -> RunConfig:
     """The configuration of a laptop, with a model's folder."""
-    return config.load(base, {}, [("engine.model", str(folder)), ("labeler.structured", structured)])
+    return load_config(base, {}, [("engine.model", str(folder)), ("labeler.structured", structured)])
 
 
 def open_engine(run: RunConfig, share: int = 1) -> VllmEngine:
@@ -79,7 +79,7 @@ def throughput(run: RunConfig, rows: int) -> dict[str, float]:
         Content(turns=tuple(Turn(t["role"], t["text"]) for t in row["turns"])) if row["turns"] else Content()
         for row in table
     ]
-    rules = policy.load(MARKETPLACE)
+    rules = load_policy(MARKETPLACE)
     job = Job.of(run, rules)
     started = time.monotonic()
     with open_engine(run) as engine:

@@ -7,8 +7,7 @@ from random import Random
 
 from safeguard_spark.demo.corpus import OTHER, Writer
 from safeguard_spark.demo.topics import TOPICS
-from safeguard_spark.policy import document as documents
-from safeguard_spark.policy.document import Effort, Policy
+from safeguard_spark.policy.document import Effort, Policy, build_policy
 
 ALPHABET = "ACDEFGHILMNOPRSTW"
 MARKS = ("### ", "### ", "#### ", "- ", "* ")
@@ -99,7 +98,7 @@ class Rulebook:
         """The same as a policy document."""
         rules = [{"id": line.code, "category": line.topic} for line in self.lines]
         front = {"name": "synthetic", "version": "1.0.0", "rules": rules, "labeler": {"effort": self.effort.value}}
-        return documents.build(front, self.body)
+        return build_policy(front, self.body)
 
     def line(self, topic: str) -> Line | None:
         """The rule on a topic."""

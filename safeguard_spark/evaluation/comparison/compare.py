@@ -136,7 +136,7 @@ def flip_of(old: Said, new: Said) -> Flip:
     return Flip.stricter if new.violation else Flip.permissive
 
 
-def compare(
+def compare_pairs(
     refs: tuple[str, str],
     pairs: Sequence[Pair],
     noise: Sequence[Pair] = (),

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group
-from safeguard_spark.evaluation.comparison.text import NAMES, noise, p_value, percent, verdict
+from safeguard_spark.evaluation.comparison.text import NAMES, comparison_verdict, noise_text, p_value, percent
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1b2631; }
@@ -31,13 +31,13 @@ class Shown(NamedTuple):
     text: str | None = None
 
 
-def page(found: Comparison, coverage: str, examples: Sequence[Shown], notes: Sequence[str] = ()) -> str:
+def comparison_page(found: Comparison, coverage: str, examples: Sequence[Shown], notes: Sequence[str] = ()) -> str:
     """The page."""
     title = f"{found.old} compared with {found.new}"
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{found.compared:,} contents labelled under both: {escape(coverage)}.</p>",
-        f'<p class="verdict">{escape(verdict(found))}</p>',
+        f'<p class="verdict">{escape(comparison_verdict(found))}</p>',
         _summary(found),
         *(f"<p>{escape(note)}</p>" for note in notes),
         *(_groups(name, groups) for name, groups in (("Category", found.categories), ("Rule", found.rules)) if groups),
@@ -58,7 +58,7 @@ def _summary(found: Comparison) -> str:
         ("McNemar's exact test", f"p {p_value(found.p_value)}"),
         ("Flips", percent(found.flipped)),
         *((NAMES[kind].capitalize(), percent(rate)) for kind, rate in found.flips.items()),
-        ("Noise", noise(found)),
+        ("Noise", noise_text(found)),
     ]
     return _table(("", "share (95 % interval)"), rows)
 

@@ -14,25 +14,25 @@ NAMES = {
 }
 
 
-def as_text(found: Comparison, coverage: str) -> str:
+def comparison_text(found: Comparison, coverage: str) -> str:
     """Rates first, then what the difference is worth, then category by category and rule by rule."""
     lines = [f"{found.old} -> {found.new}: {found.compared:,} contents labelled under both", f"  {coverage}", ""]
     lines.append(f"  violation rate  {percent(found.violation_old)} -> {percent(found.violation_new)}")
     lines.append(f"                  McNemar's exact test: p {p_value(found.p_value)}")
     lines.append(f"  flips           {percent(found.flipped)}")
     lines += [f"    {percent(found.flips[kind])}  {name}" for kind, name in NAMES.items() if found.flips.get(kind)]
-    lines.append(f"  noise           {noise(found)}")
+    lines.append(f"  noise           {noise_text(found)}")
     if found.unexplained is not None and found.changes.any:
         lines.append(f"  unexplained     {percent(found.unexplained)} flipped where no changed rule was named")
     if found.unseen:
         lines.append(f"  not seen        {found.unseen:.1%} of the table is in strata of which nothing was compared")
     for title, groups in (("category", found.categories), ("rule", found.rules)):
         if groups:
-            lines += ["", *(f"  {line}" for line in table(title, groups))]
-    return "\n".join([*lines, "", verdict(found), ""])
+            lines += ["", *(f"  {line}" for line in comparison_table(title, groups))]
+    return "\n".join([*lines, "", comparison_verdict(found), ""])
 
 
-def verdict(found: Comparison) -> str:
+def comparison_verdict(found: Comparison) -> str:
     """One sentence: is there a difference, and where."""
     if found.standing is Standing.unknown:
         return (
@@ -52,7 +52,7 @@ def _seen(floor: Floor) -> str:
     return f" {value:+.1f} points over noise ({low:+.1f} to {high:+.1f})"
 
 
-def table(title: str, groups: Sequence[Group]) -> list[str]:
+def comparison_table(title: str, groups: Sequence[Group]) -> list[str]:
     """A line per category or rule."""
     head = (title, "before", "after", "stricter", "permissive", "moved", "flipped", "noise", "")
     rows: list[tuple[str, ...]] = [head]
@@ -69,7 +69,7 @@ def table(title: str, groups: Sequence[Group]) -> list[str]:
     return lines
 
 
-def noise(found: Comparison) -> str:
+def noise_text(found: Comparison) -> str:
     """The noise floor in words."""
     if found.floor.noise is None:
         return "not measured"
@@ -86,7 +86,7 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def as_dict(found: Comparison) -> dict[str, Any]:
+def comparison_json(found: Comparison) -> dict[str, Any]:
     """For programs."""
     return {
         "old": found.old,
@@ -110,7 +110,7 @@ def as_dict(found: Comparison) -> dict[str, Any]:
     }
 
 
-def metrics(found: Comparison) -> dict[str, float]:
+def comparison_metrics(found: Comparison) -> dict[str, float]:
     """The numbers MLflow keeps."""
     rates = {
         "flipped": found.flipped,

@@ -7,12 +7,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.rows import Job
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.label.executor import COST_DDL, as_recipe, count_calls
-from safeguard_spark.spark.label.job import open_tables
 from safeguard_spark.spark.label.pending import labels_of, once, pending, said_of, wanted
 from safeguard_spark.spark.source import Source, open_source, work_key
 from safeguard_spark.spark.tables import Tables
@@ -35,7 +34,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     """
     jobs = [Job.of(config, policy) for policy in policies]
     source = open_source(spark, config.source)
-    tables = open_tables(spark, config)
+    tables = Tables.open(spark, config)
     labels = tables.read(schema.LABELS) if tables.exists() else spark.createDataFrame([], schema.LABELS.ddl)
     costs = [cost_of(config, job, source, labels) for job in jobs]
     rate = calls_per_s(tables, {job.labeler.labeler_hash for job in jobs}) if tables.exists() else None

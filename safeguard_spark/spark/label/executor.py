@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from safeguard_spark.config import EngineKind, RunConfig
+from safeguard_spark.config.model import EngineKind, RunConfig
 from safeguard_spark.engines.factory import open_engine
 from safeguard_spark.engines.processes import give_way_here
 from safeguard_spark.errors import ConfigError, EngineError

@@ -12,20 +12,20 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import EngineError, TableError
 from safeguard_spark.labelling.rows import Job
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.failures import FAILED, storage_cause
-from safeguard_spark.spark.label import run_rows as runs
 from safeguard_spark.spark.label.commit import Place, commit_chunk, read_results
 from safeguard_spark.spark.label.executor import RESULT_DDL, as_recipe, label_batches
 from safeguard_spark.spark.label.pending import Plan, bucket, make_plan
 from safeguard_spark.spark.label.progress import Bar, Listener
 from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.label.run import Run, Selection
+from safeguard_spark.spark.label.run_rows import count_written, ended_row
 from safeguard_spark.spark.session import task_slots
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.staging import MANIFEST, Staging
@@ -65,7 +65,7 @@ def label_table(
     selection = selection or Selection()
     jobs = [Job.of(config, policy) for policy in policies]
     source = selection.source or open_source(spark, config.source)
-    tables = open_tables(spark, config)
+    tables = Tables.open(spark, config)
     tables.create()
     staging = Staging(spark, config.run.staging or tables.beside("_staging"))
     listener = Listener(spark.conf.get("spark.driver.host", None) or "127.0.0.1")
@@ -83,13 +83,6 @@ def label_table(
                     tracker.result()  # a tracking server that says no must say so before any model work
                 _label(run, plans, show)
             return _finish(run, plans, tracker.result() if tracker else None)
-
-
-def open_tables(spark: SparkSession, config: RunConfig) -> Tables:
-    """The label tables a configuration names. Raises TableError."""
-    if not config.output:
-        raise TableError("No output: give --output DIR or CATALOG.SCHEMA, or output in the configuration.")
-    return Tables(spark, config.output)
 
 
 @contextlib.contextmanager
@@ -241,7 +234,7 @@ def _commit_chunk(run: Run, plan: Plan, chunk: int) -> None:
 
 def _finish(run: Run, plans: Sequence[Plan], tracker: Tracker | None) -> RunResult:
     """Count what was written, say so in `runs` and MLflow, and clear the staging folder."""
-    found = runs.written(run.tables, run.run_id, run.config.run.max_attempts)
+    found = count_written(run.tables, run.run_id, run.config.run.max_attempts)
     pending, written = sum(plan.counts.pending for plan in plans), sum(found.outcomes.values())
     if not run.message and (run.over_budget or any(plan.left for plan in plans)):
         run.message = f"Stopped at the budget of {run.selection.budget}: {pending - written:,} contents are pending."
@@ -265,7 +258,7 @@ def _finish(run: Run, plans: Sequence[Plan], tracker: Tracker | None) -> RunResu
         mlflow_run_id=tracker.mlflow_run_id if tracker else None,
         by_policy=found.by_policy,
     )
-    row = runs.ended(run.tables, run.manifest, result, datetime.now(UTC))
+    row = ended_row(run.tables, run.manifest, result, datetime.now(UTC))
     run.tables.append(schema.RUNS, [row], f"{run.run_id}/end")
     run.staging.clear(run.run_id)
     if tracker:

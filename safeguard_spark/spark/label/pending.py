@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.rows import Job
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from safeguard_spark import schema
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import SafeguardError, TableError
-from safeguard_spark.spark.failures import FAILED, cause
-from safeguard_spark.spark.label import run_rows as runs
+from safeguard_spark.spark.failures import FAILED, failure_cause
 from safeguard_spark.spark.label.commit import Place, commit_chunk, is_staged
+from safeguard_spark.spark.label.run_rows import died_row
 from safeguard_spark.spark.staging import MANIFEST, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
 
@@ -27,7 +27,7 @@ def recover(tables: Tables, staging: Staging, config: RunConfig) -> None:
                 continue  # another driver was faster, and cleared the run away while this one read it
             if isinstance(error, SafeguardError):
                 raise
-            why = cause(error) if isinstance(error, FAILED) else type(error).__name__
+            why = failure_cause(error) if isinstance(error, FAILED) else type(error).__name__
             raise TableError(
                 f"What run {run_id} left staged cannot be committed ({why}). Put that right, or delete "
                 f"{staging.path(run_id)}: its contents are then labelled anew."
@@ -47,7 +47,7 @@ def _recover(tables: Tables, staging: Staging, config: RunConfig, run_id: str) -
             if is_staged(staging, place, calls):
                 commit_chunk(tables, staging, place, plan, manifest["source"])
     if not alive:
-        row = runs.died(tables, run_id, manifest, [plan for _, plan in plans])
+        row = died_row(tables, run_id, manifest, [plan for _, plan in plans])
         tables.append(schema.RUNS, [row], f"{run_id}/end")
         staging.clear(run_id)
 

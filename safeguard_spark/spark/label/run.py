@@ -14,9 +14,9 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from safeguard_spark import schema
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.rows import Job
-from safeguard_spark.redact import shown
+from safeguard_spark.redact import redacted
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.spark.label.progress import Listener
 from safeguard_spark.spark.source import Source
@@ -76,7 +76,7 @@ class Run:
             "policies": [{"ref": job.policy.ref, "hash": job.policy.policy_hash} for job in self.jobs],
             "labelers": [job.labeler.labeler_hash for job in self.jobs],
             "config_hash": self.config.config_hash,
-            "config": json.dumps(shown(self.config.model_dump(mode="json"))),
+            "config": json.dumps(redacted(self.config.model_dump(mode="json"))),
             "labels_version_in": self.labels_version_in,
             "plan_id": self.selection.plan_id,
         }

@@ -22,7 +22,7 @@ class Written(NamedTuple):
     given_up: int
 
 
-def written(tables: Tables, run_id: str, max_attempts: int) -> Written:
+def count_written(tables: Tables, run_id: str, max_attempts: int) -> Written:
     """Count a run's rows in `labels`."""
     mine = tables.read(schema.LABELS).where(F.col("run_id") == run_id)
     tokens = ("prompt", "cached", "completion")
@@ -51,7 +51,7 @@ def written(tables: Tables, run_id: str, max_attempts: int) -> Written:
     return Written(outcomes, by_policy, calls, spent, to_retry, given_up)
 
 
-def ended(tables: Tables, manifest: dict[str, Any], result: RunResult, at: datetime) -> dict[str, Any]:
+def ended_row(tables: Tables, manifest: dict[str, Any], result: RunResult, at: datetime) -> dict[str, Any]:
     """The row of `runs` for a run that ended by itself."""
     return {
         **_asked(manifest),
@@ -72,10 +72,10 @@ def ended(tables: Tables, manifest: dict[str, Any], result: RunResult, at: datet
     }
 
 
-def died(tables: Tables, run_id: str, manifest: dict[str, Any], plans: list[dict[str, Any]]) -> dict[str, Any]:
+def died_row(tables: Tables, run_id: str, manifest: dict[str, Any], plans: list[dict[str, Any]]) -> dict[str, Any]:
     """The row of `runs` for a run whose driver is gone or gave up; what it wrote is counted in `labels`."""
     failed = bool(manifest.get("left"))
-    found = written(tables, run_id, max_attempts=1)
+    found = count_written(tables, run_id, max_attempts=1)
     return {
         **_asked(manifest),
         "run_id": run_id,

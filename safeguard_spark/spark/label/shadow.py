@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from pyspark.sql import SparkSession
 
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.policy.ref import Ref
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
-from safeguard_spark.spark.relabel.strata import draw
+from safeguard_spark.spark.sampling import draw
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.tracking.registry import Alias, Registry, resolve
 

@@ -7,7 +7,7 @@ import pandas as pd
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.functions import pandas_udf
 
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.rows import Job, Labelled, Row, label_rows
 from safeguard_spark.policy.document import Policy

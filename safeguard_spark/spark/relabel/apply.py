@@ -8,20 +8,20 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, PolicyError, TableError
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.relabel import estimate as relabel_estimate
 from safeguard_spark.relabel.budget import Budget
+from safeguard_spark.relabel.estimate import estimate_cost
 from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.failures import FAILED
 from safeguard_spark.spark.filters import open_scoped
-from safeguard_spark.spark.label.job import label_table, open_tables
+from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
-from safeguard_spark.spark.relabel.planner import existing, past_runs
-from safeguard_spark.spark.relabel.strata import old_labels, select
+from safeguard_spark.spark.relabel.planner import past_runs
+from safeguard_spark.spark.relabel.strata import old_labels, select_scope
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
@@ -68,7 +68,7 @@ def load_plan(tables: Tables, plan_id: str) -> RelabelPlan:
     return RelabelPlan.from_row(row.asDict(recursive=True))
 
 
-def prepare(
+def prepare_application(
     spark: SparkSession, config: RunConfig, plan: RelabelPlan, policy: Policy, order: str | None = None
 ) -> Application:
     """The contents a plan selects in the source as it is now. Raises SafeguardError if it is not the plan's own."""
@@ -83,9 +83,9 @@ def prepare(
             f"Plan {plan.plan_id} counted calls for another labeler than the configuration's {labeler.name}. Use the "
             "configuration it was made with, or plan again."
         )
-    tables = existing(spark, config)
+    tables = Tables.open_existing(spark, config)
     said = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
-    source = select(open_scoped(spark, config, plan.scope, order=order), said, plan.scope)
+    source = select_scope(open_scoped(spark, config, plan.scope, order=order), said, plan.scope)
     if source.name != plan.source:
         raise ConfigError(f"Plan {plan.plan_id} was made on {plan.source}; the configuration names {source.name}.")
     return Application(plan, source, _moved(spark, config, plan, source, said))
@@ -109,7 +109,7 @@ def _moved(spark: SparkSession, config: RunConfig, plan: RelabelPlan, source: So
     if plan.source_version is None:
         return unknown if rows != plan.rows else None
     try:
-        before = select(open_scoped(spark, config, plan.scope, version=plan.source_version), said, plan.scope)
+        before = select_scope(open_scoped(spark, config, plan.scope, version=plan.source_version), said, plan.scope)
     except AnalysisException:  # the version has left the table's log
         return unknown
     was = before.frame.select("content_id", F.col("content_hash").alias("was"))
@@ -125,7 +125,7 @@ def _moved(spark: SparkSession, config: RunConfig, plan: RelabelPlan, source: So
     return unknown._replace(added=row["added"], edited=row["edited"], gone=row["gone"])
 
 
-def apply(
+def apply_plan(
     spark: SparkSession,
     config: RunConfig,
     application: Application,
@@ -139,8 +139,8 @@ def apply(
     if budget.calls is not None:
         cut = min(cut, -(-budget.calls // CHUNKS_OF_A_BUDGET))
     if budget.seconds is not None:
-        tables = open_tables(spark, config)
-        known = relabel_estimate.estimate(1, past_runs(tables, application.plan.labeler_hash))
+        tables = Tables.open(spark, config)
+        known = estimate_cost(1, past_runs(tables, application.plan.labeler_hash))
         in_time = known.calls_per_s.median * budget.seconds / CHUNKS_OF_A_TIME if known else FIRST_CHUNK
         cut = min(cut, max(1, int(in_time)))
     run = config.model_copy(update={"run": config.run.model_copy(update={"chunk_rows": cut})})

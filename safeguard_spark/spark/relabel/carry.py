@@ -12,23 +12,22 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.redact import shown
+from safeguard_spark.redact import redacted
 from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.relabel.scope import ScopeKind
 from safeguard_spark.result import RunResult, Status
-from safeguard_spark.spark.label import run_rows as runs
+from safeguard_spark.spark.label.run_rows import count_written, ended_row
 from safeguard_spark.spark.relabel.apply import labels_at
-from safeguard_spark.spark.relabel.planner import existing
 from safeguard_spark.spark.relabel.strata import TOUCHED, old_labels, strata
 from safeguard_spark.spark.source import open_source, work_key
 from safeguard_spark.spark.tables import Tables
 
 
-def carry(spark: SparkSession, config: RunConfig, plan: RelabelPlan, policy: Policy) -> int:
+def carry_verdicts(spark: SparkSession, config: RunConfig, plan: RelabelPlan, policy: Policy) -> int:
     """Give every content the plan does not touch its old verdict under the new version; rows written.
 
     Only contents that are still what was judged, and have no label under the new version. Safe to repeat. Raises
@@ -36,7 +35,7 @@ def carry(spark: SparkSession, config: RunConfig, plan: RelabelPlan, policy: Pol
     """
     if plan.scope.kind is not ScopeKind.touched or plan.old_version is None:
         raise ConfigError(f"Plan {plan.plan_id} has scope {plan.scope}: verdicts are carried beside `touched` alone.")
-    tables = existing(spark, config)
+    tables = Tables.open_existing(spark, config)
     began, version = datetime.now(UTC), tables.version(schema.LABELS)
     source = open_source(spark, config.source)
     rows = _rows(tables, plan, policy, source.frame.select("content_id", "content_hash").distinct(), version).cache()
@@ -83,7 +82,7 @@ def _note(
     tables: Tables, config: RunConfig, plan: RelabelPlan, policy: Policy, run_id: str, began: datetime, version: int
 ) -> None:
     """The row of `runs`: whoever finds such a label can see what wrote it."""
-    found = runs.written(tables, run_id, config.run.max_attempts)
+    found = count_written(tables, run_id, config.run.max_attempts)
     written = sum(found.outcomes.values())
     seconds = {"total": (datetime.now(UTC) - began).total_seconds()}
     result = RunResult(
@@ -106,8 +105,8 @@ def _note(
         "policies": [{"ref": policy.ref, "hash": policy.policy_hash}],
         "labelers": [plan.labeler_hash],
         "config_hash": config.config_hash,
-        "config": json.dumps(shown(config.model_dump(mode="json"))),
+        "config": json.dumps(redacted(config.model_dump(mode="json"))),
         "labels_version_in": version,
         "plan_id": plan.plan_id,
     }
-    tables.append(schema.RUNS, [runs.ended(tables, manifest, result, datetime.now(UTC))], f"{run_id}/end")
+    tables.append(schema.RUNS, [ended_row(tables, manifest, result, datetime.now(UTC))], f"{run_id}/end")

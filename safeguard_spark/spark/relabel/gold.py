@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config import GoldConfig, RunConfig
+from safeguard_spark.config.model import GoldConfig, RunConfig
 from safeguard_spark.errors import SourceError
 from safeguard_spark.evaluation.intervals import Rate, Weighted, rate
 from safeguard_spark.policy.document import Policy

@@ -1,44 +1,25 @@
 """Plan to re-label: what a new version of a policy would cost, counted on the tables as they are."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config import RunConfig
-from safeguard_spark.errors import ConfigError, TableError
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling.rows import Job
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.relabel import estimate as relabel_estimate
-from safeguard_spark.relabel.estimate import PastRun
+from safeguard_spark.relabel.estimate import PastRun, estimate_cost
 from safeguard_spark.relabel.plan import Planned, RelabelPlan
 from safeguard_spark.relabel.rules import RuleChanges, rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
 from safeguard_spark.spark.filters import open_scoped
 from safeguard_spark.spark.label.dry_run import Cost, cost_of
-from safeguard_spark.spark.label.job import open_tables
 from safeguard_spark.spark.label.pending import labels_of, once, pending, said_of, wanted
-from safeguard_spark.spark.relabel.strata import TOUCHED, old_labels, plan_strata, select, strata
+from safeguard_spark.spark.relabel.strata import TOUCHED, old_labels, plan_strata, select_scope, strata
 from safeguard_spark.spark.source import Source, work_key
 from safeguard_spark.spark.tables import Tables
-
-
-def existing(spark: SparkSession, config: RunConfig) -> Tables:
-    """The label tables, which must be there. Raises TableError."""
-    tables = open_tables(spark, config)
-    if not tables.exists():
-        raise TableError(f"There are no label tables in {config.output}: label something first (safeguard label …).")
-    tables.create()
-    return tables
-
-
-def active(tables: Tables, policy: str) -> dict[str, Any] | None:
-    """The activation in force of a policy: its newest one."""
-    rows = tables.read(schema.ACTIVATIONS).where(F.col("policy") == policy)
-    row = rows.orderBy(F.desc("activated_at"), F.desc("run_id")).first()
-    return None if row is None else row.asDict()
 
 
 @dataclass(frozen=True)
@@ -50,9 +31,9 @@ class Question:
     scope: Scope
 
 
-def plan(spark: SparkSession, config: RunConfig, asked: Question) -> Planned:
+def plan_relabel(spark: SparkSession, config: RunConfig, asked: Question) -> Planned:
     """Plan, write the plan down, and change nothing else. Raises SafeguardError."""
-    tables = existing(spark, config)
+    tables = Tables.open_existing(spark, config)
     version = tables.version(schema.LABELS)
     labels = tables.read(schema.LABELS, version)
     job = Job.of(config, asked.new)
@@ -66,14 +47,14 @@ def plan(spark: SparkSession, config: RunConfig, asked: Question) -> Planned:
     said = old_labels(labels, asked.new.name, old.version if old else None, old.policy_hash if old else None)
     base = open_scoped(spark, config, scope)
     scope = plan_strata(base, said, scope)
-    chosen = select(base, said, scope)
+    chosen = select_scope(base, said, scope)
     found = cost_of(config, job, chosen, labels)
     made = _plan_of(asked, scope, base, version, job.labeler.labeler_hash, found)
     narrowed = scope.kind in (ScopeKind.since, ScopeKind.where)
     whole = open_scoped(spark, config, Scope(kind=ScopeKind.all)) if narrowed else base
     unlabelled, others = _others(config, job, whole, said, labels, scope)
     price = config.relabel.price_per_engine_hour
-    cost = relabel_estimate.estimate(made.calls, past_runs(tables, made.labeler_hash), price)
+    cost = estimate_cost(made.calls, past_runs(tables, made.labeler_hash), price)
     row = {**made.to_row(cost), "created_at": tables.now()}
     if not tables.read(schema.PLANS).where(F.col("plan_id") == made.plan_id).count():
         tables.append(schema.PLANS, [row], made.plan_id)

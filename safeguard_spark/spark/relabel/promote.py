@@ -13,21 +13,18 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.authoring.cases import beside
-from safeguard_spark.authoring.cases import load as load_cases
-from safeguard_spark.authoring.verify import Verification, verify
-from safeguard_spark.config import RunConfig
+from safeguard_spark.authoring.cases import cases_path, load_cases
+from safeguard_spark.authoring.verify import Verification, verify_policy
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import GateError, PolicyError, TableError
 from safeguard_spark.evaluation import gate
 from safeguard_spark.evaluation.comparison.compare import Comparison
 from safeguard_spark.evaluation.gate import GateLine
 from safeguard_spark.labelling.labeler import Labeler
-from safeguard_spark.policy import document as policy_document
-from safeguard_spark.policy import ref as policy_ref
-from safeguard_spark.policy.document import Policy
-from safeguard_spark.policy.ref import Ref
+from safeguard_spark.policy.document import Policy, parse_policy
+from safeguard_spark.policy.ref import Ref, policy_file
+from safeguard_spark.spark.activations import active
 from safeguard_spark.spark.relabel.gold import gold_measures
-from safeguard_spark.spark.relabel.planner import active, existing
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.tables import Tables
@@ -52,11 +49,11 @@ class Promotion(NamedTuple):
         return {**self._asdict(), "lines": [line.to_json() for line in self.lines]}
 
 
-def promote(
+def promote_version(
     spark: SparkSession, config: RunConfig, policy: Policy, *, force: bool = False, reason: str = ""
 ) -> Promotion:
     """Let a version rule. Raises GateError if its gate refuses and nobody forces it; PolicyError, TableError."""
-    tables = existing(spark, config)
+    tables = Tables.open_existing(spark, config)
     now = active(tables, policy.name)
     is_active = now is not None and (now["policy_version"], now["policy_hash"]) == (policy.version, policy.policy_hash)
     before = None if now is None else str(now["policy_version"])
@@ -115,13 +112,13 @@ def _cases(config: RunConfig, policy: Policy) -> Verification | None:
     """The policy's cases through the engine, on the driver; None if it has none."""
     from safeguard_spark.engines.factory import open_engine
 
-    file = beside(policy_ref.file_of(config.policies, policy.name, policy.version))
+    file = cases_path(policy_file(config.policies, policy.name, policy.version))
     cases = load_cases(file) if file.is_file() else ()
     if not cases:
         return None
     window = config.engine.requests_in_flight
     with open_engine(config.engine, run_id=f"gate-{secrets.token_hex(4)}", window=window, devices=[]) as engine:
-        return verify(policy, cases, Labeler.of(config, policy), engine)
+        return verify_policy(policy, cases, Labeler.of(config, policy), engine)
 
 
 def _compared(spark: SparkSession, config: RunConfig, policy: Policy, now: dict[str, Any] | None) -> Comparison | None:
@@ -173,7 +170,7 @@ def _registry(config: RunConfig, policy: Policy) -> Registry | None:
         return None
     entry = registry.entry(Ref(policy.name, policy.version))
     if entry is not None:
-        published = policy_document.parse(entry.document)
+        published = parse_policy(entry.document)
         if published.policy_hash != policy.policy_hash:
             raise PolicyError(f"{policy.ref} is in {registry.shown} with another text. Publish another version.")
         return registry

@@ -5,18 +5,17 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from safeguard_spark.config import RunConfig
-from safeguard_spark.evaluation.comparison import html as compare_html
-from safeguard_spark.evaluation.comparison import text as compare_output
-from safeguard_spark.evaluation.comparison.html import Shown
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.evaluation.comparison.html import Shown, comparison_page
+from safeguard_spark.evaluation.comparison.text import comparison_json, comparison_metrics, comparison_text, percent
 from safeguard_spark.spark.relabel.gold import GoldMeasures
 from safeguard_spark.spark.relabel.version_pairs import Compared
-from safeguard_spark.tracking import runs as tracking
+from safeguard_spark.tracking import runs
 
 log = logging.getLogger(__name__)
 
 
-def extras(found: Compared, contents: Mapping[str, str]) -> str:
+def compared_extras(found: Compared, contents: Mapping[str, str]) -> str:
     """Gold measures and examples, for people."""
     lines = [_gold(measured) for measured in found.gold]
     if found.examples:
@@ -29,20 +28,20 @@ def extras(found: Compared, contents: Mapping[str, str]) -> str:
 
 
 def _gold(measured: GoldMeasures) -> str:
-    precision, recall = compare_output.percent(measured.precision), compare_output.percent(measured.recall)
+    precision, recall = percent(measured.precision), percent(measured.recall)
     return f"{measured.ref} against {measured.contents:,} human decisions: precision {precision}, recall {recall}"
 
 
-def report(found: Compared, contents: Mapping[str, str]) -> str:
+def compared_page(found: Compared, contents: Mapping[str, str]) -> str:
     """The HTML page."""
     shown = [Shown(*example, contents.get(example.content_id)) for example in found.examples]
-    return compare_html.page(found.comparison, found.coverage, shown, [_gold(measured) for measured in found.gold])
+    return comparison_page(found.comparison, found.coverage, shown, [_gold(measured) for measured in found.gold])
 
 
-def as_dict(found: Compared) -> dict[str, Any]:
+def compared_json(found: Compared) -> dict[str, Any]:
     """The object `--json` prints."""
     return {
-        **compare_output.as_dict(found.comparison),
+        **comparison_json(found.comparison),
         "plan_id": found.plan_id,
         "coverage": found.coverage,
         "unfinished": None if found.unfinished is None else found.unfinished._asdict(),
@@ -51,16 +50,16 @@ def as_dict(found: Compared) -> dict[str, Any]:
     }
 
 
-def track(config: RunConfig, found: Compared) -> str | None:
+def track_comparison(config: RunConfig, found: Compared) -> str | None:
     """Keep the comparison as an MLflow run; its id, or None. Content is never logged."""
     if not config.tracking.enabled:
         return None
     texts = {
-        "comparison.txt": compare_output.as_text(found.comparison, found.coverage),
-        "comparison.html": report(found, {}),
-        "comparison.json": json.dumps(as_dict(found), ensure_ascii=False, indent=1),
+        "comparison.txt": comparison_text(found.comparison, found.coverage),
+        "comparison.html": compared_page(found, {}),
+        "comparison.json": json.dumps(compared_json(found), ensure_ascii=False, indent=1),
     }
     one = found.comparison
     params = {"old": one.old, "new": one.new, "plan_id": found.plan_id, "standing": one.standing.value}
     name = f"compare {one.old} {one.new}"
-    return tracking.keep(config, name, params, compare_output.metrics(one), texts)
+    return runs.keep(config, name, params, comparison_metrics(one), texts)

@@ -6,13 +6,13 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum, allocate
+from safeguard_spark.spark.sampling import DRAWS, draw
 from safeguard_spark.spark.source import Source
 
-DRAWS = 1 << 52
 TOUCHED, REST, NO_LABEL = "touched", "rest", "no label"
 
 
-def select(source: Source, old: DataFrame, scope: Scope) -> Source:
+def select_scope(source: Source, old: DataFrame, scope: Scope) -> Source:
     """The contents a planned scope draws. `old` are the labels `old_labels` gives."""
     if not scope.kind.by_label:
         return source
@@ -53,11 +53,6 @@ def strata(ids: DataFrame, old: DataFrame, scope: Scope) -> DataFrame:
     """(content_id, stratum, draw) of ids; every id has exactly one row."""
     joined = ids.join(old, on="content_id", how="left")
     return joined.select("content_id", _stratum(scope).alias("stratum"), draw(scope.seed).alias("draw"))
-
-
-def draw(seed: int | str) -> Column:
-    """A number from 0 to 1 for each content id, the same one every time."""
-    return F.pmod(F.xxhash64("content_id", F.lit(str(seed))), F.lit(DRAWS)) / F.lit(float(DRAWS))
 
 
 def old_labels(labels: DataFrame, policy: str, version: str | None, policy_hash: str | None) -> DataFrame:

@@ -7,9 +7,9 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import TableError
-from safeguard_spark.evaluation.comparison.compare import Comparison, Pair, Said, compare
+from safeguard_spark.evaluation.comparison.compare import Comparison, Pair, Said, compare_pairs
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.coverage import PlanRun, Progress, coverage, progress
@@ -22,8 +22,8 @@ from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.relabel.apply import labels_at
 from safeguard_spark.spark.relabel.gold import GoldMeasures, gold_measures
-from safeguard_spark.spark.relabel.planner import existing
-from safeguard_spark.spark.relabel.strata import NO_LABEL, draw, old_labels, strata
+from safeguard_spark.spark.relabel.strata import NO_LABEL, old_labels, strata
+from safeguard_spark.spark.sampling import draw
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
@@ -53,7 +53,7 @@ class Compared(NamedTuple):
 
 def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: Policy) -> Compared:
     """Compare two versions on the contents labelled under both. Raises TableError if there are none."""
-    tables = existing(spark, config)
+    tables = Tables.open_existing(spark, config)
     labels = tables.read(schema.LABELS)
     plan = _newest_plan(tables, old, new)
     by_id = None if plan is None else _drawn(tables, plan)
@@ -68,7 +68,7 @@ def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: P
         if not pairs:
             raise TableError(f"No content has a label under both {old.ref} and {new.ref}: plan and apply first.")
         sizes = None if plan is None or by_id is None else _sizes(plan)
-        found = compare((old.ref, new.ref), pairs, _count(again), sizes, rule_changes(old, new))
+        found = compare_pairs((old.ref, new.ref), pairs, _count(again), sizes, rule_changes(old, new))
         measured = tuple(m for policy in (old, new) if (m := gold_measures(spark, config, tables, policy)) is not None)
         unfinished = None if plan is None else _progress(tables, plan)
         said = coverage(plan, weighted=found.weighted, unfinished=unfinished)
@@ -204,7 +204,7 @@ def label_again(
     spark: SparkSession, config: RunConfig, policy: Policy, share: float, *, show: bool = True
 ) -> RunResult:
     """Label a share of what a version has labelled once more, apart, to see how often the labeler disagrees."""
-    tables = existing(spark, config)
+    tables = Tables.open_existing(spark, config)
     labeler = Labeler.of(config, policy)
     known = tables.read(schema.LABELS).where(
         (F.col("policy_version") == policy.version)

@@ -55,9 +55,9 @@ def test_what_a_killed_driver_left_staged_is_committed_and_the_rest_labelled(lak
     driver.wait()
     before = lake.calls()
     # Its text differs by front matter only, so the labels' identity is the same one.
-    from safeguard_spark.policy.document import parse
+    from safeguard_spark.policy.document import parse_policy
 
-    again = lake.label(parse((lake.folder / "policy.md").read_text()), run={"chunk_rows": 50})
+    again = lake.label(parse_policy((lake.folder / "policy.md").read_text()), run={"chunk_rows": 50})
     rows = lake.read("labels").groupBy("content_id").agg(F.count("*").alias("n")).collect()
     assert len(rows) == 400 and {row["n"] for row in rows} == {1}
     assert again.pending < 400  # what was staged whole was committed, not paid for again

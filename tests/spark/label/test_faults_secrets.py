@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.app import run_command
 from tests.misbehaving import Call, Deed, Misbehaving, always, garbage, row_of, status
 from tests.soak.job import LabelJob
 from tests.spark.lake import POLICY, Lake
@@ -65,7 +65,7 @@ def test_what_a_server_says_of_a_content_reaches_no_screen_and_no_error(
     with Misbehaving(script) as server:
         engine = {"kind": "endpoint", "url": server.url, "model": "m", "deadline_s": 20.0, "retries": 1}
         (lake.folder / "conf.yaml").write_text(json.dumps({"engine": engine, "tracking": {"enabled": False}}))
-        code = cli.main([
+        code = run_command([
             "label", "--config", str(lake.folder / "conf.yaml"), "--source", str(lake.posts), "--text-column", "body",
             "--policy", str(lake.folder / "policy.md"), "--output", str(lake.tables), "--json",
         ])  # fmt: skip

@@ -9,18 +9,19 @@ import mlflow
 import pytest
 from deltalake import DeltaTable
 
-from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.app import run_command
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
-from safeguard_spark.relabel.scope import parse as scope_of
+from safeguard_spark.relabel.scope import parse_scope
 from safeguard_spark.spark.history import believed, labels_as_of, rulings
 from safeguard_spark.spark.label.job import label_table
-from safeguard_spark.spark.maintain import erase
-from safeguard_spark.spark.relabel.apply import apply, prepare
-from safeguard_spark.spark.relabel.carry import carry
-from safeguard_spark.spark.relabel.planner import Question, existing, plan
-from safeguard_spark.spark.relabel.promote import promote
+from safeguard_spark.spark.maintain.erase import erase_contents
+from safeguard_spark.spark.relabel.apply import apply_plan, prepare_application
+from safeguard_spark.spark.relabel.carry import carry_verdicts
+from safeguard_spark.spark.relabel.planner import Question, plan_relabel
+from safeguard_spark.spark.relabel.promote import promote_version
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
+from safeguard_spark.spark.tables import Tables
 from tests.spark.lake import Lake
 from tests.spark.relabelling import NEW, OLD, TEXT, configured, posts
 
@@ -33,8 +34,8 @@ def now() -> datetime:
 
 def relabelled(lake: Lake, scope: str, new: Policy = NEW) -> None:
     config = configured(lake)
-    made = plan(lake.spark, config, Question(OLD, new, scope_of(scope, share=0.0))).plan
-    apply(lake.spark, config, prepare(lake.spark, config, made, new), new, Budget(), show=False)
+    made = plan_relabel(lake.spark, config, Question(OLD, new, parse_scope(scope, share=0.0))).plan
+    apply_plan(lake.spark, config, prepare_application(lake.spark, config, made, new), new, Budget(), show=False)
 
 
 @pytest.mark.slow
@@ -43,18 +44,18 @@ def test_every_moment_keeps_what_was_believed_then(lake: Lake) -> None:
     config = configured(lake)
     before = now()
     label_table(lake.spark, config, [OLD], show=False)
-    tables = existing(lake.spark, config)
+    tables = Tables.open_existing(lake.spark, config)
     first = now()
     relabelled(lake, "all")
     unpromoted = now()
-    promote(lake.spark, config, NEW)
+    promote_version(lake.spark, config, NEW)
     promoted = now()
     lake.write([("a", "a toy"), ("b", "a lamp"), ("gone", "a replica"), ("late", "a pill")], mode="overwrite")
     edited = now()
     label_table(lake.spark, config, [NEW], show=False)
     label_table(lake.spark, config, [OLD], show=False)  # a late run of the old version changes no yesterday
     again = now()
-    promote(lake.spark, config, OLD)
+    promote_version(lake.spark, config, OLD)
     back = now()
 
     def said(moment: datetime) -> dict[str, tuple[str, bool]]:
@@ -86,7 +87,7 @@ def test_every_moment_keeps_what_was_believed_then(lake: Lake) -> None:
     assert [row["policy_version"] for row in ruled] == ["1.0.0", "1.1.0", "1.0.0"]
     assert [row["until"] for row in ruled] == [*(row["activated_at"] for row in ruled[1:]), None]
 
-    erase(lake.spark, config, ["gone"])
+    erase_contents(lake.spark, config, ["gone"])
     assert {moment: set(said(moment)) for moment in wanted} == {
         moment: set(found) - {"gone"} for moment, found in wanted.items()
     }
@@ -110,12 +111,12 @@ def test_what_is_not_touched_is_carried_over_and_the_version_rules_the_whole_tab
     lake.write([*posts(80), ("again", posts(80)[4][1])])
     config = configured(lake, relabel={"gate": {"cases": False, "min_coverage": 1.0}})
     label_table(lake.spark, config, [OLD], show=False)
-    made = plan(lake.spark, config, Question(OLD, NEW, scope_of("touched", share=0.0))).plan
-    apply(lake.spark, config, prepare(lake.spark, config, made, NEW), NEW, Budget(), show=False)
+    made = plan_relabel(lake.spark, config, Question(OLD, NEW, parse_scope("touched", share=0.0))).plan
+    apply_plan(lake.spark, config, prepare_application(lake.spark, config, made, NEW), NEW, Budget(), show=False)
     lake.calls()
-    assert carry(lake.spark, config, made, NEW) == 71
-    assert carry(lake.spark, config, made, NEW) == 0
-    assert promote(lake.spark, config, NEW).changed
+    assert carry_verdicts(lake.spark, config, made, NEW) == 71
+    assert carry_verdicts(lake.spark, config, made, NEW) == 0
+    assert promote_version(lake.spark, config, NEW).changed
     current = lake.current()
     assert len(current) == 81 and {row.policy_version for row in current.values()} == {"1.1.0"}
     assert {row.carried_from for row in current.values() if row.rule_ids == ["M2"]} == {None}
@@ -167,26 +168,26 @@ def test_the_commands_go_from_plan_to_promotion_and_back(
     registry.set_alias("market", "shadow", "1.1.0")
     lake.write([*posts(160), ("x", "<script>alert(1)</script> a rifle")])
     shadow = ["--policy", "market@active", "--set", "run.shadow_share=0.2"]
-    assert cli.main(["label", *published, *shadow]) == 0
+    assert run_command(["label", *published, *shadow]) == 0
     first = said(capsys)
     assert isinstance(first["shadow"], dict) and 10 < first["shadow"]["rows"] < 60
     assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
 
-    assert cli.main(["relabel", "plan", "--policy", "market@1.1.0", "--share", "0", *published]) == 0
+    assert run_command(["relabel", "plan", "--policy", "market@1.1.0", "--share", "0", *published]) == 0
     captured = capsys.readouterr()
     made = json.loads(captured.out.splitlines()[-1])
     assert "rules changed: M2" in captured.err and f"relabel apply {made['plan_id']}" in captured.err
     lake.calls()
-    assert cli.main(["relabel", "apply", str(made["plan_id"]), "--budget", "5calls", *published]) == 6
+    assert run_command(["relabel", "apply", str(made["plan_id"]), "--budget", "5calls", *published]) == 6
     assert lake.calls() <= 5
     capsys.readouterr()
-    assert cli.main(["relabel", "apply", str(made["plan_id"]), "--carry", *published]) == 0
+    assert run_command(["relabel", "apply", str(made["plan_id"]), "--carry", *published]) == 0
     done = said(capsys)
     assert done["moved"] is None and done["carried"] and done["status"] == "complete"
 
     report = tmp_path / "report.html"
     compare = ["relabel", "compare", "market@1.0.0", "market@1.1.0", *published, "--html", str(report)]
-    assert cli.main([*compare, "--noise-share", "0.5"]) == 0
+    assert run_command([*compare, "--noise-share", "0.5"]) == 0
     captured = capsys.readouterr()
     found = json.loads(captured.out.splitlines()[-1])
     assert found["standing"] == "within noise" and "Within noise" in captured.err
@@ -195,12 +196,12 @@ def test_the_commands_go_from_plan_to_promotion_and_back(
     run = mlflow.MlflowClient(registry.uri).get_run(str(found["mlflow_run_id"]))
     assert run.data.params["standing"] == "within noise" and run.data.metrics["flipped"] == 0
 
-    assert cli.main(["relabel", "promote", "market@1.1.0", *published, "--set", "relabel.gate.min_coverage=1"]) == 0
+    assert run_command(["relabel", "promote", "market@1.1.0", *published, "--set", "relabel.gate.min_coverage=1"]) == 0
     assert {row.policy_version for row in lake.current().values()} == {"1.1.0"}
     assert registry.aliases("market") == {"active": "1.1.0", "shadow": "1.1.0"}
     capsys.readouterr()
     lake.calls()
-    assert cli.main(["relabel", "promote", "market@1.0.0", *published]) == 0
+    assert run_command(["relabel", "promote", "market@1.0.0", *published]) == 0
     assert said(capsys)["is_rollback"] is True and lake.calls() == 0
     assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
     assert registry.aliases("market")["active"] == "1.0.0"
@@ -221,11 +222,11 @@ def test_mistakes_are_one_sentence_with_their_exit_code(
     lake: Lake, published: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lake.write(posts(8))
-    assert cli.main(["relabel", "plan", "--policy", "market@1.1.0", *published]) == 4
+    assert run_command(["relabel", "plan", "--policy", "market@1.1.0", *published]) == 4
     assert "no label tables" in capsys.readouterr().err
-    assert cli.main(["label", *published, "--policy", "market@1.0.0"]) == 0
+    assert run_command(["label", *published, "--policy", "market@1.0.0"]) == 0
     for given, code, words in MISTAKES:
         capsys.readouterr()
-        assert (cli.main(["relabel", *given, *published]), given) == (code, given)
+        assert (run_command(["relabel", *given, *published]), given) == (code, given)
         error = capsys.readouterr().err
         assert words in error and error.count("Error:") == 1

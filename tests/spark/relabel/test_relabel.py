@@ -9,15 +9,15 @@ from pyspark.sql import functions as F
 
 from safeguard_spark.errors import GateError, SourceError
 from safeguard_spark.evaluation.comparison.compare import Standing
-from safeguard_spark.policy.document import parse
+from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.result import Status
 from safeguard_spark.spark.label.job import label_table
-from safeguard_spark.spark.relabel.apply import apply, load_plan
-from safeguard_spark.spark.relabel.planner import existing
-from safeguard_spark.spark.relabel.promote import promote
+from safeguard_spark.spark.relabel.apply import apply_plan, load_plan
+from safeguard_spark.spark.relabel.promote import promote_version
 from safeguard_spark.spark.relabel.version_pairs import compare_versions, label_again
+from safeguard_spark.spark.tables import Tables
 from tests.spark.lake import Lake
 from tests.spark.relabelling import NEW, OLD, TEXT, WORDS, applied, configured, planned, posts, prepared
 
@@ -69,7 +69,7 @@ def test_a_plan_of_what_is_touched_counts_exactly_the_calls_that_are_made(labell
 
 
 def load_plan_of(lake: Lake, plan_id: str) -> RelabelPlan:
-    return load_plan(existing(lake.spark, configured(lake)), plan_id)
+    return load_plan(Tables.open_existing(lake.spark, configured(lake)), plan_id)
 
 
 def test_a_sample_sees_rare_categories_and_is_drawn_again_alike(labelled: Lake) -> None:
@@ -158,7 +158,7 @@ def test_versions_compared_show_the_flips_of_the_changed_rule_beside_noise(label
 @pytest.mark.slow
 def test_a_rule_taken_out_makes_its_category_more_permissive_and_nothing_else(labelled: Lake) -> None:
     text = TEXT.format(version="2.0.0", weapons="").replace("  - {id: M2, category: weapons}\n", "")
-    without = parse(text.replace("- M2: \n", ""))
+    without = parse_policy(text.replace("- M2: \n", ""))
     made = planned(labelled, "all", without)
     assert made.changes.removed == ("M2",)
     applied(labelled, made.plan, without)
@@ -174,7 +174,7 @@ def test_a_sample_is_weighted_back_to_the_table(labelled: Lake) -> None:
     flips = configured(labelled, args={"words": {**WORDS, "lamp": "M3"}})
     made = planned(labelled, "sample 120").plan
     ready = prepared(labelled, made)
-    apply(labelled.spark, flips, ready, NEW, Budget(), show=False)
+    apply_plan(labelled.spark, flips, ready, NEW, Budget(), show=False)
     found = compare_versions(labelled.spark, configured(labelled), OLD, NEW).comparison
     assert found.weighted and found.flipped is not None
     assert found.compared == 120
@@ -187,16 +187,16 @@ def test_a_gate_refuses_by_line_and_by_how_much_and_is_forced_only_with_a_reason
     applied(labelled, planned(labelled, "touched").plan)
     config = configured(labelled, relabel={"gate": {"cases": False, "min_coverage": 0.9}})
     with pytest.raises(GateError, match=r"coverage of the table: 0\.125, at least 0\.9 is asked, short by 0\.775"):
-        promote(labelled.spark, config, NEW)
+        promote_version(labelled.spark, config, NEW)
     assert {row.policy_version for row in labelled.current().values()} == {"1.0.0"}
     labelled.calls()
-    done = promote(labelled.spark, config, NEW, force=True, reason="court order")
+    done = promote_version(labelled.spark, config, NEW, force=True, reason="court order")
     assert done.forced and done.changed and labelled.calls() == 0
     row = labelled.read("policy_activations").where("policy_version = '1.1.0'").collect()[0]
     assert row["forced"] and row["reason"] == "court order" and "coverage" in row["gate"]
     assert {row.policy_version for row in labelled.current().values()} == {"1.1.0"}
-    assert not promote(labelled.spark, config, NEW).changed  # it rules already
-    back = promote(labelled.spark, config, OLD)
+    assert not promote_version(labelled.spark, config, NEW).changed  # it rules already
+    back = promote_version(labelled.spark, config, OLD)
     assert back.is_rollback and back.calls == labelled.calls() == 0
     assert len(labelled.current()) == 280
     assert labelled.read("policy_activations").count() == 3

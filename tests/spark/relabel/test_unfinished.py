@@ -7,7 +7,7 @@ import pytest
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.relabel.coverage import Progress
 from safeguard_spark.spark.label.job import label_table
-from safeguard_spark.spark.relabel.report import as_dict, report
+from safeguard_spark.spark.relabel.report import compared_json, compared_page
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
 from tests.spark.lake import Lake
 from tests.spark.relabelling import NEW, OLD, applied, configured, planned, posts
@@ -26,10 +26,10 @@ def test_a_comparison_of_the_newest_part_says_so_until_the_plan_is_applied_to_it
     compared = found.comparison.compared
     assert found.unfinished == Progress(compared, 200) and compared <= 40
     said = f"only the {compared} of its 200 contents with a label under market@1.1.0 are compared"
-    assert said in found.coverage and said in report(found, {})
-    assert as_dict(found)["unfinished"] == {"labelled": compared, "planned": 200}
+    assert said in found.coverage and said in compared_page(found, {})
+    assert compared_json(found)["unfinished"] == {"labelled": compared, "planned": 200}
 
     applied(lake, made)
     found = compare_versions(lake.spark, configured(lake), OLD, NEW)
-    assert found.unfinished is None and as_dict(found)["unfinished"] is None
+    assert found.unfinished is None and compared_json(found)["unfinished"] is None
     assert found.comparison.compared == 200 and found.coverage.endswith("covers every content")

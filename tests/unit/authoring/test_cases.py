@@ -6,8 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from safeguard_spark.authoring import cases
-from safeguard_spark.authoring.cases import Case, CaseTurn
+from safeguard_spark.authoring.cases import Case, CaseTurn, dump_cases, load_cases
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling.content import from_text, text_hash
 from tests.unit.samples import CASES
@@ -39,7 +38,7 @@ def write(tmp_path: Path, text: str) -> Path:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(any_case(), max_size=3).map(tuple))
 def test_cases_are_read_as_they_were_written(tmp_path: Path, listed: tuple[Case, ...]) -> None:
-    assert cases.load(write(tmp_path, cases.dump(listed))) == listed
+    assert load_cases(write(tmp_path, dump_cases(listed))) == listed
 
 
 def test_cases_are_written_the_way_people_write_them() -> None:
@@ -47,14 +46,14 @@ def test_cases_are_written_the_way_people_write_them() -> None:
         Case(id="a", text="two\nlines", violation=True, rules=("M1", "M2"), why="Both."),
         Case(id="b", conversation=(CaseTurn(role="user", text="Hi"),), violation=False),
     )
-    assert cases.dump(listed) == (
+    assert dump_cases(listed) == (
         "cases:\n  - id: a\n    text: |-\n      two\n      lines\n    violation: true\n    rules: [M1, M2]\n"
         "    why: Both.\n\n  - id: b\n    conversation:\n    - role: user\n      text: Hi\n    violation: false\n"
     )
 
 
 def test_a_case_has_the_content_hash_of_a_row_with_the_same_text(tmp_path: Path) -> None:
-    first = cases.load(write(tmp_path, CASES))[0]
+    first = load_cases(write(tmp_path, CASES))[0]
     assert first.content == from_text("Replica watch, nobody can tell")
     assert first.content_hash == text_hash("Replica watch, nobody can tell")
 
@@ -76,17 +75,17 @@ def test_no_category_and_the_category_none_are_the_same() -> None:
 )
 def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(PolicyError, match=problem):
-        cases.load(write(tmp_path, text))
+        load_cases(write(tmp_path, text))
 
 
 def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="cannot be read"):
-        cases.load(tmp_path / "cases.yaml")
+        load_cases(tmp_path / "cases.yaml")
     (tmp_path / "cases.yaml").write_bytes(b"\xff")
     with pytest.raises(PolicyError, match=r"not UTF-8 text \(byte 0\)"):
-        cases.load(tmp_path / "cases.yaml")
+        load_cases(tmp_path / "cases.yaml")
 
 
 def test_an_empty_file_has_no_cases(tmp_path: Path) -> None:
-    assert cases.load(write(tmp_path, "")) == ()
-    assert cases.load(write(tmp_path, "cases:\n")) == ()
+    assert load_cases(write(tmp_path, "")) == ()
+    assert load_cases(write(tmp_path, "cases:\n")) == ()

@@ -7,13 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from safeguard_spark.authoring.check import check, check_file
-from safeguard_spark.authoring.check_output import as_github, as_json, as_text
+from safeguard_spark.authoring.check import check_file, check_paths
+from safeguard_spark.authoring.check_output import report_github, report_json, report_text
 from safeguard_spark.authoring.diagnostics import CHECKS, Diagnostic
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy import lock as policy_lock
-from safeguard_spark.policy.lock import Lock
+from safeguard_spark.policy.document import load_policy, parse_policy
+from safeguard_spark.policy.lock import Lock, lock_path, save_lock
 from tests.unit.samples import CASES, FORM, POLICY, edited, lay
 
 pytestmark = pytest.mark.unit
@@ -120,7 +119,7 @@ def test_ten_mistakes_are_ten_diagnostics_at_their_lines_in_one_run(
     again = "\n  - id: watch-again\n    text: My old watch, with its box\n    violation: true\n    rules: [M9]\n"
     lay(tmp_path / "policies", text, f"{CASES}{again}    why: A\n")
     monkeypatch.chdir(tmp_path)
-    report = check([Path("policies")])
+    report = check_paths([Path("policies")])
 
     def place(words: str, file: str = text) -> int:
         return next(number for number, line in enumerate(file.split("\n"), 1) if words in line)
@@ -138,13 +137,13 @@ def test_ten_mistakes_are_ten_diagnostics_at_their_lines_in_one_run(
         ("cases.yaml", "unknown-case-rule", place("[M9]", CASES + again)),
     }
     assert len(report.diagnostics) == 10
-    golden("check/ten-mistakes.txt", as_text(report))
-    golden("check/ten-mistakes.json", as_json(report))
-    golden("check/ten-mistakes.github.txt", as_github(report))
+    golden("check/ten-mistakes.txt", report_text(report))
+    golden("check/ten-mistakes.json", report_json(report))
+    golden("check/ten-mistakes.github.txt", report_github(report))
 
 
 def test_a_published_version_that_changed_is_an_error_that_says_to_bump_it(tmp_path: Path) -> None:
-    policy_lock.save(Lock({}).with_policies([policy.parse(POLICY)]), policy_lock.path_in(tmp_path))
+    save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(tmp_path))
     assert check_file(lay(tmp_path)) == ()
     (changed,) = check_file(lay(tmp_path, edited(POLICY, ("Second-hand goods", "Second hand goods"))))
     assert changed.code == "published-changed"
@@ -153,14 +152,14 @@ def test_a_published_version_that_changed_is_an_error_that_says_to_bump_it(tmp_p
 
 
 def test_another_owner_of_a_published_version_is_a_warning_that_no_label_changes(tmp_path: Path) -> None:
-    policy_lock.save(Lock({}).with_policies([policy.parse(POLICY)]), policy_lock.path_in(tmp_path))
+    save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(tmp_path))
     (behind,) = check_file(lay(tmp_path, edited(POLICY, ("trust@", "safety@"))))
     assert behind.code == "lock-behind"
     assert "no label" in behind.message
 
 
 def test_a_damaged_lock_is_a_problem_of_the_policies_it_should_pin(tmp_path: Path) -> None:
-    policy_lock.path_in(tmp_path).write_text("{")
+    lock_path(tmp_path).write_text("{")
     (damaged,) = check_file(lay(tmp_path))
     assert (damaged.code, "damaged" in damaged.message) == ("unreadable", True)
 
@@ -191,14 +190,14 @@ def test_text_that_is_not_utf_8_is_shown_where_it_stops_being_so(tmp_path: Path)
 
 def test_a_path_that_leads_to_no_policy_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="does not exist"):
-        check([tmp_path / "nowhere"])
+        check_paths([tmp_path / "nowhere"])
     with pytest.raises(PolicyError, match=r"holds no policy\.md"):
-        check([tmp_path])
+        check_paths([tmp_path])
 
 
 def test_the_same_policy_named_twice_is_checked_once(tmp_path: Path) -> None:
     file = lay(tmp_path)
-    assert check([file, tmp_path]).policies == 1
+    assert check_paths([file, tmp_path]).policies == 1
 
 
 anything = st.text(max_size=300)
@@ -215,9 +214,9 @@ def test_check_never_raises_on_any_text(tmp_path: Path, front: str, body: str, c
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(f"---\n{front}\n---\n{body}".encode("utf-8", "surrogatepass"))
     file.with_name("cases.yaml").write_bytes(cases.encode("utf-8", "surrogatepass"))
-    report = check([file])
+    report = check_paths([file])
     assert all(d.code in CHECKS for d in report.diagnostics)
-    as_text(report), as_json(report), as_github(report)
+    report_text(report), report_json(report), report_github(report)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -228,4 +227,4 @@ def test_a_file_that_check_finds_no_error_in_can_be_loaded(tmp_path: Path, chang
         text = text[:at] + put + text[at + 1 :]
     file = lay(tmp_path, text.encode("utf-8", "replace").decode())
     if not any(d.level == "error" for d in check_file(file)):
-        policy.load(file)
+        load_policy(file)

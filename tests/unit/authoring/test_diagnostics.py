@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.authoring.check_output import WIDTH, as_github, as_json, as_text, summary
+from safeguard_spark.authoring.check_output import WIDTH, report_github, report_json, report_summary, report_text
 from safeguard_spark.authoring.diagnostics import CHECKS, Diagnostic, Report, Source, in_order, nearest
 from safeguard_spark.policy.positions import Span
 
@@ -19,7 +19,7 @@ def at(line: str, word: str, code: str = "vague-word", message: str = "said") ->
 
 def shown(line: str, word: str) -> tuple[str, str]:
     """The excerpt and the caret line, without their margins."""
-    _, excerpt, caret, _ = as_text(Report(1, (at(line, word),))).split("\n")[:4]
+    _, excerpt, caret, _ = report_text(Report(1, (at(line, word),))).split("\n")[:4]
     return excerpt[4:], caret[4:]
 
 
@@ -42,12 +42,12 @@ def test_a_long_line_is_cut_around_the_word(text: str, where: int) -> None:
 
 def test_a_message_cannot_break_a_github_annotation() -> None:
     found = Source("a,b:c.md", "x").diagnose("todo", Span(1, 1, 1), "100%\nsure")
-    line = as_github(Report(1, (found,))).split("\n")[0]
+    line = report_github(Report(1, (found,))).split("\n")[0]
     assert line == "::warning file=a%2Cb%3Ac.md,line=1,col=1,endColumn=2,title=todo::100%25%0Asure"
 
 
 def test_a_report_for_programs_has_every_field() -> None:
-    found = json.loads(as_json(Report(2, (at("so generally", "generally"),))))
+    found = json.loads(report_json(Report(2, (at("so generally", "generally"),))))
     assert (found["policies"], found["errors"], found["warnings"]) == (2, 0, 1)
     assert found["diagnostics"] == [
         {
@@ -67,8 +67,8 @@ def test_errors_fail_and_warnings_do_only_when_strict() -> None:
         0,
         0,
     ]
-    assert summary(failed) == "1 policy checked: 1 error and 1 warning."
-    assert summary(Report(2, ())) == "2 policies checked: no problems."
+    assert report_summary(failed) == "1 policy checked: 1 error and 1 warning."
+    assert report_summary(Report(2, ())) == "2 policies checked: no problems."
 
 
 def test_problems_come_in_the_order_of_the_file_each_once() -> None:

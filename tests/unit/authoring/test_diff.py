@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.authoring.diff import as_dict, diff
-from safeguard_spark.authoring.diff_output import as_text
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy.document import Policy
+from safeguard_spark.authoring.diff import diff_json, diff_policies
+from safeguard_spark.authoring.diff_output import diff_text
+from safeguard_spark.policy import document
+from safeguard_spark.policy.document import Policy, parse_policy, split_document
 from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, lay
 
 pytestmark = pytest.mark.unit
-BEFORE = policy.parse(POLICY)
+BEFORE = parse_policy(POLICY)
 M3 = "  - {id: M3, category: gifts, title: Gifts}\n"
 AFTER_TEXT = edited(
     POLICY,
@@ -38,7 +38,7 @@ AFTER_CASES = edited(
 
 
 def to(text: str) -> Policy:
-    return policy.parse(text)
+    return parse_policy(text)
 
 
 def test_a_revision_is_shown_behaviour_first_rule_by_rule(
@@ -67,14 +67,14 @@ def test_what_cannot_change_a_label_is_kept_apart(safeguard: Safeguard) -> None:
 
 
 def test_a_version_has_no_difference_to_itself() -> None:
-    found = diff(BEFORE, BEFORE)
+    found = diff_policies(BEFORE, BEFORE)
     assert not found.labels_may_change
     assert found.owners == ()
-    assert as_text(found).count("\n") == 1
+    assert diff_text(found).count("\n") == 1
 
 
 def test_a_diff_read_backwards_takes_out_what_it_put_in() -> None:
-    there, back = diff(BEFORE, to(AFTER_TEXT)), diff(to(AFTER_TEXT), BEFORE)
+    there, back = diff_policies(BEFORE, to(AFTER_TEXT)), diff_policies(to(AFTER_TEXT), BEFORE)
     assert back.behaviour["M3"] == ("rule removed, category gifts",)
     assert sorted(c.added for c in there.text) == sorted(c.removed for c in back.text)
 
@@ -97,26 +97,26 @@ def test_a_diff_read_backwards_takes_out_what_it_put_in() -> None:
 def test_what_concerns_all_rules_is_said_of_the_policy(
     change: tuple[str, str], said: dict[str, tuple[str, ...]]
 ) -> None:
-    found = diff(BEFORE, to(edited(POLICY, change)))
+    found = diff_policies(BEFORE, to(edited(POLICY, change)))
     assert (found.labels_may_change, found.behaviour) == (True, said)
 
 
 def test_a_line_belongs_to_the_rule_it_names_or_stands_under() -> None:
     under = edited(POLICY, ("M1 (counterfeit): offers", "### M1 counterfeit\n\nOffers\n  or shows"))
     then = edited(under, ("  or shows", "  or lends"), ("trust@", "other@"))
-    assert [c.owner for c in diff(to(under), to(then)).text] == ["M1"]
+    assert [c.owner for c in diff_policies(to(under), to(then)).text] == ["M1"]
     both = edited(POLICY, ("Second-hand", "M1 and M2: second-hand"))
-    assert [c.owner for c in diff(BEFORE, to(both)).text] == ["Criteria"]
+    assert [c.owner for c in diff_policies(BEFORE, to(both)).text] == ["Criteria"]
 
 
-@given(st.integers(0, len(policy.split(POLICY).body) - 1), st.text("aM1 \n#|-", max_size=3))
+@given(st.integers(0, len(split_document(POLICY).body) - 1), st.text("aM1 \n#|-", max_size=3))
 def test_every_change_of_the_text_has_another_hash_and_is_shown_unless_it_is_only_space(at: int, put: str) -> None:
     body = BEFORE.body[:at] + put + BEFORE.body[at + 1 :]
-    after = policy.Policy.model_construct(**{**dict(BEFORE), "body": body})
-    found = diff(BEFORE, after)
+    after = document.Policy.model_construct(**{**dict(BEFORE), "body": body})
+    found = diff_policies(BEFORE, after)
     assert found.labels_may_change == (body != BEFORE.body)
     words = [line for line in BEFORE.body.split("\n") if line.strip()]
     if [line for line in body.split("\n") if line.strip()] != words:
         assert found.text
-    json.dumps(as_dict(found))
-    as_text(found)
+    json.dumps(diff_json(found))
+    diff_text(found)

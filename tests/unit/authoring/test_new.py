@@ -7,34 +7,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.authoring.check import check_file
-from safeguard_spark.authoring.new import answer_form, create, document, new_policy, rule_prefix
+from safeguard_spark.authoring.new import answer_form, create_policy, document_text, new_policy, rule_prefix
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy.document import Output, Rule
+from safeguard_spark.policy.document import Output, Rule, load_policy, parse_policy
 from tests.unit.samples import CASES, POLICY, edited, lay
 
 pytestmark = pytest.mark.unit
 
 
 def test_a_new_policy_has_nothing_wrong_but_the_places_to_fill_in(tmp_path: Path) -> None:
-    file = create("fake-reviews", tmp_path)
+    file = create_policy("fake-reviews", tmp_path)
     assert file == tmp_path / "fake-reviews" / "1.0.0" / "policy.md"
     found = check_file(file)
     assert {d.code for d in found} == {"todo"}
     assert len([d for d in found if d.file.endswith("cases.yaml")]) == 4
-    assert policy.load(file).rule_ids == ("FR1",)
+    assert load_policy(file).rule_ids == ("FR1",)
 
 
 @pytest.mark.parametrize("name", ["a", "7", "A.B_c-d", "x" * 60, "Spam"])
 def test_any_name_a_policy_may_have_begins_one_that_can_be_read(tmp_path: Path, name: str) -> None:
-    file = create(f"{name}@2.1.0", tmp_path)
-    assert policy.load(file).ref == f"{name}@2.1.0"
+    file = create_policy(f"{name}@2.1.0", tmp_path)
+    assert load_policy(file).ref == f"{name}@2.1.0"
     assert {d.code for d in check_file(file)} == {"todo"}
 
 
 def test_a_next_version_differs_in_its_version_alone(tmp_path: Path) -> None:
     before = lay(tmp_path).read_text()
-    file = create("market@1.1.0", tmp_path)
+    file = create_policy("market@1.1.0", tmp_path)
     assert file.read_text() == edited(before, ("version: 1.0.0", "version: 1.1.0"))
     assert file.with_name("cases.yaml").read_text() == CASES
 
@@ -42,8 +41,8 @@ def test_a_next_version_differs_in_its_version_alone(tmp_path: Path) -> None:
 def test_a_next_version_comes_from_the_newest_one_below_it(tmp_path: Path) -> None:
     for version in ("1.0.0", "1.9.0", "1.10.0", "2.0.0"):
         lay(tmp_path, edited(POLICY, ("1.0.0", version), ("What may be offered.", version)), version=version)
-    assert policy.load(create("market@1.10.1", tmp_path)).description == "1.10.0"
-    assert policy.load(create("market@2.0.1", tmp_path)).description == "2.0.0"
+    assert load_policy(create_policy("market@1.10.1", tmp_path)).description == "1.10.0"
+    assert load_policy(create_policy("market@2.0.1", tmp_path)).description == "2.0.0"
 
 
 @pytest.mark.parametrize(
@@ -63,23 +62,23 @@ def test_a_next_version_comes_from_the_newest_one_below_it(tmp_path: Path) -> No
 def test_what_cannot_be_begun_is_said_and_nothing_is_written(tmp_path: Path, ref: str, said: str) -> None:
     lay(tmp_path / "policies")
     with pytest.raises(PolicyError, match=said):
-        create(ref, tmp_path / "policies")
+        create_policy(ref, tmp_path / "policies")
     assert [p.name for p in tmp_path.rglob("policy.md")] == ["policy.md"]
 
 
 def test_a_version_that_cannot_be_copied_is_named(tmp_path: Path) -> None:
     file = lay(tmp_path, edited(POLICY, ("version: 1.0.0\n", "")))
     with pytest.raises(PolicyError, match="has no `version:` line to raise"):
-        create("market@1.1.0", tmp_path)
+        create_policy("market@1.1.0", tmp_path)
     file.write_bytes(b"\xff")
     with pytest.raises(PolicyError, match=r"is not UTF-8 text \(byte 0\)"):
-        create("market@1.1.0", tmp_path)
+        create_policy("market@1.1.0", tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "policies").write_text("a file")
     with pytest.raises(PolicyError, match=r"policies/gifts/1\.0\.0/policy\.md cannot be written: Not a directory"):
-        create("gifts", tmp_path / "policies")
+        create_policy("gifts", tmp_path / "policies")
 
 
 def test_the_ids_of_a_new_policys_rules_come_from_its_name() -> None:
@@ -97,8 +96,8 @@ front_text = st.text(
 @given(front_text)
 def test_any_front_matter_comes_back_as_it_was_written(text: str) -> None:
     rule = {"id": "A1", "category": "a", "title": text}
-    written = document({"name": "a", "version": "1.0.0", "description": text, "rules": [rule]}, "Text.")
-    found = policy.parse(written)
+    written = document_text({"name": "a", "version": "1.0.0", "description": text, "rules": [rule]}, "Text.")
+    found = parse_policy(written)
     assert (found.description, found.rules[0].title, found.body) == (text, text, "Text.\n")
 
 

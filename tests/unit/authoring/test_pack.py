@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.authoring import cases
+from safeguard_spark.authoring.cases import cases_path, load_cases
 from safeguard_spark.authoring.check import check_file
 from safeguard_spark.authoring.checks.labels import check_labels
-from safeguard_spark.authoring.draft import read
-from safeguard_spark.authoring.pack import Imported, read_pack, write
+from safeguard_spark.authoring.draft import read_draft
+from safeguard_spark.authoring.pack import Imported, read_pack, write_pack
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy
+from safeguard_spark.policy.document import load_policy
 from tests.unit.commands import Safeguard
 
 pytestmark = pytest.mark.unit
@@ -85,7 +85,7 @@ def test_a_messy_pack_becomes_a_policy_with_cases_and_its_label_mistake_is_repor
     ]
     assert found.cases[3].text == "Card of 50,\nfor 35 today"
     assert any("in 1 row (4) the classification column differs" in note for note in found.notes)
-    file = write(found, tmp_path / "policies")
+    file = write_pack(found, tmp_path / "policies")
     (mistake,) = [d for d in check_file(file) if d.level == "error"]
     assert (mistake.code, mistake.hint) == ("undefined-category", "did you mean GC2?")
     assert mistake.excerpt[mistake.span.column - 1 :].startswith("D-G2")
@@ -104,11 +104,11 @@ def test_the_packs_own_text_is_in_the_policy_unchanged_between_two_statements_of
 
 def test_what_was_written_is_what_was_imported_and_is_never_overwritten(tmp_path: Path) -> None:
     found = read_pack(pack(tmp_path))
-    file = write(found, tmp_path / "policies")
-    assert policy.load(file) == found.policy
-    assert cases.load(cases.beside(file)) == found.cases
+    file = write_pack(found, tmp_path / "policies")
+    assert load_policy(file) == found.policy
+    assert load_cases(cases_path(file)) == found.cases
     with pytest.raises(PolicyError, match=r"exists already\. Choose another --name or --version"):
-        write(found, tmp_path / "policies")
+        write_pack(found, tmp_path / "policies")
 
 
 def test_headings_in_bold_are_headings(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_plain_text_without_rules_is_answered_with_0_or_1(tmp_path: Path) -> N
     file.write_text("House rules\n\nNo shouting. For example: AAAH is shouting.\n")
     found = read_pack(file)
     assert (found.policy.ref, found.policy.output, found.policy.rules) == ("house-rules@1.0.0", "binary", ())
-    assert not [d for d in check_file(write(found, tmp_path / "policies")) if d.level == "error"]
+    assert not [d for d in check_file(write_pack(found, tmp_path / "policies")) if d.level == "error"]
 
 
 def test_name_and_version_can_be_chosen_and_two_golden_sets_keep_their_ids_apart(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def spam() -> Imported:
 
 @needs_shared
 def test_the_published_spam_policy_becomes_a_valid_policy_with_its_forty_cases(spam: Imported, tmp_path: Path) -> None:
-    found = policy.load(write(spam, tmp_path))
+    found = load_policy(write_pack(spam, tmp_path))
     assert (found.ref, found.rule_ids, found.allowed) == ("spam@1.0.0", ("SP2", "SP3", "SP4"), ("SP0",))
     assert len(spam.cases) == 40
     assert {rule for case in spam.cases for rule in case.rules} == {"SP2", "SP3", "SP4"}
@@ -240,7 +240,7 @@ def test_the_published_spam_policy_becomes_a_valid_policy_with_its_forty_cases(s
 
 @needs_shared
 def test_the_label_mistake_of_the_published_spam_policy_is_reported(spam: Imported, tmp_path: Path) -> None:
-    draft = read(write(spam, tmp_path), "policy.md")
+    draft = read_draft(write_pack(spam, tmp_path), "policy.md")
     found = list(check_labels(draft))
     assert {d.code for d in found} == {"undefined-category"}
     words = {d.excerpt[d.span.column - 1 :][: d.span.length] for d in found}

@@ -6,27 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.authoring import cases
-from safeguard_spark.authoring.check import check
+from safeguard_spark.authoring.cases import cases_path, load_cases
+from safeguard_spark.authoring.check import check_paths
 from safeguard_spark.authoring.checks.text import token_count
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy import lock as policy_lock
-from safeguard_spark.policy.document import Policy
-from safeguard_spark.policy.lock import Lock, Standing
-from safeguard_spark.policy.ref import all_files
+from safeguard_spark.policy.document import Policy, load_policy, parse_policy, split_document
+from safeguard_spark.policy.lock import Lock, Standing, load_lock, lock_path
+from safeguard_spark.policy.ref import all_policy_files
 
 pytestmark = pytest.mark.unit
 FOLDER = Path(__file__).parents[3] / "policies"
-FILES = all_files(FOLDER)
-LOCK = Lock({}).with_policies(map(policy.load, FILES))
+FILES = all_policy_files(FOLDER)
+LOCK = Lock({}).with_policies(map(load_policy, FILES))
 every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.parent.name}@{file.parent.name}")
 # A character of UTF-8 text; line ends of other systems are not text, and reading a file unites them.
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="\r")
 
 
 def test_no_shipped_policy_has_a_problem() -> None:
-    assert check([FOLDER]).diagnostics == ()
+    assert check_paths([FOLDER]).diagnostics == ()
 
 
 def test_there_are_ten_policies_each_revised_at_least_once() -> None:
@@ -37,7 +35,7 @@ def test_there_are_ten_policies_each_revised_at_least_once() -> None:
 
 @every_file
 def test_a_shipped_policy_has_400_to_900_tokens_and_the_four_sections(file: Path) -> None:
-    body = policy.load(file).body
+    body = load_policy(file).body
     assert 400 <= token_count(body) <= 900
     places = [body.index(f"## {section}") for section in ("Instructions", "Definitions", "Criteria", "Examples")]
     assert places == sorted(places)
@@ -45,27 +43,27 @@ def test_a_shipped_policy_has_400_to_900_tokens_and_the_four_sections(file: Path
 
 @every_file
 def test_a_shipped_policy_has_twelve_cases_or_more_with_at_least_a_third_on_each_side(file: Path) -> None:
-    listed = cases.load(cases.beside(file))
+    listed = load_cases(cases_path(file))
     violating = sum(case.violation for case in listed)
     assert len(listed) >= 12
     assert min(violating, len(listed) - violating) * 3 >= len(listed)
 
 
 def test_the_lock_pins_exactly_the_shipped_versions_as_they_are() -> None:
-    assert policy_lock.load(policy_lock.path_in(FOLDER)) == LOCK, "run `safeguard list`: it says which version differs"
+    assert load_lock(lock_path(FOLDER)) == LOCK, "run `safeguard list`: it says which version differs"
 
 
 @given(st.sampled_from(FILES), st.data())
 def test_any_changed_added_or_lost_character_of_a_published_text_is_caught(file: Path, data: st.DataObject) -> None:
     text = file.read_text(encoding="utf-8")
-    body = policy.split(text).body
+    body = split_document(text).body
     at = data.draw(st.integers(0, len(body) - 1))
     kept = data.draw(st.integers(0, 1))  # 1 puts a character in, 0 puts it in another's place
     put = data.draw(characters | st.just(""))
     changed = body[:at] + put + body[at + 1 - kept :]
     if changed == body:  # the same character again, or nothing put in
         return
-    found = policy.parse(text.removesuffix(body) + changed)
+    found = parse_policy(text.removesuffix(body) + changed)
     assert LOCK.standing(found) is Standing.changed
     with pytest.raises(PolicyError, match="bump the version"):
         LOCK.verify(found)
@@ -76,11 +74,11 @@ def test_a_changed_character_anywhere_in_the_file_never_passes_as_another_text_o
     file: Path, data: st.DataObject
 ) -> None:
     text = file.read_text(encoding="utf-8")
-    was = policy.parse(text)
+    was = parse_policy(text)
     at = data.draw(st.integers(0, len(text) - 1))
     changed = text[:at] + data.draw(characters) + text[at + 1 :]
     try:
-        found = policy.parse(changed)
+        found = parse_policy(changed)
     except PolicyError:
         return
     assert found.ref != was.ref or says(found) == says(was) or LOCK.standing(found) is Standing.changed
@@ -94,7 +92,7 @@ def says(one: Policy) -> tuple[object, ...]:
 @every_file
 def test_another_owner_of_a_shipped_policy_changes_no_label(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    found = policy.parse(text.replace("owner: trust@", "owner: safety@", 1))
-    assert found.policy_hash == policy.load(file).policy_hash
+    found = parse_policy(text.replace("owner: trust@", "owner: safety@", 1))
+    assert found.policy_hash == load_policy(file).policy_hash
     assert LOCK.standing(found) is Standing.document_changed
     assert LOCK.verify(found) is found

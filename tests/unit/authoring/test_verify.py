@@ -9,7 +9,7 @@ import pytest
 from safeguard_spark.authoring.cases import Case
 from safeguard_spark.authoring.verify import Finding, judge
 from safeguard_spark.labelling.verdict import Outcome, Verdict
-from safeguard_spark.policy import document as policy
+from safeguard_spark.policy.document import parse_policy
 from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, lay
 
@@ -147,7 +147,7 @@ def test_every_output_form_and_dialect_can_be_verified(safeguard: Safeguard, out
     assert safeguard("verify", "market", *settings).code == 0
 
 
-MARKET = policy.parse(POLICY)
+MARKET = parse_policy(POLICY)
 SAFE = Verdict(Outcome.labelled, violation=False)
 
 

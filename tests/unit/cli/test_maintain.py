@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.cli import app as cli
+from safeguard_spark.cli.app import run_command
 from safeguard_spark.cli.maintain import _listed
 
 pytestmark = pytest.mark.unit
@@ -20,7 +20,7 @@ def command(tmp_path: Path) -> list[str]:
 def test_an_erasure_of_nobody_is_a_mistake(
     command: list[str], given: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([*command, *given]) == 2
+    assert run_command([*command, *given]) == 2
     assert "--ids" in capsys.readouterr().err
 
 
@@ -28,7 +28,7 @@ def test_a_file_that_is_not_text_is_a_mistake(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "ids").write_bytes(b"\xff\xfe")
-    assert cli.main([*command, "--ids-file", str(tmp_path / "ids")]) == 2
+    assert run_command([*command, "--ids-file", str(tmp_path / "ids")]) == 2
     assert "UTF-8" in capsys.readouterr().err
 
 

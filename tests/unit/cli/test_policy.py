@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.policy import lock as policy_lock
+from safeguard_spark.policy.lock import lock_path
 from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, lay
 
@@ -257,7 +257,7 @@ def test_the_job_that_publishes_is_the_command_that_publishes(tmp_path: Path) ->
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["pinned"] == ["market@1.0.0"]
-    assert policy_lock.path_in(tmp_path / "policies").is_file()
+    assert lock_path(tmp_path / "policies").is_file()
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_the_job_that_publishes_is_the_command_that_publishes(tmp_path: Path) ->
 def test_only_aliases_and_publishing_import_what_takes_seconds(tmp_path: Path, argv: list[str]) -> None:
     lay(tmp_path / "policies")
     program = (
-        "import sys; from safeguard_spark import cli; cli.main(sys.argv[1:]); "
+        "import sys; from safeguard_spark.cli.app import run_command; run_command(sys.argv[1:]); "
         "print(sorted({'mlflow', 'pyspark', 'pandas', 'vllm', 'torch'} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(

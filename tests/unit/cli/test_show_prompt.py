@@ -9,8 +9,7 @@ import pytest
 
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_text
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy.document import Effort
+from safeguard_spark.policy.document import Effort, parse_policy
 from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, lay
 
@@ -28,7 +27,7 @@ def piped(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 def test_it_shows_the_ids_that_a_job_would_send(safeguard: Safeguard) -> None:
     found = json.loads(safeguard("show-prompt", "market", "A watch", "--json").out)
-    rendered = prompt.harmony(policy.parse(POLICY).body, Effort.low, from_text("A watch"))
+    rendered = prompt.harmony(parse_policy(POLICY).body, Effort.low, from_text("A watch"))
     assert found["token_ids"] == rendered.token_ids
     assert found["tokens"] == len(found["token_ids"])
     assert safeguard("show-prompt", "market", "A watch").out == found["prompt"] + "\n"
@@ -49,7 +48,7 @@ def test_the_configuration_wins_over_the_policys_effort(safeguard: Safeguard) ->
 
 def test_the_chat_dialect_is_shown_as_messages_and_its_count_as_an_estimate(safeguard: Safeguard) -> None:
     ran = safeguard("show-prompt", "market", "A watch", "--set", "engine.dialect=chat")
-    assert ran.out == f"[system]\n{policy.parse(POLICY).body}\n\n[user]\nA watch\n"
+    assert ran.out == f"[system]\n{parse_policy(POLICY).body}\n\n[user]\nA watch\n"
     assert ran.err.startswith("About ")
     found = json.loads(safeguard("show-prompt", "market", "A watch", "--set", "engine.dialect=chat", "--json").out)
     assert found["messages"][1] == {"role": "user", "content": "A watch"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.cli.table_options import SourceOptions, load
+from safeguard_spark.cli.table_options import SourceOptions, load_options
 
 pytestmark = pytest.mark.unit
 
@@ -18,15 +18,17 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_options_go_over_the_file_and_what_is_not_given_leaves_it(file: Path) -> None:
-    plain = load(file, None, None)
+    plain = load_options(file, None, None)
     assert (plain.output, plain.source.location, plain.source.text_column) == ("there", "a", "body")
-    chosen = load(file, ["run.chunk_rows=7"], "here", SourceOptions("b", "key"), {"source.limit": 3, "policy": None})
+    chosen = load_options(
+        file, ["run.chunk_rows=7"], "here", SourceOptions("b", "key"), {"source.limit": 3, "policy": None}
+    )
     assert (chosen.output, chosen.source.location, chosen.source.id_column) == ("here", "b", "key")
     assert (chosen.source.text_column, chosen.source.limit, chosen.run.chunk_rows) == ("body", 3, 7)
 
 
 def test_one_content_column_takes_the_place_of_the_other(file: Path) -> None:
-    talks = load(file, None, None, SourceOptions(conversation_column="turns")).source
+    talks = load_options(file, None, None, SourceOptions(conversation_column="turns")).source
     assert (talks.text_column, talks.conversation_column) == (None, "turns")
-    texts = load(file, ["source.conversation_column=turns"], None, SourceOptions(text_column="words")).source
+    texts = load_options(file, ["source.conversation_column=turns"], None, SourceOptions(text_column="words")).source
     assert (texts.text_column, texts.conversation_column) == ("words", None)

@@ -9,8 +9,7 @@ from safeguard_spark.demo import content
 from safeguard_spark.demo.corpus import TOPIC_OF
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_turns
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy.document import NONE, Effort
+from safeguard_spark.policy.document import NONE, Effort, load_policy
 from tools.demo_model import rulebook
 
 pytestmark = pytest.mark.unit
@@ -28,7 +27,7 @@ def test_a_shorter_table_is_the_beginning_of_a_longer_one() -> None:
 
 
 def test_gold_names_topics_that_the_marketplace_policy_forbids() -> None:
-    rules = policy.load(FOLDER / "1.0.0" / "policy.md")
+    rules = load_policy(FOLDER / "1.0.0" / "policy.md")
     table = content.rows(2000)
 
     found = {row["gold_category"] for row in table}
@@ -59,7 +58,7 @@ def test_null_empty_hostile_and_foreign_rows_are_in_the_demos_own_table() -> Non
 
 
 def test_all_but_the_longest_rows_fit_the_demos_context() -> None:
-    body = policy.load(FOLDER / "1.0.0" / "policy.md").body
+    body = load_policy(FOLDER / "1.0.0" / "policy.md").body
     for row in content.rows(300):
         turns = None if row["turns"] is None else [(turn["role"], turn["text"]) for turn in row["turns"]]
         prompt.harmony(body, Effort.low, from_turns(turns), limit=2048)
@@ -77,7 +76,7 @@ def test_the_table_is_written_as_parquet_with_times_in_utc(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
 def test_the_marketplace_policy_is_written_in_the_phrasing_the_model_reads(version: str) -> None:
-    document = policy.load(FOLDER / version / "policy.md")
+    document = load_policy(FOLDER / version / "policy.md")
     lines = [line for line in document.body.splitlines() if line.startswith("### ")]
 
     for rule, line in zip(document.rules, lines, strict=True):
@@ -87,7 +86,7 @@ def test_the_marketplace_policy_is_written_in_the_phrasing_the_model_reads(versi
 
 
 def test_versions_of_the_marketplace_differ_by_the_rule_on_replicas() -> None:
-    old, new = (policy.load(FOLDER / version / "policy.md").body for version in ("1.0.0", "1.1.0"))
+    old, new = (load_policy(FOLDER / version / "policy.md").body for version in ("1.0.0", "1.1.0"))
 
     assert "### replicas (RE): not allowed" in old
     assert "### replicas (RE): allowed" in new

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from safeguard_spark.config import EngineConfig, EngineKind
+from safeguard_spark.config.model import EngineConfig, EngineKind
 from safeguard_spark.engines.command import REFUSED, RPC_BYTES, command, environment
 from safeguard_spark.engines.hardware import is_cpu_build, is_slow_in_bfloat16
 from safeguard_spark.engines.paths import place

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.config import Dialect
+from safeguard_spark.config.model import Dialect
 from safeguard_spark.engines import client, endpoint
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import ConfigError, EngineError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.config import EngineConfig
+from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines.paths import SOCKET_BYTES, Place, place
 from safeguard_spark.errors import EngineError
 

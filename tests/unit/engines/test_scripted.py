@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from safeguard_spark.config import Dialect, EngineConfig
+from safeguard_spark.config.model import Dialect, EngineConfig
 from safeguard_spark.engines.factory import open_engine
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.errors import ConfigError

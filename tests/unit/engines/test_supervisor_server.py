@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from safeguard_spark.config import EngineConfig, EngineKind
-from safeguard_spark.engines import health, server, vllm_host
-from safeguard_spark.engines import paths as place
+from safeguard_spark.config.model import EngineConfig, EngineKind
+from safeguard_spark.engines import health, paths, server, vllm_host
 from safeguard_spark.engines.processes import birth, end_tree, give_way_here, marked
 from safeguard_spark.engines.supervisor import read_json
 from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
@@ -282,7 +281,7 @@ def test_a_path_too_long_for_a_socket_keeps_its_logs_there_and_its_socket_elsewh
     deep = executor.folder / ("d" * 120)
     executor.label(work_dir=str(deep))
     made = executor.made[0]._server
-    assert (deep in made.folder.parents) and len(os.fsencode(made.socket)) <= place.SOCKET_BYTES
+    assert (deep in made.folder.parents) and len(os.fsencode(made.socket)) <= paths.SOCKET_BYTES
     assert (made.folder / "log").exists()
 
 

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Pair, Said, Standing, compare, flip_of
-from safeguard_spark.evaluation.comparison.text import as_dict, as_text
+from safeguard_spark.evaluation.comparison.compare import (
+    Comparison,
+    Flip,
+    Pair,
+    Said,
+    Standing,
+    compare_pairs,
+    flip_of,
+)
+from safeguard_spark.evaluation.comparison.text import comparison_json, comparison_text
 from safeguard_spark.relabel.rules import RuleChanges
 
 pytestmark = pytest.mark.unit
@@ -47,7 +55,7 @@ def planted(seed: int, *, real: float, contents: int = 10_000, twice: int = 3_00
         changed = SAFE if said.category == "weapons" and random.random() < real else said
         pairs.append((said, disagreeing(changed, random)))
     noise = [(said, disagreeing(said, random)) for said in first[:twice]]
-    return compare(("p@1.0.0", "p@1.1.0"), counted(pairs), counted(noise))
+    return compare_pairs(("p@1.0.0", "p@1.1.0"), counted(pairs), counted(noise))
 
 
 def test_planted_flips_are_found_in_their_category_and_a_version_against_itself_is_noise() -> None:
@@ -98,20 +106,20 @@ some_pairs = st.lists(
 @given(some_pairs, some_pairs)
 def test_every_content_is_counted_once_whatever_the_pairs(pairs: list[Pair], noise: list[Pair]) -> None:
     total = sum(pair.contents for pair in pairs)
-    found = compare(("p@1.0.0", "p@1.1.0"), pairs, noise, {"a": 500, "b": 70})
+    found = compare_pairs(("p@1.0.0", "p@1.1.0"), pairs, noise, {"a": 500, "b": 70})
     assert found.compared == total == sum(found.matrix.values())
-    plain = compare(("p@1.0.0", "p@1.1.0"), pairs)
+    plain = compare_pairs(("p@1.0.0", "p@1.1.0"), pairs)
     assert plain.flipped is not None
     assert abs(sum(rate.value for rate in plain.flips.values()) - plain.flipped.value) < 1e-9
     for group in found.categories:
         assert group.old == sum(p.contents for p in pairs if p.old.violation and p.old.category == group.name)
-    assert as_text(found, "all") and as_dict(found)["compared"] == total
+    assert comparison_text(found, "all") and comparison_json(found)["compared"] == total
 
 
 @given(some_pairs)
 def test_turned_round_stricter_is_more_permissive(pairs: list[Pair]) -> None:
-    one = compare(("p@1", "p@2"), pairs)
-    other = compare(("p@2", "p@1"), [pair._replace(old=pair.new, new=pair.old) for pair in pairs])
+    one = compare_pairs(("p@1", "p@2"), pairs)
+    other = compare_pairs(("p@2", "p@1"), [pair._replace(old=pair.new, new=pair.old) for pair in pairs])
     assert one.flips[Flip.stricter] == other.flips[Flip.permissive]
     assert one.p_value == other.p_value and one.flipped == other.flipped
 
@@ -122,16 +130,16 @@ def test_a_flip_is_unexplained_where_no_changed_rule_is_named() -> None:
         Pair(SAFE, violation("spam"), 5),
         Pair(SAFE, SAFE, 85),
     ]
-    found = compare(("p@1", "p@2"), pairs, changes=RuleChanges(changed=("M2",), categories=("weapons",)))
+    found = compare_pairs(("p@1", "p@2"), pairs, changes=RuleChanges(changed=("M2",), categories=("weapons",)))
     assert found.unexplained is not None and found.unexplained.value == 0.05
     bare = [pair._replace(old=pair.old._replace(rules=()), new=pair.new._replace(rules=())) for pair in pairs]
-    by_category = compare(("p@1", "p@2"), bare, changes=RuleChanges(changed=("M2",), categories=("weapons",)))
+    by_category = compare_pairs(("p@1", "p@2"), bare, changes=RuleChanges(changed=("M2",), categories=("weapons",)))
     assert by_category.unexplained is not None and by_category.unexplained.value == 0.05
 
 
 def test_strata_weigh_as_the_table_does_and_what_was_not_seen_is_said() -> None:
     pairs = [Pair(violation("spam"), SAFE, 50, "spam"), Pair(SAFE, SAFE, 50, "none")]
-    found = compare(("p@1", "p@2"), pairs, sizes={"spam": 100, "none": 800, "drugs": 100})
+    found = compare_pairs(("p@1", "p@2"), pairs, sizes={"spam": 100, "none": 800, "drugs": 100})
     assert found.weighted and found.flipped is not None
     assert round(found.flipped.value, 4) == round(100 / 900, 4)
-    assert found.unseen == 0.1 and "10.0% of the table" in as_text(found, "")
+    assert found.unseen == 0.1 and "10.0% of the table" in comparison_text(found, "")

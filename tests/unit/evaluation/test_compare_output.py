@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from safeguard_spark.evaluation.comparison.compare import Comparison, Pair, Said, compare
-from safeguard_spark.evaluation.comparison.html import Shown, page
-from safeguard_spark.evaluation.comparison.text import as_text, metrics
+from safeguard_spark.evaluation.comparison.compare import Comparison, Pair, Said, compare_pairs
+from safeguard_spark.evaluation.comparison.html import Shown, comparison_page
+from safeguard_spark.evaluation.comparison.text import comparison_metrics, comparison_text
 from safeguard_spark.relabel.rules import RuleChanges
 
 pytestmark = pytest.mark.unit
@@ -25,17 +25,17 @@ def found() -> Comparison:
     noise = [Pair(WEAPON, WEAPON, 245), Pair(WEAPON, SAFE, 4), Pair(SAFE, SAFE, 695), Pair(SPAM, SPAM, 95),
              Pair(SAFE, SPAM, 4)]  # fmt: skip
     changes = RuleChanges(changed=("M2",), categories=("weapons",), new_categories=("weapons",))
-    return compare(("market@1.0.0", "market@1.1.0"), pairs, noise, changes=changes)
+    return compare_pairs(("market@1.0.0", "market@1.1.0"), pairs, noise, changes=changes)
 
 
 def test_a_comparison_is_shown_as_it_was_approved(golden: Callable[[str, str], None]) -> None:
-    golden("relabel/comparison.txt", as_text(found(), "plan p1 covers every content"))
+    golden("relabel/comparison.txt", comparison_text(found(), "plan p1 covers every content"))
 
 
 def test_the_page_is_whole_and_takes_hostile_text_as_text() -> None:
     hostile = '<script>alert("x")</script><img src=http://example.org/a.png>'
     examples = [Shown(hostile, "weapons (M2)", "none", hostile), Shown("p2", "none", "spam")]
-    text = page(found(), hostile, examples, [hostile])
+    text = comparison_page(found(), hostile, examples, [hostile])
     assert "<script" not in text and "http://" not in re.sub(r"&lt;.*?&gt;", "", text)
     open_tags: list[str] = []
 
@@ -55,10 +55,10 @@ def test_the_page_is_whole_and_takes_hostile_text_as_text() -> None:
 
 
 def test_ids_alone_are_shown_unless_the_text_was_asked_for() -> None:
-    text = page(found(), "all", [Shown("p1", "weapons (M2)", "none")])
+    text = comparison_page(found(), "all", [Shown("p1", "weapons (M2)", "none")])
     assert "p1" in text and 'class="text"' not in text
 
 
 def test_mlflow_gets_numbers() -> None:
-    numbers = metrics(found())
+    numbers = comparison_metrics(found())
     assert numbers["compared"] == 2000 and 0 < numbers["noise"] < numbers["flipped"] < 1

@@ -2,8 +2,8 @@
 
 import pytest
 
-from safeguard_spark.config import GateConfig
-from safeguard_spark.evaluation.comparison.compare import Pair, Said, compare
+from safeguard_spark.config.model import GateConfig
+from safeguard_spark.evaluation.comparison.compare import Pair, Said, compare_pairs
 from safeguard_spark.evaluation.gate import GateLine, cases_lines, failed, table_lines, unexplained
 from safeguard_spark.relabel.rules import RuleChanges
 
@@ -35,9 +35,9 @@ def test_only_what_is_asked_is_a_line() -> None:
 def test_noise_is_taken_off_what_no_rule_explains() -> None:
     pairs = [Pair(WEAPON, SAFE, 10), Pair(SAFE, SPAM, 5), Pair(SAFE, SAFE, 85)]
     changes = RuleChanges(changed=("M2",))
-    alone = compare(("a", "b"), pairs, changes=changes)
+    alone = compare_pairs(("a", "b"), pairs, changes=changes)
     assert unexplained(alone) == (0.05, "noise was not measured, so all of them count")
-    beside = compare(("a", "b"), pairs, [Pair(SAFE, SAFE, 98), Pair(SAFE, SPAM, 2)], changes=changes)
+    beside = compare_pairs(("a", "b"), pairs, [Pair(SAFE, SAFE, 98), Pair(SAFE, SPAM, 2)], changes=changes)
     value, note = unexplained(beside)
     assert value == pytest.approx(0.03) and note == "less the noise of 0.02"
     assert unexplained(None)[0] is None

@@ -13,7 +13,7 @@ from safeguard_spark.engines.scripted import answer
 from safeguard_spark.labelling import verdict
 from safeguard_spark.labelling.contract import CONFIDENCES, FINAL_HEADERS, Contract
 from safeguard_spark.labelling.verdict import Completion, Outcome
-from safeguard_spark.policy.document import Output, Policy, parse
+from safeguard_spark.policy.document import Output, Policy, parse_policy
 
 pytestmark = pytest.mark.unit
 
@@ -27,7 +27,7 @@ def read(text: str, contract: Contract) -> verdict.Verdict:
 
 
 def policy(text: str = "Text.", output: str = "full", rules: str = "{id: M1, category: a}") -> Policy:
-    return parse(f"---\nname: p\nversion: 1.0.0\noutput: {output}\nrules: [{rules}]\n---\n{text}\n")
+    return parse_policy(f"---\nname: p\nversion: 1.0.0\noutput: {output}\nrules: [{rules}]\n---\n{text}\n")
 
 
 def is_valid(value: Any, contract: Contract) -> bool:

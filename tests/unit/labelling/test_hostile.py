@@ -3,14 +3,14 @@
 import pytest
 from hypothesis import given, settings
 
-from safeguard_spark.config import Dialect
+from safeguard_spark.config.model import Dialect
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
 from safeguard_spark.labelling.rows import Job, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
-from safeguard_spark.policy.document import Effort, parse
+from safeguard_spark.policy.document import Effort, parse_policy
 from tests import hostile
 from tests.misbehaving import config
 from tests.unit.samples import POLICY
@@ -27,7 +27,7 @@ def job(dialect: Dialect = Dialect.harmony) -> Job:
         model="m", revision=None, dialect=dialect, engine_class="", effort=Effort.low, temperature=0.0, top_p=1.0,
         max_tokens=64, max_prompt_tokens=4096, structured=True,
     )  # fmt: skip
-    return Job(parse(POLICY), labeler)
+    return Job(parse_policy(POLICY), labeler)
 
 
 def assert_sealed(what: Job, content: Content) -> None:

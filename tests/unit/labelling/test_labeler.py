@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from safeguard_spark import config
-from safeguard_spark.config import Dialect
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import Dialect
 from safeguard_spark.labelling.labeler import DEFAULT_EFFORT, DEFAULT_MAX_TOKENS, Labeler
-from safeguard_spark.policy.document import Effort, Policy, parse
+from safeguard_spark.policy.document import Effort, Policy, parse_policy
 
 pytestmark = pytest.mark.unit
 
@@ -23,11 +23,11 @@ CHANGED = {
 
 
 def policy(defaults: str = "") -> Policy:
-    return parse(f"---\nname: p\nversion: 1.0.0\n{defaults}---\nText.\n")
+    return parse_policy(f"---\nname: p\nversion: 1.0.0\n{defaults}---\nText.\n")
 
 
 def labeler(policy: Policy, **sections: Any) -> Labeler:
-    return Labeler.of(config.build({"engine": {"kind": "scripted"}, **sections}), policy)
+    return Labeler.of(build_config({"engine": {"kind": "scripted"}, **sections}), policy)
 
 
 def test_there_is_a_change_here_for_every_field() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark import config
-from safeguard_spark.config import EngineConfig
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import EngineConfig, RunConfig
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling import rows as labelling
@@ -20,7 +20,7 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt, prefix_tokens
 from safeguard_spark.labelling.rows import Job, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
-from safeguard_spark.policy.document import Effort, parse
+from safeguard_spark.policy.document import Effort, parse_policy
 
 pytestmark = pytest.mark.unit
 
@@ -38,20 +38,22 @@ WANTED = {  # of a content, by its words; of several the first that stands here
 
 
 def engine_config() -> EngineConfig:
-    return config.build({"engine": {"kind": "scripted", "args": SCRIPT}}).engine
+    return build_config({"engine": {"kind": "scripted", "args": SCRIPT}}).engine
 
 
-def run_config(engine: dict[str, Any], **labeler: Any) -> config.RunConfig:
-    return config.build({"engine": {"model": "m", **engine}, "labeler": labeler})
+def run_config(engine: dict[str, Any], **labeler: Any) -> RunConfig:
+    return build_config({"engine": {"model": "m", **engine}, "labeler": labeler})
 
 
 def job(output: str = "full", dialect: str = "harmony", **labeler: Any) -> Job:
-    policy = parse(f"---\nname: p\nversion: 1.0.0\noutput: {output}\nrules: [{{id: M1, category: fake}}]\n---\nText.\n")
+    policy = parse_policy(
+        f"---\nname: p\nversion: 1.0.0\noutput: {output}\nrules: [{{id: M1, category: fake}}]\n---\nText.\n"
+    )
     settings = {"engine": {"kind": "scripted", "dialect": dialect}, "labeler": labeler}
-    return Job(policy, Labeler.of(config.build(settings), policy))
+    return Job(policy, Labeler.of(build_config(settings), policy))
 
 
-LONG = parse("---\nname: p\nversion: 1.0.0\nrules: [{id: M1, category: fake}]\n---\n" + "No replicas. " * 300)
+LONG = parse_policy("---\nname: p\nversion: 1.0.0\nrules: [{id: M1, category: fake}]\n---\n" + "No replicas. " * 300)
 ALONE = prefix_tokens(LONG.body, Effort.medium)
 
 

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy import document as policy
+from safeguard_spark.policy.document import load_policy, parse_policy, policy_refs, split_document
 from safeguard_spark.policy.lock import Lock, Standing
 from tests.unit.samples import POLICY, edited
 
 pytestmark = pytest.mark.unit
-SAMPLE = policy.parse(POLICY)
-BODY = policy.split(POLICY).body
+SAMPLE = parse_policy(POLICY)
+BODY = split_document(POLICY).body
 
 
 def with_body(body: str) -> policy.Policy:
@@ -60,7 +61,7 @@ def test_any_change_of_one_character_changes_the_policy_hash_and_the_lock_refuse
     ],
 )
 def test_what_cannot_change_a_label_changes_only_the_document_hash(change: tuple[str, str]) -> None:
-    other = policy.parse(edited(POLICY, change))
+    other = parse_policy(edited(POLICY, change))
     assert other.policy_hash == SAMPLE.policy_hash
     assert other.document_hash != SAMPLE.document_hash
     assert Lock({}).with_policies([SAMPLE]).standing(other) is Standing.document_changed
@@ -76,7 +77,7 @@ def test_what_cannot_change_a_label_changes_only_the_document_hash(change: tuple
     ],
 )
 def test_what_can_change_a_label_changes_the_policy_hash(change: tuple[str, str]) -> None:
-    assert policy.parse(edited(POLICY, change)).policy_hash != SAMPLE.policy_hash
+    assert parse_policy(edited(POLICY, change)).policy_hash != SAMPLE.policy_hash
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
@@ -111,33 +112,33 @@ def test_hashes_do_not_depend_on_where_one_field_ends_and_the_next_begins(one: s
 )
 def test_what_cannot_be_read_is_said_in_one_sentence(text: str, problem: str) -> None:
     with pytest.raises(PolicyError, match=problem.replace("(", r"\(")):
-        policy.parse(text)
+        parse_policy(text)
 
 
 @given(st.text())
 def test_any_text_is_a_policy_or_a_policy_error(text: str) -> None:
     for document in (text, f"---\n{text}\n---\nbody"):
         with contextlib.suppress(PolicyError):
-            policy.parse(document)
+            parse_policy(document)
 
 
 def test_a_file_is_named_in_its_errors(tmp_path: Path) -> None:
     bad = tmp_path / "bad.md"
     bad.write_bytes(b"---\nname: a\n---\n\xff")
     with pytest.raises(PolicyError, match=r"bad\.md is not UTF-8 text \(byte 16\)"):
-        policy.load(bad)
+        load_policy(bad)
     with pytest.raises(PolicyError, match=r"missing\.md cannot be read: No such file"):
-        policy.load(tmp_path / "missing.md")
+        load_policy(tmp_path / "missing.md")
 
 
 def test_line_ends_and_a_byte_order_mark_of_an_editor_do_not_change_the_hash(tmp_path: Path) -> None:
     file = tmp_path / "policy.md"
     file.write_bytes(b"\xef\xbb\xbf" + POLICY.replace("\n", "\r\n").encode())
-    assert policy.load(file).policy_hash == SAMPLE.policy_hash
+    assert load_policy(file).policy_hash == SAMPLE.policy_hash
 
 
 def test_versions_are_in_their_own_order(tmp_path: Path) -> None:
     for version in ("1.10.0", "1.9.0", "draft", "2.0.0"):
         (tmp_path / "a" / version).mkdir(parents=True)
         (tmp_path / "a" / version / "policy.md").touch()
-    assert policy.versions(tmp_path) == ["a@draft", "a@1.9.0", "a@1.10.0", "a@2.0.0"]
+    assert policy_refs(tmp_path) == ["a@draft", "a@1.9.0", "a@1.10.0", "a@2.0.0"]

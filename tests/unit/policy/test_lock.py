@@ -6,29 +6,29 @@ from pathlib import Path
 import pytest
 
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy import lock as policy_lock
-from safeguard_spark.policy.lock import Lock
+from safeguard_spark.policy import document
+from safeguard_spark.policy.document import parse_policy
+from safeguard_spark.policy.lock import Lock, load_lock, lock_path, save_lock
 from tests.unit.samples import POLICY, edited
 
 pytestmark = pytest.mark.unit
 
 
-def version(number: str) -> policy.Policy:
-    return policy.parse(edited(POLICY, ("1.0.0", number)))
+def version(number: str) -> document.Policy:
+    return parse_policy(edited(POLICY, ("1.0.0", number)))
 
 
 def test_a_lock_is_read_as_it_was_written_in_the_versions_order(tmp_path: Path) -> None:
-    path = policy_lock.path_in(tmp_path)
+    path = lock_path(tmp_path)
     lock = Lock({}).with_policies([version("1.10.0"), version("1.2.0")])
-    policy_lock.save(lock, path)
-    assert policy_lock.load(path) == lock
+    save_lock(lock, path)
+    assert load_lock(path) == lock
     assert list(json.loads(path.read_text())["policies"]) == ["market@1.2.0", "market@1.10.0"]
     assert [p.name for p in tmp_path.iterdir()] == ["lock.json"]
 
 
 def test_no_lock_pins_nothing(tmp_path: Path) -> None:
-    assert policy_lock.load(tmp_path / "lock.json") == Lock({})
+    assert load_lock(tmp_path / "lock.json") == Lock({})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"lock": 2, "policies": {}}', '{"lock": 1, "policies": {"a": 1}}'])
@@ -36,12 +36,12 @@ def test_a_damaged_lock_is_an_error_and_never_an_empty_lock(tmp_path: Path, text
     path = tmp_path / "lock.json"
     path.write_text(text)
     with pytest.raises(PolicyError, match=r"damaged|format"):
-        policy_lock.load(path)
+        load_lock(path)
 
 
 def test_a_lock_that_cannot_be_written_says_why(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="cannot be written: No such file"):
-        policy_lock.save(Lock({}), tmp_path / "nowhere" / "lock.json")
+        save_lock(Lock({}), tmp_path / "nowhere" / "lock.json")
 
 
 def test_the_lock_hash_changes_with_every_pin() -> None:
@@ -50,6 +50,6 @@ def test_the_lock_hash_changes_with_every_pin() -> None:
 
 
 def test_two_texts_of_one_version_cannot_both_be_pinned() -> None:
-    other = policy.parse(edited(POLICY, ("are safe.", "are safe!")))
+    other = parse_policy(edited(POLICY, ("are safe.", "are safe!")))
     with pytest.raises(PolicyError, match=r"market@1\.0\.0 was published with policy hash"):
         Lock({}).with_policies([version("1.0.0"), other])

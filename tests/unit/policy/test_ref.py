@@ -4,18 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark import config
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy import lock as policy_lock
-from safeguard_spark.policy.lock import Lock
-from safeguard_spark.policy.ref import Ref, all_files, locate, names, read_ref, versions_of
+from safeguard_spark.policy.document import parse_policy
+from safeguard_spark.policy.lock import Lock, lock_path, save_lock
+from safeguard_spark.policy.ref import Ref, all_policy_files, locate_policy, policy_names, read_ref, versions_of
 from safeguard_spark.tracking.registry import resolve
 from tests.unit.samples import POLICY, edited, lay
 
 pytestmark = pytest.mark.unit
-HASH = policy.parse(POLICY).policy_hash
+HASH = parse_policy(POLICY).policy_hash
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     monkeypatch.chdir(tmp_path)
     for version in ("1.0.0", "1.9.0", "1.10.0"):
         lay(Path("policies"), edited(POLICY, ("1.0.0", version)), version=version)
-    return config.build({"engine": {"kind": "scripted"}})
+    return build_config({"engine": {"kind": "scripted"}})
 
 
 def test_files_folders_and_names_are_told_apart(run: RunConfig) -> None:
@@ -38,7 +37,7 @@ def test_files_folders_and_names_are_told_apart(run: RunConfig) -> None:
 
 
 def test_a_bare_name_means_the_newest_version_to_an_author_and_none_to_a_job(run: RunConfig) -> None:
-    assert locate("market", run.policies) == Path("policies/market/1.10.0/policy.md")
+    assert locate_policy("market", run.policies) == Path("policies/market/1.10.0/policy.md")
     with pytest.raises(PolicyError, match=r"needs a version: market@1\.10\.0 \(the newest\), market@1\.9\.0, market@1"):
         resolve("market", run)
     with pytest.raises(PolicyError, match=r"There is no policy markets in policies\. Did you mean market"):
@@ -52,7 +51,7 @@ def test_a_version_and_a_file_resolve_without_a_registry(run: RunConfig) -> None
 
 
 def test_a_copy_of_a_published_version_must_be_a_true_one_wherever_it_lies(run: RunConfig, tmp_path: Path) -> None:
-    policy_lock.save(Lock({}).with_policies([policy.parse(POLICY)]), policy_lock.path_in(run.policies))
+    save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(run.policies))
     copy = tmp_path / "copy.md"
     copy.write_text(POLICY)
     assert resolve(str(copy), run).policy_hash == HASH
@@ -65,7 +64,7 @@ def test_a_file_in_another_policies_folder_answers_to_the_lock_beside_it(run: Ru
     other = tmp_path / "other"
     file = lay(other, edited(POLICY, ("are safe.", "are safe!")))
     assert resolve(str(file), run).policy_hash != HASH
-    policy_lock.save(Lock({}).with_policies([policy.parse(POLICY)]), policy_lock.path_in(other))
+    save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(other))
     with pytest.raises(PolicyError, match="bump the version"):
         resolve(str(file), run)
 
@@ -87,8 +86,8 @@ def test_an_alias_without_a_registry_says_how_to_set_one(run: RunConfig) -> None
 
 def test_versions_and_names_are_listed_in_their_order(run: RunConfig) -> None:
     lay(run.policies, name="gifts")
-    assert names(run.policies) == ["gifts", "market"]
+    assert policy_names(run.policies) == ["gifts", "market"]
     assert versions_of(run.policies, "market") == ["1.0.0", "1.9.0", "1.10.0"]
-    assert len(all_files(run.policies)) == 4
+    assert len(all_policy_files(run.policies)) == 4
     with pytest.raises(PolicyError, match="The policies folder nowhere does not exist"):
-        all_files(Path("nowhere"))
+        all_policy_files(Path("nowhere"))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from safeguard_spark.relabel.coverage import PlanRun, Progress, coverage, progress
 from safeguard_spark.relabel.plan import RelabelPlan
-from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum, parse
+from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum, parse_scope
 
 pytestmark = pytest.mark.unit
 
@@ -66,5 +66,5 @@ def test_a_comparison_of_a_part_says_so_once_whatever_the_scope(kind: ScopeKind,
 
 def test_without_a_plan_nothing_is_claimed_and_a_condition_covers_only_itself() -> None:
     assert "no plan says" in coverage(None, weighted=False)
-    assert coverage(plan(parse("all")), weighted=False).endswith("covers every content")
-    assert "the rest of the table may differ" in coverage(plan(parse("where id > 3")), weighted=False)
+    assert coverage(plan(parse_scope("all")), weighted=False).endswith("covers every content")
+    assert "the rest of the table may differ" in coverage(plan(parse_scope("where id > 3")), weighted=False)

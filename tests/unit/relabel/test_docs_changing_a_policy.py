@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from safeguard_spark import schema
-from safeguard_spark.cli import app as cli
-from safeguard_spark.relabel.scope import ScopeKind, parse
+from safeguard_spark.cli import app
+from safeguard_spark.relabel.scope import ScopeKind, parse_scope
 
 pytestmark = pytest.mark.unit
 PAGE = Path(__file__).parents[3] / "docs" / "changing-a-policy.md"
@@ -28,7 +28,7 @@ def test_the_page_goes_from_a_plan_to_a_roll_back() -> None:
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_every_option_of_the_page_is_one(words: list[str]) -> None:
-    command: Any = typer.main.get_command(cli.app)
+    command: Any = typer.main.get_command(app.app)
     while words and hasattr(command, "commands"):
         command, words = command.commands[words[0]], words[1:]
     known = {name for parameter in command.params for name in parameter.opts}
@@ -38,7 +38,7 @@ def test_every_option_of_the_page_is_one(words: list[str]) -> None:
 def test_every_scope_of_the_page_is_read() -> None:
     scopes = re.findall(r"^\| `\"?([^`\"]+)\"?`(?: \(default\))? \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     kinds = [kind.value for kind in ScopeKind]
-    read = [parse(scope).kind.value for scope in scopes if scope.split(" ")[0] in kinds]
+    read = [parse_scope(scope).kind.value for scope in scopes if scope.split(" ")[0] in kinds]
     assert sorted(read) == sorted(kinds)
 
 

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.relabel.estimate import PastRun, Spread, as_text, estimate
-from safeguard_spark.relabel.plan import Planned, RelabelPlan
-from safeguard_spark.relabel.plan import as_text as plan_text
+from safeguard_spark.relabel.estimate import PastRun, Spread, estimate_cost, estimate_text
+from safeguard_spark.relabel.plan import Planned, RelabelPlan, plan_text
 from safeguard_spark.relabel.rules import RuleChanges, rule_changes, rule_lines
 from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum
 from tests.versions import NEW, OLD, version
@@ -39,21 +38,21 @@ def test_a_rule_that_went_and_one_that_came_are_told_apart() -> None:
 
 
 def test_without_a_past_run_nothing_is_guessed() -> None:
-    assert estimate(1000, []) is None
-    assert estimate(1000, [PastRun(0, 10.0, 0, 1)]) is None
-    assert as_text(None) == "no past run of this labeler, so no time is said"
+    assert estimate_cost(1000, []) is None
+    assert estimate_cost(1000, [PastRun(0, 10.0, 0, 1)]) is None
+    assert estimate_text(None) == "no past run of this labeler, so no time is said"
 
 
 def test_hours_come_from_the_rates_of_past_runs_and_money_from_hours() -> None:
     past = [PastRun(3600, 360.0, 36_000, 1), PastRun(7200, 360.0, 144_000, 1), PastRun(100, 1.0, 100, 1)]
-    found = estimate(36_000, past, price=2.0)
+    found = estimate_cost(36_000, past, price=2.0)
     assert found is not None and found.runs == 2  # a second of work measures the start
     assert found.calls_per_s == Spread(10, 15, 20)
     assert found.engine_hours.low == 0.5 and found.engine_hours.high == 1.0
     assert found.money is not None and found.money.high == 2.0
-    assert "540,000 (360,000 to 720,000) tokens generated" in as_text(found, "EUR")
-    assert "2 past runs" in as_text(found, "EUR") and "EUR" in as_text(found, "EUR")
-    two = estimate(3600, [PastRun(3600, 180.0, 1, 2)])
+    assert "540,000 (360,000 to 720,000) tokens generated" in estimate_text(found, "EUR")
+    assert "2 past runs" in estimate_text(found, "EUR") and "EUR" in estimate_text(found, "EUR")
+    two = estimate_cost(3600, [PastRun(3600, 180.0, 1, 2)])
     assert two is not None and two.engine_hours.median == 0.1  # each of two engines makes ten a second
 
 
@@ -62,7 +61,7 @@ runs = st.builds(PastRun, st.integers(0, 10**6), st.floats(0, 10**5), st.integer
 
 @given(st.lists(runs))
 def test_a_spread_is_in_order_whatever_ran(past: list[PastRun]) -> None:
-    found = estimate(12_345, past, price=1.5)
+    found = estimate_cost(12_345, past, price=1.5)
     if found is not None:
         for spread in (found.calls_per_s, found.completion_tokens, found.engine_hours, found.money):
             assert spread is not None and spread.low <= spread.median <= spread.high
@@ -83,7 +82,7 @@ def planned(**values: object) -> Planned:
     return Planned(
         plan=plan,
         changes=RuleChanges(added=("M9",), changed=("M2",), sections=("Definitions",)),
-        cost=estimate(18_200, past, 2.5),
+        cost=estimate_cost(18_200, past, 2.5),
         unlabelled=200_000,
         others={"all": (200_000, 181_000)},
         currency="EUR",

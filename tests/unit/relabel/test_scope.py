@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.errors import ConfigError
-from safeguard_spark.relabel import budget as relabel_budget
-from safeguard_spark.relabel.budget import Budget, Spent
-from safeguard_spark.relabel.scope import Scope, allocate, parse
+from safeguard_spark.relabel.budget import Budget, Spent, parse_budget
+from safeguard_spark.relabel.scope import Scope, allocate, parse_scope
 
 pytestmark = pytest.mark.unit
 
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.unit
     ],
 )
 def test_a_scope_is_read_and_shown(text: str, shown: str) -> None:
-    scope = parse(text)
+    scope = parse_scope(text)
     assert str(scope) == shown
     assert Scope.model_validate_json(scope.model_dump_json()) == scope
 
@@ -32,7 +31,7 @@ def test_a_scope_is_read_and_shown(text: str, shown: str) -> None:
 @pytest.mark.parametrize("text", ["", "all of it", "since yesterday", "where", "sample", "sample 0", "sample x "])
 def test_a_scope_that_is_none_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ConfigError, match="since 2026-05-01"):
-        parse(text)
+        parse_scope(text)
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(0, 1000), max_size=8), st.integers(0, 3000))
@@ -57,13 +56,13 @@ def test_a_sample_is_shared_out_whole_and_no_stratum_gives_more_than_it_has(size
     ],
 )
 def test_a_budget_is_read_and_shown(text: str, budget: Budget, shown: str) -> None:
-    assert relabel_budget.parse(text) == budget and str(budget) == shown
+    assert parse_budget(text) == budget and str(budget) == shown
 
 
 @pytest.mark.parametrize("text", ["", "2", "two hours", "0calls", "-3h", "5h 3h", "1000callsx", "nan h"])
 def test_a_budget_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="90m"):
-        relabel_budget.parse(text)
+        parse_budget(text)
 
 
 @given(st.lists(st.integers(0, 100), max_size=30), st.integers(1, 500))

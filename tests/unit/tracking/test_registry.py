@@ -4,21 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark import config
-from safeguard_spark.authoring import cases
-from safeguard_spark.authoring.publish import Publication, as_dict, as_text, candidates, publish
-from safeguard_spark.config import RunConfig
+from safeguard_spark.authoring.cases import cases_path
+from safeguard_spark.authoring.publish import (
+    Publication,
+    publication_json,
+    publication_text,
+    publish_all,
+    publish_candidates,
+)
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, PolicyError
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy import lock as policy_lock
-from safeguard_spark.policy.lock import Lock
-from safeguard_spark.policy.ref import Ref, all_files
+from safeguard_spark.policy.document import parse_policy
+from safeguard_spark.policy.lock import Lock, load_lock, lock_path, save_lock
+from safeguard_spark.policy.ref import Ref, all_policy_files
 from safeguard_spark.tracking.registry import Registry, resolve
 from tests.unit.samples import CASES, POLICY, edited, lay
 
 pytestmark = pytest.mark.unit
 NEXT = edited(POLICY, ("version: 1.0.0", "version: 1.1.0"), ("are safe.", "are safe; so are gifts."))
-HASH = policy.parse(POLICY).policy_hash
+HASH = parse_policy(POLICY).policy_hash
 
 
 @pytest.fixture
@@ -28,12 +33,12 @@ def run(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> R
     (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
     lay(tmp_path / "policies")
     lay(tmp_path / "policies", NEXT, version="1.1.0")
-    return config.build({"engine": {"kind": "scripted"}, "policies": tmp_path / "policies"})
+    return build_config({"engine": {"kind": "scripted"}, "policies": tmp_path / "policies"})
 
 
 def published(run: RunConfig, *versions: str, alias: str | None = None) -> Publication:
-    files = [f for f in all_files(run.policies) if not versions or f.parent.name in versions]
-    return publish(candidates(files).ready, run, alias=alias)
+    files = [f for f in all_policy_files(run.policies) if not versions or f.parent.name in versions]
+    return publish_all(publish_candidates(files).ready, run, alias=alias)
 
 
 def put(run: RunConfig, text: str, version: str = "1.0.0") -> None:
@@ -51,7 +56,7 @@ def test_publishing_twice_gives_one_version_and_changes_nothing(run: RunConfig) 
     assert [(p.number, p.is_new) for p in again.published] == [(1, False), (2, False)]
     assert (again.pinned, again.aliases, first.lock.read_bytes()) == ((), (), lock)
     assert [entry.version for entry in Registry.of(run).entries("market")] == ["1.1.0", "1.0.0"]
-    assert as_text(again).endswith("0 published, 2 already there.\n")
+    assert publication_text(again).endswith("0 published, 2 already there.\n")
 
 
 def test_a_published_version_holds_the_whole_document_and_says_what_it_is(run: RunConfig) -> None:
@@ -61,16 +66,16 @@ def test_a_published_version_holds_the_whole_document_and_says_what_it_is(run: R
     assert entry.tags == {
         "version": "1.0.0",
         "policy_hash": HASH,
-        "document_hash": policy.parse(POLICY).document_hash,
+        "document_hash": parse_policy(POLICY).document_hash,
         "owner": "trust@example.org",
         "check": "no problems",
-        "lock_hash": policy_lock.load(policy_lock.path_in(run.policies)).lock_hash,
+        "lock_hash": load_lock(lock_path(run.policies)).lock_hash,
     }
 
 
 def test_the_tag_of_the_check_follows_what_the_check_says_now(run: RunConfig) -> None:
     published(run, "1.0.0")
-    cases.beside(run.policies / "market" / "1.0.0" / "policy.md").unlink()
+    cases_path(run.policies / "market" / "1.0.0" / "policy.md").unlink()
     assert not published(run, "1.0.0").published[0].is_new
     assert Registry.of(run).entries("market")[0].tags["check"] == "1 warning"
 
@@ -97,9 +102,9 @@ def test_another_owner_is_published_again_and_aliases_of_the_version_follow(run:
 def test_a_changed_text_of_a_published_version_is_refused_with_and_without_the_lock(run: RunConfig) -> None:
     published(run, "1.0.0")
     put(run, edited(POLICY, ("are safe.", "are safe!")))
-    found = candidates(all_files(run.policies))
+    found = publish_candidates(all_policy_files(run.policies))
     assert [d.code for d in found.refused.diagnostics] == ["published-changed"]
-    policy_lock.path_in(run.policies).unlink()
+    lock_path(run.policies).unlink()
     with pytest.raises(PolicyError, match=rf"market@1\.0\.0 is in MLflow .* with policy hash {HASH[:12]}"):
         published(run, "1.0.0")
 
@@ -113,20 +118,20 @@ def test_a_version_that_only_the_registry_has_is_resolved_from_it(run: RunConfig
 @pytest.mark.parametrize("ref", ["market@active", "market@1.0.0"])
 def test_registry_and_files_disagreeing_is_an_error_that_says_which_has_what(run: RunConfig, ref: str) -> None:
     published(run, "1.0.0", alias="active")
-    policy_lock.path_in(run.policies).unlink()
+    lock_path(run.policies).unlink()
     changed = edited(POLICY, ("are safe.", "are safe!"))
     put(run, changed)
     with pytest.raises(PolicyError) as said:
         resolve(ref, run)
-    here = policy.parse(changed).policy_hash[:12]
+    here = parse_policy(changed).policy_hash[:12]
     assert f"(prompt version 1) has policy hash {HASH[:12]}" in str(said.value)
     assert f"market/1.0.0/policy.md has {here}" in str(said.value)
 
 
 def test_a_lock_at_odds_with_the_registry_is_named_with_its_hash(run: RunConfig) -> None:
     published(run, "1.0.0", alias="active")
-    other = policy.parse(edited(POLICY, ("are safe.", "are safe!")))
-    policy_lock.save(Lock({}).with_policies([other]), policy_lock.path_in(run.policies))
+    other = parse_policy(edited(POLICY, ("are safe.", "are safe!")))
+    save_lock(Lock({}).with_policies([other]), lock_path(run.policies))
     with pytest.raises(PolicyError, match=rf"lock\.json pins {other.policy_hash[:12]}"):
         resolve("market@active", run)
 
@@ -182,12 +187,12 @@ def test_a_document_with_what_the_registry_would_interpret_comes_back_as_it_was(
 def test_a_registry_that_cannot_be_used_is_an_error_of_one_sentence(run: RunConfig, tmp_path: Path) -> None:
     broken = run.model_copy(update={"tracking": run.tracking.model_copy(update={"uri": f"sqlite:///{tmp_path}"})})
     with pytest.raises(ConfigError, match="cannot be used"):
-        publish(candidates(all_files(run.policies)).ready, broken)
-    assert not policy_lock.path_in(run.policies).exists()
+        publish_all(publish_candidates(all_policy_files(run.policies)).ready, broken)
+    assert not lock_path(run.policies).exists()
 
 
 def test_what_publishing_did_is_one_object_for_programs(run: RunConfig) -> None:
-    assert as_dict(published(run, "1.0.0", alias="draft")) == {
+    assert publication_json(published(run, "1.0.0", alias="draft")) == {
         "registry": f"MLflow at sqlite:///{run.policies.parent}/mlflow.db",
         "lock": str(run.policies / "lock.json"),
         "policies": [{"ref": "market@1.0.0", "number": 1, "is_new": True}],

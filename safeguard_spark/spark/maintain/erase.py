@@ -1,19 +1,17 @@
-"""Maintenance of the label tables: erase contents, and keep the files few."""
+"""Erase contents from the label tables, and from their files."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config import RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import TableError
 from safeguard_spark.result import Status
 from safeguard_spark.schema import Table
-from safeguard_spark.spark.failures import FAILED, cause, is_conflict
-from safeguard_spark.spark.label.job import open_tables
+from safeguard_spark.spark.failures import FAILED, failure_cause, is_conflict
 from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.staging import MANIFEST, Staging, is_alive
 from safeguard_spark.spark.tables import TRIES, Tables
@@ -49,14 +47,14 @@ class Erasure(NamedTuple):
         return {**self._asdict(), "under_way": list(self.under_way), "status": self.status.value}
 
 
-def erase(spark: SparkSession, config: RunConfig, ids: Iterable[str], *, vacuum: bool = False) -> Erasure:
+def erase_contents(spark: SparkSession, config: RunConfig, ids: Iterable[str], *, vacuum: bool = False) -> Erasure:
     """Remove content ids from the label tables and what the model said of them. Safe to repeat. Raises TableError.
 
     What a dead run left staged is committed first and so erased as well. Reasoning belongs to a content, not to an id:
     where other ids have the same content it stays, and is counted. With `vacuum` the files that held the rows go too,
     and with them every older version of those tables; not while a run is under way, whose unfinished files would go.
     """
-    tables = _existing(spark, config)
+    tables = Tables.open_existing(spark, config)
     staging = Staging(spark, config.run.staging or tables.beside("_staging"))
     recover(tables, staging, config)
     under_way = _under_way(staging, config)
@@ -73,26 +71,6 @@ def erase(spark: SparkSession, config: RunConfig, ids: Iterable[str], *, vacuum:
             for table in (*BY_KEY, *BY_ID):
                 spark.sql(f"VACUUM {tables.sql(table)} RETAIN 0 HOURS")
     return Erasure(len(named), found, rows, shared, under_way, vacuum and not under_way)
-
-
-def optimize(spark: SparkSession, config: RunConfig) -> dict[str, int]:
-    """Put small files together; files removed, by table. Changes no row. Raises TableError."""
-    tables = _existing(spark, config)
-    return {table.name: _optimized(spark, tables, table) for table in schema.TABLES}
-
-
-def vacuum(spark: SparkSession, config: RunConfig) -> None:
-    """Remove files that no version within the tables' retention needs. Raises TableError."""
-    tables = _existing(spark, config)
-    for table in schema.TABLES:
-        spark.sql(f"VACUUM {tables.sql(table)}")
-
-
-def _existing(spark: SparkSession, config: RunConfig) -> Tables:
-    tables = open_tables(spark, config)
-    if not tables.exists():
-        raise TableError(f"There are no label tables in {tables.output}; name the --output of the label job.")
-    return tables
 
 
 def _under_way(staging: Staging, config: RunConfig) -> tuple[str, ...]:
@@ -128,14 +106,9 @@ def _remove(tables: Tables, table: Table, keys: DataFrame, column: str, ids: int
             break
         except FAILED as error:
             if attempt + 1 == TRIES or not is_conflict(error):
-                raise TableError(f"{tables.path(table)} cannot be written: {cause(error)}") from error
+                raise TableError(f"{tables.path(table)} cannot be written: {failure_cause(error)}") from error
     spark.catalog.dropTempView("erased_keys")
     return count
-
-
-def _optimized(spark: SparkSession, tables: Tables, table: Table) -> int:
-    row = spark.sql(f"OPTIMIZE {tables.sql(table)}").select(F.col("metrics.numFilesRemoved")).first()
-    return int(row[0]) if row else 0
 
 
 @contextlib.contextmanager

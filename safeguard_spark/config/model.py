@@ -1,21 +1,14 @@
-"""Run configuration: one YAML per environment, then environment variables, then `--set a.b=c`."""
+"""The run configuration as frozen models; every key of conf/*.yaml is a field here."""
 
-import difflib
-from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from safeguard_spark.errors import ConfigError
 from safeguard_spark.keys import canonical_json, sha256
-from safeguard_spark.policy.document import ENCODING, Effort, Share
+from safeguard_spark.policy.document import Effort, Share
 
-ENV_PREFIX = "SAFEGUARD_"
-FREE = ("spark.conf", "engine.env")  # mappings whose keys are names of others, dots and all
-OPEN = ("spark.conf.", "engine.env.", "engine.args.")  # what may be anything
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -215,121 +208,3 @@ class RunConfig(_Section):
     def config_hash(self) -> str:
         """SHA-256 of the resolved configuration."""
         return sha256(self.model_dump(mode="json"))
-
-
-def load(path: Path, environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> RunConfig:
-    """Read `path`, then `SAFEGUARD_A__B` variables, then overrides (`a.b`, value). Raises ConfigError."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding=ENCODING))
-    except OSError as error:
-        raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8; no such date; brackets without end
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise ConfigError(f"Configuration {path} is not valid YAML{where}.") from error
-    values = {} if values is None else values
-    if not isinstance(values, dict):
-        raise ConfigError(f"Configuration {path} must be `key: value` lines, not a {type(values).__name__}.")
-    override(values, environ, overrides)
-    return build(values)
-
-
-def override(values: dict[str, Any], environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> None:
-    """Put `SAFEGUARD_A__B` variables, then overrides (`a.b`, value), over nested values. Raises ConfigError."""
-    known = set(_names(RunConfig))
-    for name, raw in environ.items():
-        if name.startswith(ENV_PREFIX):
-            key = _dotted(name.removeprefix(ENV_PREFIX))
-            if key not in known and not key.startswith(OPEN):
-                raise ConfigError(f"Environment variable {name}: {_unknown(key)}")
-            put(values, key, scalar(raw))
-    for name, value in overrides:
-        put(values, name, value)
-
-
-def build(values: dict[str, Any]) -> RunConfig:
-    """The configuration of nested values. Raises ConfigError naming every problem in one sentence."""
-    try:
-        config = RunConfig.model_validate(values)
-        _ = config.config_hash
-    except ValidationError as error:
-        said = "; ".join(_say(problem) for problem in error.errors())
-        raise ConfigError(f"Configuration: {said}{'' if said.endswith('?') else '.'}") from error
-    except UnicodeEncodeError as error:
-        raise ConfigError("Configuration: a value is not UTF-8 text.") from error
-    return config
-
-
-def assignment(text: str) -> tuple[str, Any]:
-    """A `--set` argument `a.b=c` as (name, value read as YAML). Raises ConfigError."""
-    name, equals, raw = text.partition("=")
-    if not equals or not name.strip():
-        raise ConfigError(f"--set {text}: write it as key=value, for example engine.window=256.")
-    return name.strip(), scalar(raw)
-
-
-def scalar(raw: str) -> Any:
-    """A command line or environment value read as YAML, or as the plain text it is."""
-    try:
-        return yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return raw
-
-
-def put(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set the dotted `name` in nested `values`. What follows `spark.conf.` or `engine.env.` is one key."""
-    *path, last = _parts(name)
-    for key in path:
-        inner = values.setdefault(key, {})
-        if inner is None:
-            inner = values[key] = {}
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{name}: {key} is a value, not a section.")
-        values = inner
-    values[last] = value
-
-
-def _parts(name: str) -> list[str]:
-    section = next((free for free in FREE if name.startswith(f"{free}.")), None)
-    return name.split(".") if section is None else [*section.split("."), name.removeprefix(f"{section}.")]
-
-
-def _dotted(variable: str) -> str:
-    """`A__B` as `a.b`; a key of `engine.env` keeps its case."""
-    section, free, key = variable.partition("ENGINE__ENV__")
-    return f"engine.env.{key}" if free and not section else variable.lower().replace("__", ".")
-
-
-def _say(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return _unknown(where).removesuffix(".")
-    if problem["type"] == "missing":
-        return f"{where} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where and problem["type"] != "value_error" else message
-
-
-def _unknown(key: str) -> str:
-    near = _nearest(key)
-    return f"there is no key {key}" + (f"; did you mean {near}?" if near else ".")
-
-
-def _nearest(where: str) -> str | None:
-    """The known key most like one that is not: first of its own section, then of the whole configuration."""
-    section, _, last = where.rpartition(".")
-    names = list(_names(RunConfig))
-    siblings = [name for name in names if name.rpartition(".")[0] == section]
-    for cutoff, among in ((0.65, siblings), (0.75, names), (0.5, siblings)):
-        lasts = {name.rpartition(".")[2]: name for name in reversed(among)}
-        near = difflib.get_close_matches(last, list(lasts), n=1, cutoff=cutoff)
-        if near:
-            return lasts[near[0]]
-    return None
-
-
-def _names(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
-    for name, field in model.model_fields.items():
-        yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _names(field.annotation, f"{prefix}{name}.")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.cli import app as cli
-from safeguard_spark.spark.maintain import CHECK, Erasure, erase, optimize
+from safeguard_spark.cli.app import run_command
+from safeguard_spark.spark.maintain.erase import CHECK, Erasure, erase_contents
+from safeguard_spark.spark.maintain.files import optimize_tables
 from safeguard_spark.spark.staging import MANIFEST, Staging, here
 from tests.spark.lake import Lake
 
@@ -22,7 +23,7 @@ def posts() -> list[tuple[str, str]]:
 
 
 def erased(lake: Lake, *ids: str, vacuum: bool = False) -> Erasure:
-    return erase(lake.spark, lake.config(), ids, vacuum=vacuum)
+    return erase_contents(lake.spark, lake.config(), ids, vacuum=vacuum)
 
 
 def holding(folder: Path, text: str) -> list[str]:
@@ -89,13 +90,13 @@ def test_the_command_says_what_it_did(plain: Lake, capsys: pytest.CaptureFixture
     listed.write_text("secret-2\n\np1\n")
     (plain.folder / "conf.yaml").write_text("engine: {kind: scripted}\n")
     command = ["maintain", "erase", "--config", str(plain.folder / "conf.yaml"), "--output", str(plain.tables)]
-    assert cli.main([*command, "--ids", "secret-1,p0", "--ids-file", str(listed), "--vacuum", "--json"]) == 0
+    assert run_command([*command, "--ids", "secret-1,p0", "--ids-file", str(listed), "--vacuum", "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out.splitlines()[-1])["rows"] == {"reasoning": 4, "labels": 4}
     assert "4 ids asked for, 4 of them had labels" in said.err and "labelled again" in said.err
     assert "secret" not in said.err
-    assert cli.main(command) == 2 and "--ids" in capsys.readouterr().err
-    assert cli.main([*command[:-1], str(plain.folder / "nowhere"), "--ids", "x"]) == 4
+    assert run_command(command) == 2 and "--ids" in capsys.readouterr().err
+    assert run_command([*command[:-1], str(plain.folder / "nowhere"), "--ids", "x"]) == 4
     assert "There are no label tables" in capsys.readouterr().err
     assert not (plain.folder / "nowhere").exists()
 
@@ -104,7 +105,7 @@ def test_optimizing_changes_no_row_and_labelling_goes_on(plain: Lake) -> None:
     plain.write([("new", "a table, newer")])
     plain.label()
     before = sorted(map(str, plain.read("labels").collect()))
-    assert optimize(plain.spark, plain.config())["labels"] >= 2
+    assert optimize_tables(plain.spark, plain.config())["labels"] >= 2
     assert sorted(map(str, plain.read("labels").collect())) == before
     plain.write([("newest", "a table, newest")])
     time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""The run configuration: `model` says what a job can be told, `load` where the values come from. Pure."""

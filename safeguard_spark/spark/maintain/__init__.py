@@ -1,0 +1,1 @@
+"""Maintenance of the label tables: erase, optimize, vacuum."""

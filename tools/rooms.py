@@ -1,0 +1,201 @@
+"""The rooms of the code, in order: who may import whom. `python -m tools.rooms` names every breach.
+
+A room imports from rooms on floors below its own and from nowhere else: not upwards, and not from its own floor. The
+order of the list is the order of the floors, the top one first.
+"""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "safeguard_spark"
+
+
+class Room(NamedTuple):
+    """A folder or a file, and what belongs there. `path` is relative to the repository."""
+
+    path: str
+    purpose: str
+
+    @property
+    def module(self) -> str:
+        """The dotted name of the room."""
+        return self.path.rstrip("/").removesuffix(".py").replace("/", ".")
+
+
+def _rooms(*rooms: tuple[str, str]) -> tuple[Room, ...]:
+    return tuple(Room(path, purpose) for path, purpose in rooms)
+
+
+FLOORS: tuple[tuple[Room, ...], ...] = (
+    _rooms(("tools/", "repository tools: these rooms, the reference tables, how the demo model was trained")),
+    _rooms(
+        ("jobs/", "spark-submit scripts, at most 80 lines each"),
+        ("safeguard_spark/demo/", "`make demo`: its content and its model"),
+    ),
+    _rooms(("safeguard_spark/cli/", "the command line: one file per group of commands, no logic")),
+    _rooms(("safeguard_spark/spark/relabel/", "re-labelling on Spark: plan, apply, compare, promote")),
+    _rooms(("safeguard_spark/spark/maintain/", "erase, optimize and vacuum the label tables")),
+    _rooms(("safeguard_spark/spark/label/", "the label job: plan, label, stage, commit, recover")),
+    _rooms(("safeguard_spark/spark/", "sessions, sources, tables, staging; all that imports pyspark or delta")),
+    _rooms(("safeguard_spark/evaluation/", "intervals, comparison of two versions, promotion gates")),
+    _rooms(
+        ("safeguard_spark/relabel/", "what a new policy version changes, which contents it affects, what that costs")
+    ),
+    _rooms(("safeguard_spark/authoring/", "cases, checks, diffs, new versions, imports, publishing, verification")),
+    _rooms(
+        ("safeguard_spark/engines/", "what answers prompts: a vLLM server, an endpoint, a script"),
+        ("safeguard_spark/tracking/", "MLflow: runs, and the registry of published policies"),
+    ),
+    _rooms(("safeguard_spark/schema.py", "the tables that other programs read")),
+    _rooms(
+        ("safeguard_spark/labelling/", "one model call: content, prompt, contract, verdict, and the engine interface")
+    ),
+    _rooms(("safeguard_spark/config/", "what a job can be told, and where the values come from")),
+    _rooms(("safeguard_spark/policy/", "the policy document, references to it, the lock")),
+    _rooms(
+        ("safeguard_spark/errors.py", "what can stop a run, by who must act"),
+        ("safeguard_spark/keys.py", "identity: SHA-256 over canonical JSON"),
+        ("safeguard_spark/redact.py", "configurations without their secrets"),
+        ("safeguard_spark/result.py", "the result of a run, and its exit code"),
+    ),
+)
+# Which rooms may import the heavy packages, anywhere in a file. Nothing imports vllm: we start it and speak HTTP.
+HEAVY: dict[str, tuple[str, ...]] = {
+    "pyspark": ("safeguard_spark/spark/",),
+    "delta": ("safeguard_spark/spark/",),
+    "mlflow": ("safeguard_spark/tracking/",),
+    "vllm": (),
+}
+
+
+class Import(NamedTuple):
+    """One import in a file; `lazy` ones are inside a function."""
+
+    file: str
+    line: int
+    module: str
+    lazy: bool
+
+
+def imports(text: str, file: str) -> Iterator[Import]:
+    """Every import of a file's text, `from a import b` as `a.b`. Raises ValueError for a relative one."""
+    tree = ast.parse(text)
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    inside = {id(inner) for function in functions for inner in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"{file}:{node.lineno} imports relatively; write the whole name")
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield Import(file, node.lineno, name, id(node) in inside)
+
+
+def floor_of(path: str) -> tuple[int, Room] | None:
+    """The floor (0 is the top) and room of a file or of a dotted module's path; None if it is in no room."""
+    places = [
+        (number, room)
+        for number, floor in enumerate(FLOORS)
+        for room in floor
+        if path == room.path or (room.path.endswith("/") and f"{path}/".startswith(room.path))
+    ]
+    return max(places, key=lambda place: len(place[1].path), default=None)
+
+
+def target_of(module: str) -> tuple[int, Room] | None:
+    """The room that an imported name leads to; None for another package's."""
+    if module.partition(".")[0] not in (PACKAGE, "jobs", "tools"):
+        return None
+    path = module.replace(".", "/")
+    parts = path.split("/")
+    candidates = ("/".join(parts[:end]) for end in range(len(parts), 0, -1))
+    return next((place for c in candidates for place in (floor_of(f"{c}.py") or floor_of(c),) if place), None)
+
+
+def breaches(found: Iterable[Import]) -> list[str]:
+    """One sentence for each import that goes up, sideways, or to a package that its room may not import."""
+    sentences = []
+    for one in found:
+        where = f"{one.file}:{one.line}"
+        package = one.module.partition(".")[0]
+        if package in HEAVY and not one.file.startswith(HEAVY[package]):
+            allowed = ", ".join(HEAVY[package]) or "nothing"
+            sentences.append(f"{where} imports {package}, which {allowed} may import.")
+        source, target = floor_of(one.file), target_of(one.module)
+        if source and target and source[1] != target[1] and target[0] <= source[0]:
+            sentences.append(f"{where} imports {one.module}: {source[1].path} lies below or beside {target[1].path}.")
+    return sentences
+
+
+def strays(files: Iterable[str]) -> list[str]:
+    """One sentence for each file that is in no room. The package's own `__init__.py` is its front door."""
+    door = f"{PACKAGE}/__init__.py"
+    return [f"{file} belongs to no room of tools/rooms.py." for file in files if file != door and not floor_of(file)]
+
+
+def circles(found: Iterable[Import], modules: set[str]) -> list[str]:
+    """One sentence for each circle of modules that import one another when they are loaded."""
+    edges: dict[str, set[str]] = {}
+    for one in found:
+        source = module_of(one.file)
+        target = one.module if one.module in modules else one.module.rpartition(".")[0]
+        if not one.lazy and target in modules and target != source:
+            edges.setdefault(source, set()).add(target)
+    done: set[str] = set()
+    sentences: list[str] = []
+
+    def walk(module: str, path: tuple[str, ...]) -> None:
+        if module in path:
+            sentences.append(f"{' -> '.join((*path[path.index(module) :], module))} is a circle of imports.")
+        elif module not in done:
+            for target in sorted(edges.get(module, ())):
+                walk(target, (*path, module))
+            done.add(module)
+
+    for module in sorted(edges):
+        walk(module, ())
+    return sentences
+
+
+def module_of(file: str) -> str:
+    """`safeguard_spark/labelling/verdict.py` as `safeguard_spark.labelling.verdict`."""
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def source_files(root: Path = ROOT) -> list[str]:
+    """Every Python file of the package, the jobs and the tools, relative to the repository."""
+    folders = (PACKAGE, "jobs", "tools")
+    return sorted(str(file.relative_to(root)) for folder in folders for file in (root / folder).rglob("*.py"))
+
+
+def problems(root: Path = ROOT) -> list[str]:
+    """Everything that is wrong with the rooms of a checkout; empty if nothing is."""
+    files = source_files(root)
+    found = [one for file in files for one in imports((root / file).read_text(encoding="utf-8"), file)]
+    return [*strays(files), *breaches(found), *circles(found, {module_of(file) for file in files})]
+
+
+def picture() -> str:
+    """The floors as docs/architecture.md shows them, the top one first."""
+    width = max(len(room.path) for floor in FLOORS for room in floor)
+    blocks = ("\n".join(f"{room.path:{width}}  {room.purpose}" for room in floor) for floor in FLOORS)
+    return "\n".join(blocks)
+
+
+def main() -> int:
+    """Print what is wrong; 1 if anything is."""
+    found = problems()
+    print("\n".join(found) or f"{len(source_files())} files, every one in its room.")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
