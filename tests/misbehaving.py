@@ -37,7 +37,7 @@ from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.contract import Contract
-from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Effort, Output
 
@@ -263,12 +263,12 @@ def config(url: str, **given: Any) -> EngineConfig:
     return EngineConfig(**chosen)
 
 
-def task(dialect: Dialect = Dialect.harmony, output: Output = Output.full, structured: bool = True) -> Task:
+def task(dialect: Dialect = Dialect.harmony, output: Output = Output.full, structured: bool = True) -> CallSpec:
     labeler = Labeler(
         model="m", revision=None, dialect=dialect, engine_class="", effort=Effort.low, temperature=0.5, top_p=0.9,
         max_tokens=77, max_prompt_tokens=4000, structured=structured,
     )  # fmt: skip
-    return Task(labeler, Contract(output, {"M1": "counterfeit"}))
+    return CallSpec(labeler, Contract(output, {"M1": "counterfeit"}))
 
 
 def requests(count: int, dialect: Dialect = Dialect.harmony) -> Iterator[Request]:
@@ -281,7 +281,7 @@ def requests(count: int, dialect: Dialect = Dialect.harmony) -> Iterator[Request
 
 
 def ask(
-    server: Misbehaving | str, count: int = 5, window: int = 4, what: Task | None = None, **given: Any
+    server: Misbehaving | str, count: int = 5, window: int = 4, what: CallSpec | None = None, **given: Any
 ) -> list[Answer]:
     url = server if isinstance(server, str) else server.url
     what = what or task(given.get("dialect", Dialect.harmony))

@@ -11,7 +11,7 @@ from safeguard_spark.authoring.checks.text import check_text
 from safeguard_spark.authoring.diagnostics import Diagnostic, Level, Report, in_order
 from safeguard_spark.authoring.draft import Draft, read_draft
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.lock import Lock, Standing, load_lock, lock_path
+from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_path
 from safeguard_spark.policy.positions import Span
 
 
@@ -44,11 +44,11 @@ def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
         yield draft.source.diagnose("unreadable", Span(1, 1, 3), str(error).rstrip("."))
         return
     where = draft.front.at(("version",))
-    if standing is Standing.changed:
+    if standing is LockStatus.changed:
         problem = f"{draft.policy.ref} is published, and its text, rules or output form changed since"
         hint = f"bump the version: `safeguard new {draft.policy.name}@VERSION` copies this one; then restore this one"
         yield draft.source.diagnose("published-changed", where, problem, hint)
-    elif standing is Standing.document_changed:
+    elif standing is LockStatus.document_changed:
         problem = f"{draft.policy.ref} is published, and its front matter changed since (no label can)"
         yield draft.source.diagnose("lock-behind", where, problem, "`safeguard publish` records it")
 

@@ -83,7 +83,7 @@ class Diagnostic:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file as diagnostics show it: the name to show, and its text."""
 
     file: str

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 
 from safeguard_spark.authoring.cases import Cases, cases_path
-from safeguard_spark.authoring.diagnostics import Diagnostic, Source
+from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
 from safeguard_spark.authoring.text import PolicyText
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import ENCODING, Output, Policy, split_document
@@ -34,7 +34,7 @@ class DraftRule(NamedTuple):
 class DraftCases:
     """A cases file as far as it can be read. `values` are the entries that are mappings, by their place."""
 
-    source: Source
+    source: SourceFile
     yaml: Yaml
     values: dict[int, dict[str, Any]]
     problems: tuple[Diagnostic, ...]
@@ -45,7 +45,7 @@ class Draft:
     """A policy file as far as it can be read. `policy` is None if it has a mistake that stops it from loading."""
 
     path: Path
-    source: Source
+    source: SourceFile
     front: Yaml
     body: str
     body_line: int
@@ -129,29 +129,29 @@ def _cases(policy_path: Path, shown: str) -> DraftCases | None:
     return DraftCases(source, yaml, values, tuple(problems))
 
 
-def _source(path: Path, shown: str) -> tuple[Source, list[Diagnostic]]:
+def _source(path: Path, shown: str) -> tuple[SourceFile, list[Diagnostic]]:
     try:
-        return Source(shown, path.read_text(encoding=ENCODING)), []
+        return SourceFile(shown, path.read_text(encoding=ENCODING)), []
     except UnicodeDecodeError as error:
         before = error.object[: error.start].decode("utf-8", "replace")
         span = Span(before.count("\n") + 1, len(before) - before.rfind("\n"))
         problem = f"not UTF-8 text (byte {error.start})"
         # Shown as far as it can be read, but checked no further: what it says is not known.
-        shown_as = Source(shown, error.object.decode("utf-8", "replace"))
-        return Source(shown, ""), [shown_as.diagnose("unreadable", span, problem, "save the file as UTF-8")]
+        shown_as = SourceFile(shown, error.object.decode("utf-8", "replace"))
+        return SourceFile(shown, ""), [shown_as.diagnose("unreadable", span, problem, "save the file as UTF-8")]
     except OSError as error:
-        source = Source(shown, "")
+        source = SourceFile(shown, "")
         return source, [source.diagnose("unreadable", Span(1), f"it cannot be read: {error.strerror}")]
 
 
-def _doubled(source: Source, yaml: Yaml) -> list[Diagnostic]:
+def _doubled(source: SourceFile, yaml: Yaml) -> list[Diagnostic]:
     return [
         source.diagnose("duplicate-key", double.span, f"`{double.key}` is given twice", "keep one of them")
         for double in yaml.doubled
     ]
 
 
-def _invalid(error: ValidationError, source: Source, yaml: Yaml, model: type[BaseModel]) -> list[Diagnostic]:
+def _invalid(error: ValidationError, source: SourceFile, yaml: Yaml, model: type[BaseModel]) -> list[Diagnostic]:
     found = []
     for problem in error.errors():
         path = tuple(problem["loc"])
@@ -186,7 +186,7 @@ def _shape(path: tuple[str | int, ...]) -> str:
     return ".".join("0" if isinstance(part, int) else part for part in path)
 
 
-def _unknown(source: Source, yaml: Yaml, path: tuple[str | int, ...], known: Iterable[str]) -> Diagnostic:
+def _unknown(source: SourceFile, yaml: Yaml, path: tuple[str | int, ...], known: Iterable[str]) -> Diagnostic:
     key = str(path[-1])
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     listed = f"known keys: {', '.join(known)}" if known else "the text after the second --- is the body"

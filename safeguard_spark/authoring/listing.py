@@ -6,15 +6,15 @@ from safeguard_spark.authoring.cases import cases_path, load_cases
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import load_policy, policy_refs, ref_key
-from safeguard_spark.policy.lock import Lock, Standing, load_lock, lock_path
+from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_path
 from safeguard_spark.policy.ref import no_policies_error, policy_file, policy_names, unknown_name_error
 from safeguard_spark.tracking.registry import Registry
 
 SAID = {
-    Standing.unpublished: "not published",
-    Standing.same: "published",
-    Standing.document_changed: "published, front matter changed",
-    Standing.changed: "CHANGED SINCE PUBLISHED",
+    LockStatus.unpublished: "not published",
+    LockStatus.same: "published",
+    LockStatus.document_changed: "published, front matter changed",
+    LockStatus.changed: "CHANGED SINCE PUBLISHED",
 }
 
 
@@ -53,7 +53,7 @@ def listing_text(found: list[Listed]) -> str:
     rows = [("policy", "state", "aliases", "rules", "cases", "description")]
     for item in found:
         cases = "-" if item.cases is None else str(item.cases)
-        standing = SAID.get(Standing(item.standing)) if item.standing in list(Standing) else item.standing
+        standing = SAID.get(LockStatus(item.standing)) if item.standing in list(LockStatus) else item.standing
         rows.append(
             (item.ref, standing or "", ", ".join(item.aliases) or "-", str(item.rules), cases, item.description)
         )

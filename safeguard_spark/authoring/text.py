@@ -37,7 +37,7 @@ class Cell(NamedTuple):
     column: int
 
 
-class Table(NamedTuple):
+class MarkdownTable(NamedTuple):
     """A Markdown table."""
 
     header: tuple[Cell, ...]
@@ -83,13 +83,13 @@ class PolicyText:
         return tuple(Block(tuple(lines)) for lines in blocks if lines)
 
     @cached_property
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[MarkdownTable, ...]:
         """The Markdown tables."""
         found = []
         for block in self.blocks:
             rows = [line for line in block.lines if line.text.strip().startswith("|")]
             if len(rows) > 2 and TABLE_RULE.match(rows[1].text.strip()):
-                found.append(Table(_cells(rows[0]), tuple(_cells(row) for row in rows[2:])))
+                found.append(MarkdownTable(_cells(rows[0]), tuple(_cells(row) for row in rows[2:])))
         return tuple(found)
 
 

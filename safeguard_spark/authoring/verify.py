@@ -10,7 +10,7 @@ from safeguard_spark.authoring.cases import Case
 from safeguard_spark.errors import EngineError, GateError
 from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.labeler import Labeler
-from safeguard_spark.labelling.rows import Job, Row, label_rows
+from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Output, Policy
 
@@ -129,7 +129,7 @@ def verify_policy(policy: Policy, cases: Iterable[Case], labeler: Labeler, engin
     """Run cases through an engine. Raises EngineError as `Engine.answers` does."""
     listed = tuple(cases)
     rows = (Row(index, case.content) for index, case in enumerate(listed))
-    verdicts = {done.key: done.verdict for done in label_rows(Job(policy, labeler), engine, rows)}
+    verdicts = {done.key: done.verdict for done in label_rows(LabelSpec(policy, labeler), engine, rows)}
     results = [CaseResult(case, verdicts[i], judge(policy, case, verdicts[i])) for i, case in enumerate(listed)]
     return Verification(policy, labeler, tuple(results))
 

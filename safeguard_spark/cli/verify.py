@@ -22,7 +22,7 @@ from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import Content, from_text
 from safeguard_spark.labelling.labeler import Labeler
-from safeguard_spark.labelling.rows import Job, prepare
+from safeguard_spark.labelling.rows import LabelSpec, prepare
 from safeguard_spark.labelling.verdict import Verdict
 from safeguard_spark.tracking.registry import resolve
 
@@ -89,7 +89,7 @@ def show_prompt(
     run = load_settings(config, given, policies)
     file = file_of(ref, run)
     policy = resolve(str(file), run)
-    job = Job.of(run, policy)
+    job = LabelSpec.of(run, policy)
     ready = prepare(job, _content(file, text, case))
     if isinstance(ready, Verdict):
         cause = f": {ready.error}" if ready.error else ""
@@ -125,14 +125,14 @@ def _shown(ready: prompt.Prompt) -> str:
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in ready.messages)
 
 
-def _fields(ready: prompt.Prompt, job: Job) -> dict[str, Any]:
+def _fields(ready: prompt.Prompt, job: LabelSpec) -> dict[str, Any]:
     common = {"policy": job.policy.ref, "dialect": job.labeler.dialect.value}
     if ready.token_ids is None:
         return {**common, "messages": ready.messages}
     return {**common, "tokens": len(ready.token_ids), "token_ids": ready.token_ids, "prompt": _shown(ready)}
 
 
-def _counted(ready: prompt.Prompt, job: Job) -> str:
+def _counted(ready: prompt.Prompt, job: LabelSpec) -> str:
     content = token_count(ready.user_text)
     if ready.token_ids is None:
         total = token_count(ready.policy_text) + content

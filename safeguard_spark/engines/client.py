@@ -15,10 +15,10 @@ import orjson
 from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines import protocol
 from safeguard_spark.engines.address import Address
-from safeguard_spark.engines.failures import Kind, Trouble, back_off, of_status, too_long
-from safeguard_spark.engines.protocol import Form, GarbageError, Route
+from safeguard_spark.engines.failures import FailureKind, RequestFailure, back_off, of_status, too_long
+from safeguard_spark.engines.protocol import GarbageError, OptionalFields, Route
 from safeguard_spark.errors import EngineError
-from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 from safeguard_spark.labelling.verdict import Completion
 
 REACH_S = 4.0  # how long an endpoint that was never reached may refuse: a hiccup of its start, not an outage
@@ -59,7 +59,7 @@ class Client:
         self._config, self._address, self._guard = config, address, guard
         self._routes = protocol.routes(config.dialect)
         self._route = 0
-        self._forms: dict[tuple[str, str], Form] = {}  # by path and output form, once a server took one
+        self._forms: dict[tuple[str, str], OptionalFields] = {}  # by path and output form, once a server took one
         self._reached = guard is not None
         self._answered = False
         self._failures, self._well = 0, asyncio.get_running_loop().time()  # in a row; when one was last answered
@@ -85,7 +85,7 @@ class Client:
         self.lost = self.lost or why
         self._over.set()
 
-    async def ask(self, task: Task, request: Request) -> Answer:
+    async def ask(self, task: CallSpec, request: Request) -> Answer:
         """The one answer to a request. Raises EngineError only before the first completion."""
         clock = asyncio.get_running_loop().time
         began, tries, refused, life = clock(), 0, 0, self._life()
@@ -100,17 +100,17 @@ class Client:
                 self._answered = self._reached = True
                 self._failures, self._well = 0, clock()
                 return Answer(request.key, got)
-            if self._guard and got.kind in (Kind.unreachable, Kind.broken, Kind.busy):
+            if self._guard and got.kind in (FailureKind.unreachable, FailureKind.broken, FailureKind.busy):
                 await self._mend(life)
-            if got.kind is Kind.late:
+            if got.kind is FailureKind.late:
                 await self._outlast(life)
             if life != self._life():
                 continue
-            free = got.kind in (Kind.unreachable, Kind.busy)
+            free = got.kind in (FailureKind.unreachable, FailureKind.busy)
             refused, tries = refused + free, tries + (not free)
             wait = back_off((refused if free else tries) - 1, got.wait_s)
             self._raise_hopeless(got, clock() + wait - began)
-            final = not free and got.kind is not Kind.broken
+            final = not free and got.kind is not FailureKind.broken
             if final or tries > self._config.retries or clock() + wait >= ends:
                 return self._failed(request, got)
             await self._sleep(wait)
@@ -118,29 +118,31 @@ class Client:
     def _life(self) -> str:
         return self._guard.life if self._guard else ""
 
-    async def _within(self, ends: float, task: Task, request: Request) -> Completion | Trouble:
+    async def _within(self, ends: float, task: CallSpec, request: Request) -> Completion | RequestFailure:
         try:
             async with asyncio.timeout_at(ends):
                 return await self._attempt(task, request)
         except TimeoutError:
-            return Trouble(Kind.late, f"no answer within {self._config.deadline_s:g} s (engine.deadline_s)")
+            return RequestFailure(
+                FailureKind.late, f"no answer within {self._config.deadline_s:g} s (engine.deadline_s)"
+            )
 
-    async def _attempt(self, task: Task, request: Request) -> Completion | Trouble:
+    async def _attempt(self, task: CallSpec, request: Request) -> Completion | RequestFailure:
         """One attempt; more than one post only while it is open what the server takes."""
         while True:
             number = self._route
             route = self._routes[number]
             got = await self._in_some_form(route, task, request)
             more = number + 1 < len(self._routes) and not self._answered
-            if not (isinstance(got, Trouble) and got.kind is Kind.missing and more):
+            if not (isinstance(got, RequestFailure) and got.kind is FailureKind.missing and more):
                 return got
             self._route = max(self._route, number + 1)
 
-    async def _in_some_form(self, route: Route, task: Task, request: Request) -> Completion | Trouble:
+    async def _in_some_form(self, route: Route, task: CallSpec, request: Request) -> Completion | RequestFailure:
         place = (route.path, task.contract.output.value)
         known = self._forms.get(place)
         tried = (known,) if known else protocol.forms(task)
-        got: Completion | Trouble = Trouble(Kind.rejected, "nothing to ask")
+        got: Completion | RequestFailure = RequestFailure(FailureKind.rejected, "nothing to ask")
         for form in tried:
             got = await self._post(route, task, request, form)
             if isinstance(got, Completion):
@@ -148,32 +150,34 @@ class Client:
                     log.warning("%s does not take %s: asked without.", self._address.shown, _dropped(tried[0], form))
                 self._forms.setdefault(place, form)
                 return got
-            if got.kind is not Kind.rejected:
+            if got.kind is not FailureKind.rejected:
                 return got
         return got
 
-    async def _post(self, route: Route, task: Task, request: Request, form: Form) -> Completion | Trouble:
+    async def _post(
+        self, route: Route, task: CallSpec, request: Request, form: OptionalFields
+    ) -> Completion | RequestFailure:
         try:
             body = orjson.dumps(route.body(str(self._config.model), task, request.prompt, form))
         except (TypeError, ValueError):
-            return Trouble(Kind.rejected, "the prompt cannot be encoded")
+            return RequestFailure(FailureKind.rejected, "the prompt cannot be encoded")
         try:
             url, proxy = self._address.base + route.path, self._address.proxy
             async with self._session.post(url, data=body, proxy=proxy, allow_redirects=False) as response:
                 if response.status != 200:
                     trouble = of_status(response.status, response.headers)
-                    if trouble.kind is Kind.rejected:
+                    if trouble.kind is FailureKind.rejected:
                         return too_long(await _beginning(response), task.labeler.max_tokens) or trouble
                     return trouble
                 return route.read(orjson.loads(await _bounded(response)))
         except (GarbageError, orjson.JSONDecodeError):
-            return Trouble(Kind.broken, "the reply was garbage")
+            return RequestFailure(FailureKind.broken, "the reply was garbage")
         except aiohttp.ClientConnectorCertificateError:
-            return Trouble(Kind.denied, "its certificate is not trusted")
+            return RequestFailure(FailureKind.denied, "its certificate is not trusted")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return Trouble(Kind.unreachable, _why(error))
+            return RequestFailure(FailureKind.unreachable, _why(error))
         except (aiohttp.ClientError, ConnectionError, OSError, ValueError) as error:
-            return Trouble(Kind.broken, _why(error))
+            return RequestFailure(FailureKind.broken, _why(error))
 
     async def _mend(self, life: str) -> None:
         """Have the guard look after the server, once for all requests that were lost together."""
@@ -197,18 +201,18 @@ class Client:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._over.wait(), seconds)
 
-    def _raise_hopeless(self, trouble: Trouble, spent_s: float) -> None:
+    def _raise_hopeless(self, trouble: RequestFailure, spent_s: float) -> None:
         """Raise if nothing was ever answered and nothing will be; afterwards being denied ends the engine quietly."""
         shown = self._address.shown
-        if trouble.kind is Kind.unreachable:
+        if trouble.kind is FailureKind.unreachable:
             if not self._reached and spent_s > min(REACH_S, self._config.deadline_s):
                 raise EngineError(
                     f"Engine at {shown} cannot be reached: {trouble.cause}; check engine.url and that the server runs."
                 )
             return
-        if trouble.kind is Kind.denied:
+        if trouble.kind is FailureKind.denied:
             said = f"Engine at {shown} refuses us: {trouble.cause}; check the key that engine.api_key_env names."
-        elif trouble.kind is Kind.missing:
+        elif trouble.kind is FailureKind.missing:
             said = (
                 f"Engine at {shown} does not serve the model {self._config.model} on "
                 f"{self._routes[self._route].path}: {trouble.cause}; check engine.url, engine.model and engine.dialect."
@@ -218,12 +222,12 @@ class Client:
             return
         if not self._answered:
             raise EngineError(said)
-        if trouble.kind is Kind.denied:
+        if trouble.kind is FailureKind.denied:
             self.lose(said)
 
-    def _failed(self, request: Request, trouble: Trouble) -> Answer:
+    def _failed(self, request: Request, trouble: RequestFailure) -> Answer:
         now = asyncio.get_running_loop().time()
-        if trouble.kind not in (Kind.rejected, Kind.too_long):
+        if trouble.kind not in (FailureKind.rejected, FailureKind.too_long):
             self._failures += 1
             quiet = now - self._well >= min(GIVEN_UP_S, self._config.deadline_s)
             if quiet and self._failures >= GIVEN_UP_AFTER:
@@ -231,7 +235,7 @@ class Client:
         return Answer(
             request.key,
             failure=trouble.cause,
-            too_long=trouble.kind is Kind.too_long,
+            too_long=trouble.kind is FailureKind.too_long,
             prompt_limit=trouble.prompt_limit,
         )
 
@@ -302,6 +306,6 @@ def _why(error: BaseException) -> str:
     return type(cause).__name__
 
 
-def _dropped(asked: Form, taken: Form) -> str:
-    names = [name for name, was, now in zip(Form._fields, asked, taken, strict=True) if was and not now]
+def _dropped(asked: OptionalFields, taken: OptionalFields) -> str:
+    names = [name for name, was, now in zip(OptionalFields._fields, asked, taken, strict=True) if was and not now]
     return " and ".join({"structured": "a bound answer", "effort": "reasoning_effort"}[name] for name in names)

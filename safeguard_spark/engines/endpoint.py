@@ -17,7 +17,7 @@ from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines.address import address, api_key
 from safeguard_spark.engines.client import Client, Guard
 from safeguard_spark.errors import EngineError
-from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 
 # Equal prefixes that arrive together are each computed; the first request of a call goes ahead so that the others find
 # the policy in the cache. Its prefix is there long before its answer. Where it is not, the scheduler fills about one
@@ -66,7 +66,7 @@ class EndpointEngine:
         """Why nothing is asked any more; None while requests are."""
         return self._client.lost if self._client else None
 
-    def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
+    def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
         """One answer per request, as they finish. Raises ConfigError, and EngineError as `Engine.answers` does."""
         source: Iterator[Request] | None = iter(requests)
         done = _Done()
@@ -116,7 +116,7 @@ class EndpointEngine:
     def _do(work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(CLOSE_S)
 
-    def _ask(self, client: Client, task: Task, request: Request, done: "_Done") -> None:
+    def _ask(self, client: Client, task: CallSpec, request: Request, done: "_Done") -> None:
         assert self._loop is not None
         self._serial += 1
         serial = self._serial

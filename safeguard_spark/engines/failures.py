@@ -21,7 +21,7 @@ CONTEXT_MESSAGE = re.compile(
 )
 
 
-class Kind(Enum):
+class FailureKind(Enum):
     """What to do about a failed attempt."""
 
     unreachable = auto()  # nobody there: ask again until the deadline, it cost the model nothing
@@ -34,30 +34,30 @@ class Kind(Enum):
     late = auto()  # the deadline passed
 
 
-class Trouble(NamedTuple):
+class RequestFailure(NamedTuple):
     """Why an attempt gave no completion. `cause` is short and never quotes the server, which may quote content."""
 
-    kind: Kind
+    kind: FailureKind
     cause: str
     wait_s: float | None = None  # as the server asked
     prompt_limit: int | None = None  # tokens, if a prompt was too long and the server said for what
 
 
-def of_status(status: int, headers: Mapping[str, str]) -> Trouble:
+def of_status(status: int, headers: Mapping[str, str]) -> RequestFailure:
     """What an HTTP status other than 200 means."""
     cause = f"HTTP {status}"
     if status in (429, 503):
-        return Trouble(Kind.busy, cause, retry_after(headers.get("Retry-After")))
+        return RequestFailure(FailureKind.busy, cause, retry_after(headers.get("Retry-After")))
     if status in (401, 403, 407):
-        return Trouble(Kind.denied, cause)
+        return RequestFailure(FailureKind.denied, cause)
     if status in (404, 405, 501) or status < 400:  # a redirect means that the address is another one
-        return Trouble(Kind.missing, cause)
+        return RequestFailure(FailureKind.missing, cause)
     if status in (408, 409, 425) or status >= 500:
-        return Trouble(Kind.broken, cause, retry_after(headers.get("Retry-After")))
-    return Trouble(Kind.rejected, cause)
+        return RequestFailure(FailureKind.broken, cause, retry_after(headers.get("Retry-After")))
+    return RequestFailure(FailureKind.rejected, cause)
 
 
-def too_long(body: bytes, max_tokens: int) -> Trouble | None:
+def too_long(body: bytes, max_tokens: int) -> RequestFailure | None:
     """What a rejection's body says if that is that the prompt is longer than the model's context, else None.
 
     `max_tokens`: what was asked for the answer, which vLLM takes from the context beforehand.
@@ -76,7 +76,7 @@ def too_long(body: bytes, max_tokens: int) -> Trouble | None:
         return None
     elif type(error.get("n_ctx")) is int:
         limit = error["n_ctx"]
-    return Trouble(Kind.too_long, "longer than the server's context", prompt_limit=limit)
+    return RequestFailure(FailureKind.too_long, "longer than the server's context", prompt_limit=limit)
 
 
 def retry_after(value: str | None) -> float | None:

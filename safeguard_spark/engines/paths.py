@@ -18,7 +18,7 @@ SOCKET_BYTES = 107 if sys.platform == "linux" else 103  # sun_path without its f
 NAME_BYTES = len("/safeguard-4294967295/0123456789-01234567/") + 36
 
 
-class Place(NamedTuple):
+class ServerPaths(NamedTuple):
     """`folder` holds state and logs; `sockets` is the same, or a shorter one where its path is too long for them."""
 
     folder: Path
@@ -45,7 +45,7 @@ class Place(NamedTuple):
         return [found for found in self.folder.parent.glob(f"{executor}-*") if found != self.folder]
 
 
-def place(config: EngineConfig, key: str, devices: list[str]) -> Place:
+def place(config: EngineConfig, key: str, devices: list[str]) -> ServerPaths:
     """The place of an executor's server: one per executor and per settings that make it another server."""
     settings = [config.model, config.revision, config.python, config.env, config.args, devices]
     name = f"{_short(key, 10)}-{_short(json.dumps(settings, sort_keys=True), 8)}"
@@ -53,9 +53,9 @@ def place(config: EngineConfig, key: str, devices: list[str]) -> Place:
     given = config.work_dir or tempfile.gettempdir()
     base = Path(given).expanduser().absolute()
     if len(os.fsencode(base)) + NAME_BYTES <= SOCKET_BYTES:
-        return Place(base / ours / name, base / ours / name)
+        return ServerPaths(base / ours / name, base / ours / name)
     # Long on YARN, where the temporary folder is the container's. The name must tell apart what the long path did.
-    return Place(base / ours / name, Path("/tmp") / ours / f"{_short(str(base) + name, 10)}-s")
+    return ServerPaths(base / ours / name, Path("/tmp") / ours / f"{_short(str(base) + name, 10)}-s")
 
 
 def executor_key() -> str:

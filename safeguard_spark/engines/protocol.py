@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from safeguard_spark.config.model import Dialect
-from safeguard_spark.labelling.engine import Task
+from safeguard_spark.labelling.engine import CallSpec
 from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
 from safeguard_spark.labelling.verdict import Completion
 from safeguard_spark.policy.document import Output
@@ -21,7 +21,7 @@ class GarbageError(ValueError):
     """A reply that is not what the route promises. The message never quotes it."""
 
 
-class Form(NamedTuple):
+class OptionalFields(NamedTuple):
     """Which of the parts a request is given that not every server takes."""
 
     structured: bool
@@ -32,7 +32,7 @@ class Route(NamedTuple):
     """A place to ask: its path, what is posted there, and how to read what comes back."""
 
     path: str
-    body: Callable[[str, Task, Prompt, Form], dict[str, Any]]
+    body: Callable[[str, CallSpec, Prompt, OptionalFields], dict[str, Any]]
     read: Callable[[Any], Completion]
 
 
@@ -46,26 +46,31 @@ def routes(dialect: Dialect) -> tuple[Route, ...]:
     )
 
 
-def forms(task: Task) -> tuple[Form, ...]:
+def forms(task: CallSpec) -> tuple[OptionalFields, ...]:
     """The forms to try on a server, the fullest first; one is enough if nothing optional is asked for."""
     structured, chat = task.labeler.structured, task.labeler.dialect is Dialect.chat
-    tried = [Form(structured, chat), Form(structured, False), Form(False, chat), Form(False, False)]
+    tried = [
+        OptionalFields(structured, chat),
+        OptionalFields(structured, False),
+        OptionalFields(False, chat),
+        OptionalFields(False, False),
+    ]
     return tuple(dict.fromkeys(tried))
 
 
-def _sampling(task: Task) -> dict[str, Any]:
+def _sampling(task: CallSpec) -> dict[str, Any]:
     labeler = task.labeler
     return {"max_tokens": labeler.max_tokens, "temperature": labeler.temperature, "top_p": labeler.top_p}
 
 
-def _generate_body(model: str, task: Task, prompt: Prompt, form: Form) -> dict[str, Any]:
+def _generate_body(model: str, task: CallSpec, prompt: Prompt, form: OptionalFields) -> dict[str, Any]:
     sampling = {**_sampling(task), "stop_token_ids": list(STOP_IDS), "detokenize": False}
     if form.structured:
         sampling["structured_outputs"] = {"structural_tag": task.contract.structural_tag}
     return {"model": model, "token_ids": prompt.token_ids, "sampling_params": sampling}
 
 
-def _completions_body(model: str, task: Task, prompt: Prompt, form: Form) -> dict[str, Any]:
+def _completions_body(model: str, task: CallSpec, prompt: Prompt, form: OptionalFields) -> dict[str, Any]:
     body = {
         "model": model,
         "prompt": prompt.token_ids,
@@ -79,7 +84,7 @@ def _completions_body(model: str, task: Task, prompt: Prompt, form: Form) -> dic
     return body
 
 
-def _chat_body(model: str, task: Task, prompt: Prompt, form: Form) -> dict[str, Any]:
+def _chat_body(model: str, task: CallSpec, prompt: Prompt, form: OptionalFields) -> dict[str, Any]:
     body: dict[str, Any] = {"model": model, "messages": prompt.messages, **_sampling(task)}
     if form.effort:
         body["reasoning_effort"] = task.labeler.effort.value

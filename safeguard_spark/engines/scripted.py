@@ -24,7 +24,7 @@ from safeguard_spark.config.model import Dialect, EngineConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.contract import Contract
-from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 from safeguard_spark.labelling.prompt import harmony_encoding
 from safeguard_spark.labelling.verdict import Completion
 from safeguard_spark.policy.document import NONE, Output
@@ -65,7 +65,7 @@ class ScriptedEngine:
     ) -> None:
         return None
 
-    def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
+    def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
         """One answer per request, in order."""
         for request in requests:
             self._asked = time.monotonic()
@@ -88,7 +88,7 @@ class ScriptedEngine:
         asked = self._asked
         return 0.0 if asked is None else time.monotonic() - asked
 
-    def _answer(self, task: Task, request: Request) -> Answer:
+    def _answer(self, task: CallSpec, request: Request) -> Answer:
         content = request.prompt.user_text.lower()
         trick = next((what for word, what in self.script.misbehave.items() if word in content), None)
         if trick == "fail":
@@ -105,7 +105,7 @@ class ScriptedEngine:
             said, finish = said[: len(said) // 2], "length"
         return Answer(request.key, _completion(task.labeler.dialect, request, thought, said, finish))
 
-    def _disagreeing(self, task: Task, request: Request, rule: str | None) -> str | None:
+    def _disagreeing(self, task: CallSpec, request: Request, rule: str | None) -> str | None:
         """The rule, or for a few contents another verdict: none, or a rule where there was none."""
         prompt = request.prompt
         drawn = int(sha256([task.labeler.labeler_hash, prompt.policy_text, prompt.user_text])[:12], 16)

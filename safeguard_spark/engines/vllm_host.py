@@ -18,7 +18,7 @@ from safeguard_spark.engines.health import Load, load
 from safeguard_spark.engines.paths import executor_key
 from safeguard_spark.engines.server import Incarnation, Server
 from safeguard_spark.errors import EngineError
-from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 
 __all__ = ["VllmEngine", "executor_key"]
 
@@ -91,7 +91,7 @@ class VllmEngine:
         """For how long the server has made no progress with our requests, seconds."""
         return time.monotonic() - self._progressed if self._endpoint.in_flight else 0.0
 
-    def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
+    def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
         """One answer per request, as they finish. The first request starts the server; none starts none."""
         source = iter(requests)
         first = next(source, None)

@@ -33,7 +33,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Task:
+class CallSpec:
     """What all requests of one call share: the labeler's sampling and the policy's output contract."""
 
     labeler: Labeler
@@ -63,7 +63,7 @@ class Engine(Protocol):
         """Why the engine cannot be asked any more although it once answered or started; None while it can."""
         ...
 
-    def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
+    def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield exactly one answer per request, as they finish.
 
         Requests are pulled only as the window allows, so input may be endless. Raises EngineError only if the

@@ -10,7 +10,7 @@ from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.labelling.contract import Contract
-from safeguard_spark.labelling.engine import Answer, Engine, Request, Task
+from safeguard_spark.labelling.engine import Answer, CallSpec, Engine, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.verdict import Completion, Outcome, Verdict
 from safeguard_spark.policy.document import Policy
@@ -24,14 +24,14 @@ WAITING = 10_000
 
 
 @dataclass(frozen=True)
-class Job:
+class LabelSpec:
     """One policy as one labeler applies it."""
 
     policy: Policy
     labeler: Labeler
 
     @classmethod
-    def of(cls, config: RunConfig, policy: Policy) -> "Job":
+    def of(cls, config: RunConfig, policy: Policy) -> "LabelSpec":
         """The job of a run. Raises PolicyError if the policy alone is too long: no row could be answered."""
         job = cls(policy, Labeler.of(config, policy))
         limits = {"labeler.max_prompt_tokens": job.labeler.max_prompt_tokens}
@@ -53,9 +53,9 @@ class Job:
         return f"{policy} alone takes {alone:,} tokens, and {name} leaves {most:,}: every row would be too long."
 
     @property
-    def task(self) -> Task:
+    def task(self) -> CallSpec:
         """What the engine must know."""
-        return Task(self.labeler, Contract.of(self.policy))
+        return CallSpec(self.labeler, Contract.of(self.policy))
 
 
 class Row(NamedTuple):
@@ -74,7 +74,7 @@ class Labelled(NamedTuple):
     asked: bool = False
 
 
-def label_rows(job: Job, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
+def label_rows(job: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
     """Yield exactly one `Labelled` per row, in the order they are decided.
 
     Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does and if the policy alone
@@ -108,7 +108,7 @@ def label_rows(job: Job, engine: Engine, rows: Iterable[Row]) -> Iterator[Labell
         yield from _drain(decided)
 
 
-def prepare(job: Job, content: Content) -> prompt.Prompt | Verdict:
+def prepare(job: LabelSpec, content: Content) -> prompt.Prompt | Verdict:
     """The prompt for a content, or the verdict of one that needs no model."""
     if content.invalid:
         return Verdict(Outcome.invalid_content, error=content.invalid)
@@ -127,7 +127,7 @@ def prepare(job: Job, content: Content) -> prompt.Prompt | Verdict:
         return Verdict(Outcome.invalid_content, error=str(problem))
 
 
-def _labelled(answer: Answer, job: Job, contract: Contract) -> Labelled:
+def _labelled(answer: Answer, job: LabelSpec, contract: Contract) -> Labelled:
     if answer.completion is None:
         if answer.prompt_limit is not None and (said := job.too_long("the server's context", answer.prompt_limit)):
             raise EngineError(f"{said} Shorten the policy, or serve the model with a longer context.")

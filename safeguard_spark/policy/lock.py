@@ -29,7 +29,7 @@ class Pin(NamedTuple):
     document_hash: str
 
 
-class Standing(StrEnum):
+class LockStatus(StrEnum):
     """How a policy stands to the lock."""
 
     unpublished = "unpublished"
@@ -49,18 +49,18 @@ class Lock:
         """Lower-case hex SHA-256 over everything that is pinned."""
         return sha256({ref: pin._asdict() for ref, pin in self.pins.items()})
 
-    def standing(self, policy: Policy) -> Standing:
+    def standing(self, policy: Policy) -> LockStatus:
         """How a policy stands to what was published under its name and version."""
         pin = self.pins.get(policy.ref)
         if pin is None:
-            return Standing.unpublished
+            return LockStatus.unpublished
         if pin.policy_hash != policy.policy_hash:
-            return Standing.changed
-        return Standing.same if pin.document_hash == policy.document_hash else Standing.document_changed
+            return LockStatus.changed
+        return LockStatus.same if pin.document_hash == policy.document_hash else LockStatus.document_changed
 
     def verify(self, policy: Policy) -> Policy:
         """The policy itself. Raises PolicyError if it is not what was published."""
-        if self.standing(policy) is Standing.changed:
+        if self.standing(policy) is LockStatus.changed:
             published = self.pins[policy.ref].policy_hash[:12]
             raise PolicyError(
                 f"{policy.ref} was published with policy hash {published}, and the file now has "

@@ -68,7 +68,7 @@ class RelabelPlan(BaseModel):
         return cls(scope=Scope.model_validate_json(row["scope"]), **{name: row[name] for name in names})
 
 
-class Planned(BaseModel):
+class PlanReport(BaseModel):
     """A plan with what is said about it once: the rules that changed, the cost, the other scopes beside it."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -94,7 +94,7 @@ class Planned(BaseModel):
         }
 
 
-def plan_text(planned: Planned) -> str:
+def plan_text(planned: PlanReport) -> str:
     """For people: what changed, what each scope comes to, and the command that applies the plan."""
     plan = planned.plan
     old = f"{plan.policy}@{plan.old_version}" if plan.old_version else "no earlier version"
@@ -116,7 +116,7 @@ def plan_text(planned: Planned) -> str:
     return "\n".join([*lines, "", f"Nothing was labelled. To go on: safeguard relabel apply {plan.plan_id}", ""])
 
 
-def _notes(planned: Planned) -> list[str]:
+def _notes(planned: PlanReport) -> list[str]:
     plan, changes = planned.plan, planned.changes
     notes = []
     if changes.added and plan.scope.kind.value == "touched":

@@ -15,7 +15,7 @@ from urllib.request import getproxies
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, SafeguardError
 from safeguard_spark.keys import canonical_json, sha256
-from safeguard_spark.labelling.rows import Job
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.redact import redacted, without_password
 from safeguard_spark.result import RunResult
 
@@ -107,7 +107,9 @@ class Tracker:
             run = client.create_run(_experiment(client, config, uri), run_name=run_id)
         return cls(config, client, str(run.info.run_id))
 
-    def end(self, jobs: Sequence[Job], source: dict[str, Any], versions: tuple[int, int], result: RunResult) -> None:
+    def end(
+        self, jobs: Sequence[LabelSpec], source: dict[str, Any], versions: tuple[int, int], result: RunResult
+    ) -> None:
         """Log what the run came to."""
         found = params(self.config, jobs, source, versions, result)
         self.client.log_batch(
@@ -150,7 +152,7 @@ def keep(
 
 
 def params(
-    config: RunConfig, jobs: Sequence[Job], source: dict[str, Any], versions: tuple[int, int], result: RunResult
+    config: RunConfig, jobs: Sequence[LabelSpec], source: dict[str, Any], versions: tuple[int, int], result: RunResult
 ) -> dict[str, Any]:
     """What identifies a run."""
     found: dict[str, Any] = {

@@ -13,11 +13,11 @@ from pyspark.sql import functions as F
 
 from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.labelling.rows import Job
-from safeguard_spark.spark.label.commit import Place, commit_chunk
+from safeguard_spark.labelling.rows import LabelSpec
+from safeguard_spark.spark.label.commit import ChunkId, commit_chunk
 from safeguard_spark.spark.label.executor import RESULT_DDL
 from safeguard_spark.spark.label.job import label_table
-from safeguard_spark.spark.label.pending import Plan, bucket, make_plan
+from safeguard_spark.spark.label.pending import StagedPlan, bucket, make_plan
 from safeguard_spark.spark.session import session
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.staging import Staging
@@ -64,7 +64,7 @@ def _one(spark: SparkSession, place: Path, size: int) -> dict[str, Any]:
     tables = Tables(spark, str(asked.output))
     tables.create()
     staging = Staging(spark, tables.beside("_staging"))
-    job = Job.of(asked, policy)
+    job = LabelSpec.of(asked, policy)
     source = open_source(spark, asked.source)
     began = time.monotonic()
     plan = make_plan(asked, job, 0, source, tables, staging, "bench")
@@ -101,8 +101,8 @@ def said(pending: DataFrame) -> DataFrame:
     return pending.where("is_first").selectExpr("work_key", *given).select(*kinds)
 
 
-def _commit(tables: Tables, staging: Staging, plan: Plan, chunk: int) -> float:
-    place = Place("bench", 0, chunk)
+def _commit(tables: Tables, staging: Staging, plan: StagedPlan, chunk: int) -> float:
+    place = ChunkId("bench", 0, chunk)
     pending = bucket(staging, place.at, "pending", chunk)
     assert pending is not None
     said(pending).write.parquet(staging.path(*place.at, "results", chunk))

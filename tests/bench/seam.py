@@ -6,7 +6,7 @@ from typing import Any
 
 from safeguard_spark.engines.factory import open_engine
 from safeguard_spark.labelling.content import from_text
-from safeguard_spark.labelling.rows import Job, Row, label_rows
+from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome
 from tests.bench import job, workload
 from tests.bench.contender import Done
@@ -19,7 +19,7 @@ class Seam:
     def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
         self._config = job.settings(model, Path("none"), "none", 1, 1, {})
         policy = workload.policy()
-        self._job = Job.of(self._config, policy)
+        self._job = LabelSpec.of(self._config, policy)
 
     def run(self, table: Path, setting: dict[str, Any]) -> Done:
         asked = self._config.engine

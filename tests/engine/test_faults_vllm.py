@@ -22,7 +22,7 @@ from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.contract import Contract
-from safeguard_spark.labelling.engine import Request, Task
+from safeguard_spark.labelling.engine import CallSpec, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Effort
 from tests.engine import laptop
@@ -51,7 +51,7 @@ class Executor:
         })  # fmt: skip
         key = f"{self.owner.pid}-{birth(self.owner.pid)}"
         self.engine = VllmEngine(run.engine, key, [], 16, "run")
-        self.task = Task(Labeler.of(run, policy()), Contract.of(policy()))
+        self.task = CallSpec(Labeler.of(run, policy()), Contract.of(policy()))
 
     @property
     def folder(self) -> Path:

@@ -17,7 +17,7 @@ from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.labeler import Labeler
-from safeguard_spark.labelling.rows import Job, Row, label_rows
+from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Policy, load_policy
 from safeguard_spark.spark.label.job import label_table
@@ -120,7 +120,7 @@ def test_a_chat_server_is_read_in_every_output_form(place: Place, output: str) -
     label_table(place.spark, place.config("posts", "text_column", "tables"), [place.policy], show=False)
     chat = place.endpoint(Dialect.chat)
     asked = Policy.model_validate({**place.policy.model_dump(), "output": output})
-    job = Job(asked, Labeler.of(chat, asked))
+    job = LabelSpec(asked, Labeler.of(chat, asked))
     rows = [Row(number, from_text(f"Selling garden chairs number {number}.")) for number in range(16)]
 
     with EndpointEngine(chat.engine, 16) as engine:

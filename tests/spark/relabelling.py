@@ -4,7 +4,7 @@ from typing import Any
 
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
-from safeguard_spark.relabel.plan import Planned, RelabelPlan
+from safeguard_spark.relabel.plan import PlanReport, RelabelPlan
 from safeguard_spark.relabel.scope import parse_scope
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.relabel.apply import Application, apply_plan, prepare_application
@@ -31,7 +31,7 @@ def configured(lake: Lake, **sections: Any) -> Any:
     return config.model_copy(update={"engine": config.engine.model_copy(update={"args": script})})
 
 
-def planned(lake: Lake, scope: str, new: Policy = NEW, share: float = 0.0, **sections: Any) -> Planned:
+def planned(lake: Lake, scope: str, new: Policy = NEW, share: float = 0.0, **sections: Any) -> PlanReport:
     """A plan from OLD to a new version."""
     return plan_relabel(lake.spark, configured(lake, **sections), Question(OLD, new, parse_scope(scope, share=share)))
 

@@ -11,8 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from safeguard_spark import schema
-from safeguard_spark.config.load import FREE
-from safeguard_spark.config.load import ENV_PREFIX
+from safeguard_spark.config.load import ENV_PREFIX, FREE
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.verdict import Outcome
 

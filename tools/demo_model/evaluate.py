@@ -17,7 +17,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.demo import content, model, weights
 from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
 from safeguard_spark.labelling.content import Content, Turn
-from safeguard_spark.labelling.rows import Job, Row, label_rows
+from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import load_policy
 from tools.demo_model import exam
@@ -80,7 +80,7 @@ def throughput(run: RunConfig, rows: int) -> dict[str, float]:
         for row in table
     ]
     rules = load_policy(MARKETPLACE)
-    job = Job.of(run, rules)
+    job = LabelSpec.of(run, rules)
     started = time.monotonic()
     with open_engine(run) as engine:
         done = list(label_rows(job, engine, (Row(key, one) for key, one in enumerate(contents))))
@@ -136,8 +136,8 @@ def main() -> None:
     print(json.dumps({"questions": len(asked.questions()), "load_s": loaded, **measured}))
 
 
-def _job(run: RunConfig, question: Question) -> Job:
-    return Job.of(run, question.book.policy)
+def _job(run: RunConfig, question: Question) -> LabelSpec:
+    return LabelSpec.of(run, question.book.policy)
 
 
 def _share(flags: Iterable[bool]) -> float:

@@ -18,7 +18,7 @@ NO_VERDICT = "no verdict"
 Key = TypeVar("Key")
 
 
-class Said(NamedTuple):
+class VerdictKey(NamedTuple):
     """A verdict, as far as it is compared. `violation` is None where there was none."""
 
     violation: bool | None
@@ -36,8 +36,8 @@ class Said(NamedTuple):
 class Pair(NamedTuple):
     """So many contents of a stratum of which `old` and `new` were said."""
 
-    old: Said
-    new: Said
+    old: VerdictKey
+    new: VerdictKey
     contents: int
     stratum: str = ""
 
@@ -52,7 +52,7 @@ class Flip(StrEnum):
     unread = "unread"  # one of them has no verdict
 
 
-class Standing(StrEnum):
+class Significance(StrEnum):
     """What a difference is worth."""
 
     beyond = "beyond noise"
@@ -63,7 +63,7 @@ class Standing(StrEnum):
 class Floor(NamedTuple):
     """A share of flips beside the same share of a version against itself."""
 
-    standing: Standing
+    standing: Significance
     noise: Rate | None = None
     excess: Difference | None = None
 
@@ -113,20 +113,20 @@ class Comparison:
     changes: RuleChanges = field(default_factory=RuleChanges)
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> Significance:
         """Of the whole: beyond noise if the total or any category is."""
-        if self.floor.standing is Standing.unknown:
-            return Standing.unknown
+        if self.floor.standing is Significance.unknown:
+            return Significance.unknown
         groups = [group.floor.standing for group in self.categories]
-        return Standing.beyond if Standing.beyond in (self.floor.standing, *groups) else Standing.within
+        return Significance.beyond if Significance.beyond in (self.floor.standing, *groups) else Significance.within
 
     @property
     def beyond(self) -> tuple[Group, ...]:
         """Categories with more flips than noise makes."""
-        return tuple(group for group in self.categories if group.floor.standing is Standing.beyond)
+        return tuple(group for group in self.categories if group.floor.standing is Significance.beyond)
 
 
-def flip_of(old: Said, new: Said) -> Flip:
+def flip_of(old: VerdictKey, new: VerdictKey) -> Flip:
     """How two verdicts differ."""
     if (old.violation is None) != (new.violation is None):
         return Flip.unread
@@ -214,15 +214,15 @@ def _flips(kind: Flip) -> Callable[[Pair], bool]:
     return lambda pair: flip_of(pair.old, pair.new) is kind
 
 
-def _category_of(said: Said) -> tuple[str, ...]:
+def _category_of(said: VerdictKey) -> tuple[str, ...]:
     return (said.column,) if said.violation else ()
 
 
-def _rules_of(said: Said) -> tuple[str, ...]:
+def _rules_of(said: VerdictKey) -> tuple[str, ...]:
     return said.rules
 
 
-def _ordered(of: Callable[[Said], tuple[str, ...]], pairs: Iterable[Pair]) -> list[str]:
+def _ordered(of: Callable[[VerdictKey], tuple[str, ...]], pairs: Iterable[Pair]) -> list[str]:
     counts = Counter[str]()
     for pair in pairs:
         for name in {*of(pair.old), *of(pair.new)}:
@@ -230,7 +230,7 @@ def _ordered(of: Callable[[Said], tuple[str, ...]], pairs: Iterable[Pair]) -> li
     return [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
-def _group(name: str, of: Callable[[Said], tuple[str, ...]], real: _Pairs, noise: _Pairs, level: float) -> Group:
+def _group(name: str, of: Callable[[VerdictKey], tuple[str, ...]], real: _Pairs, noise: _Pairs, level: float) -> Group:
     def here(pair: Pair) -> bool:
         return name in of(pair.old) or name in of(pair.new)
 
@@ -251,9 +251,9 @@ def _group(name: str, of: Callable[[Said], tuple[str, ...]], real: _Pairs, noise
 
 def _floor(flipped: Rate | None, noise: Rate | None, level: float) -> Floor:
     if noise is None or flipped is None:
-        return Floor(Standing.unknown, noise)
+        return Floor(Significance.unknown, noise)
     excess = difference(flipped, noise, 2 * level - 1)  # one-sided: fewer flips than noise are no finding
-    return Floor(Standing.beyond if excess.low > 0 else Standing.within, noise, excess)
+    return Floor(Significance.beyond if excess.low > 0 else Significance.within, noise, excess)
 
 
 def _explained(pair: Pair, changes: RuleChanges) -> bool:

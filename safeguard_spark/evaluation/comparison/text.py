@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Floor, Group, Standing
+from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Floor, Group, Significance
 from safeguard_spark.evaluation.intervals import Difference, Rate
 
 NAMES = {
@@ -34,12 +34,12 @@ def comparison_text(found: Comparison, coverage: str) -> str:
 
 def comparison_verdict(found: Comparison) -> str:
     """One sentence: is there a difference, and where."""
-    if found.standing is Standing.unknown:
+    if found.standing is Significance.unknown:
         return (
             "Whether the difference is more than noise is not known: label a share twice (safeguard relabel compare "
             "… --noise-share 0.02)."
         )
-    if found.standing is Standing.within:
+    if found.standing is Significance.within:
         return f"Within noise: the versions differ no more than one differs from itself:{_seen(found.floor)}."
     named = [f"{group.name} ({group.direction})" for group in found.beyond]
     return f"Beyond noise in: {', '.join(named) or 'no single category'}; all together{_seen(found.floor)}."
@@ -59,7 +59,7 @@ def comparison_table(title: str, groups: Sequence[Group]) -> list[str]:
     for group in groups:
         flips = [f"{group.flips.get(kind, 0):,}" for kind in (Flip.stricter, Flip.permissive, Flip.moved)]
         shares = [percent(group.flipped), percent(group.floor.noise)]
-        standing = "" if group.floor.standing is Standing.unknown else group.floor.standing.value
+        standing = "" if group.floor.standing is Significance.unknown else group.floor.standing.value
         rows.append((group.name, f"{group.old:,}", f"{group.new:,}", *flips, *shares, standing))
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = []

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.errors import TableError
 from safeguard_spark.labelling.labeler import Labeler
-from safeguard_spark.labelling.rows import Job
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.executor import RESULT_DDL
@@ -18,7 +18,7 @@ from safeguard_spark.spark.staging import Staging
 from safeguard_spark.spark.tables import Tables
 
 
-class Place(NamedTuple):
+class ChunkId(NamedTuple):
     """A chunk: its run, the policy's number in the run, and the chunk's number in the policy's plan."""
 
     run_id: str
@@ -36,13 +36,15 @@ class Place(NamedTuple):
         return self.policy * 1_000_000 + self.chunk
 
 
-def is_staged(staging: Staging, place: Place, calls: int) -> bool:
+def is_staged(staging: Staging, place: ChunkId, calls: int) -> bool:
     """Whether a chunk's model work is finished and not yet committed."""
     whole = calls == 0 or staging.exists(*place.at, "results", place.chunk, "_SUCCESS")
     return whole and staging.exists(*place.at, "pending", f"bucket={place.chunk}")
 
 
-def commit_chunk(tables: Tables, staging: Staging, place: Place, plan: dict[str, Any], source: dict[str, Any]) -> None:
+def commit_chunk(
+    tables: Tables, staging: Staging, place: ChunkId, plan: dict[str, Any], source: dict[str, Any]
+) -> None:
     """Append a staged chunk to `reasoning` and `labels`, then forget it. Safe to repeat, and by several drivers."""
     try:
         _commit(tables, staging, place, plan, source)
@@ -56,8 +58,8 @@ def commit_chunk(tables: Tables, staging: Staging, place: Place, plan: dict[str,
     staging.delete(*place.at, "results", place.chunk)
 
 
-def _commit(tables: Tables, staging: Staging, place: Place, plan: dict[str, Any], source: dict[str, Any]) -> None:
-    job = Job(Policy.model_validate(plan["policy"]), Labeler.model_validate(plan["labeler"]))
+def _commit(tables: Tables, staging: Staging, place: ChunkId, plan: dict[str, Any], source: dict[str, Any]) -> None:
+    job = LabelSpec(Policy.model_validate(plan["policy"]), Labeler.model_validate(plan["labeler"]))
     pending = bucket(staging, place.at, "pending", place.chunk)
     if pending is None:
         raise TableError(f"What run {place.run_id} had staged is gone: issue the same command again.")
@@ -71,7 +73,7 @@ def _commit(tables: Tables, staging: Staging, place: Place, plan: dict[str, Any]
     activate_if_new(tables, job, place.run_id)
 
 
-def read_results(staging: Staging, place: Place) -> DataFrame:
+def read_results(staging: Staging, place: ChunkId) -> DataFrame:
     """What the model said of a chunk; nothing if it was not asked."""
     spark: SparkSession = staging.spark
     if not staging.exists(*place.at, "results", place.chunk):
@@ -83,8 +85,8 @@ def _label_rows(
     pending: DataFrame,
     results: DataFrame,
     reused: DataFrame | None,
-    job: Job,
-    place: Place,
+    job: LabelSpec,
+    place: ChunkId,
     source: dict[str, Any],
 ) -> DataFrame:
     """One row per pending content id, `labelled_at` aside. Rows whose engine never came up stay pending."""
@@ -128,7 +130,7 @@ def _label_rows(
     )
 
 
-def activate_if_new(tables: Tables, job: Job, run_id: str) -> None:
+def activate_if_new(tables: Tables, job: LabelSpec, run_id: str) -> None:
     """Let a policy's first labelled version rule; later versions need a promotion. A draft may change its own text."""
     policy = job.policy
     rows = tables.read(schema.ACTIVATIONS).where(F.col("policy") == policy.name)

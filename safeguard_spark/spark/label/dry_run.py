@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.labelling.rows import Job
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.label.executor import COST_DDL, as_recipe, count_calls
@@ -32,7 +32,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     Calls are exact for this moment. `seconds.label` is the past runs' rate of the same labelers carried on, and is
     missing where there was no such run.
     """
-    jobs = [Job.of(config, policy) for policy in policies]
+    jobs = [LabelSpec.of(config, policy) for policy in policies]
     source = open_source(spark, config.source)
     tables = Tables.open(spark, config)
     labels = tables.read(schema.LABELS) if tables.exists() else spark.createDataFrame([], schema.LABELS.ddl)
@@ -54,7 +54,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     )
 
 
-def cost_of(config: RunConfig, job: Job, source: Source, labels: DataFrame) -> Cost:
+def cost_of(config: RunConfig, job: LabelSpec, source: Source, labels: DataFrame) -> Cost:
     """What labelling a source under one policy would cost now."""
     known, asked = labels_of(labels, job), wanted(source, config.source.limit)
     keys = once(pending(asked, known, job, config.run.max_attempts), known, job).cache()

@@ -16,7 +16,7 @@ from safeguard_spark.labelling.content import Content, from_text, from_turns
 from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt
-from safeguard_spark.labelling.rows import Job, Labelled, Row, label_rows, prepare
+from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.progress import Reporter
@@ -66,9 +66,9 @@ class Recipe:
     window: int  # requests this task keeps in flight
     progress: tuple[str, int, str] | None = None  # host, port and token of the driver's progress listener
 
-    def job(self) -> Job:
+    def job(self) -> LabelSpec:
         """The job this recipe describes."""
-        return Job(Policy.model_validate(self.policy), Labeler.model_validate(self.labeler))
+        return LabelSpec(Policy.model_validate(self.policy), Labeler.model_validate(self.labeler))
 
     def engine(self) -> Engine:
         """The engine of this executor; nothing is started before its first request."""
@@ -202,7 +202,7 @@ def _inputs(batch: pa.RecordBatch) -> Iterator[Input]:
             yield Input(keys[number].as_py(), from_text(cell))
 
 
-def as_recipe(config: RunConfig, job: Job, run_id: str, window: int, progress: Any = None) -> Recipe:
+def as_recipe(config: RunConfig, job: LabelSpec, run_id: str, window: int, progress: Any = None) -> Recipe:
     """A recipe of live objects."""
     return Recipe(
         config=json.loads(config.model_dump_json()),

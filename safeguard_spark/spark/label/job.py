@@ -14,14 +14,14 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import EngineError, TableError
-from safeguard_spark.labelling.rows import Job
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.failures import FAILED, storage_cause
-from safeguard_spark.spark.label.commit import Place, commit_chunk, read_results
+from safeguard_spark.spark.label.commit import ChunkId, commit_chunk, read_results
 from safeguard_spark.spark.label.executor import RESULT_DDL, as_recipe, label_batches
-from safeguard_spark.spark.label.pending import Plan, bucket, make_plan
+from safeguard_spark.spark.label.pending import StagedPlan, bucket, make_plan
 from safeguard_spark.spark.label.progress import Bar, Listener
 from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.label.run import Run, Selection
@@ -63,7 +63,7 @@ def label_table(
     is a part of the source, and how much may be spent on it.
     """
     selection = selection or Selection()
-    jobs = [Job.of(config, policy) for policy in policies]
+    jobs = [LabelSpec.of(config, policy) for policy in policies]
     source = selection.source or open_source(spark, config.source)
     tables = Tables.open(spark, config)
     tables.create()
@@ -106,7 +106,7 @@ def _failing(run: Run, tracker: Future[Tracker] | None) -> Iterator[None]:
         raise
 
 
-def _plan(run: Run) -> list[Plan]:
+def _plan(run: Run) -> list[StagedPlan]:
     plans = []
     with run.timed("plan"):
         for number, job in enumerate(run.jobs):
@@ -118,7 +118,7 @@ def _plan(run: Run) -> list[Plan]:
     return plans
 
 
-def _label(run: Run, plans: Sequence[Plan], show: bool) -> None:
+def _label(run: Run, plans: Sequence[StagedPlan], show: bool) -> None:
     """Label and commit every chunk. Two are labelled at once, so that engines do not idle as one ends or commits."""
     work = [(plan, chunk) for plan in plans for chunk in plan.chunks]
     spent = Spent()
@@ -127,7 +127,7 @@ def _label(run: Run, plans: Sequence[Plan], show: bool) -> None:
         Bar(run.listener, total) if show and total else contextlib.nullcontext()
     )
     with bar, ThreadPoolExecutor(2) as labelling, ThreadPoolExecutor(1) as committing:
-        ahead: list[tuple[Plan, int, Future[Summary]]] = []
+        ahead: list[tuple[StagedPlan, int, Future[Summary]]] = []
         commits: list[Future[None]] = []
         try:
             for plan, chunk in work:
@@ -151,14 +151,16 @@ def _label(run: Run, plans: Sequence[Plan], show: bool) -> None:
         _wait(commits, 0)
 
 
-def _cancel(run: Run, ahead: list[tuple[Plan, int, Future[Summary]]]) -> None:
+def _cancel(run: Run, ahead: list[tuple[StagedPlan, int, Future[Summary]]]) -> None:
     """Before the pools are joined: what still runs must end, and chunks not begun must not begin."""
     for _, _, future in ahead:
         future.cancel()
     run.spark.sparkContext.cancelJobsWithTag(run.run_id)
 
 
-def _take(run: Run, committing: ThreadPoolExecutor, plan: Plan, chunk: int, future: Future[Summary]) -> Future[None]:
+def _take(
+    run: Run, committing: ThreadPoolExecutor, plan: StagedPlan, chunk: int, future: Future[Summary]
+) -> Future[None]:
     """Wait for a chunk's results, add them up, and send them to be committed."""
     with run.timed("label"):
         summary = future.result()
@@ -178,12 +180,12 @@ def _wait(commits: list[Future[None]], leave: int) -> None:
         commits.pop(0).result()
 
 
-def _label_chunk(run: Run, plan: Plan, chunk: int) -> Summary:
+def _label_chunk(run: Run, plan: StagedPlan, chunk: int) -> Summary:
     """Run the model over a chunk's contents, once, into staging."""
     spark, staging = run.spark, run.staging
     spark.sparkContext.addJobTag(run.run_id)
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", "label")
-    place, calls = Place(run.run_id, plan.number, chunk), plan.chunks[chunk]
+    place, calls = ChunkId(run.run_id, plan.number, chunk), plan.chunks[chunk]
     pending = bucket(staging, place.at, "pending", chunk)
     if not calls or pending is None:
         return Summary()
@@ -206,7 +208,7 @@ def _label_chunk(run: Run, plan: Plan, chunk: int) -> Summary:
         return Summary()  # another driver has committed the chunk already
 
 
-def _summary(run: Run, place: Place) -> Summary:
+def _summary(run: Run, place: ChunkId) -> Summary:
     results = read_results(run.staging, place)
     tokens = ("prompt_tokens", "cached_tokens", "completion_tokens")
     row = results.agg(
@@ -224,15 +226,15 @@ def _summary(run: Run, place: Place) -> Summary:
     return Summary(*counts, row["error"], row["lost"], frozenset(row["engines"]), spent)
 
 
-def _commit_chunk(run: Run, plan: Plan, chunk: int) -> None:
+def _commit_chunk(run: Run, plan: StagedPlan, chunk: int) -> None:
     run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "commit")
     with run.timed("commit"):
-        place = Place(run.run_id, plan.number, chunk)
+        place = ChunkId(run.run_id, plan.number, chunk)
         commit_chunk(run.tables, run.staging, place, plan.to_json(), run.source_json)
         run.committed = True
 
 
-def _finish(run: Run, plans: Sequence[Plan], tracker: Tracker | None) -> RunResult:
+def _finish(run: Run, plans: Sequence[StagedPlan], tracker: Tracker | None) -> RunResult:
     """Count what was written, say so in `runs` and MLflow, and clear the staging folder."""
     found = count_written(run.tables, run.run_id, run.config.run.max_attempts)
     pending, written = sum(plan.counts.pending for plan in plans), sum(found.outcomes.values())

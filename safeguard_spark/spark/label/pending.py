@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.labelling.rows import Job
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank
 from safeguard_spark.spark.source import RANK, Source, work_key
@@ -32,10 +32,10 @@ class Counts(NamedTuple):
 
 
 @dataclass
-class Plan:
+class StagedPlan:
     """One policy's staged work. `chunks` maps chunk number to contents that may need a call."""
 
-    job: Job
+    job: LabelSpec
     number: int  # of the policy in its run
     planned_on: int  # version of `labels`
     counts: Counts
@@ -57,21 +57,21 @@ class Plan:
 
 def make_plan(
     config: RunConfig,
-    job: Job,
+    job: LabelSpec,
     number: int,
     source: Source,
     tables: Tables,
     staging: Staging,
     run_id: str,
     most: int | None = None,
-) -> Plan:
+) -> StagedPlan:
     """Find what is pending and stage it: in the source's order if it has one, and little more than `most` contents."""
     at = (run_id, number)
     planned_on = tables.version(schema.LABELS)
     labels = tables.read(schema.LABELS, planned_on)
     rows, todo, size = _todo(config, job, source, labels, staging, at)
     if size == 0:
-        return Plan(job, number, planned_on, Counts(rows, 0, 0))
+        return StagedPlan(job, number, planned_on, Counts(rows, 0, 0))
     chunks = -(-size // config.run.chunk_rows)
     keyed = todo.withColumn("work_key", work_key(job.policy.policy_hash, job.labeler.labeler_hash))
     first = None if most is None else -(-most // config.run.chunk_rows) + 1
@@ -84,11 +84,11 @@ def make_plan(
     left = 0 if first is None else max(0, size - staged)
     found = Counts(rows, staged + left, sum(new for _, new in counted.values()))
     calls = {chunk: new for chunk, (_, new) in sorted(counted.items())}
-    return Plan(job, number, planned_on, found, calls, reused, left)
+    return StagedPlan(job, number, planned_on, found, calls, reused, left)
 
 
 def _todo(
-    config: RunConfig, job: Job, source: Source, labels: DataFrame, staging: Staging, at: tuple[Any, ...]
+    config: RunConfig, job: LabelSpec, source: Source, labels: DataFrame, staging: Staging, at: tuple[Any, ...]
 ) -> tuple[int, DataFrame, int]:
     """Contents asked for, the pending ones with their attempt, and about how many these are."""
     rows, limit = source.frame.count(), config.source.limit
@@ -106,7 +106,7 @@ def wanted(source: Source, limit: int | None) -> DataFrame:
     return keys.orderBy("content_id", "content_hash").limit(limit) if limit else keys
 
 
-def labels_of(labels: DataFrame, job: Job) -> DataFrame:
+def labels_of(labels: DataFrame, job: LabelSpec) -> DataFrame:
     """Labels of exactly this policy version and labeler."""
     policy = job.policy
     return labels.where(
@@ -117,13 +117,13 @@ def labels_of(labels: DataFrame, job: Job) -> DataFrame:
     )
 
 
-def is_final(job: Job) -> Column:
+def is_final(job: LabelSpec) -> Column:
     """Whether a label's outcome stands, or the call may end otherwise next time."""
     open_ended = [o.value for o in Outcome if o.may_change(job.labeler.temperature)]
     return ~F.col("outcome").isin(open_ended)
 
 
-def pending(wanted: DataFrame, known: DataFrame, job: Job, max_attempts: int) -> DataFrame:
+def pending(wanted: DataFrame, known: DataFrame, job: LabelSpec, max_attempts: int) -> DataFrame:
     """(content_id, content_hash, attempt) of the wanted contents whose newest label is not a final one of theirs."""
     # Shuffled and sorted once by id: the aggregate, the join and the window all use that order. An aggregate of its own
     # accord would sort before it shuffles as well, though an id hardly ever has two labels.
@@ -147,7 +147,7 @@ def pending(wanted: DataFrame, known: DataFrame, job: Job, max_attempts: int) ->
 
 
 def _stage_keys(
-    wanted: DataFrame, known: DataFrame, job: Job, max_attempts: int, staging: Staging, at: tuple[Any, ...]
+    wanted: DataFrame, known: DataFrame, job: LabelSpec, max_attempts: int, staging: Staging, at: tuple[Any, ...]
 ) -> DataFrame:
     """Stage the keys of what is pending: (content_id, content_hash, attempt), each once."""
     pending(wanted, known, job, max_attempts).write.parquet(staging.path(*at, "keys"))
@@ -155,7 +155,7 @@ def _stage_keys(
     return once(keys, known, job)
 
 
-def once(keys: DataFrame, known: DataFrame, job: Job) -> DataFrame:
+def once(keys: DataFrame, known: DataFrame, job: LabelSpec) -> DataFrame:
     """(content_id, content_hash, attempt) of pending keys, each once."""
     # An id on several rows has several contents at once: there any label of the content counts, not the newest.
     labelled = known.where(is_final(job)).select("content_id", "content_hash")
@@ -184,13 +184,13 @@ def _stage_pending(
     staged.write.partitionBy("bucket").parquet(staging.path(*at, "pending"))
 
 
-def said_of(labels: DataFrame, job: Job) -> DataFrame:
+def said_of(labels: DataFrame, job: LabelSpec) -> DataFrame:
     """Labels whose verdict stands for every content of their work key, whichever version or id they are of."""
     keys = (F.col("policy_hash") == job.policy.policy_hash) & (F.col("labeler_hash") == job.labeler.labeler_hash)
     return labels.where(keys & is_final(job))
 
 
-def _stage_reused(labels: DataFrame, job: Job, staging: Staging, at: tuple[Any, ...]) -> bool:
+def _stage_reused(labels: DataFrame, job: LabelSpec, staging: Staging, at: tuple[Any, ...]) -> bool:
     """Stage verdicts that the same call already gave for other ids or versions."""
     said = said_of(labels, job)
     if said.limit(1).count() == 0:

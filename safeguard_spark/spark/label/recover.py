@@ -8,7 +8,7 @@ from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import SafeguardError, TableError
 from safeguard_spark.spark.failures import FAILED, failure_cause
-from safeguard_spark.spark.label.commit import Place, commit_chunk, is_staged
+from safeguard_spark.spark.label.commit import ChunkId, commit_chunk, is_staged
 from safeguard_spark.spark.label.run_rows import died_row
 from safeguard_spark.spark.staging import MANIFEST, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
@@ -43,7 +43,7 @@ def _recover(tables: Tables, staging: Staging, config: RunConfig, run_id: str) -
     plans = list(_plans(staging, run_id))
     for number, plan in plans:
         for chunk, calls in plan["chunks"].items():
-            place = Place(run_id, number, int(chunk))
+            place = ChunkId(run_id, number, int(chunk))
             if is_staged(staging, place, calls):
                 commit_chunk(tables, staging, place, plan, manifest["source"])
     if not alive:

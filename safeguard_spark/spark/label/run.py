@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.labelling.rows import Job
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.redact import redacted
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.spark.label.progress import Listener
@@ -42,7 +42,7 @@ class Run:
     tables: Tables
     staging: Staging
     source: Source
-    jobs: Sequence[Job]
+    jobs: Sequence[LabelSpec]
     listener: Listener
     selection: Selection = Selection()
     began: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -9,7 +9,7 @@ from pyspark.sql.pandas.functions import pandas_udf
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.content import from_text
-from safeguard_spark.labelling.rows import Job, Labelled, Row, label_rows
+from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.executor import Recipe, as_recipe
 from safeguard_spark.spark.session import task_slots
@@ -28,7 +28,7 @@ def label_udf(config: RunConfig, policy: Policy) -> Callable[..., Any]:
     Every evaluation calls the model: Spark may evaluate it twice (a sort, a second action). Raises EngineError inside
     the query if the engine cannot be reached.
     """
-    recipe = as_recipe(config, Job.of(config, policy), "udf", _window(config))
+    recipe = as_recipe(config, LabelSpec.of(config, policy), "udf", _window(config))
 
     def label(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
         yield from _frames(recipe, batches)

@@ -8,10 +8,10 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
-from safeguard_spark.labelling.rows import Job
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.estimate import PastRun, estimate_cost
-from safeguard_spark.relabel.plan import Planned, RelabelPlan
+from safeguard_spark.relabel.plan import PlanReport, RelabelPlan
 from safeguard_spark.relabel.rules import RuleChanges, rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
 from safeguard_spark.spark.filters import open_scoped
@@ -31,12 +31,12 @@ class Question:
     scope: Scope
 
 
-def plan_relabel(spark: SparkSession, config: RunConfig, asked: Question) -> Planned:
+def plan_relabel(spark: SparkSession, config: RunConfig, asked: Question) -> PlanReport:
     """Plan, write the plan down, and change nothing else. Raises SafeguardError."""
     tables = Tables.open_existing(spark, config)
     version = tables.version(schema.LABELS)
     labels = tables.read(schema.LABELS, version)
-    job = Job.of(config, asked.new)
+    job = LabelSpec.of(config, asked.new)
     old, changes = asked.old, RuleChanges()
     scope = asked.scope
     if old is not None:
@@ -58,7 +58,7 @@ def plan_relabel(spark: SparkSession, config: RunConfig, asked: Question) -> Pla
     row = {**made.to_row(cost), "created_at": tables.now()}
     if not tables.read(schema.PLANS).where(F.col("plan_id") == made.plan_id).count():
         tables.append(schema.PLANS, [row], made.plan_id)
-    return Planned(
+    return PlanReport(
         plan=made, changes=changes, cost=cost, unlabelled=unlabelled, others=others, currency=config.relabel.currency
     )
 
@@ -84,7 +84,7 @@ def _plan_of(asked: Question, scope: Scope, base: Source, version: int, labeler_
 
 
 def _others(
-    config: RunConfig, job: Job, whole: Source, said: DataFrame, labels: DataFrame, scope: Scope
+    config: RunConfig, job: LabelSpec, whole: Source, said: DataFrame, labels: DataFrame, scope: Scope
 ) -> tuple[int, dict[str, tuple[int, int]]]:
     """Contents without a label under the new version; contents and distinct ones without a verdict of other scopes."""
     touched = scope.model_copy(update={"kind": ScopeKind.touched})

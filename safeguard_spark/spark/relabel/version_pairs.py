@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import TableError
-from safeguard_spark.evaluation.comparison.compare import Comparison, Pair, Said, compare_pairs
+from safeguard_spark.evaluation.comparison.compare import Comparison, Pair, VerdictKey, compare_pairs
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.coverage import PlanRun, Progress, coverage, progress
@@ -154,8 +154,8 @@ def _count(pairs: DataFrame) -> list[Pair]:
     return [Pair(_said(row["old"]), _said(row["new"]), int(row["count"]), row["stratum"]) for row in rows]
 
 
-def _said(cell: Any) -> Said:
-    return Said(cell["violation"], cell["category"], tuple(cell["rules"]))
+def _said(cell: Any) -> VerdictKey:
+    return VerdictKey(cell["violation"], cell["category"], tuple(cell["rules"]))
 
 
 def _progress(tables: Tables, plan: RelabelPlan) -> Progress | None:

@@ -9,7 +9,7 @@ import pytest
 
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.labelling.labeler import Labeler
-from safeguard_spark.labelling.rows import Job, Row, label_rows
+from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.result import Status
 from tests.hostile import Hostile, corpus
 from tests.spark.lake import Lake, policy
@@ -61,7 +61,7 @@ def test_ten_thousand_hostile_rows_have_ten_thousand_outcomes(lake: Lake, rows: 
         told += result.written
     assert told == ROWS
     config = lake.config()
-    job = Job(policy(), Labeler.of(config, policy()))
+    job = LabelSpec(policy(), Labeler.of(config, policy()))
     engine = ScriptedEngine(config.engine.model_copy(update={"args": {"words": config.engine.args["words"]}}))
     expected = label_rows(job, engine, (Row(number, row.content) for number, (_, row) in enumerate(rows)))
     wanted = {rows[done.key][0]: (done.verdict.outcome.value, done.verdict.error) for done in expected}

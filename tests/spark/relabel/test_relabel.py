@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark.errors import GateError, SourceError
-from safeguard_spark.evaluation.comparison.compare import Standing
+from safeguard_spark.evaluation.comparison.compare import Significance
 from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.relabel.plan import RelabelPlan
@@ -145,12 +145,12 @@ def test_versions_compared_show_the_flips_of_the_changed_rule_beside_noise(label
     config = configured(labelled)
     same = compare_versions(labelled.spark, config, OLD, NEW).comparison
     assert same.compared == 280 and same.flipped is not None and same.flipped.value == 0
-    assert same.standing is Standing.unknown
+    assert same.standing is Significance.unknown
     calls = labelled.calls()
     again = label_again(labelled.spark, config, OLD, 0.5, show=False)
     assert calls == 240 and 80 < labelled.calls() == again.calls < 160
     beside = compare_versions(labelled.spark, config, OLD, NEW).comparison
-    assert beside.standing is Standing.within and beside.noise_contents > 90
+    assert beside.standing is Significance.within and beside.noise_contents > 90
     current = labelled.current()  # labels that measure noise never count
     assert {row.salt for row in current.values()} == {None} and len(current) == 280
 

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.authoring.check_output import WIDTH, report_github, report_json, report_summary, report_text
-from safeguard_spark.authoring.diagnostics import CHECKS, Diagnostic, Report, Source, in_order, nearest
+from safeguard_spark.authoring.diagnostics import CHECKS, Diagnostic, Report, SourceFile, in_order, nearest
 from safeguard_spark.policy.positions import Span
 
 pytestmark = pytest.mark.unit
 
 
 def at(line: str, word: str, code: str = "vague-word", message: str = "said") -> Diagnostic:
-    return Source("policy.md", line).diagnose(code, Span(1, line.index(word) + 1, len(word)), message, "a hint")
+    return SourceFile("policy.md", line).diagnose(code, Span(1, line.index(word) + 1, len(word)), message, "a hint")
 
 
 def shown(line: str, word: str) -> tuple[str, str]:
@@ -41,7 +41,7 @@ def test_a_long_line_is_cut_around_the_word(text: str, where: int) -> None:
 
 
 def test_a_message_cannot_break_a_github_annotation() -> None:
-    found = Source("a,b:c.md", "x").diagnose("todo", Span(1, 1, 1), "100%\nsure")
+    found = SourceFile("a,b:c.md", "x").diagnose("todo", Span(1, 1, 1), "100%\nsure")
     line = report_github(Report(1, (found,))).split("\n")[0]
     assert line == "::warning file=a%2Cb%3Ac.md,line=1,col=1,endColumn=2,title=todo::100%25%0Asure"
 
@@ -72,13 +72,13 @@ def test_errors_fail_and_warnings_do_only_when_strict() -> None:
 
 
 def test_problems_come_in_the_order_of_the_file_each_once() -> None:
-    source = Source("a.md", "x\ny")
+    source = SourceFile("a.md", "x\ny")
     second, first = source.diagnose("todo", Span(2), "b"), source.diagnose("todo", Span(1, 9), "a")
     assert list(in_order([second, first, second])) == [first, second]
 
 
 def test_a_place_outside_the_file_has_no_excerpt() -> None:
-    assert Source("a.md", "x").diagnose("todo", Span(9), "far").excerpt == ""
+    assert SourceFile("a.md", "x").diagnose("todo", Span(9), "far").excerpt == ""
 
 
 def test_the_nearest_name_is_suggested_and_of_short_ones_all() -> None:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.engines.address import address, api_key
-from safeguard_spark.engines.failures import BACK_OFF_MOST_S, BACK_OFF_S, Kind, back_off, of_status, retry_after
+from safeguard_spark.engines.failures import (
+    BACK_OFF_MOST_S,
+    BACK_OFF_S,
+    FailureKind,
+    back_off,
+    of_status,
+    retry_after,
+)
 from safeguard_spark.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -93,18 +100,18 @@ def test_a_key_that_cannot_be_is_one_sentence_without_the_key(value: str) -> Non
 @pytest.mark.parametrize(
     ("codes", "kind"),
     [
-        ((429, 503), Kind.busy),
-        ((401, 403, 407), Kind.denied),
-        ((301, 302, 404, 405, 501), Kind.missing),
-        ((408, 409, 425, 500, 502, 504, 529), Kind.broken),
-        ((400, 413, 422), Kind.rejected),
+        ((429, 503), FailureKind.busy),
+        ((401, 403, 407), FailureKind.denied),
+        ((301, 302, 404, 405, 501), FailureKind.missing),
+        ((408, 409, 425, 500, 502, 504, 529), FailureKind.broken),
+        ((400, 413, 422), FailureKind.rejected),
     ],
 )
-def test_a_status_says_what_to_do(codes: tuple[int, ...], kind: Kind) -> None:
+def test_a_status_says_what_to_do(codes: tuple[int, ...], kind: FailureKind) -> None:
     for code in codes:
         trouble = of_status(code, {"Retry-After": "3"})
         assert (trouble.kind, trouble.cause) == (kind, f"HTTP {code}")
-        assert trouble.wait_s == (3.0 if kind in (Kind.busy, Kind.broken) else None)
+        assert trouble.wait_s == (3.0 if kind in (FailureKind.busy, FailureKind.broken) else None)
 
 
 def test_retry_after_is_seconds_or_a_date() -> None:

@@ -16,6 +16,7 @@ from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling import rows as labelling
 from safeguard_spark.labelling.content import from_text
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import parse_policy
 from tests.misbehaving import (
@@ -112,7 +113,7 @@ def test_a_prompt_longer_than_the_servers_context_is_too_long_and_asked_once(
     said: dict[str, object], dialect: Dialect
 ) -> None:
     deed = status(400, raw=json.dumps(said).encode())
-    job = labelling.Job(parse_policy(MARKET), task(dialect).labeler)
+    job = LabelSpec(parse_policy(MARKET), task(dialect).labeler)
     rows = [labelling.Row(number, from_text(f"row {number} is here")) for number in range(6)]
     with Misbehaving(lambda call: deed if row_of(call.text) in (0, 3) else ANSWER) as server:
         with EndpointEngine(config(server.url, dialect=dialect), 2) as engine:
@@ -152,7 +153,7 @@ def test_a_server_is_not_given_up_for_prompts_that_are_too_long() -> None:
 
 @pytest.mark.parametrize("said", [said for said in TOO_LONG if "4096" in str(said)])
 def test_a_context_too_small_for_the_policy_itself_is_an_error_and_no_outcome(said: dict[str, object]) -> None:
-    job = labelling.Job(parse_policy(MARKET), task().labeler)
+    job = LabelSpec(parse_policy(MARKET), task().labeler)
     alone = prompt.prefix_tokens(job.policy.body, job.labeler.effort)
     answer = job.labeler.max_tokens if CONTEXT in str(said) else 0  # this server's limit is for both
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.config.model import Dialect
-from safeguard_spark.engines.protocol import STOP_IDS, Form, GarbageError, forms, routes
+from safeguard_spark.engines.protocol import STOP_IDS, GarbageError, OptionalFields, forms, routes
 from safeguard_spark.engines.scripted import answer
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import from_text
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.unit
 
 GENERATE, COMPLETIONS = routes(Dialect.harmony)
 (CHAT,) = routes(Dialect.chat)
-FULL, BARE = Form(True, True), Form(False, False)
+FULL, BARE = OptionalFields(True, True), OptionalFields(False, False)
 USAGE = {"prompt_tokens": 50, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 32}}
 
 ATOMS = st.none() | st.booleans() | st.integers(-2, 1 << 41) | st.floats() | st.text(max_size=5)
@@ -116,7 +116,7 @@ def test_what_not_every_server_takes_can_be_left_out() -> None:
 @pytest.mark.parametrize("structured", [True, False])
 def test_forms_begin_with_all_that_is_asked_and_end_with_nothing_optional(dialect: Dialect, structured: bool) -> None:
     found = forms(task(dialect, structured=structured))
-    assert found[0] == Form(structured, dialect is Dialect.chat) and found[-1] == BARE
+    assert found[0] == OptionalFields(structured, dialect is Dialect.chat) and found[-1] == BARE
     assert len(set(found)) == len(found) == (1 + structured) * (1 + (dialect is Dialect.chat))
 
 

@@ -14,7 +14,7 @@ from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.contract import Contract
-from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Effort, Output
@@ -32,28 +32,28 @@ def config(**args: Any) -> EngineConfig:
     return EngineConfig.model_validate({"kind": "scripted", "args": {**SCRIPT, **args}})
 
 
-def task(output: Output = Output.full, dialect: Dialect = Dialect.harmony) -> Task:
+def task(output: Output = Output.full, dialect: Dialect = Dialect.harmony) -> CallSpec:
     labeler = Labeler(
         model="m", revision=None, dialect=dialect, engine_class="", effort=Effort.low, temperature=0, top_p=1,
         max_tokens=9, max_prompt_tokens=999, structured=True,
     )  # fmt: skip
-    return Task(labeler, Contract(output, RULES))
+    return CallSpec(labeler, Contract(output, RULES))
 
 
-def requests(asked: Task, *texts: str) -> Iterator[Request]:
+def requests(asked: CallSpec, *texts: str) -> Iterator[Request]:
     for number, text in enumerate(texts):
         chat = asked.labeler.dialect is Dialect.chat
         content = from_text(text)
         yield Request(number, prompt.chat("P", content) if chat else prompt.harmony("P", Effort.low, content))
 
 
-def ask(asked: Task, *texts: str, **args: Any) -> list[Answer]:
+def ask(asked: CallSpec, *texts: str, **args: Any) -> list[Answer]:
     with open_engine(config(**args), run_id="r", window=1, devices=[]) as engine:
         assert isinstance(engine, ScriptedEngine)
         return list(engine.answers(asked, requests(asked, *texts)))
 
 
-def read(asked: Task, text: str) -> Verdict:
+def read(asked: CallSpec, text: str) -> Verdict:
     (answer,) = ask(asked, text)
     assert answer.completion is not None
     return verdict.read(answer.completion, asked.contract)

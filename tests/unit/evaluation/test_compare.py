@@ -11,8 +11,8 @@ from safeguard_spark.evaluation.comparison.compare import (
     Comparison,
     Flip,
     Pair,
-    Said,
-    Standing,
+    Significance,
+    VerdictKey,
     compare_pairs,
     flip_of,
 )
@@ -21,29 +21,29 @@ from safeguard_spark.relabel.rules import RuleChanges
 
 pytestmark = pytest.mark.unit
 
-SAFE, NO_VERDICT = Said(False), Said(None)
+SAFE, NO_VERDICT = VerdictKey(False), VerdictKey(None)
 CATEGORIES = {"counterfeit": "M1", "weapons": "M2", "drugs": "M3", "spam": "M4"}
 SHARES = [("", 0.6), ("counterfeit", 0.15), ("weapons", 0.1), ("drugs", 0.1), ("spam", 0.05)]
 NOISE, REAL = 0.02, 0.10
 
 
-def violation(category: str) -> Said:
-    return Said(True, category, (CATEGORIES[category],))
+def violation(category: str) -> VerdictKey:
+    return VerdictKey(True, category, (CATEGORIES[category],))
 
 
-def drawn(random: Random) -> Said:
+def drawn(random: Random) -> VerdictKey:
     name = random.choices([name for name, _ in SHARES], [share for _, share in SHARES])[0]
     return violation(name) if name else SAFE
 
 
-def disagreeing(said: Said, random: Random) -> Said:
+def disagreeing(said: VerdictKey, random: Random) -> VerdictKey:
     """The same verdict, but for one in fifty."""
     if random.random() >= NOISE:
         return said
     return SAFE if said.violation else violation(random.choice(list(CATEGORIES)))
 
 
-def counted(pairs: list[tuple[Said, Said]]) -> list[Pair]:
+def counted(pairs: list[tuple[VerdictKey, VerdictKey]]) -> list[Pair]:
     return [Pair(old, new, count) for (old, new), count in Counter(pairs).items()]
 
 
@@ -62,9 +62,9 @@ def test_planted_flips_are_found_in_their_category_and_a_version_against_itself_
     within, noise_held, real_held, named = 0, 0, 0, 0
     for seed in range(20):
         itself = planted(seed, real=0.0)
-        within += itself.standing is Standing.within
+        within += itself.standing is Significance.within
         found = planted(100 + seed, real=REAL)
-        assert found.standing is Standing.beyond
+        assert found.standing is Significance.beyond
         named += [(group.name, group.direction) for group in found.beyond] == [("weapons", "more permissive")]
         noise = found.floor.noise
         assert noise is not None
@@ -87,13 +87,13 @@ def test_planted_flips_are_found_in_their_category_and_a_version_against_itself_
         (SAFE, violation("spam"), Flip.stricter),
         (violation("spam"), SAFE, Flip.permissive),
         (violation("spam"), violation("drugs"), Flip.moved),
-        (Said(True, "spam", ("M4", "M5")), Said(True, "spam", ("M5", "M4")), Flip.same),
-        (Said(True, "spam", ("M4",)), Said(True, "spam", ("M5",)), Flip.moved),
+        (VerdictKey(True, "spam", ("M4", "M5")), VerdictKey(True, "spam", ("M5", "M4")), Flip.same),
+        (VerdictKey(True, "spam", ("M4",)), VerdictKey(True, "spam", ("M5",)), Flip.moved),
         (NO_VERDICT, SAFE, Flip.unread),
         (NO_VERDICT, NO_VERDICT, Flip.same),
     ],
 )
-def test_flips_have_a_direction(old: Said, new: Said, flip: Flip) -> None:
+def test_flips_have_a_direction(old: VerdictKey, new: VerdictKey, flip: Flip) -> None:
     assert flip_of(old, new) is flip
 
 

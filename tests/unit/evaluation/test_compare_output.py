@@ -6,15 +6,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from safeguard_spark.evaluation.comparison.compare import Comparison, Pair, Said, compare_pairs
+from safeguard_spark.evaluation.comparison.compare import Comparison, Pair, VerdictKey, compare_pairs
 from safeguard_spark.evaluation.comparison.html import Shown, comparison_page
 from safeguard_spark.evaluation.comparison.text import comparison_metrics, comparison_text
 from safeguard_spark.relabel.rules import RuleChanges
 
 pytestmark = pytest.mark.unit
 
-SAFE, NO_VERDICT = Said(False), Said(None)
-WEAPON, SPAM = Said(True, "weapons", ("M2",)), Said(True, "spam", ("M4",))
+SAFE, NO_VERDICT = VerdictKey(False), VerdictKey(None)
+WEAPON, SPAM = VerdictKey(True, "weapons", ("M2",)), VerdictKey(True, "spam", ("M4",))
 
 
 def found() -> Comparison:

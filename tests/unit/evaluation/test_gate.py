@@ -3,13 +3,13 @@
 import pytest
 
 from safeguard_spark.config.model import GateConfig
-from safeguard_spark.evaluation.comparison.compare import Pair, Said, compare_pairs
+from safeguard_spark.evaluation.comparison.compare import Pair, VerdictKey, compare_pairs
 from safeguard_spark.evaluation.gate import GateLine, cases_lines, failed, table_lines, unexplained
 from safeguard_spark.relabel.rules import RuleChanges
 
 pytestmark = pytest.mark.unit
 
-SAFE, WEAPON, SPAM = Said(False), Said(True, "weapons", ("M2",)), Said(True, "spam", ("M4",))
+SAFE, WEAPON, SPAM = VerdictKey(False), VerdictKey(True, "weapons", ("M2",)), VerdictKey(True, "spam", ("M4",))
 
 
 def test_a_line_names_what_was_asked_and_by_how_much_it_failed() -> None:

@@ -8,7 +8,7 @@ from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
-from safeguard_spark.labelling.rows import Job, Row, label_rows, prepare
+from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Effort, parse_policy
 from tests import hostile
@@ -22,15 +22,15 @@ TEMPLATE = [START, MESSAGE, END] * 3 + [START]
 FATES = {Outcome.empty, Outcome.invalid_content, Outcome.too_long}
 
 
-def job(dialect: Dialect = Dialect.harmony) -> Job:
+def job(dialect: Dialect = Dialect.harmony) -> LabelSpec:
     labeler = Labeler(
         model="m", revision=None, dialect=dialect, engine_class="", effort=Effort.low, temperature=0.0, top_p=1.0,
         max_tokens=64, max_prompt_tokens=4096, structured=True,
     )  # fmt: skip
-    return Job(parse_policy(POLICY), labeler)
+    return LabelSpec(parse_policy(POLICY), labeler)
 
 
-def assert_sealed(what: Job, content: Content) -> None:
+def assert_sealed(what: LabelSpec, content: Content) -> None:
     ready = prepare(what, content)
     if isinstance(ready, Verdict):
         assert ready.outcome in FATES and "special tokens" not in (ready.error or "")

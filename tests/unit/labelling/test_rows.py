@@ -15,10 +15,10 @@ from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling import rows as labelling
 from safeguard_spark.labelling.content import Content, from_text, from_turns
-from safeguard_spark.labelling.engine import Answer, Request, Task
+from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt, prefix_tokens
-from safeguard_spark.labelling.rows import Job, Row, label_rows, prepare
+from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Effort, parse_policy
 
@@ -45,12 +45,12 @@ def run_config(engine: dict[str, Any], **labeler: Any) -> RunConfig:
     return build_config({"engine": {"model": "m", **engine}, "labeler": labeler})
 
 
-def job(output: str = "full", dialect: str = "harmony", **labeler: Any) -> Job:
+def job(output: str = "full", dialect: str = "harmony", **labeler: Any) -> LabelSpec:
     policy = parse_policy(
         f"---\nname: p\nversion: 1.0.0\noutput: {output}\nrules: [{{id: M1, category: fake}}]\n---\nText.\n"
     )
     settings = {"engine": {"kind": "scripted", "dialect": dialect}, "labeler": labeler}
-    return Job(policy, Labeler.of(build_config(settings), policy))
+    return LabelSpec(policy, Labeler.of(build_config(settings), policy))
 
 
 LONG = parse_policy("---\nname: p\nversion: 1.0.0\nrules: [{id: M1, category: fake}]\n---\n" + "No replicas. " * 300)
@@ -65,7 +65,7 @@ class Shuffled(ScriptedEngine):
         self.window, self.chance, self.breaks_after = window, random.Random(seed), breaks_after
         self.pulled = 0
 
-    def answers(self, task: Task, requests: Iterable[Request]) -> Iterator[Answer]:
+    def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
         held: list[Answer] = []
         for answer in super().answers(task, self._counted(requests)):
             held.append(answer)
@@ -254,7 +254,7 @@ def test_a_policy_that_leaves_no_room_for_a_content_is_refused(
     engine: dict[str, Any], labeler: dict[str, Any], name: str
 ) -> None:
     with pytest.raises(PolicyError, match=rf"^Policy p@1.0.0 alone takes {ALONE} tokens, and {name}.* leaves {ALONE}:"):
-        Job.of(run_config(engine, **labeler), LONG)
+        LabelSpec.of(run_config(engine, **labeler), LONG)
 
 
 @pytest.mark.parametrize(
@@ -266,5 +266,5 @@ def test_a_policy_that_leaves_no_room_for_a_content_is_refused(
     ],
 )
 def test_one_that_leaves_any_is_not(engine: dict[str, Any], labeler: dict[str, Any]) -> None:
-    asked = Job.of(run_config(engine, **labeler), LONG)
+    asked = LabelSpec.of(run_config(engine, **labeler), LONG)
     assert isinstance(prepare(asked, from_text("a")), Prompt)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy import document as policy
 from safeguard_spark.policy.document import load_policy, parse_policy, policy_refs, split_document
-from safeguard_spark.policy.lock import Lock, Standing
+from safeguard_spark.policy.lock import Lock, LockStatus
 from tests.unit.samples import POLICY, edited
 
 pytestmark = pytest.mark.unit
@@ -42,7 +42,7 @@ def test_any_change_of_one_character_changes_the_policy_hash_and_the_lock_refuse
     other = with_body(BODY[:at] + to + BODY[at + 1 :])
     lock = Lock({}).with_policies([SAMPLE])
     assert other.policy_hash != SAMPLE.policy_hash
-    assert lock.standing(other) is Standing.changed
+    assert lock.standing(other) is LockStatus.changed
     with pytest.raises(PolicyError, match="bump the version"):
         lock.verify(other)
 
@@ -64,7 +64,7 @@ def test_what_cannot_change_a_label_changes_only_the_document_hash(change: tuple
     other = parse_policy(edited(POLICY, change))
     assert other.policy_hash == SAMPLE.policy_hash
     assert other.document_hash != SAMPLE.document_hash
-    assert Lock({}).with_policies([SAMPLE]).standing(other) is Standing.document_changed
+    assert Lock({}).with_policies([SAMPLE]).standing(other) is LockStatus.document_changed
 
 
 @pytest.mark.parametrize(

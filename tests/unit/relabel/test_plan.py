@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.relabel.estimate import PastRun, Spread, estimate_cost, estimate_text
-from safeguard_spark.relabel.plan import Planned, RelabelPlan, plan_text
+from safeguard_spark.relabel.plan import PlanReport, RelabelPlan, plan_text
 from safeguard_spark.relabel.rules import RuleChanges, rule_changes, rule_lines
 from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum
 from tests.versions import NEW, OLD, version
@@ -67,7 +67,7 @@ def test_a_spread_is_in_order_whatever_ran(past: list[PastRun]) -> None:
             assert spread is not None and spread.low <= spread.median <= spread.high
 
 
-def planned(**values: object) -> Planned:
+def planned(**values: object) -> PlanReport:
     scope = Scope(
         kind=ScopeKind.touched, share=0.05, rules=("M2",), categories=("weapons",),
         strata=(Stratum(name="rest", size=190_000, taken=9_510, up_to=0.05),
@@ -79,7 +79,7 @@ def planned(**values: object) -> Planned:
         "rows": 19_510, "pending": 19_510, "calls": 18_200, "prompt_tokens": 9_100_000, **values,
     })  # fmt: skip
     past = [PastRun(9_000 + 100 * n, 600.0, 2_700_000, 1) for n in range(6)]
-    return Planned(
+    return PlanReport(
         plan=plan,
         changes=RuleChanges(added=("M9",), changed=("M2",), sections=("Definitions",)),
         cost=estimate_cost(18_200, past, 2.5),

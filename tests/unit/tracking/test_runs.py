@@ -9,7 +9,7 @@ from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, PolicyError
 from safeguard_spark.labelling.labeler import Labeler
-from safeguard_spark.labelling.rows import Job
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.tracking import runs
@@ -23,9 +23,9 @@ def run_config(**sections: Any) -> RunConfig:
     return build_config({"engine": {"kind": "scripted"}, **sections})
 
 
-def job(name: str = "market", version: str = "1.0.0") -> Job:
+def job(name: str = "market", version: str = "1.0.0") -> LabelSpec:
     policy = parse_policy(f"---\nname: {name}\nversion: {version}\n---\nText {version}.\n")
-    return Job(policy, Labeler.of(run_config(), policy))
+    return LabelSpec(policy, Labeler.of(run_config(), policy))
 
 
 def result(**given: Any) -> RunResult:
