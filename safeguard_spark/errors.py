@@ -1,57 +1,81 @@
-"""What can stop a run, separated by who must act.
+"""What can stop a run, separated by who must act, and the exit code of each.
 
     SafeguardError            1  unexpected
     ├── ConfigError           2  operator: command line or configuration
-    ├── PolicyError           3  policy author: a policy cannot be read, found or trusted
-    ├── SourceError           4  operator: the content table cannot be read as asked
+    ├── PolicyError           3  policy author: a policy cannot be read or found, or is not what was published
+    ├── SourceError           4  operator: the content table cannot be read as configured
     ├── TableError            4  operator: the label tables cannot be read or written
     ├── EngineError           5  operator: the engine cannot be reached or started
-    └── GateError             7  policy author: a promotion gate said no
+    └── GateError             7  policy author: a promotion gate is not met
 
 A problem of one row is never an exception: it is an outcome (`verdict.Outcome`). Exit code 6 (partial, issue
 the same command again) is not an exception either: it is a result.
 """
 
+from enum import IntEnum
 from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """The exit code of every command. Schedulers read it: a code never changes its meaning.
+
+    The docstring of a member is what it means for the person who must act.
+    """
+
+    def __new__(cls, code: int, meaning: str) -> "ExitCode":
+        """A member whose value is `code` and whose docstring is `meaning`."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.__doc__ = meaning
+        return member
+
+    complete = 0, "Complete, or a dry run: nothing is left to do."
+    unexpected = 1, "Unexpected error: run the command again with --debug for the traceback."
+    usage = 2, "The operator must correct the command line or the configuration."
+    policy = 3, "The policy author must act: a policy cannot be read or found, or is not what was published."
+    table = 4, "The operator must act: the source cannot be read, or the label tables cannot be read or written."
+    engine = 5, "The operator must act: the engine cannot be reached or started."
+    partial = 6, "Partial: issue the same command again to finish."
+    gate = 7, "The policy author must act: a promotion gate is not met."
 
 
 class SafeguardError(Exception):
     """One sentence on what is wrong and what to do; survives pickling because it holds only that sentence."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[ExitCode] = ExitCode.unexpected
 
 
 class ConfigError(SafeguardError):
-    """The command line or the configuration asks for something that cannot be."""
+    """The command line or the configuration is wrong."""
 
-    exit_code = 2
+    exit_code = ExitCode.usage
 
 
 class PolicyError(SafeguardError):
-    """A policy cannot be read, found, or is not what was published."""
+    """A policy cannot be read or found, or is not what was published."""
 
-    exit_code = 3
+    exit_code = ExitCode.policy
 
 
 class SourceError(SafeguardError):
-    """The content table cannot be read as asked."""
+    """The content table cannot be read as configured."""
 
-    exit_code = 4
+    exit_code = ExitCode.table
 
 
 class TableError(SafeguardError):
     """The label tables cannot be read or written."""
 
-    exit_code = 4
+    exit_code = ExitCode.table
 
 
 class EngineError(SafeguardError):
     """The engine cannot be reached or started."""
 
-    exit_code = 5
+    exit_code = ExitCode.engine
 
 
 class GateError(SafeguardError):
-    """A promotion gate refused."""
+    """A promotion gate is not met."""
 
-    exit_code = 7
+    exit_code = ExitCode.gate

@@ -1,9 +1,11 @@
-"""What a run came to, as a value; its exit code derives from it."""
+"""The result of a run, as a value; its exit code derives from it."""
 
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from safeguard_spark.errors import ExitCode
 
 
 class Status(StrEnum):
@@ -17,7 +19,7 @@ class Status(StrEnum):
 
 
 class RunResult(BaseModel):
-    """What was asked, what was pending, what was written. `seconds` are wall seconds by phase."""
+    """Rows in scope, rows pending, rows written. `seconds` are wall seconds by phase."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,12 +37,14 @@ class RunResult(BaseModel):
     message: str | None = None
     mlflow_run_id: str | None = None
     by_policy: dict[str, dict[str, int]] = {}  # outcomes and `violations` per name@version
-    shadow: dict[str, Any] | None = None  # what the run of the shadow versions came to, in the same words
+    shadow: dict[str, Any] | None = None  # the result of the run of the shadow versions, in the same form
 
     @property
-    def exit_code(self) -> int:
-        """0 complete or planned; 6 if the same command has work left; 1 for a run that did not end well."""
-        return {Status.planned: 0, Status.complete: 0, Status.partial: 6}.get(self.status, 1)
+    def exit_code(self) -> ExitCode:
+        """Complete for a dry run too; partial if the same command has work left; unexpected if the run failed."""
+        if self.status in (Status.planned, Status.complete):
+            return ExitCode.complete
+        return ExitCode.partial if self.status is Status.partial else ExitCode.unexpected
 
     def to_json(self) -> dict[str, Any]:
         """The object `--json` prints."""

@@ -1,14 +1,14 @@
 """Diagnostics: what `safeguard check` has to say, as values. Rendering is in `check_output`."""
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from safeguard_spark.errors import PolicyError
+from safeguard_spark.errors import ExitCode
 from safeguard_spark.policy.positions import Span
+from safeguard_spark.suggest import closest_match
 
 
 class Level(StrEnum):
@@ -121,9 +121,9 @@ class Report:
         """Whether nothing stands in the way; `strict` counts warnings too."""
         return not (self.diagnostics if strict else self.errors)
 
-    def exit_code(self, strict: bool = False) -> int:
-        """0, or a policy error's exit code."""
-        return 0 if self.passed(strict) else PolicyError.exit_code
+    def exit_code(self, strict: bool = False) -> ExitCode:
+        """Complete, or policy if the check did not pass."""
+        return ExitCode.complete if self.passed(strict) else ExitCode.policy
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
@@ -134,6 +134,6 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known: the one most like it, or all there are."""
     names = sorted(set(known))
-    # Of names as short as M1 every other is a near miss.
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(name) > 3 else []
-    return f"did you mean {near[0]}?" if near else f"defined: {', '.join(names) or 'none'}"
+    # Ids as short as SP1 are all alike: another one is no suggestion.
+    match = closest_match(name, names) if len(name) > 3 else None
+    return f"did you mean {match}?" if match else f"defined: {', '.join(names) or 'none'}"

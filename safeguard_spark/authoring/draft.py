@@ -3,7 +3,6 @@
 A draft is what the checks look at: unlike a `Policy` it exists for a file with any number of mistakes.
 """
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from safeguard_spark.authoring.text import PolicyText
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import ENCODING, Output, Policy, split_document
 from safeguard_spark.policy.positions import Span, Yaml, YamlProblem, read_yaml
+from safeguard_spark.suggest import closest_match
 
 EMPTY = Yaml({}, {}, {}, ())
 
@@ -188,9 +188,9 @@ def _shape(path: tuple[str | int, ...]) -> str:
 
 def _unknown(source: SourceFile, yaml: Yaml, path: tuple[str | int, ...], known: Iterable[str]) -> Diagnostic:
     key = str(path[-1])
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
+    match = closest_match(key, known)
     listed = f"known keys: {', '.join(known)}" if known else "the text after the second --- is the body"
-    hint = f"did you mean {near[0]}?" if near else listed
+    hint = f"did you mean {match}?" if match else listed
     return source.diagnose("unknown-key", yaml.key_at(path), f"there is no key `{key}` here", hint)
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from safeguard_spark.authoring.cases import Case
-from safeguard_spark.errors import EngineError, GateError
+from safeguard_spark.errors import ExitCode
 from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
@@ -118,11 +118,11 @@ class Verification:
         return all(bound.met for bound in self.bounds) if self.bounds else not self.failed
 
     @property
-    def exit_code(self) -> int:
-        """0; the engine's code if it failed on a case; the gate's if the policy did not succeed."""
+    def exit_code(self) -> ExitCode:
+        """Complete; engine if it failed on a case; gate if the policy did not succeed."""
         if any(result.verdict.outcome is Outcome.engine_failed for result in self.results):
-            return EngineError.exit_code
-        return 0 if self.succeeded else GateError.exit_code
+            return ExitCode.engine
+        return ExitCode.complete if self.succeeded else ExitCode.gate
 
 
 def verify_policy(policy: Policy, cases: Iterable[Case], labeler: Labeler, engine: Engine) -> Verification:

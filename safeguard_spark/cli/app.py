@@ -27,7 +27,7 @@ from safeguard_spark.cli.table_options import (
     load_options,
 )
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import ConfigError, SafeguardError
+from safeguard_spark.errors import ConfigError, ExitCode, SafeguardError
 from safeguard_spark.result import RunResult, Status
 
 app = typer.Typer(
@@ -111,10 +111,10 @@ def run_command(argv: Sequence[str]) -> int:
         return ended.exit_code
     except USAGE as error:
         error.show(sys.stderr)
-        return ConfigError.exit_code
+        return ExitCode.usage
     except (KeyboardInterrupt, typer.Abort):
         print("Stopped by the operator; issue the same command again to go on.", file=sys.stderr)
-        return 6
+        return ExitCode.partial
     except SafeguardError as error:
         if debug:
             traceback.print_exc()
@@ -124,7 +124,7 @@ def run_command(argv: Sequence[str]) -> int:
             traceback.print_exc()
         # Never the error's own text: it may quote a row.
         said = f"Unexpected {type(error).__name__}{_condition(error)}. Run again with --debug for the traceback."
-        return _failed(said, 1, as_json="--json" in argv)
+        return _failed(said, ExitCode.unexpected, as_json="--json" in argv)
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -18,7 +18,7 @@ from safeguard_spark.authoring.verify import Verification, verification_json, ve
 from safeguard_spark.authoring.verify_output import verification_text
 from safeguard_spark.cli.policy_options import AsJson, Config, Policies, Settings, file_of, load_settings
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import EngineError, PolicyError
+from safeguard_spark.errors import ExitCode, PolicyError
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import Content, from_text
 from safeguard_spark.labelling.labeler import Labeler
@@ -49,7 +49,7 @@ def verify_policies(
     else:
         typer.echo("\n".join(verification_text(one) for one in found), nl=False)
     codes = {one.exit_code for one in found}
-    raise typer.Exit(EngineError.exit_code if EngineError.exit_code in codes else max(codes))
+    raise typer.Exit(ExitCode.engine if ExitCode.engine in codes else max(codes))
 
 
 def _refuse_errors(files: Sequence[Path]) -> None:

@@ -1,6 +1,5 @@
 """Load a configuration: one YAML file, then environment variables, then `--set a.b=c`."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy.document import ENCODING
+from safeguard_spark.suggest import closest_match
 
 ENV_PREFIX = "SAFEGUARD_"
 FREE = ("spark.conf", "engine.env")  # mappings whose keys are names of others, dots and all
@@ -36,7 +36,7 @@ def load_config(path: Path, environ: Mapping[str, str], overrides: Iterable[tupl
 
 def apply_overrides(values: dict[str, Any], environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> None:
     """Put `SAFEGUARD_A__B` variables, then overrides (`a.b`, value), over nested values. Raises ConfigError."""
-    known = set(_names(RunConfig))
+    known = set(_keys(RunConfig))
     for name, raw in environ.items():
         if name.startswith(ENV_PREFIX):
             key = _dotted(name.removeprefix(ENV_PREFIX))
@@ -111,25 +111,23 @@ def _say(problem: Any) -> str:
 
 
 def _unknown(key: str) -> str:
-    near = _nearest(key)
-    return f"there is no key {key}" + (f"; did you mean {near}?" if near else ".")
+    suggestion = _closest_key(key)
+    return f"there is no key {key}" + (f"; did you mean {suggestion}?" if suggestion else ".")
 
 
-def _nearest(where: str) -> str | None:
-    """The known key most like one that is not: first of its own section, then of the whole configuration."""
-    section, _, last = where.rpartition(".")
-    names = list(_names(RunConfig))
-    siblings = [name for name in names if name.rpartition(".")[0] == section]
-    for cutoff, among in ((0.65, siblings), (0.75, names), (0.5, siblings)):
-        lasts = {name.rpartition(".")[2]: name for name in reversed(among)}
-        near = difflib.get_close_matches(last, list(lasts), n=1, cutoff=cutoff)
-        if near:
-            return lasts[near[0]]
+def _closest_key(unknown: str) -> str | None:
+    """The key to suggest, by its last part: one of the same section, else one of any section."""
+    section, _, last = unknown.rpartition(".")
+    keys = list(_keys(RunConfig))
+    for candidates in ([key for key in keys if key.rpartition(".")[0] == section], keys):
+        by_last_part = {key.rpartition(".")[2]: key for key in reversed(candidates)}  # of equal parts the first key
+        if match := closest_match(last, by_last_part):
+            return by_last_part[match]
     return None
 
 
-def _names(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
     for name, field in model.model_fields.items():
         yield prefix + name
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _names(field.annotation, f"{prefix}{name}.")
+            yield from _keys(field.annotation, f"{prefix}{name}.")

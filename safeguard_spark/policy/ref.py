@@ -1,6 +1,5 @@
 """Policy references as people write them: a file, `name@version`, `name@alias`, and where they lead among the files."""
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import NamedTuple
 
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import VERSION, policy_refs, version_key
+from safeguard_spark.suggest import closest_match
 
 POLICY_FILE = "policy.md"
 
@@ -86,14 +86,14 @@ def no_policies_error(folder: Path) -> PolicyError:
 
 def unknown_name_error(name: str, folder: Path, known: Iterable[str]) -> PolicyError:
     """An error for a name nobody knows: it names the nearest, and where policies come from if there is none."""
-    listed = sorted(set(known))
+    names = sorted(set(known))
     if not folder.is_dir():
         return PolicyError(
             f"There is no policy {name}: the policies folder {folder} does not exist. Begin one with `safeguard new "
             f"{name}`, or give --policies DIR."
         )
-    near = difflib.get_close_matches(name, listed, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]} ({_listed(folder, near[0])})?" if near else f"Known: {', '.join(listed) or 'none'}."
+    match = closest_match(name, names)
+    hint = f"Did you mean {match} ({_versions(folder, match)})?" if match else f"Known: {', '.join(names) or 'none'}."
     return PolicyError(f"There is no policy {name} in {folder}. {hint}")
 
 
@@ -104,5 +104,5 @@ def unknown_version_error(ref: Ref, known: Sequence[str], where: str) -> PolicyE
     return PolicyError(f"Policy {ref.name} has no {kind} {ref.tag} in {where}. Versions: {', '.join(ordered)}.")
 
 
-def _listed(folder: Path, name: str) -> str:
+def _versions(folder: Path, name: str) -> str:
     return ", ".join(versions_of(folder, name)) or "published, not a file here"

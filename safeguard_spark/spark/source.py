@@ -1,6 +1,5 @@
 """Source: the table of content, read as (content_id, content_hash, text or turns)."""
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pyspark.sql import types as T
 from safeguard_spark.config.model import SourceConfig
 from safeguard_spark.errors import SourceError
 from safeguard_spark.spark.files import Files
+from safeguard_spark.suggest import closest_match
 
 TEXT, TURNS = "text", "turns"
 RANK = "rank"  # a column of the frame, where an order was asked for
@@ -167,8 +167,8 @@ def _require(frame: DataFrame, name: str, column: str, option: str) -> T.StructF
     for field in frame.schema.fields:
         if field.name.lower() == column.lower():
             return field
-    near = difflib.get_close_matches(column, frame.columns, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}? It" if near else "it"
+    match = closest_match(column, frame.columns)
+    hint = f"did you mean {match}? It" if match else "it"
     raise SourceError(f"There is no column {column} in {name} ({option}); {hint} has {', '.join(frame.columns)}.")
 
 

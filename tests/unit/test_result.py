@@ -1,4 +1,4 @@
-"""Results and errors as values: exit codes, JSON, and one sentence that survives a journey."""
+"""Results and errors as values: exit codes, JSON, and errors that survive pickling."""
 
 import json
 import pickle
@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from safeguard_spark import errors
-from safeguard_spark.errors import SafeguardError
+from safeguard_spark.errors import ExitCode, SafeguardError
 from safeguard_spark.result import RunResult, Status
 
 pytestmark = pytest.mark.unit
@@ -24,6 +24,14 @@ def result(status: Status) -> RunResult:
     )  # fmt: skip
 
 
+def test_exit_codes_keep_their_numbers_and_each_says_what_it_means() -> None:
+    names = ["complete", "unexpected", "usage", "policy", "table", "engine", "partial", "gate"]
+    assert {code.name: code.value for code in ExitCode} == {name: number for number, name in enumerate(names)}
+    meanings = [code.__doc__ or "" for code in ExitCode]
+    assert all(meaning.endswith(".") for meaning in meanings) and len(set(meanings)) == len(names)
+    assert all(ExitCode(code.value) is code and pickle.loads(pickle.dumps(code)) is code for code in ExitCode)
+
+
 @pytest.mark.parametrize(
     ("status", "code"), [("planned", 0), ("complete", 0), ("partial", 6), ("failed", 1), ("died", 1)]
 )
@@ -32,10 +40,11 @@ def test_the_exit_code_follows_the_status(status: str, code: int) -> None:
 
 
 def test_the_json_object_is_plain_and_has_every_promised_key() -> None:
-    said = json.loads(json.dumps(result(Status.complete).to_json()))
-    assert set(said) >= PROMISED
-    assert (said["status"], said["tokens"], said["tables"]) == ("complete", {"prompt": 9}, {"labels": "t/labels"})
-    assert RunResult.model_validate(said) == result(Status.complete)
+    printed = json.loads(json.dumps(result(Status.complete).to_json()))
+    assert set(printed) >= PROMISED
+    assert (printed["status"], printed["tokens"]) == ("complete", {"prompt": 9})
+    assert printed["tables"] == {"labels": "t/labels"}
+    assert RunResult.model_validate(printed) == result(Status.complete)
 
 
 @pytest.mark.parametrize(

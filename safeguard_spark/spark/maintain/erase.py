@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import TableError
+from safeguard_spark.errors import ExitCode, TableError
 from safeguard_spark.result import Status
 from safeguard_spark.schema import Table
 from safeguard_spark.spark.failures import FAILED, failure_cause, is_conflict
@@ -38,9 +38,9 @@ class Erasure(NamedTuple):
         return Status.partial if self.under_way else Status.complete
 
     @property
-    def exit_code(self) -> int:
-        """0, or 6 if a run under way may bring the contents back."""
-        return 6 if self.under_way else 0
+    def exit_code(self) -> ExitCode:
+        """Complete, or partial if a running job may write the contents again."""
+        return ExitCode.partial if self.under_way else ExitCode.complete
 
     def to_json(self) -> dict[str, Any]:
         """The object `--json` prints."""

@@ -1,0 +1,22 @@
+"""Suggest: which known name a mistyped one most likely stands for."""
+
+import difflib
+from collections.abc import Iterable
+
+# Of difflib's ratio, from 0 (nothing in common) to 1 (equal). `url` and `uri` have 0.67, `max_tokens` and
+# `max_attempts`, which are not the same name mistyped, 0.6.
+CUTOFF = 0.65
+
+
+def closest_match(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like `name`, or None if none is similar enough. Case and punctuation do not count."""
+    by_letters: dict[str, str] = {}
+    for candidate in known:
+        by_letters.setdefault(_letters(candidate), candidate)
+    matches = difflib.get_close_matches(_letters(name), list(by_letters), n=1, cutoff=CUTOFF)
+    return by_letters[matches[0]] if matches else None
+
+
+def _letters(name: str) -> str:
+    """`Text-Column` as `textcolumn`: the letters and digits alone."""
+    return "".join(character for character in name.casefold() if character.isalnum())
