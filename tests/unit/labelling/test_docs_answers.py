@@ -1,4 +1,4 @@
-"""docs/tables.md, "How an answer is read": each deviation that the page accepts is accepted, and has an example here."""
+"""docs/tables.md, "How an answer is read": each deviation that the page lists is accepted, and has an example here."""
 
 import re
 from pathlib import Path
