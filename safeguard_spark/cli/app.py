@@ -76,22 +76,14 @@ def _label(config: RunConfig, *, dry_run: bool) -> RunResult:
     policies = [resolve(ref, config) for ref in config.policy]
     # After the cheap checks: starting Spark takes seconds.
     from safeguard_spark.spark.label import dry_run as dry
-    from safeguard_spark.spark.label.job import label_table
+    from safeguard_spark.spark.label.shadow import label_with_shadows
     from safeguard_spark.spark.session import session
 
     spark = session(config)
-    if dry_run:
-        return dry.dry_run(spark, config, policies)
-    result = label_table(spark, config, policies)
-    if not config.run.shadow_share or result.exit_code:
-        return result
-    from safeguard_spark.spark.label.shadow import label_shadows
-
-    beside = label_shadows(spark, config, policies)
-    return result if beside is None else result.model_copy(update={"shadow": beside.to_json()})
+    return dry.dry_run(spark, config, policies) if dry_run else label_with_shadows(spark, config, policies)
 
 
-def run(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """The `safeguard` script."""
     code = run_command(sys.argv[1:] if argv is None else argv)
     sys.stdout.flush()

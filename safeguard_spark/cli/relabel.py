@@ -110,8 +110,14 @@ def apply(
 def _apply(
     run: RunConfig, plan_id: str, policy: str | None, order: str | None, budget: Budget, *, carry: bool
 ) -> tuple[int, dict[str, Any]]:
-    """Apply a plan and say so; the exit code and the object `--json` prints."""
-    from safeguard_spark.spark.relabel.apply import apply_plan, load_plan, prepare_application
+    """Apply a plan and print the result; returns the exit code and the object for `--json`."""
+    from safeguard_spark.spark.relabel.apply import (
+        Applied,
+        apply_and_carry_over,
+        apply_plan,
+        load_plan,
+        prepare_application,
+    )
     from safeguard_spark.spark.session import session
     from safeguard_spark.spark.tables import Tables
 
@@ -121,13 +127,12 @@ def _apply(
     application = prepare_application(spark, run, made, document, order)
     if application.moved:
         _say(str(application.moved))
-    result = apply_plan(spark, run, application, document, budget)
+    if carry:
+        result, carried = apply_and_carry_over(spark, run, application, document, budget)
+    else:
+        result, carried = Applied(apply_plan(spark, run, application, document, budget), 0)
     print_result(result)
-    carried = 0
     if carry and not result.exit_code:
-        from safeguard_spark.spark.relabel.carry import carry_verdicts
-
-        carried = carry_verdicts(spark, run, made, document)
         _say(f"{carried:,} contents that the change does not touch keep their verdict of version {made.old_version}.")
     moved = None if application.moved is None else application.moved._asdict()
     return result.exit_code, {**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried}

@@ -34,6 +34,17 @@ def shadows(config: RunConfig, policies: Sequence[Policy]) -> list[Policy]:
     return found
 
 
+def label_with_shadows(
+    spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, show: bool = True
+) -> RunResult:
+    """Label a table; if that completes, label `run.shadow_share` of it under the shadow versions as well."""
+    result = label_table(spark, config, policies, show=show)
+    if result.exit_code:
+        return result
+    shadow = label_shadows(spark, config, policies, show=show)
+    return result if shadow is None else result.model_copy(update={"shadow": shadow.to_json()})
+
+
 def label_shadows(
     spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, show: bool = True
 ) -> RunResult | None:

@@ -20,8 +20,9 @@ from safeguard_spark.spark.failures import FAILED
 from safeguard_spark.spark.filters import open_scoped
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
+from safeguard_spark.spark.relabel.carry import carry_verdicts
 from safeguard_spark.spark.relabel.planner import past_runs
-from safeguard_spark.spark.relabel.strata import old_labels, select_scope
+from safeguard_spark.spark.relabel.strata import labels_at, old_labels, select_scope
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
@@ -58,6 +59,13 @@ class Application:
     moved: Moved | None
 
 
+class Applied(NamedTuple):
+    """The result of applying a plan; `carried` counts the contents whose old verdict was carried over."""
+
+    result: RunResult
+    carried: int
+
+
 def load_plan(tables: Tables, plan_id: str) -> RelabelPlan:
     """A plan written down before. Raises TableError."""
     rows = tables.read(schema.PLANS)
@@ -89,16 +97,6 @@ def prepare_application(
     if source.name != plan.source:
         raise ConfigError(f"Plan {plan.plan_id} was made on {plan.source}; the configuration names {source.name}.")
     return Application(plan, source, _moved(spark, config, plan, source, said))
-
-
-def labels_at(tables: Tables, version: int) -> DataFrame:
-    """The labels a plan was made on; if that version is gone (vacuumed, erased), those of now."""
-    try:
-        frame = tables.read(schema.LABELS, version)
-        frame.limit(1).collect()
-    except Exception:  # Delta's own errors come as several kinds
-        return tables.read(schema.LABELS)
-    return frame
 
 
 def _moved(spark: SparkSession, config: RunConfig, plan: RelabelPlan, source: Source, said: DataFrame) -> Moved | None:
@@ -146,3 +144,22 @@ def apply_plan(
     run = config.model_copy(update={"run": config.run.model_copy(update={"chunk_rows": cut})})
     selection = Selection(application.source, budget, application.plan.plan_id)
     return label_table(spark, run, [policy], show=show, selection=selection)
+
+
+def apply_and_carry_over(
+    spark: SparkSession,
+    config: RunConfig,
+    application: Application,
+    policy: Policy,
+    budget: Budget,
+    *,
+    show: bool = True,
+) -> Applied:
+    """Apply a plan; once all of it is labelled, carry over the verdicts of the contents the change does not affect.
+
+    Raises ConfigError unless the plan's scope is `touched`.
+    """
+    result = apply_plan(spark, config, application, policy, budget, show=show)
+    if result.exit_code:
+        return Applied(result, 0)
+    return Applied(result, carry_verdicts(spark, config, application.plan, policy))

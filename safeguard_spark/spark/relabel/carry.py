@@ -21,8 +21,7 @@ from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.relabel.scope import ScopeKind
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.label.run_rows import count_written, ended_row
-from safeguard_spark.spark.relabel.apply import labels_at
-from safeguard_spark.spark.relabel.strata import TOUCHED, old_labels, strata
+from safeguard_spark.spark.relabel.strata import TOUCHED, labels_at, old_labels, strata
 from safeguard_spark.spark.source import open_source, work_key
 from safeguard_spark.spark.tables import Tables
 

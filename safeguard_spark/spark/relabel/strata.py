@@ -5,9 +5,11 @@ from dataclasses import replace
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from safeguard_spark import schema
 from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum, allocate
 from safeguard_spark.spark.sampling import DRAWS, draw
 from safeguard_spark.spark.source import Source
+from safeguard_spark.spark.tables import Tables
 
 TOUCHED, REST, NO_LABEL = "touched", "rest", "no label"
 
@@ -66,6 +68,16 @@ def old_labels(labels: DataFrame, policy: str, version: str | None, policy_hash:
     names = ["outcome", "violation", "category", "rule_ids"]
     newest = F.max_by(F.struct(*names), F.struct("labelled_at", "attempt", "run_id", "chunk", "work_key"))
     return mine.groupBy("content_id").agg(newest.alias("said")).select("content_id", "said.*")
+
+
+def labels_at(tables: Tables, version: int) -> DataFrame:
+    """The labels a plan was made on; if that version is gone (vacuumed, erased), those of now."""
+    try:
+        frame = tables.read(schema.LABELS, version)
+        frame.limit(1).collect()
+    except Exception:  # Delta's own errors come as several kinds
+        return tables.read(schema.LABELS)
+    return frame
 
 
 def _stratum(scope: Scope) -> Column:

@@ -20,9 +20,8 @@ from safeguard_spark.result import RunResult
 from safeguard_spark.spark.filters import open_scoped
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
-from safeguard_spark.spark.relabel.apply import labels_at
 from safeguard_spark.spark.relabel.gold import GoldMeasures, gold_measures
-from safeguard_spark.spark.relabel.strata import NO_LABEL, old_labels, strata
+from safeguard_spark.spark.relabel.strata import NO_LABEL, labels_at, old_labels, strata
 from safeguard_spark.spark.sampling import draw
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
