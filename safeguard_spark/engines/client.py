@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 
 class Guard(Protocol):
-    """What stands behind an endpoint and can bring it back to life."""
+    """What stands behind an endpoint and can bring it back to server_id."""
 
     @property
-    def life(self) -> str:
-        """Which life of the server is on."""
+    def server_id(self) -> str:
+        """Which server_id of the server is on."""
         ...
 
     @property
@@ -44,8 +44,8 @@ class Guard(Protocol):
         """For how long the server has made no progress with open requests, seconds."""
         ...
 
-    def revive(self, life: str) -> None:
-        """Called when a request was lost in `life`: see to it that a server lives. Blocks.
+    def restart(self, server_id: str) -> None:
+        """Called when a request was lost in `server_id`: see to it that a server lives. Blocks.
 
         Raises EngineError if it cannot be brought back.
         """
@@ -64,7 +64,7 @@ class Client:
         self._answered = False
         self._failures, self._well = 0, asyncio.get_running_loop().time()  # in a row; when one was last answered
         self._mending, self._over = asyncio.Lock(), asyncio.Event()
-        self.lost: str | None = None
+        self.unavailable: str | None = None
         connector = (
             aiohttp.UnixConnector(address.socket, limit=0, keepalive_timeout=KEEP_ALIVE_S)
             if address.socket
@@ -80,43 +80,43 @@ class Client:
         """Close every connection."""
         await self._session.close()
 
-    def lose(self, why: str) -> None:
+    def mark_unavailable(self, why: str) -> None:
         """Answer what is open and what will come with `why`."""
-        self.lost = self.lost or why
+        self.unavailable = self.unavailable or why
         self._over.set()
 
     async def ask(self, task: CallSpec, request: Request) -> Answer:
         """The one answer to a request. Raises EngineError only before the first completion."""
         clock = asyncio.get_running_loop().time
-        began, tries, refused, life = clock(), 0, 0, self._life()
+        began, tries, refused, server_id = clock(), 0, 0, self._server_id()
         while True:
-            if self.lost:
-                return Answer(request.key, failure=self.lost)
-            if life != self._life():  # a restart took its time from every request in flight
-                began, life = clock(), self._life()
+            if self.unavailable:
+                return Answer(request.key, failure=self.unavailable)
+            if server_id != self._server_id():  # a restart took its time from every request in flight
+                began, server_id = clock(), self._server_id()
             ends = began + self._config.deadline_s
             got = await self._within(ends, task, request)
             if isinstance(got, Completion):
                 self._answered = self._reached = True
                 self._failures, self._well = 0, clock()
                 return Answer(request.key, got)
-            if self._guard and got.kind in (FailureKind.unreachable, FailureKind.broken, FailureKind.busy):
-                await self._mend(life)
-            if got.kind is FailureKind.late:
-                await self._outlast(life)
-            if life != self._life():
+            if self._guard and got.kind in (FailureKind.unreachable, FailureKind.transient, FailureKind.busy):
+                await self._mend(server_id)
+            if got.kind is FailureKind.timeout:
+                await self._outlast(server_id)
+            if server_id != self._server_id():
                 continue
             free = got.kind in (FailureKind.unreachable, FailureKind.busy)
             refused, tries = refused + free, tries + (not free)
             wait = back_off((refused if free else tries) - 1, got.wait_s)
             self._raise_hopeless(got, clock() + wait - began)
-            final = not free and got.kind is not FailureKind.broken
+            final = not free and got.kind is not FailureKind.transient
             if final or tries > self._config.retries or clock() + wait >= ends:
                 return self._failed(request, got)
             await self._sleep(wait)
 
-    def _life(self) -> str:
-        return self._guard.life if self._guard else ""
+    def _server_id(self) -> str:
+        return self._guard.server_id if self._guard else ""
 
     async def _within(self, ends: float, task: CallSpec, request: Request) -> Completion | RequestFailure:
         try:
@@ -124,7 +124,7 @@ class Client:
                 return await self._attempt(task, request)
         except TimeoutError:
             return RequestFailure(
-                FailureKind.late, f"no answer within {self._config.deadline_s:g} s (engine.deadline_s)"
+                FailureKind.timeout, f"no answer within {self._config.deadline_s:g} s (engine.deadline_s)"
             )
 
     async def _attempt(self, task: CallSpec, request: Request) -> Completion | RequestFailure:
@@ -134,7 +134,7 @@ class Client:
             route = self._routes[number]
             got = await self._in_some_form(route, task, request)
             more = number + 1 < len(self._routes) and not self._answered
-            if not (isinstance(got, RequestFailure) and got.kind is FailureKind.missing and more):
+            if not (isinstance(got, RequestFailure) and got.kind is FailureKind.not_found and more):
                 return got
             self._route = max(self._route, number + 1)
 
@@ -142,7 +142,7 @@ class Client:
         place = (route.path, task.contract.output.value)
         known = self._forms.get(place)
         tried = (known,) if known else protocol.forms(task)
-        got: Completion | RequestFailure = RequestFailure(FailureKind.rejected, "nothing to ask")
+        got: Completion | RequestFailure = RequestFailure(FailureKind.bad_request, "nothing to ask")
         for form in tried:
             got = await self._post(route, task, request, form)
             if isinstance(got, Completion):
@@ -150,7 +150,7 @@ class Client:
                     log.warning("%s does not take %s: asked without.", self._address.shown, _dropped(tried[0], form))
                 self._forms.setdefault(place, form)
                 return got
-            if got.kind is not FailureKind.rejected:
+            if got.kind is not FailureKind.bad_request:
                 return got
         return got
 
@@ -160,40 +160,45 @@ class Client:
         try:
             body = orjson.dumps(route.body(str(self._config.model), task, request.prompt, form))
         except (TypeError, ValueError):
-            return RequestFailure(FailureKind.rejected, "the prompt cannot be encoded")
+            return RequestFailure(FailureKind.bad_request, "the prompt cannot be encoded")
         try:
             url, proxy = self._address.base + route.path, self._address.proxy
             async with self._session.post(url, data=body, proxy=proxy, allow_redirects=False) as response:
                 if response.status != 200:
                     trouble = of_status(response.status, response.headers)
-                    if trouble.kind is FailureKind.rejected:
+                    if trouble.kind is FailureKind.bad_request:
                         return too_long(await _beginning(response), task.labeler.max_tokens) or trouble
                     return trouble
                 return route.read(orjson.loads(await _bounded(response)))
         except (GarbageError, orjson.JSONDecodeError):
-            return RequestFailure(FailureKind.broken, "the reply was garbage")
+            return RequestFailure(FailureKind.transient, "the reply was garbage")
         except aiohttp.ClientConnectorCertificateError:
-            return RequestFailure(FailureKind.denied, "its certificate is not trusted")
+            return RequestFailure(FailureKind.unauthorized, "its certificate is not trusted")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return RequestFailure(FailureKind.unreachable, _why(error))
         except (aiohttp.ClientError, ConnectionError, OSError, ValueError) as error:
-            return RequestFailure(FailureKind.broken, _why(error))
+            return RequestFailure(FailureKind.transient, _why(error))
 
-    async def _mend(self, life: str) -> None:
+    async def _mend(self, server_id: str) -> None:
         """Have the guard look after the server, once for all requests that were lost together."""
         guard = self._guard
         assert guard is not None
         async with self._mending:
-            if life != guard.life or self.lost:
+            if server_id != guard.server_id or self.unavailable:
                 return
             try:
-                await in_thread(lambda: guard.revive(life))
+                await in_thread(lambda: guard.restart(server_id))
             except EngineError as error:
-                self.lose(str(error))
+                self.mark_unavailable(str(error))
 
-    async def _outlast(self, life: str) -> None:
+    async def _outlast(self, server_id: str) -> None:
         """A deadline that passes while the server seems to hang is not the row's: wait until that is decided."""
-        while self._guard and life == self._guard.life and self._guard.stalled_s > STALL_S and not self.lost:
+        while (
+            self._guard
+            and server_id == self._guard.server_id
+            and self._guard.stalled_s > STALL_S
+            and not self.unavailable
+        ):
             await self._sleep(0.5)
 
     async def _sleep(self, seconds: float) -> None:
@@ -210,9 +215,9 @@ class Client:
                     f"Engine at {shown} cannot be reached: {trouble.cause}; check engine.url and that the server runs."
                 )
             return
-        if trouble.kind is FailureKind.denied:
+        if trouble.kind is FailureKind.unauthorized:
             said = f"Engine at {shown} refuses us: {trouble.cause}; check the key that engine.api_key_env names."
-        elif trouble.kind is FailureKind.missing:
+        elif trouble.kind is FailureKind.not_found:
             said = (
                 f"Engine at {shown} does not serve the model {self._config.model} on "
                 f"{self._routes[self._route].path}: {trouble.cause}; check engine.url, engine.model and engine.dialect."
@@ -222,16 +227,18 @@ class Client:
             return
         if not self._answered:
             raise EngineError(said)
-        if trouble.kind is FailureKind.denied:
-            self.lose(said)
+        if trouble.kind is FailureKind.unauthorized:
+            self.mark_unavailable(said)
 
     def _failed(self, request: Request, trouble: RequestFailure) -> Answer:
         now = asyncio.get_running_loop().time()
-        if trouble.kind not in (FailureKind.rejected, FailureKind.too_long):
+        if trouble.kind not in (FailureKind.bad_request, FailureKind.too_long):
             self._failures += 1
             quiet = now - self._well >= min(GIVEN_UP_S, self._config.deadline_s)
             if quiet and self._failures >= GIVEN_UP_AFTER:
-                self.lose(f"Engine at {self._address.shown} was given up: {trouble.cause}, again and again.")
+                self.mark_unavailable(
+                    f"Engine at {self._address.shown} was given up: {trouble.cause}, again and again."
+                )
         return Answer(
             request.key,
             failure=trouble.cause,

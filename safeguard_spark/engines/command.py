@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safeguard_spark.config.model import EngineConfig
-from safeguard_spark.engines.processes import MARKER
+from safeguard_spark.engines.processes import SERVER_ID_VARIABLE
 from safeguard_spark.errors import ConfigError, EngineError
 
 # What the server must not be given: it answers on its own socket to this user alone, its labels name the model the
@@ -36,7 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "enable_log_requests": False,
 }
 # Spark's own settings for its Python workers, and what would change how the server is reached.
-DROPPED = ("OMP_NUM_THREADS", "VLLM_API_KEY", "VLLM_LOGGING_CONFIG_PATH", "VLLM_USE_RUST_FRONTEND", MARKER)
+DROPPED = ("OMP_NUM_THREADS", "VLLM_API_KEY", "VLLM_LOGGING_CONFIG_PATH", "VLLM_USE_RUST_FRONTEND", SERVER_ID_VARIABLE)
 DROPPED_PREFIXES = ("SPARK_", "PYSPARK_", "PYTHON_WORKER_", "SAFEGUARD_")
 RPC_BYTES = 107 - 1 - 36  # vLLM names its own sockets by a UUID below VLLM_RPC_BASE_PATH
 
@@ -89,7 +89,7 @@ def is_folder_name(name: str) -> bool:
 
 
 def environment(
-    config: EngineConfig, inherited: Mapping[str, str], devices: list[str], folder: Path, engine: str
+    config: EngineConfig, inherited: Mapping[str, str], devices: list[str], folder: Path, server_id: str
 ) -> dict[str, str]:
     """The server's environment: the worker's without Spark's settings, then ours, then `engine.env`."""
     env = {
@@ -110,7 +110,7 @@ def environment(
         env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
     else:
         env.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    return {**env, **config.env, MARKER: engine}
+    return {**env, **config.env, SERVER_ID_VARIABLE: server_id}
 
 
 def _is_sparks(entry: str) -> bool:

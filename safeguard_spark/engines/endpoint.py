@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Any, Self
 
 from safeguard_spark.config.model import EngineConfig
@@ -32,7 +31,7 @@ class EndpointEngine:
     `url` stands for `config.url`; `guard` can bring the server back when requests are lost.
     """
 
-    engine_ids: frozenset[str] = frozenset()
+    server_ids: frozenset[str] = frozenset()
 
     def __init__(self, config: EngineConfig, window: int, url: str | None = None, guard: Guard | None = None) -> None:
         self._config, self.window, self._url, self._guard = config, max(1, window), url or config.url or "", guard
@@ -45,9 +44,7 @@ class EndpointEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -62,9 +59,9 @@ class EndpointEngine:
         return 0.0 if asked is None else time.monotonic() - asked
 
     @property
-    def lost(self) -> str | None:
+    def unavailable(self) -> str | None:
         """Why nothing is asked any more; None while requests are."""
-        return self._client.lost if self._client else None
+        return self._client.unavailable if self._client else None
 
     def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
         """One answer per request, as they finish. Raises ConfigError, and EngineError as `Engine.answers` does."""
@@ -79,8 +76,8 @@ class EndpointEngine:
                     request = next(source, None)
                     if request is None:
                         source = None
-                    elif (client := self._opened()).lost:
-                        yield Answer(request.key, failure=client.lost)
+                    elif (client := self._opened()).unavailable:
+                        yield Answer(request.key, failure=client.unavailable)
                     else:
                         opened = opened or time.monotonic()
                         self._ask(client, task, request, done)
@@ -146,7 +143,7 @@ class EndpointEngine:
             if first:
                 raise
             if self._client:
-                self._client.lose(str(error))
+                self._client.mark_unavailable(str(error))
             return Answer(request.key, failure=str(error))
         except Exception as error:  # never expected; one row's loss, not the task's
             return Answer(request.key, failure=f"unexpected {type(error).__name__}")

@@ -17,6 +17,7 @@ def open_engine(config: EngineConfig, *, run_id: str, window: int, devices: list
         from safeguard_spark.engines.endpoint import EndpointEngine
 
         return EndpointEngine(config, window=window)
-    from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
+    from safeguard_spark.engines.paths import executor_key
+    from safeguard_spark.engines.vllm_host import VllmEngine
 
     return VllmEngine(config, executor_key(), devices, window, run_id)

@@ -24,14 +24,14 @@ CONTEXT_MESSAGE = re.compile(
 class FailureKind(Enum):
     """What to do about a failed attempt."""
 
-    unreachable = auto()  # nobody there: ask again until the deadline, it cost the model nothing
-    busy = auto()  # told to come back later: likewise
-    broken = auto()  # the attempt was lost: ask again, so many times
-    rejected = auto()  # this request will never be taken
-    too_long = auto()  # nor will this one: its prompt is longer than the model's context
-    denied = auto()  # no request of ours will be taken
-    missing = auto()  # nothing is served at this path or by this name
-    late = auto()  # the deadline passed
+    unreachable = auto()  # no connection: retry until the deadline, it cost the model nothing
+    busy = auto()  # the server asks us to retry later: likewise
+    transient = auto()  # the attempt failed: retry up to `engine.retries` times
+    bad_request = auto()  # the server will never accept this request
+    too_long = auto()  # nor this one: its prompt is longer than the model's context
+    unauthorized = auto()  # the server accepts no request of ours
+    not_found = auto()  # nothing is served at this path or by this model name
+    timeout = auto()  # the deadline passed
 
 
 class RequestFailure(NamedTuple):
@@ -49,12 +49,12 @@ def of_status(status: int, headers: Mapping[str, str]) -> RequestFailure:
     if status in (429, 503):
         return RequestFailure(FailureKind.busy, cause, retry_after(headers.get("Retry-After")))
     if status in (401, 403, 407):
-        return RequestFailure(FailureKind.denied, cause)
+        return RequestFailure(FailureKind.unauthorized, cause)
     if status in (404, 405, 501) or status < 400:  # a redirect means that the address is another one
-        return RequestFailure(FailureKind.missing, cause)
+        return RequestFailure(FailureKind.not_found, cause)
     if status in (408, 409, 425) or status >= 500:
-        return RequestFailure(FailureKind.broken, cause, retry_after(headers.get("Retry-After")))
-    return RequestFailure(FailureKind.rejected, cause)
+        return RequestFailure(FailureKind.transient, cause, retry_after(headers.get("Retry-After")))
+    return RequestFailure(FailureKind.bad_request, cause)
 
 
 def too_long(body: bytes, max_tokens: int) -> RequestFailure | None:

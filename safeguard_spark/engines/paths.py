@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safeguard_spark.config.model import EngineConfig
-from safeguard_spark.engines.processes import birth
+from safeguard_spark.engines.processes import start_time
 from safeguard_spark.errors import EngineError
 
 SOCKET_BYTES = 107 if sys.platform == "linux" else 103  # sun_path without its final NUL
@@ -45,7 +45,7 @@ class ServerPaths(NamedTuple):
         return [found for found in self.folder.parent.glob(f"{executor}-*") if found != self.folder]
 
 
-def place(config: EngineConfig, key: str, devices: list[str]) -> ServerPaths:
+def server_paths(config: EngineConfig, key: str, devices: list[str]) -> ServerPaths:
     """The place of an executor's server: one per executor and per settings that make it another server."""
     settings = [config.model, config.revision, config.python, config.env, config.args, devices]
     name = f"{_short(key, 10)}-{_short(json.dumps(settings, sort_keys=True), 8)}"
@@ -65,7 +65,7 @@ def executor_key() -> str:
     """
     context = getattr(sys.modules.get("pyspark.taskcontext"), "TaskContext", None)
     pid = os.getppid() if context is not None and context.get() is not None else os.getpid()
-    return f"{pid}-{birth(pid) or 0}"
+    return f"{pid}-{start_time(pid) or 0}"
 
 
 def _make_private(folder: Path) -> None:

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import psutil
 
-MARKER = "SAFEGUARD_ENGINE"  # environment variable every process of a server carries: its incarnation
+SERVER_ID_VARIABLE = "SAFEGUARD_SERVER_ID"  # environment variable every process of a server carries: its incarnation
 GRACE_S = 4.0  # between SIGTERM and SIGKILL
 SLICE_NS = 100_000
 SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # the system call's number; the C library has no function of it
@@ -37,7 +37,7 @@ _renew()
 os.register_at_fork(after_in_child=_renew)  # threads stay behind: a pool that had one would wait for it for ever
 
 
-def birth(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """When a process started, in the kernel's own terms; None if there is no such living process.
 
     On Linux clock ticks since boot, because psutil's wall-clock time moves when the clock is set.
@@ -47,14 +47,14 @@ def birth(pid: int) -> str | None:
     except FileNotFoundError:
         if Path("/proc/self/stat").exists():
             return None
-        return _portable_birth(pid)
+        return _portable_start_time(pid)
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
     return None if fields[0] in "ZX" else fields[19]
 
 
-def _portable_birth(pid: int) -> str | None:
+def _portable_start_time(pid: int) -> str | None:
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else str(int(process.create_time() * 100))
@@ -62,12 +62,12 @@ def _portable_birth(pid: int) -> str | None:
         return None
 
 
-def is_alive(pid: int, born: str) -> bool:
+def is_alive(pid: int, started: str) -> bool:
     """Whether that very process still lives; its pid may have been given to another."""
-    return birth(pid) == born
+    return start_time(pid) == started
 
 
-def give_way(pid: int, niceness: int) -> None:
+def lower_priority(pid: int, niceness: int) -> None:
     """Let the main thread of a process give way to others: lower its priority, and have it yield a core at once.
 
     Threads and processes it started before keep theirs. Nothing happens where the system knows no such thing.
@@ -78,13 +78,13 @@ def give_way(pid: int, niceness: int) -> None:
             _yield_soon(pid, niceness)
 
 
-def give_way_here(niceness: int) -> None:
-    """Let the calling thread give way, and what it starts from now on but for what `as_before` calls."""
-    as_before(int)  # its thread begins now, as this one is
-    give_way(threading.get_native_id(), niceness)
+def lower_own_priority(niceness: int) -> None:
+    """Let the calling thread give way, and what it starts from now on but for what `at_normal_priority` calls."""
+    at_normal_priority(int)  # its thread begins now, as this one is
+    lower_priority(threading.get_native_id(), niceness)
 
 
-def as_before(call: Callable[[], T]) -> T:
+def at_normal_priority(call: Callable[[], T]) -> T:
     """What `call` returns in a thread that has not given way.
 
     A process inherits from the thread that starts it, and only root could undo that.
@@ -102,12 +102,12 @@ def _yield_soon(pid: int, niceness: int) -> None:
         ctypes.CDLL(None).syscall(number, pid, asked, 0)
 
 
-def marked(engine: str) -> list[psutil.Process]:
+def server_processes(server_id: str) -> list[psutil.Process]:
     """Living processes of this user that carry the marker of `engine`, this one excepted."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARKER) == engine:
+            if process.pid != os.getpid() and process.environ().get(SERVER_ID_VARIABLE) == server_id:
                 found.append(process)
     return found
 
@@ -121,7 +121,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def end_tree(
-    engine: str,
+    server_id: str,
     tracked: Iterable[psutil.Process] = (),
     timeout_s: float = 20.0,
     between: Callable[[], object] | None = None,
@@ -136,7 +136,7 @@ def end_tree(
     begun = time.monotonic()
     told: set[psutil.Process] = set()
     while True:
-        left = {process for process in (*tracked, *marked(engine)) if _living(process)}
+        left = {process for process in (*tracked, *server_processes(server_id)) if _living(process)}
         spent = time.monotonic() - begun
         if not left or spent > timeout_s:
             return not left

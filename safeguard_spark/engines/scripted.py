@@ -15,7 +15,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -43,10 +42,10 @@ class Script(BaseModel):
 
 
 class ScriptedEngine:
-    """An `Engine` that follows a `Script`. It starts no server and is never lost."""
+    """An `Engine` that follows a `Script`. It starts no server and is always available."""
 
-    engine_ids: frozenset[str] = frozenset()
-    lost: str | None = None
+    server_ids: frozenset[str] = frozenset()
+    unavailable: str | None = None
 
     def __init__(self, config: EngineConfig) -> None:
         self._asked: float | None = None
@@ -60,9 +59,7 @@ class ScriptedEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
@@ -76,11 +73,6 @@ class ScriptedEngine:
             answer = self._answer(task, request)
             self._asked = None
             yield answer
-
-    @property
-    def in_flight(self) -> int:
-        """One while it answers, else none."""
-        return int(self._asked is not None)
 
     @property
     def oldest_s(self) -> float:

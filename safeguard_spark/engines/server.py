@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines import command, hardware
 from safeguard_spark.engines.health import Health, health, is_well
-from safeguard_spark.engines.paths import place
-from safeguard_spark.engines.processes import GRACE_S, as_before, end_tree, give_way, is_alive
+from safeguard_spark.engines.paths import server_paths
+from safeguard_spark.engines.processes import GRACE_S, at_normal_priority, end_tree, is_alive, lower_priority
 from safeguard_spark.engines.server_log import cause, tail
 from safeguard_spark.engines.supervisor import IDLE, clean, read_json, write_json
 from safeguard_spark.errors import EngineError
@@ -43,10 +43,10 @@ RUNS_KEPT = 16
 KEPT_S = 7 * 86_400.0
 
 
-class Incarnation(NamedTuple):
+class RunningServer(NamedTuple):
     """One life of the server, and the run that started it."""
 
-    engine: str
+    server_id: str
     run_id: str
 
 
@@ -63,12 +63,12 @@ class Server:
 
     def __init__(self, config: EngineConfig, key: str, devices: list[str], run_id: str) -> None:
         self.config, self.devices, self.run_id = config, devices, run_id
-        pid, _, self.owner_born = key.partition("-")
+        pid, _, self.owner_started = key.partition("-")
         self.owner = int(pid)
-        self.place = place(config, key, devices)
+        self.place = server_paths(config, key, devices)
         self.folder, self.socket = self.place.folder, self.place.socket
 
-    def ensure(self) -> Incarnation:
+    def ensure_running(self) -> RunningServer:
         """The running server; started if there is none. Blocks up to `start_deadline_s`.
 
         Raises EngineError with the engine's own words if it cannot be started, ConfigError for settings that cannot be.
@@ -80,7 +80,7 @@ class Server:
             self._raise_known_failure()
             return self._reused(deadline) or self._start(deadline)
 
-    def renew(self, engine: str, *, hung: bool) -> Incarnation:
+    def restart(self, server_id: str, *, hung: bool) -> RunningServer:
         """Another incarnation in the place of `engine` if that is dead or hung; itself if it is well after all.
 
         Raises EngineError if the run has no start left or this one fails.
@@ -90,12 +90,12 @@ class Server:
         self.touch("lease")
         with self._lock(deadline):
             state = self._living()
-            if state and state["engine"] != engine and (other := self._reused(deadline)):
+            if state and state["server_id"] != server_id and (other := self._reused(deadline)):
                 return other
-            if state and state["engine"] == engine:
+            if state and state["server_id"] == server_id:
                 if not hung and is_well(self.socket):
-                    return Incarnation(engine, state["run_id"])
-                self._end(engine, grace_s=0.0 if hung else GRACE_S)
+                    return RunningServer(server_id, state["run_id"])
+                self._end(server_id, grace_s=0.0 if hung else GRACE_S)
             self._raise_known_failure()
             return self._start(deadline)
 
@@ -141,17 +141,17 @@ class Server:
             state = read_json(self.folder / "state.json")
         if not state or self._ended(state):
             return None
-        if "supervisor" in state and is_alive(state["supervisor"], state["supervisor_born"]):
+        if "supervisor" in state and is_alive(state["supervisor"], state["supervisor_started"]):
             return state
-        self._end(state["engine"])
+        self._end(state["server_id"])
         return None
 
-    def _reused(self, deadline: float) -> Incarnation | None:
+    def _reused(self, deadline: float) -> RunningServer | None:
         """The server that runs or is being started already, once it is well; None if there is none, or was."""
         state = self._living()
         if state is None:
             return None
-        known = _read(self.folder / "ready") == state["engine"]
+        known = _read(self.folder / "ready") == state["server_id"]
         try:
             return self._await_ready(min(deadline, time.monotonic() + READY_AGAIN_S) if known else deadline)
         except _LateError:
@@ -165,9 +165,9 @@ class Server:
 
     def _ended(self, state: dict[str, Any]) -> str | None:
         ended = read_json(self.folder / "ended.json")
-        return str(ended["cause"]) if ended.get("engine") == state["engine"] else None
+        return str(ended["cause"]) if ended.get("server_id") == state["server_id"] else None
 
-    def _start(self, deadline: float) -> Incarnation:
+    def _start(self, deadline: float) -> RunningServer:
         try:
             self._launch()
             return self._await_ready(deadline)
@@ -180,26 +180,26 @@ class Server:
             raise
 
     def _launch(self) -> None:
-        engine = str(uuid.uuid4())
+        server_id = str(uuid.uuid4())
         fitting = hardware.arguments() if self.config.python is None else {}
         words = command.command(self.config, self.socket, fitting)
-        env = command.environment(self.config, os.environ, self.devices, self.place.sockets, engine)
+        env = command.environment(self.config, os.environ, self.devices, self.place.sockets, server_id)
         self._spend_start()
         self._end_unused()
         sweep(self.folder.parent)
         self.place.create()
         self.socket.unlink(missing_ok=True)  # vLLM refuses to start where one is left
-        facts = {"run_id": self.run_id, "owner": self.owner, "owner_born": self.owner_born}
+        facts = {"run_id": self.run_id, "owner": self.owner, "owner_started": self.owner_started}
         facts |= {"begun": time.time(), "sockets": str(self.place.sockets)}
-        write_json(self.folder / "state.json", {**facts, "engine": engine})
+        write_json(self.folder / "state.json", {**facts, "server_id": server_id})
         spec = {
-            "engine": engine,
+            "server_id": server_id,
             "command": words,
             "env": env,
             "folder": str(self.folder),
             "sockets": str(self.place.sockets),
             "owner": self.owner,
-            "owner_born": self.owner_born,
+            "owner_started": self.owner_started,
             "idle_s": self.config.idle_s,
             "facts": facts,
         }
@@ -207,16 +207,16 @@ class Server:
         if log.exists():
             log.replace(self.folder / "log.old")
         with log.open("ab") as out:
-            starter = [sys.executable, "-m", "safeguard_spark.engines.supervisor", engine]
+            starter = [sys.executable, "-m", "safeguard_spark.engines.supervisor", server_id]
             paths = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-            begun = as_before(lambda: subprocess.run(
+            begun = at_normal_priority(lambda: subprocess.run(
                 starter, input=json.dumps(spec).encode(), stdout=out, stderr=out, check=False,
                 env={**os.environ, "PYTHONPATH": paths},
             ))  # fmt: skip
         if begun.returncode:
             raise _EndedError("its supervisor did not start")
 
-    def _await_ready(self, deadline: float) -> Incarnation:
+    def _await_ready(self, deadline: float) -> RunningServer:
         """Wait until the server is well. Raises _EndedError if it ends, or if it has to be ended."""
         begun = time.monotonic()
         while True:
@@ -226,21 +226,23 @@ class Server:
             if "supervisor" not in state:
                 if time.monotonic() - begun > SUPERVISOR_START_S:
                     raise _EndedError("its supervisor did not start")
-            elif not is_alive(state["supervisor"], state["supervisor_born"]):
-                self._end(state["engine"])
+            elif not is_alive(state["supervisor"], state["supervisor_started"]):
+                self._end(state["server_id"])
                 raise _EndedError("its supervisor was killed")
             elif health(self.socket) is Health.well:
-                give_way(state["server"], self.config.niceness)  # only now: its engine has begun, and keeps its own
-                (self.folder / "ready").write_text(state["engine"], encoding="utf-8")
-                return Incarnation(state["engine"], state["run_id"])
+                lower_priority(
+                    state["server"], self.config.niceness
+                )  # only now: its engine has begun, and keeps its own
+                (self.folder / "ready").write_text(state["server_id"], encoding="utf-8")
+                return RunningServer(state["server_id"], state["run_id"])
             if time.monotonic() > deadline:
-                self._end(state["engine"])
+                self._end(state["server_id"])
                 raise _LateError("it did not answer")
             self.touch("lease")
             time.sleep(WAIT_S)
 
-    def _end(self, engine: str, grace_s: float = GRACE_S) -> None:
-        end_server(self.folder, self.place.sockets, engine, grace_s)
+    def _end(self, server_id: str, grace_s: float = GRACE_S) -> None:
+        end_server(self.folder, self.place.sockets, server_id, grace_s)
 
     def _end_unused(self) -> None:
         """End servers of this executor with other settings that nobody uses: they hold the memory this one needs."""
@@ -249,7 +251,7 @@ class Server:
             state = read_json(folder / "state.json")
             with contextlib.suppress(OSError):
                 if "supervisor" in state and now - (folder / "lease").stat().st_mtime_ns > UNUSED_NS:
-                    end_server(folder, Path(state["sockets"]), state["engine"])
+                    end_server(folder, Path(state["sockets"]), state["server_id"])
 
     def _spend_start(self) -> None:
         starts = read_json(self.folder / "starts.json")
@@ -284,22 +286,22 @@ class Server:
         return f"{self.folder / 'log'} on {socket.gethostname()}"
 
 
-def end_server(folder: Path, sockets: Path, engine: str, grace_s: float = GRACE_S) -> None:
+def end_server(folder: Path, sockets: Path, server_id: str, grace_s: float = GRACE_S) -> None:
     """End `engine` and its supervisor, and clear up after them. Blocks up to half a minute."""
     state = read_json(folder / "state.json")
-    ours = state.get("engine") == engine and "supervisor" in state
-    pid, born = (state["supervisor"], state["supervisor_born"]) if ours else (0, "")
-    end_tree(engine, grace_s=grace_s)
-    if ours and is_alive(pid, born):
+    ours = state.get("server_id") == server_id and "supervisor" in state
+    pid, started = (state["supervisor"], state["supervisor_started"]) if ours else (0, "")
+    end_tree(server_id, grace_s=grace_s)
+    if ours and is_alive(pid, started):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     ends = time.monotonic() + 10
-    while ours and is_alive(pid, born):
+    while ours and is_alive(pid, started):
         if time.monotonic() > ends:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
-    clean(folder, sockets, engine, "ended for another to take its place")
+    clean(folder, sockets, server_id, "ended for another to take its place")
 
 
 def sweep(folder: Path) -> None:
@@ -308,7 +310,7 @@ def sweep(folder: Path) -> None:
         state = read_json(found / "state.json")
         with contextlib.suppress(OSError, KeyError):
             old = time.time() - (found / "lease").stat().st_mtime > KEPT_S
-            if old and not is_alive(state["owner"], state["owner_born"]):
+            if old and not is_alive(state["owner"], state["owner_started"]):
                 shutil.rmtree(found)
 
 

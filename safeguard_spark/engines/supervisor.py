@@ -8,8 +8,8 @@ Spark daemon's process group, so that the hang-up Spark sends there reaches it. 
 - nobody touched the lease for `idle_s`,
 - it is told to by SIGTERM, SIGINT or SIGHUP.
 
-SIGKILL leaves it no time, so it has a twin: a forked copy that waits on a pipe only this process holds open, and ends
-the tree when the pipe closes. If the twin dies, it is forked again. Standard library and psutil only.
+SIGKILL leaves it no time, so it has a watchdog: a forked copy that waits on a pipe only this process holds open, and
+ends the tree when the pipe closes. If the watchdog dies, it is forked again. Standard library and psutil only.
 """
 
 import contextlib
@@ -24,26 +24,26 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from safeguard_spark.engines.processes import birth, descendants, end_tree, is_alive
+from safeguard_spark.engines.processes import descendants, end_tree, is_alive, start_time
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 POLL_S = 0.5
 LOG_BYTES, LOG_KEPT = 16 << 20, 1 << 20  # the log is cut to its last part when it grows past this
 IDLE = "nobody used it"  # the one end that is nobody's fault
-FAREWELL = b"."  # what the twin reads when it is not needed any more
+FAREWELL = b"."  # what the watchdog reads when it is not needed any more
 
 
 class Supervisor:
-    """One server's guard. `spec`: engine, command, env, folder, sockets, owner, owner_born, idle_s, facts."""
+    """One server's guard. `spec`: server_id, command, env, folder, sockets, owner, owner_started, idle_s, facts."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
-        self.engine: str = spec["engine"]
+        self.server_id: str = spec["server_id"]
         self.folder, self.sockets = Path(spec["folder"]), Path(spec["sockets"])
         self.server = 0
         self.ended: dict[int, int] = {}  # exit codes of children, by pid
         self._told: int | None = None
-        self._twin = 0
+        self._watchdog = 0
         self._line = 0
 
     def run(self) -> None:
@@ -54,7 +54,7 @@ class Supervisor:
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
         cause = "could not be started"
         try:
-            self._fork_twin()
+            self._fork_watchdog()
             self._start()
             cause = self._guard()
         finally:
@@ -67,7 +67,7 @@ class Supervisor:
         mine = os.getpid()
 
         def before_exec() -> None:
-            # Only a hint: if the supervisor and its twin go at once, the server at least hears of it.
+            # Only a hint: if the supervisor and its watchdog go at once, the server at least hears of it.
             _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != mine:
                 os._exit(1)
@@ -82,9 +82,9 @@ class Supervisor:
         server.returncode = 0  # collected in `_reap`, with everything else
         write_json(self.folder / "state.json", {
             **self.spec["facts"],
-            "engine": self.engine,
+            "server_id": self.server_id,
             "supervisor": mine,
-            "supervisor_born": birth(mine),
+            "supervisor_started": start_time(mine),
             "server": self.server,
         })  # fmt: skip
 
@@ -97,7 +97,7 @@ class Supervisor:
                 return f"the server ended with exit code {self.ended[self.server]}"
             if self._told is not None:
                 return f"told by {signal.Signals(self._told).name}"
-            if not is_alive(self.spec["owner"], self.spec["owner_born"]):
+            if not is_alive(self.spec["owner"], self.spec["owner_started"]):
                 return "its executor is gone"
             with contextlib.suppress(FileNotFoundError):
                 # The change of the time counts, not the time itself: clocks are set.
@@ -105,26 +105,26 @@ class Supervisor:
                     touched, seen = now, time.monotonic()
             if time.monotonic() - seen > self.spec["idle_s"]:
                 return IDLE
-            if self._twin in self.ended:
-                self._fork_twin()
+            if self._watchdog in self.ended:
+                self._fork_watchdog()
             self._cut_log()
             time.sleep(POLL_S)
 
     def _end(self, cause: str) -> None:
-        end_tree(self.engine, [*descendants_but(os.getpid(), self._twin)], between=self._reap)
+        end_tree(self.server_id, [*descendants_but(os.getpid(), self._watchdog)], between=self._reap)
         with contextlib.suppress(OSError):
             os.write(self._line, FAREWELL)
-        clean(self.folder, self.sockets, self.engine, cause)
+        clean(self.folder, self.sockets, self.server_id, cause)
 
-    def _fork_twin(self) -> None:
+    def _fork_watchdog(self) -> None:
         if self._line:
             os.close(self._line)
         read, self._line = os.pipe()
-        self._twin = os.fork()
-        self.ended.pop(self._twin, None)  # of an earlier process with that number
-        if self._twin == 0:
+        self._watchdog = os.fork()
+        self.ended.pop(self._watchdog, None)  # of an earlier process with that number
+        if self._watchdog == 0:
             os.close(self._line)
-            _be_twin(read, self.engine, self.folder, self.sockets)
+            _run_watchdog(read, self.server_id, self.folder, self.sockets)
         os.close(read)
 
     def _reap(self) -> None:
@@ -143,41 +143,41 @@ class Supervisor:
                     file.truncate(0)  # the server appends, so it goes on at the new end
 
 
-def _be_twin(line: int, engine: str, folder: Path, sockets: Path) -> None:
+def _run_watchdog(line: int, server_id: str, folder: Path, sockets: Path) -> None:
     """Wait for the supervisor's end, then end what it left. Never returns."""
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         if os.read(line, 1) != FAREWELL:
-            end_tree(engine)
-            clean(folder, sockets, engine, "its supervisor was killed")
+            end_tree(server_id)
+            clean(folder, sockets, server_id, "its supervisor was killed")
     finally:
         os._exit(0)
 
 
-def clean(folder: Path, sockets: Path, engine: str, cause: str) -> None:
+def clean(folder: Path, sockets: Path, server_id: str, cause: str) -> None:
     """Take the sockets and their own folder away and write down why `engine` ended, unless a newer one lives there."""
-    if _is_succeeded(folder, engine):
+    if _is_succeeded(folder, server_id):
         return
     with contextlib.suppress(OSError):  # somebody may clear the temporary folder
         for entry in sockets.iterdir():
             if entry.is_socket():
                 entry.unlink(missing_ok=True)
-        if sockets != folder and not _is_succeeded(folder, engine):
+        if sockets != folder and not _is_succeeded(folder, server_id):
             sockets.rmdir()  # one that is not empty stays
     # Last: who sees it may start another server here.
     with contextlib.suppress(OSError):
-        if read_json(folder / "ended.json").get("engine") != engine:
-            write_json(folder / "ended.json", {"engine": engine, "cause": cause})
+        if read_json(folder / "ended.json").get("server_id") != server_id:
+            write_json(folder / "ended.json", {"server_id": server_id, "cause": cause})
 
 
-def _is_succeeded(folder: Path, engine: str) -> bool:
-    return bool(read_json(folder / "state.json").get("engine", engine) != engine)
+def _is_succeeded(folder: Path, server_id: str) -> bool:
+    return bool(read_json(folder / "state.json").get("server_id", server_id) != server_id)
 
 
-def descendants_but(pid: int, twin: int) -> list[Any]:
-    """Descendants of a process without its twin."""
-    return [process for process in descendants(pid) if process.pid != twin]
+def descendants_but(pid: int, watchdog: int) -> list[Any]:
+    """Descendants of a process without its watchdog."""
+    return [process for process in descendants(pid) if process.pid != watchdog]
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -208,7 +208,7 @@ def main() -> None:
     spec = json.load(sys.stdin)
     if os.fork():
         os._exit(0)
-    if read_json(Path(spec["folder"]) / "state.json").get("engine") == spec["engine"]:  # else it came too late
+    if read_json(Path(spec["folder"]) / "state.json").get("server_id") == spec["server_id"]:  # else it came too late
         Supervisor(spec).run()
 
 

@@ -9,18 +9,14 @@ import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Self
 
 from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.health import Load, load
-from safeguard_spark.engines.paths import executor_key
-from safeguard_spark.engines.server import Incarnation, Server
+from safeguard_spark.engines.server import RunningServer, Server
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
-
-__all__ = ["VllmEngine", "executor_key"]
 
 WATCH_S = 2.0
 SHARES = 2
@@ -46,7 +42,7 @@ class VllmEngine:
         self._share = min(self._total, SHARES * window)
         self._endpoint = EndpointEngine(local, self._share, url=f"unix:{self._server.socket}", guard=self)
         self._run_id, self._deadline_s = run_id, config.deadline_s
-        self._now: Incarnation | None = None
+        self._now: RunningServer | None = None
         self._started: frozenset[str] = frozenset()
         self._changing, self._closed = threading.Lock(), threading.Event()
         self._watch: threading.Thread | None = None
@@ -55,21 +51,14 @@ class VllmEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closed.set()
         self._endpoint.close()
 
     @property
-    def engine_ids(self) -> frozenset[str]:
+    def server_ids(self) -> frozenset[str]:
         """Servers this run started that this task has used."""
         return self._started
-
-    @property
-    def in_flight(self) -> int:
-        """Requests asked and not answered."""
-        return self._endpoint.in_flight
 
     @property
     def oldest_s(self) -> float:
@@ -77,14 +66,14 @@ class VllmEngine:
         return self._endpoint.oldest_s
 
     @property
-    def lost(self) -> str | None:
+    def unavailable(self) -> str | None:
         """Why the server cannot be asked any more: it died more often than `engine.restarts` makes up for."""
-        return self._endpoint.lost
+        return self._endpoint.unavailable
 
     @property
-    def life(self) -> str:
-        """The server's life that requests go to."""
-        return self._now.engine if self._now else ""
+    def server_id(self) -> str:
+        """The server that requests go to."""
+        return self._now.server_id if self._now else ""
 
     @property
     def stalled_s(self) -> float:
@@ -105,46 +94,46 @@ class VllmEngine:
                 self._server.touch("answered")
             yield answer
 
-    def revive(self, life: str) -> None:
+    def restart(self, server_id: str) -> None:
         """Called by the endpoint when a request was lost: restart the server if it is dead. Raises EngineError."""
-        self._renew(life, hung=False)
+        self._renew(server_id, hung=False)
 
     def _start(self) -> None:
         if self._now is None:
-            self._note(self._server.ensure())
+            self._note(self._server.ensure_running())
         if self._watch is None:
             self._watch = threading.Thread(target=self._look, name="engine-watch", daemon=True)
             self._watch.start()
 
-    def _renew(self, life: str, *, hung: bool) -> None:
+    def _renew(self, server_id: str, *, hung: bool) -> None:
         with self._changing:
-            if life == self.life:
-                self._note(self._server.renew(life, hung=hung))
+            if server_id == self.server_id:
+                self._note(self._server.restart(server_id, hung=hung))
 
-    def _note(self, incarnation: Incarnation) -> None:
+    def _note(self, incarnation: RunningServer) -> None:
         if incarnation.run_id == self._run_id:
-            self._started |= {incarnation.engine}
+            self._started |= {incarnation.server_id}
         self._now = incarnation
 
     def _look(self) -> None:
-        """Keep the lease; end a server that hangs, whereupon the requests it held come to `revive`."""
+        """Keep the lease; end a server that hangs, whereupon the requests it held come to `restart`."""
         seen: tuple[object, ...] = ()
         counted = False
         while not self._closed.wait(WATCH_S):
             self._server.touch("lease")
-            life, busy = self.life, self._endpoint.in_flight > 0
+            server_id, busy = self.server_id, self._endpoint.in_flight > 0
             work = load(self._server.socket) if busy else Load()
             if work.requests is not None:
                 self._endpoint.window = fitted(self._endpoint.window, self._share, self._total, work.requests)
             made = work.tokens
             counted = counted or made is not None
             # A server that does not answer shows no progress by that: the last count stands.
-            progress = (made if made is not None else seen and seen[0], self._server.answered(), life)
+            progress = (made if made is not None else seen and seen[0], self._server.answered(), server_id)
             if not busy or progress != seen:
                 seen, self._progressed = progress, time.monotonic()
             elif self.stalled_s > self._deadline_s * (HUNG if counted else HUNG_UNCOUNTED):
                 with contextlib.suppress(EngineError):  # the endpoint hears the same when its requests come back
-                    self._renew(life, hung=True)
+                    self._renew(server_id, hung=True)
                 self._progressed = time.monotonic()
 
 

@@ -1,8 +1,7 @@
-"""The seam to the model: requests in, answers out, in any order, with a bounded number in flight."""
+"""The interface to the model: requests in, answers out in any order, with a bounded number in flight."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from safeguard_spark.labelling.contract import Contract
@@ -19,10 +18,10 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What became of a request: a completion, or a short cause why there is none (never content).
+    """The result of a request: a completion, or a short cause why there is none (never content).
 
-    `too_long`: because the prompt is longer than the model takes, and always will be; `prompt_limit` is how many tokens
-    it takes, if known.
+    `too_long`: the prompt is longer than the model's context, so a retry cannot help; `prompt_limit` is how many
+    tokens the model takes, if known.
     """
 
     key: int
@@ -41,16 +40,11 @@ class CallSpec:
 
 
 class Engine(Protocol):
-    """A way to ask a model. Use as a context manager; one thread at a time."""
+    """Sends prompts to a model. Use as a context manager, from one thread at a time."""
 
     @property
-    def engine_ids(self) -> frozenset[str]:
-        """Servers this run started that this engine knows of, each life of one its own id. Empty if none."""
-        ...
-
-    @property
-    def in_flight(self) -> int:
-        """Requests asked and not answered."""
+    def server_ids(self) -> frozenset[str]:
+        """The `server_id` of every server that this run started and this engine has used. Empty if none."""
         ...
 
     @property
@@ -59,21 +53,19 @@ class Engine(Protocol):
         ...
 
     @property
-    def lost(self) -> str | None:
-        """Why the engine cannot be asked any more although it once answered or started; None while it can."""
+    def unavailable(self) -> str | None:
+        """Why the engine can no longer answer although it once did or started; None while it can."""
         ...
 
-    def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
+    def answers(self, spec: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield exactly one answer per request, as they finish.
 
         Requests are pulled only as the window allows, so input may be endless. Raises EngineError only if the
-        engine could not be reached at all, before the first answer; afterwards a lost request is an answer with
+        engine could not be reached at all, before the first answer; afterwards a request that fails is an answer with
         `failure`.
         """
         ...
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...

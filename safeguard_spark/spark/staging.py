@@ -19,7 +19,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from safeguard_spark.engines.processes import birth
+from safeguard_spark.engines.processes import start_time
 from safeguard_spark.spark.files import Files
 
 MANIFEST = "manifest.json"
@@ -98,7 +98,7 @@ class Staging:
 
 def here() -> dict[str, Any]:
     """This process, so that another driver on the same machine can see whether it still lives."""
-    return {"machine": machine(), "pid": os.getpid(), "born": birth(os.getpid())}
+    return {"machine": machine(), "pid": os.getpid(), "born": start_time(os.getpid())}
 
 
 def machine() -> str:
@@ -124,6 +124,6 @@ def is_alive(staging: Staging, run_id: str, manifest: dict[str, Any], heartbeat_
     if manifest.get("left"):
         return False
     if driver.get("machine") == machine():
-        return bool(birth(driver["pid"]) == driver["born"])
+        return bool(start_time(driver["pid"]) == driver["born"])
     last = staging.modified(run_id, "alive")
     return last is not None and staging.now(run_id) - last < DEAD_BEATS * heartbeat_s

@@ -33,7 +33,7 @@ class Seam:
             output_tokens=sum(one.completion_tokens for one in said),
             prompt_tokens=sum(one.prompt_tokens for one in said),
             cached_tokens=sum(one.cached_tokens for one in said),
-            engine_starts=len(engine.engine_ids),
+            engine_starts=len(engine.server_ids),
         )
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ def main(folder: Path) -> None:
         "ids": labels.select("content_id").distinct().count(),
         "servers": [
             {
-                "engine": state["engine"],
+                "engine": state["server_id"],
                 "executor": psutil.Process(state["owner"]).ppid(),
                 "devices": psutil.Process(state["server"]).environ().get("CUDA_VISIBLE_DEVICES"),
                 "answered": (found.parent / "answered").exists(),

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from safeguard_spark.config.load import build_config
-from safeguard_spark.engines.processes import birth, marked
+from safeguard_spark.engines.processes import server_processes, start_time
 from safeguard_spark.engines.supervisor import read_json
 from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.labelling import prompt
@@ -49,7 +49,7 @@ class Executor:
             },
             "labeler": {"max_tokens": 200},
         })  # fmt: skip
-        key = f"{self.owner.pid}-{birth(self.owner.pid)}"
+        key = f"{self.owner.pid}-{start_time(self.owner.pid)}"
         self.engine = VllmEngine(run.engine, key, [], 16, "run")
         self.task = CallSpec(Labeler.of(run, policy()), Contract.of(policy()))
 
@@ -61,16 +61,20 @@ class Executor:
     def kill(self, victim: str) -> str:
         """SIGKILL a process of the server; the life it belonged to."""
         state = read_json(self.folder / "state.json")
-        pid = state[victim] if victim != "core" else next(p.pid for p in marked(state["engine"]) if is_core(p))
+        pid = (
+            state[victim]
+            if victim != "core"
+            else next(p.pid for p in server_processes(state["server_id"]) if is_core(p))
+        )
         os.kill(pid, signal.SIGKILL)
-        return str(state["engine"])
+        return str(state["server_id"])
 
     def assert_private(self) -> None:
         """It is asked through its socket; torch's own rendezvous is all that listens, on loopback."""
         assert stat.S_IMODE(self.folder.stat().st_mode) == 0o700
         listening = [
             connection.laddr.ip
-            for process in marked(read_json(self.folder / "state.json")["engine"])
+            for process in server_processes(read_json(self.folder / "state.json")["server_id"])
             for connection in process.net_connections(kind="inet")
             if connection.status == psutil.CONN_LISTEN
         ]
@@ -98,19 +102,19 @@ def test_a_server_killed_in_flight_loses_no_row_and_leaves_nothing(executor: Exe
         life = ""
         for answer in engine.answers(executor.task, requests(ROWS)):
             answers.append(answer)
-            if victims and engine.life != life and engine.in_flight > 4:  # in the midst of a life not struck yet
-                life = engine.life
+            if victims and engine.server_id != life and engine._endpoint.in_flight > 4:
+                life = engine.server_id
                 executor.assert_private()
                 lives.append(executor.kill(victims.pop(0)))
         assert sorted(answer.key for answer in answers) == list(range(ROWS))
         # One death is made up for. The second is one too many: what it held is to be tried again by another run.
-        assert len(set(lives)) == 2 and len(engine.engine_ids) == 2
-        lost = engine.lost
+        assert len(set(lives)) == 2 and len(engine.server_ids) == 2
+        lost = engine.unavailable
         assert lost and "engine.restarts" in lost
     failures = {answer.failure for answer in answers if answer.completion is None}
     assert lost in failures
     assert sum(answer.completion is not None for answer in answers) > 8
-    until(lambda: not any(marked(life) for life in lives), GONE_S)
+    until(lambda: not any(server_processes(life) for life in lives), GONE_S)
     until(lambda: not [path for path in executor.work.rglob("*") if path.is_socket()], GONE_S)
     # The server's own log is as silent about content as ours.
     assert not [path for path in executor.work.rglob("log*") if CANARY.encode() in path.read_bytes()]

@@ -18,7 +18,7 @@ pytestmark = [
 
 def test_a_server_on_a_gpu_answers_as_one_on_the_cpu_does() -> None:
     run = build_config({
-        "engine": {
+        "server_id": {
             "kind": "vllm", "model": str(model.model_path()), "model_name": "demo",
             "args": {"max_model_len": 2560, "max_num_seqs": 128, "gpu_memory_utilization": 0.5},
         },

@@ -88,9 +88,9 @@ def served(folder: Path, runs: int, rows: int, seed: int) -> int:
             if job.process and job.process.poll() is None:
                 _ = job.strike(victim) if victim in SERVERS else strike(job, victim)
             codes = [job.wait()]
-            job.assert_nothing_left(*engines, str(job.state["engine"]))
+            job.assert_nothing_left(*engines, str(job.state["server_id"]))
             codes += job.until_done() if codes[-1] else []
-            job.assert_nothing_left(str(job.state["engine"]))
+            job.assert_nothing_left(str(job.state["server_id"]))
             assert_labelled_once(job)
         finally:
             job.end()

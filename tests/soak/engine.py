@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from safeguard_spark.demo import model, weights
-from safeguard_spark.engines.processes import marked
+from safeguard_spark.engines.processes import server_processes
 from tests.engine import laptop
 from tests.soak.job import GONE_S, LabelJob
 from tools.demo_model import network
@@ -60,7 +60,7 @@ class ServedJob(LabelJob):
 
         def answering() -> bool:
             assert self.process is not None and self.process.poll() is None, self.said()
-            engine = self.state.get("engine", "")
+            engine = self.state.get("server_id", "")
             if engine in ("", other_than):
                 return False
             folder = next(self.work.glob("safeguard-*/*/state.json")).parent
@@ -70,19 +70,19 @@ class ServedJob(LabelJob):
             return answered.stat().st_mtime_ns > ready.stat().st_mtime_ns
 
         until(answering, STARTS_S)
-        return str(self.state["engine"])
+        return str(self.state["server_id"])
 
     def strike(self, victim: str) -> None:
         """SIGKILL the engine core, the API server or the supervisor."""
         state = self.state
         pid = state["server" if victim == "server" else "supervisor"]
         if victim == "core":
-            pid = next(found.pid for found in marked(state["engine"]) if is_core(found))
+            pid = next(found.pid for found in server_processes(state["server_id"]) if is_core(found))
         os.kill(pid, signal.SIGKILL)
 
     def assert_nothing_left(self, *engines: str) -> None:
         """Within 30 s no process and no socket of these servers is left."""
-        until(lambda: not any(marked(engine) for engine in engines), GONE_S)
+        until(lambda: not any(server_processes(engine) for engine in engines), GONE_S)
         until(lambda: not self.sockets(), GONE_S)
 
     def sockets(self) -> list[Path]:

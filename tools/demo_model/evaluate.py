@@ -15,7 +15,8 @@ from pathlib import Path
 from safeguard_spark.config.load import load_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.demo import content, model, weights
-from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
+from safeguard_spark.engines.paths import executor_key
+from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.labelling.content import Content, Turn
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome, Verdict

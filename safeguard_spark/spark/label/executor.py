@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from safeguard_spark.config.model import EngineKind, RunConfig
 from safeguard_spark.engines.factory import open_engine
-from safeguard_spark.engines.processes import give_way_here
+from safeguard_spark.engines.processes import lower_own_priority
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labelling.content import Content, from_text, from_turns
 from safeguard_spark.labelling.engine import Engine
@@ -74,7 +74,7 @@ class Recipe:
         """The engine of this executor; nothing is started before its first request."""
         config = RunConfig.model_validate(self.config).engine
         if config.kind is EngineKind.vllm:
-            give_way_here(config.niceness)
+            lower_own_priority(config.niceness)
         return open_engine(config, run_id=self.run_id, window=self.window, devices=devices())
 
 
@@ -183,7 +183,7 @@ class _Batch:
 
     def flush(self, engine: Engine) -> pa.RecordBatch:
         # Which engines this run started, and whether one is lost, is known only now; one row of a batch carries it.
-        self.rows[0] |= {"engines": sorted(engine.engine_ids), "lost": engine.lost}
+        self.rows[0] |= {"engines": sorted(engine.server_ids), "lost": engine.unavailable}
         batch = pa.RecordBatch.from_pylist(self.rows, RESULT)
         self.rows, self._bytes = [], 0
         return batch

@@ -11,17 +11,17 @@ from typing import Any
 import psutil
 import pytest
 
-from safeguard_spark.engines.processes import MARKER
+from safeguard_spark.engines.processes import SERVER_ID_VARIABLE
 from safeguard_spark.errors import EngineError
 from safeguard_spark.result import Status
-from tests.misbehaving import ANSWER, HANG, Call, Deed, Misbehaving, closed, cut, garbage, row_of, slow, status
+from tests.faulty_server import ANSWER, HANG, Behavior, Call, FaultyServer, closed, cut, garbage, row_of, slow, status
 from tests.spark.lake import Lake
 
 WHOSE = "FAULTS_OF"  # in the environment of a server: the test's folder
 pytestmark = pytest.mark.spark
 
 
-def engine(server: Misbehaving, **given: Any) -> dict[str, Any]:
+def engine(server: FaultyServer, **given: Any) -> dict[str, Any]:
     return {"kind": "endpoint", "url": server.url, "model": "m", "window": 8, "deadline_s": 20.0, **given}
 
 
@@ -43,17 +43,17 @@ def files(folder: Path) -> set[str]:
 
 def test_a_server_that_fails_in_every_way_once_costs_no_row(lake: Lake) -> None:
     lake.write(posts(60))
-    deeds = [status(500), status(429, "1"), closed(), cut(), garbage(), status(503), garbage(b"[]")]
+    behaviors = [status(500), status(429, "1"), closed(), cut(), garbage(), status(503), garbage(b"[]")]
     seen: set[int] = set()
 
-    def script(call: Call) -> Deed:
+    def script(call: Call) -> Behavior:
         row = row_of(call.text)
         if row % 6 or row in seen:
             return ANSWER
         seen.add(row)
-        return deeds[row // 6 % len(deeds)]
+        return behaviors[row // 6 % len(behaviors)]
 
-    with Misbehaving(script) as server:
+    with FaultyServer(script) as server:
         result = lake.label(engine=engine(server))
         assert (result.status, result.outcomes) == (Status.complete, {"labelled": 60})
         assert len(server.calls) == 60 + 10
@@ -63,10 +63,10 @@ def test_a_server_that_fails_in_every_way_once_costs_no_row(lake: Lake) -> None:
 def test_rows_that_hang_or_are_refused_fail_alone_and_are_tried_again(lake: Lake) -> None:
     lake.write(posts(30))
     bad = {3: HANG, 7: status(400), 11: status(500)}
-    with Misbehaving(lambda call: bad.get(row_of(call.text), ANSWER)) as server:
+    with FaultyServer(lambda call: bad.get(row_of(call.text), ANSWER)) as server:
         first = lake.label(engine=engine(server, deadline_s=4.0, retries=1))
         assert (first.status, first.outcomes) == (Status.partial, {"labelled": 27, "engine_failed": 3})
-    with Misbehaving() as server:
+    with FaultyServer() as server:
         second = lake.label(engine=engine(server))
         assert (second.status, second.pending, len(server.calls)) == (Status.complete, 3, 3)
     assert [found for found in outcomes(lake).values() if found != ["labelled"]] == [["engine_failed", "labelled"]] * 3
@@ -74,10 +74,10 @@ def test_rows_that_hang_or_are_refused_fail_alone_and_are_tried_again(lake: Lake
 
 def test_a_server_that_goes_away_ends_the_run_partial_and_the_next_one_goes_on(lake: Lake) -> None:
     lake.write(posts(120))
-    with Misbehaving(lambda call: slow(0.01) if call.number < 40 else closed()) as server:
+    with FaultyServer(lambda call: slow(0.01) if call.number < 40 else closed()) as server:
         first = lake.label(engine=engine(server, deadline_s=3.0, retries=1), run={"chunk_rows": 30})
         assert first.status is Status.partial and first.outcomes["labelled"] >= 30
-    with Misbehaving() as server:
+    with FaultyServer() as server:
         second = lake.label(engine=engine(server), run={"chunk_rows": 30})
         assert second.status is Status.complete
         assert len(server.calls) == 120 - first.outcomes["labelled"]
@@ -93,12 +93,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 def test_a_server_that_cannot_be_the_one_leaves_the_tables_untouched(lake: Lake) -> None:
     lake.write(posts(5))
-    with Misbehaving() as server:
+    with FaultyServer() as server:
         lake.label(engine=engine(server))
     lake.write([("new", "row 99 is here")])
     before = files(lake.tables)
     for given, said in WRONG:
-        with Misbehaving(**given) as server, pytest.raises(EngineError, match=said) as caught:
+        with FaultyServer(**given) as server, pytest.raises(EngineError, match=said) as caught:
             lake.label(engine=engine(server))
         assert caught.value.exit_code == 5 and "row 99" not in str(caught.value)
         assert files(lake.tables) == before
@@ -107,7 +107,7 @@ def test_a_server_that_cannot_be_the_one_leaves_the_tables_untouched(lake: Lake)
 def stand_in(lake: Lake, **given: Any) -> dict[str, Any]:
     """A vLLM engine whose server is a stand-in; its folder is the test's."""
     python = lake.folder / "python"
-    python.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{Path(__file__).parents[2] / 'misbehaving.py'}' \"$@\"\n")
+    python.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{Path(__file__).parents[2] / 'faulty_server.py'}' \"$@\"\n")
     python.chmod(0o700)
     work = {"work_dir": str(lake.folder / "w"), "python": str(python), "deadline_s": 20.0}
     env = {WHOSE: str(lake.folder), **given.pop("env", {})}
@@ -125,7 +125,7 @@ def servers(lake: Lake) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             env = process.environ()
-            if MARKER in env and env.get(WHOSE) == str(lake.folder):
+            if SERVER_ID_VARIABLE in env and env.get(WHOSE) == str(lake.folder):
                 found.append(process)
         except psutil.Error:
             continue
@@ -162,7 +162,7 @@ def test_a_server_that_dies_again_and_again_ends_the_run_partial_and_the_next_on
         while not stop.wait(0.1):
             for process in servers(lake):
                 with contextlib.suppress(psutil.Error):
-                    if process.environ()[MARKER] in ready(lake):
+                    if process.environ()[SERVER_ID_VARIABLE] in ready(lake):
                         time.sleep(1.0)  # some rows are answered
                         process.kill()
 

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from safeguard_spark.cli.app import run_command
-from tests.misbehaving import Call, Deed, Misbehaving, always, garbage, row_of, status
+from tests.faulty_server import Behavior, Call, FaultyServer, always, garbage, row_of, status
 from tests.soak.job import LabelJob
 from tests.spark.lake import POLICY, Lake
 
@@ -52,17 +52,17 @@ def test_no_content_and_no_secret_in_anything_a_run_writes_down(tmp_path: Path) 
     assert not found(tmp_path, SECRET)
 
 
-@pytest.mark.parametrize("deed", [status(400, raw=CANARY.encode()), garbage(CANARY.encode()), status(500)])
+@pytest.mark.parametrize("behavior", [status(400, raw=CANARY.encode()), garbage(CANARY.encode()), status(500)])
 def test_what_a_server_says_of_a_content_reaches_no_screen_and_no_error(
-    lake: Lake, deed: Deed, capfd: pytest.CaptureFixture[str]
+    lake: Lake, behavior: Behavior, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lake.write([(f"p{n}", f"{CANARY} row {n}") for n in range(3)])
     (lake.folder / "policy.md").write_text(POLICY.format(name="market", version="1.0.0", text="No replicas."))
 
-    def script(call: Call) -> Deed:
-        return deed if row_of(call.text) == 1 else Deed()
+    def script(call: Call) -> Behavior:
+        return behavior if row_of(call.text) == 1 else Behavior()
 
-    with Misbehaving(script) as server:
+    with FaultyServer(script) as server:
         engine = {"kind": "endpoint", "url": server.url, "model": "m", "deadline_s": 20.0, "retries": 1}
         (lake.folder / "conf.yaml").write_text(json.dumps({"engine": engine, "tracking": {"enabled": False}}))
         code = run_command([
@@ -81,7 +81,7 @@ def test_a_key_reaches_the_server_and_neither_spark_nor_tables(
 ) -> None:
     lake.write([("a", "row 1")])
     monkeypatch.setenv("OUR_ENGINE_KEY", SECRET)
-    with Misbehaving(always(status(401))) as server:
+    with FaultyServer(always(status(401))) as server:
         engine = {"kind": "endpoint", "url": server.url, "model": "m", "api_key_env": "OUR_ENGINE_KEY"}
         with pytest.raises(Exception, match="OUR_ENGINE_KEY") as caught:
             lake.label(engine=engine)

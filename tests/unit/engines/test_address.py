@@ -101,17 +101,17 @@ def test_a_key_that_cannot_be_is_one_sentence_without_the_key(value: str) -> Non
     ("codes", "kind"),
     [
         ((429, 503), FailureKind.busy),
-        ((401, 403, 407), FailureKind.denied),
-        ((301, 302, 404, 405, 501), FailureKind.missing),
-        ((408, 409, 425, 500, 502, 504, 529), FailureKind.broken),
-        ((400, 413, 422), FailureKind.rejected),
+        ((401, 403, 407), FailureKind.unauthorized),
+        ((301, 302, 404, 405, 501), FailureKind.not_found),
+        ((408, 409, 425, 500, 502, 504, 529), FailureKind.transient),
+        ((400, 413, 422), FailureKind.bad_request),
     ],
 )
 def test_a_status_says_what_to_do(codes: tuple[int, ...], kind: FailureKind) -> None:
     for code in codes:
         trouble = of_status(code, {"Retry-After": "3"})
         assert (trouble.kind, trouble.cause) == (kind, f"HTTP {code}")
-        assert trouble.wait_s == (3.0 if kind in (FailureKind.busy, FailureKind.broken) else None)
+        assert trouble.wait_s == (3.0 if kind in (FailureKind.busy, FailureKind.transient) else None)
 
 
 def test_retry_after_is_seconds_or_a_date() -> None:

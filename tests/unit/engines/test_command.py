@@ -11,8 +11,8 @@ import pytest
 from safeguard_spark.config.model import EngineConfig, EngineKind
 from safeguard_spark.engines.command import REFUSED, RPC_BYTES, command, environment
 from safeguard_spark.engines.hardware import is_cpu_build, is_slow_in_bfloat16
-from safeguard_spark.engines.paths import place
-from safeguard_spark.engines.processes import MARKER
+from safeguard_spark.engines.paths import server_paths
+from safeguard_spark.engines.processes import SERVER_ID_VARIABLE
 from safeguard_spark.errors import ConfigError, EngineError
 
 pytestmark = pytest.mark.unit
@@ -98,15 +98,17 @@ def test_the_environment_is_the_workers_without_sparks(tmp_path: Path) -> None:
         "PYTHONPATH": os.pathsep.join(["/spark/python/lib/pyspark.zip", "/mine", "/x/py4j-0.10-src.zip"]),
     }  # fmt: skip
     env = environment(config(model=str(tmp_path), env={"A": "b"}), inherited, [], Path("/run/x"), "id")
-    assert env["PATH"] == "/bin" and env["A"] == "b" and env[MARKER] == "id" and env["PYTHONPATH"] == "/mine"
+    assert (
+        env["PATH"] == "/bin" and env["A"] == "b" and env[SERVER_ID_VARIABLE] == "id" and env["PYTHONPATH"] == "/mine"
+    )
     assert not {"OMP_NUM_THREADS", "SPARK_HOME", "PYSPARK_PYTHON", "SAFEGUARD_X", "CUDA_VISIBLE_DEVICES"} & set(env)
     assert env["HF_HUB_OFFLINE"] == "1" and env["VLLM_NO_USAGE_STATS"] == "1"
     assert env["VLLM_CPU_KVCACHE_SPACE"] == "1" and env["VLLM_RPC_BASE_PATH"] == "/run/x"
 
 
 def test_gpus_are_for_the_server_alone_and_configuration_wins_but_for_the_marker() -> None:
-    env = environment(config(env={MARKER: "other", "HF_TOKEN": "t"}), {}, ["1", "3"], Path("/run/x"), "id")
-    assert env["CUDA_VISIBLE_DEVICES"] == "1,3" and env[MARKER] == "id" and env["HF_TOKEN"] == "t"
+    env = environment(config(env={SERVER_ID_VARIABLE: "other", "HF_TOKEN": "t"}), {}, ["1", "3"], Path("/run/x"), "id")
+    assert env["CUDA_VISIBLE_DEVICES"] == "1,3" and env[SERVER_ID_VARIABLE] == "id" and env["HF_TOKEN"] == "t"
     assert "HF_HUB_OFFLINE" not in env and "VLLM_CPU_KVCACHE_SPACE" not in env
 
 
@@ -116,7 +118,7 @@ def test_vllms_own_sockets_go_elsewhere_where_ours_is_too_deep() -> None:
 
 def test_a_place_is_short_enough_private_to_the_executor_and_to_the_settings(tmp_path: Path) -> None:
     made = {
-        place(config(args=args, work_dir=str(base)), key, devices)
+        server_paths(config(args=args, work_dir=str(base)), key, devices)
         for args in ({}, {"max_num_seqs": 1})
         for key in ("1-2", "1-3")
         for devices in ([], ["0"])
@@ -124,5 +126,5 @@ def test_a_place_is_short_enough_private_to_the_executor_and_to_the_settings(tmp
     }
     assert len({found.socket for found in made}) == len({found.folder for found in made}) == 16
     assert all(len(os.fsencode(found.sockets)) <= RPC_BYTES for found in made)
-    again = place(config(work_dir=str(tmp_path)), "1-2", [])
+    again = server_paths(config(work_dir=str(tmp_path)), "1-2", [])
     assert again in made

@@ -15,9 +15,9 @@ from safeguard_spark.labelling import verdict
 from safeguard_spark.labelling.engine import Request
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Output
-from tests.misbehaving import (
+from tests.faulty_server import (
     ANSWER,
-    Misbehaving,
+    FaultyServer,
     always,
     ask,
     config,
@@ -46,7 +46,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_token_ids_go_out_and_come_back_each_to_its_own_row() -> None:
-    with Misbehaving() as server:
+    with FaultyServer() as server:
         answers = ask(server, 40, window=8)
     for answer in answers:
         assert answer.completion is not None
@@ -62,7 +62,7 @@ def test_token_ids_go_out_and_come_back_each_to_its_own_row() -> None:
 
 
 def test_a_server_without_the_token_route_is_asked_for_completions_from_then_on() -> None:
-    with Misbehaving(lacks=["/inference/v1/generate"]) as server:
+    with FaultyServer(lacks=["/inference/v1/generate"]) as server:
         answers = ask(server, 6)
     assert failures(answers) == {None}
     assert {call.path for call in server.calls} == {"/v1/completions"}
@@ -93,7 +93,7 @@ def test_completions_without_ids_are_read_from_their_text() -> None:
 )
 def test_chat_reads_every_output_form_and_binds_it(output: Output, said: str, bound: str) -> None:
     what = task(Dialect.chat, output)
-    with Misbehaving(said=lambda call: said) as server:
+    with FaultyServer(said=lambda call: said) as server:
         answers = ask(server, 3, what=what, dialect=Dialect.chat)
     for answer in answers:
         assert answer.completion is not None and answer.completion.reasoning == "because"
@@ -115,7 +115,7 @@ def test_older_servers_say_reasoning_content_and_a_refusal_is_text() -> None:
     "rejects", [("response_format",), ("reasoning_effort",), ("response_format", "reasoning_effort")]
 )
 def test_a_server_that_rejects_a_field_is_asked_without_it_from_then_on(rejects: tuple[str, ...]) -> None:
-    with Misbehaving(rejects=rejects) as server:
+    with FaultyServer(rejects=rejects) as server:
         answers = ask(server, 8, dialect=Dialect.chat)
     assert failures(answers) == {None}
     assert len(server.calls) <= 8 + 3
@@ -125,7 +125,7 @@ def test_a_server_that_rejects_a_field_is_asked_without_it_from_then_on(rejects:
 
 
 def test_unstructured_sends_no_bounds() -> None:
-    with Misbehaving() as server:
+    with FaultyServer() as server:
         ask(server, 2, what=task(structured=False))
         ask(server, 2, what=task(Dialect.chat, structured=False), dialect=Dialect.chat)
     assert "structured_outputs" not in server.calls[0].body["sampling_params"]
@@ -138,12 +138,12 @@ def test_unstructured_sends_no_bounds() -> None:
 def test_a_unix_socket_with_spaces_and_unicode_in_its_path(tmp_path: Path) -> None:
     folder = tmp_path / "ein öder Ort"
     folder.mkdir()
-    with Misbehaving(unix=str(folder / "s")) as server:
+    with FaultyServer(unix=str(folder / "s")) as server:
         assert failures(ask(server)) == {None}
 
 
 def test_an_address_may_end_in_v1() -> None:
-    with Misbehaving() as server:
+    with FaultyServer() as server:
         assert failures(ask(server.url + "/v1/")) == {None}
 
 
@@ -162,7 +162,7 @@ def test_a_name_that_does_not_resolve_says_so() -> None:
 
 def test_a_server_that_comes_up_a_moment_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "REACH_S", 5.0)
-    with Misbehaving() as server:
+    with FaultyServer() as server:
         server.stop()
         threading.Timer(0.5, server.again).start()
         assert failures(ask(server)) == {None}
@@ -170,7 +170,7 @@ def test_a_server_that_comes_up_a_moment_later_is_waited_for(monkeypatch: pytest
 
 def test_the_key_comes_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUR_KEY", "k-123\n")
-    with Misbehaving() as server:
+    with FaultyServer() as server:
         ask(server, api_key_env="OUR_KEY")
         assert {call.authorization for call in server.calls} == {"Bearer k-123"}
         monkeypatch.delenv("OUR_KEY")
@@ -186,7 +186,7 @@ def test_a_key_in_the_address_is_refused_without_repeating_it() -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_being_refused_at_first_stops_at_once(code: int) -> None:
-    with Misbehaving(always(status(code))) as server:
+    with FaultyServer(always(status(code))) as server:
         with pytest.raises(EngineError, match=f"refuses us: HTTP {code}; check the key") as caught:
             ask(server)
         assert "secret" not in str(caught.value)
@@ -195,17 +195,17 @@ def test_being_refused_at_first_stops_at_once(code: int) -> None:
 def test_a_model_the_server_does_not_have_is_one_sentence() -> None:
     for dialect in Dialect:
         with (
-            Misbehaving(model="other") as server,
+            FaultyServer(model="other") as server,
             pytest.raises(EngineError, match="does not serve the model m on /v1/"),
         ):
             ask(server, dialect=dialect)
 
 
 def test_a_key_revoked_on_the_way_fails_the_rest_at_once() -> None:
-    with Misbehaving(in_turn(*[ANSWER] * 5, then=status(401))) as server:
+    with FaultyServer(in_turn(*[ANSWER] * 5, then=status(401))) as server:
         with EndpointEngine(config(server.url), 2) as engine:
             answers = list(engine.answers(task(), requests(50)))
-            assert engine.lost and "refuses us" in engine.lost
+            assert engine.unavailable and "refuses us" in engine.unavailable
         assert len(answers) == 50
         assert len(server.calls) <= 5 + 3
 
@@ -222,7 +222,7 @@ def test_the_window_bounds_what_is_open_and_input_is_pulled_as_it_allows() -> No
             pulled += 1
             yield request
 
-    with Misbehaving(always(slow(0.01))) as server, EndpointEngine(config(server.url), 8) as engine:
+    with FaultyServer(always(slow(0.01))) as server, EndpointEngine(config(server.url), 8) as engine:
         answers = engine.answers(task(), counted())
         for done in range(1, 101):
             next(answers)
@@ -235,7 +235,7 @@ def test_the_window_bounds_what_is_open_and_input_is_pulled_as_it_allows() -> No
 
 
 def test_the_first_request_goes_alone_so_that_the_policy_is_cached() -> None:
-    with Misbehaving(in_turn(slow(0.15))) as server:
+    with FaultyServer(in_turn(slow(0.15))) as server:
         ask(server, 10, window=8)
     first, second = server.calls[0], server.calls[1]
     assert second.at - first.at >= 0.14
@@ -243,14 +243,14 @@ def test_the_first_request_goes_alone_so_that_the_policy_is_cached() -> None:
 
 def test_a_slow_first_answer_does_not_hold_the_window_shut() -> None:
     begun = time.monotonic()
-    with Misbehaving(in_turn(slow(3.0))) as server:
+    with FaultyServer(in_turn(slow(3.0))) as server:
         answers = ask(server, 10, window=4)
     assert answers[-1].key == 0
     assert server.calls[9].at - begun < 2.5
 
 
 def test_answers_leave_as_they_finish() -> None:
-    with Misbehaving(lambda call: slow(1.0) if row_of(call.text) == 1 else ANSWER) as server:
+    with FaultyServer(lambda call: slow(1.0) if row_of(call.text) == 1 else ANSWER) as server:
         keys = [answer.key for answer in ask(server, 20, window=4)]
     assert keys[-1] == 1
 
@@ -261,7 +261,7 @@ def test_no_requests_reach_nobody() -> None:
 
 
 def test_one_engine_answers_one_call_after_the_other() -> None:
-    with Misbehaving() as server, EndpointEngine(config(server.url), 4) as engine:
+    with FaultyServer() as server, EndpointEngine(config(server.url), 4) as engine:
         for _ in range(3):
             assert len(list(engine.answers(task(), requests(7)))) == 7
 
@@ -271,7 +271,7 @@ def test_an_error_of_the_input_passes_through_and_ends_what_is_open() -> None:
         yield from requests(3)
         raise RuntimeError("input")
 
-    with Misbehaving(always(slow(0.2))) as server, EndpointEngine(config(server.url), 8) as engine:
+    with FaultyServer(always(slow(0.2))) as server, EndpointEngine(config(server.url), 8) as engine:
         with pytest.raises(RuntimeError, match="input"):
             list(engine.answers(task(), broken()))
         assert engine.in_flight == 0
@@ -279,6 +279,6 @@ def test_an_error_of_the_input_passes_through_and_ends_what_is_open() -> None:
 
 def test_no_thread_is_left() -> None:
     before = threading.active_count()
-    with Misbehaving() as server:
+    with FaultyServer() as server:
         ask(server)
     assert threading.active_count() == before

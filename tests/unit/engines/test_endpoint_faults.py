@@ -19,12 +19,12 @@ from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import parse_policy
-from tests.misbehaving import (
+from tests.faulty_server import (
     ANSWER,
     HANG,
+    Behavior,
     Call,
-    Deed,
-    Misbehaving,
+    FaultyServer,
     always,
     ask,
     closed,
@@ -57,20 +57,20 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "deed", [status(500), status(502), closed(), cut(), garbage(), garbage(b'{"choices": []}'), garbage(b"[1]")]
+    "behavior", [status(500), status(502), closed(), cut(), garbage(), garbage(b'{"choices": []}'), garbage(b"[1]")]
 )
-def test_a_lost_attempt_is_made_again(deed: Deed) -> None:
-    with Misbehaving(in_turn(deed, ANSWER, deed, deed)) as server:
+def test_a_lost_attempt_is_made_again(behavior: Behavior) -> None:
+    with FaultyServer(in_turn(behavior, ANSWER, behavior, behavior)) as server:
         assert failures(ask(server)) == {None}
     assert len(server.calls) == 5 + 3
 
 
 @pytest.mark.parametrize(
-    ("deed", "cause"),
+    ("behavior", "cause"),
     [(status(500), "HTTP 500"), (closed(), "connection closed"), (garbage(), "the reply was garbage")],
 )
-def test_a_row_that_always_fails_is_asked_a_bounded_number_of_times(deed: Deed, cause: str) -> None:
-    with Misbehaving(lambda call: deed if row_of(call.text) == 3 else ANSWER) as server:
+def test_a_row_that_always_fails_is_asked_a_bounded_number_of_times(behavior: Behavior, cause: str) -> None:
+    with FaultyServer(lambda call: behavior if row_of(call.text) == 3 else ANSWER) as server:
         answers = ask(server, 10, retries=3)
         assert server.count(3) == 4
     assert {answer.key: answer.failure for answer in answers if answer.failure} == {3: cause}
@@ -78,17 +78,17 @@ def test_a_row_that_always_fails_is_asked_a_bounded_number_of_times(deed: Deed, 
 
 @pytest.mark.parametrize("code", [400, 413, 422])
 def test_a_request_the_server_will_never_take_is_not_asked_again(code: int) -> None:
-    def script(call: Call) -> Deed:
+    def script(call: Call) -> Behavior:
         return status(code) if row_of(call.text) == 3 else ANSWER
 
-    with Misbehaving(script) as server:
+    with FaultyServer(script) as server:
         answers = ask(server, 10)
         assert server.count(3) == 1
     assert {answer.key: answer.failure for answer in answers if answer.failure} == {3: f"HTTP {code}"}
 
 
 def test_a_first_row_the_server_rejects_takes_nothing_from_the_others() -> None:
-    with Misbehaving(lambda call: status(400) if row_of(call.text) == 0 else ANSWER) as server:
+    with FaultyServer(lambda call: status(400) if row_of(call.text) == 0 else ANSWER) as server:
         answers = ask(server, 10)
     assert {answer.key for answer in answers if answer.failure} == {0}
     assert "structured_outputs" in server.calls[-1].body["sampling_params"]
@@ -112,10 +112,10 @@ TOO_LONG = [
 def test_a_prompt_longer_than_the_servers_context_is_too_long_and_asked_once(
     said: dict[str, object], dialect: Dialect
 ) -> None:
-    deed = status(400, raw=json.dumps(said).encode())
+    behavior = status(400, raw=json.dumps(said).encode())
     job = LabelSpec(parse_policy(MARKET), task(dialect).labeler)
     rows = [labelling.Row(number, from_text(f"row {number} is here")) for number in range(6)]
-    with Misbehaving(lambda call: deed if row_of(call.text) in (0, 3) else ANSWER) as server:
+    with FaultyServer(lambda call: behavior if row_of(call.text) in (0, 3) else ANSWER) as server:
         with EndpointEngine(config(server.url, dialect=dialect), 2) as engine:
             found = {done.key: done for done in labelling.label_rows(job, engine, rows)}
         assert server.count(0) == server.count(3) == 1 and len(server.calls) == 6
@@ -138,16 +138,16 @@ def test_a_prompt_longer_than_the_servers_context_is_too_long_and_asked_once(
     ],
 )
 def test_another_rejection_is_not_taken_for_a_prompt_that_is_too_long(raw: bytes) -> None:
-    with Misbehaving(lambda call: status(400, raw=raw) if row_of(call.text) == 1 else ANSWER) as server:
+    with FaultyServer(lambda call: status(400, raw=raw) if row_of(call.text) == 1 else ANSWER) as server:
         answers = ask(server)
     assert {(a.failure, a.too_long) for a in answers if a.failure} == {("HTTP 400", False)}
 
 
 def test_a_server_is_not_given_up_for_prompts_that_are_too_long() -> None:
-    deed = status(400, raw=json.dumps(TOO_LONG[0]).encode())
-    with Misbehaving(always(deed)) as server, EndpointEngine(config(server.url), 4) as engine:
+    behavior = status(400, raw=json.dumps(TOO_LONG[0]).encode())
+    with FaultyServer(always(behavior)) as server, EndpointEngine(config(server.url), 4) as engine:
         answers = list(engine.answers(task(), requests(40)))
-        assert engine.lost is None and all(answer.too_long for answer in answers)
+        assert engine.unavailable is None and all(answer.too_long for answer in answers)
         assert len(server.calls) == len(answers) == 40
 
 
@@ -160,7 +160,7 @@ def test_a_context_too_small_for_the_policy_itself_is_an_error_and_no_outcome(sa
     def label(context: int) -> list[labelling.Labelled]:
         body = json.dumps(said).replace("4096", str(context)).encode()
         rows = [labelling.Row(number, from_text("what is here")) for number in range(6)]
-        with Misbehaving(always(status(400, raw=body))) as server, EndpointEngine(config(server.url), 2) as engine:
+        with FaultyServer(always(status(400, raw=body))) as server, EndpointEngine(config(server.url), 2) as engine:
             return list(labelling.label_rows(job, engine, rows))
 
     with pytest.raises(EngineError, match=rf"^Policy market@1.0.0 alone takes {alone} tokens.* leaves {alone}: every"):
@@ -171,26 +171,26 @@ def test_a_context_too_small_for_the_policy_itself_is_an_error_and_no_outcome(sa
 def test_retry_after_is_waited_for_in_seconds_and_as_a_date() -> None:
     for as_date in (False, True):
         said = email.utils.formatdate(time.time() + 2, usegmt=True) if as_date else "1"
-        with Misbehaving(in_turn(status(429, said))) as server:
+        with FaultyServer(in_turn(status(429, said))) as server:
             assert failures(ask(server, 1)) == {None}
             assert server.calls[1].at - server.calls[0].at >= 0.7
 
 
 def test_being_told_to_wait_costs_no_retry() -> None:
-    with Misbehaving(in_turn(*[status(429)] * 6)) as server:
+    with FaultyServer(in_turn(*[status(429)] * 6)) as server:
         assert failures(ask(server, 1, retries=0)) == {None}
 
 
 def test_a_wait_past_the_deadline_is_not_begun() -> None:
     begun = time.monotonic()
-    with Misbehaving(always(status(503, "3600"))) as server:
+    with FaultyServer(always(status(503, "3600"))) as server:
         assert failures(ask(server, 3, deadline_s=5.0)) == {"HTTP 503"}
     assert time.monotonic() - begun < 4
 
 
 def test_a_hanging_answer_ends_at_the_deadline_and_holds_nobody_up() -> None:
     begun = time.monotonic()
-    with Misbehaving(lambda call: HANG if row_of(call.text) == 2 else ANSWER) as server:
+    with FaultyServer(lambda call: HANG if row_of(call.text) == 2 else ANSWER) as server:
         answers = ask(server, 12, window=2, deadline_s=1.5)
     failed = {answer.key: answer.failure for answer in answers if answer.failure}
     assert failed == {2: "no answer within 1.5 s (engine.deadline_s)"}
@@ -199,7 +199,7 @@ def test_a_hanging_answer_ends_at_the_deadline_and_holds_nobody_up() -> None:
 
 
 def test_an_outage_shorter_than_the_deadline_loses_nothing() -> None:
-    with Misbehaving(always(slow(0.02))) as server:
+    with FaultyServer(always(slow(0.02))) as server:
         threading.Timer(0.5, server.stop).start()
         threading.Timer(1.5, server.again).start()
         answers = ask(server, 150, window=4)
@@ -208,16 +208,16 @@ def test_an_outage_shorter_than_the_deadline_loses_nothing() -> None:
 
 def test_a_server_that_never_answers_anything_is_given_up() -> None:
     begun = time.monotonic()
-    with Misbehaving(always(status(500))) as server:
+    with FaultyServer(always(status(500))) as server:
         with EndpointEngine(config(server.url, retries=2), 4) as engine:
             answers = list(engine.answers(task(), requests(3000)))
-            assert engine.lost and "was given up: HTTP 500" in engine.lost
+            assert engine.unavailable and "was given up: HTTP 500" in engine.unavailable
         assert len(answers) == 3000
         assert len(server.calls) < 1000
     assert time.monotonic() - begun < 20
 
 
-DEEDS = st.sampled_from(
+BEHAVIORS = st.sampled_from(
     [ANSWER, slow(0.01), status(500), status(429), status(429, "0"), status(503, "9999"), status(400), status(404),
      closed(), cut(), garbage(), garbage(b'{"choices":[{"token_ids":["x"]}]}'), HANG, status(401)]
 )  # fmt: skip
@@ -225,12 +225,15 @@ DEEDS = st.sampled_from(
 
 @settings(max_examples=25)
 @given(
-    deeds=st.lists(DEEDS, max_size=12), count=st.integers(0, 12), window=st.integers(1, 6), retries=st.integers(0, 2)
+    behaviors=st.lists(BEHAVIORS, max_size=12),
+    count=st.integers(0, 12),
+    window=st.integers(1, 6),
+    retries=st.integers(0, 2),
 )
 def test_every_request_has_exactly_one_answer_whatever_the_server_does(
-    deeds: list[Deed], count: int, window: int, retries: int
+    behaviors: list[Behavior], count: int, window: int, retries: int
 ) -> None:
-    with Misbehaving(in_turn(*deeds)) as server:
+    with FaultyServer(in_turn(*behaviors)) as server:
         keys = []
         with EndpointEngine(config(server.url, deadline_s=0.4, retries=retries), window) as engine:
             try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from safeguard_spark.config.model import EngineConfig
-from safeguard_spark.engines.paths import SOCKET_BYTES, ServerPaths, place
+from safeguard_spark.engines.paths import SOCKET_BYTES, ServerPaths, server_paths
 from safeguard_spark.errors import EngineError
 
 pytestmark = pytest.mark.unit
@@ -20,7 +20,7 @@ PLACES: list[ServerPaths] = []
 
 def made(base: Path, key: str = "1-2", seqs: int = 1) -> ServerPaths:
     engine = EngineConfig.model_validate({"model": "m", "work_dir": str(base), "args": {"max_num_seqs": seqs}})
-    PLACES.append(place(engine, key, []))
+    PLACES.append(server_paths(engine, key, []))
     return PLACES[-1]
 
 

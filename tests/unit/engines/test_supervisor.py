@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from safeguard_spark.engines.processes import birth, end_tree, is_alive, marked
+from safeguard_spark.engines.processes import end_tree, is_alive, server_processes, start_time
 from safeguard_spark.engines.supervisor import IDLE, clean, read_json, write_json
 
 pytestmark = pytest.mark.unit
@@ -42,21 +42,21 @@ class Guarded:
         self.folder, self.engine = folder, str(uuid.uuid4())
         self.owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         (folder / "lease").touch()
-        write_json(folder / "state.json", {"engine": self.engine})
+        write_json(folder / "state.json", {"server_id": self.engine})
         spec = {
-            "engine": self.engine,
+            "server_id": self.engine,
             "command": [sys.executable, "-c", SERVER, str(folder / "s"), manners],
-            "env": {**os.environ, "SAFEGUARD_ENGINE": self.engine},
+            "env": {**os.environ, "SAFEGUARD_SERVER_ID": self.engine},
             "folder": str(folder),
             "sockets": str(folder),
             "owner": self.owner.pid,
-            "owner_born": birth(self.owner.pid),
+            "owner_started": start_time(self.owner.pid),
             "idle_s": idle_s,
             "facts": {"run_id": "r"},
         }
         start = [sys.executable, "-m", "safeguard_spark.engines.supervisor", self.engine]
         subprocess.run(start, input=json.dumps(spec).encode(), check=True)
-        until(lambda: len(marked(self.engine)) == 2)
+        until(lambda: len(server_processes(self.engine)) == 2)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Guarded:
 
     @property
     def core(self) -> int:
-        return next(process.pid for process in marked(self.engine) if process.pid != self.server)
+        return next(process.pid for process in server_processes(self.engine) if process.pid != self.server)
 
     @property
     def twin(self) -> int:
@@ -82,14 +82,14 @@ class Guarded:
 
     @property
     def is_gone(self) -> bool:
-        return not marked(self.engine) and not (self.folder / "s").exists()
+        return not server_processes(self.engine) and not (self.folder / "s").exists()
 
     def cause(self) -> str:
         return str(read_json(self.folder / "ended.json").get("cause"))
 
     def await_gone(self) -> None:
         until(lambda: self.is_gone and bool(read_json(self.folder / "ended.json")), GONE_S)
-        until(lambda: birth(self.supervisor) != self.state["supervisor_born"], GONE_S)
+        until(lambda: start_time(self.supervisor) != self.state["supervisor_started"], GONE_S)
 
 
 def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
@@ -142,7 +142,7 @@ def test_a_killed_twin_is_replaced_and_the_server_lives_on(guard: Callable[..., 
     os.kill(first, signal.SIGKILL)
     until(lambda: not psutil.pid_exists(first))
     until(lambda: guarded.twin != first)
-    assert len(marked(guarded.engine)) == 2
+    assert len(server_processes(guarded.engine)) == 2
     os.kill(guarded.supervisor, signal.SIGKILL)
     guarded.await_gone()
 
@@ -152,12 +152,12 @@ def test_supervisor_and_twin_killed_at_once_still_tell_the_server(guard: Callabl
     server, core = guarded.server, guarded.core
     for pid in (guarded.twin, guarded.supervisor):
         os.kill(pid, signal.SIGKILL)
-    until(lambda: birth(server) is None)
+    until(lambda: start_time(server) is None)
     # Nothing is left to end a core that does not look after itself; the next task on this executor finds it.
     assert end_tree(guarded.engine)
-    assert birth(core) is None
+    assert start_time(core) is None
     (guarded.folder / "s").unlink()
-    write_json(guarded.folder / "ended.json", {"engine": guarded.engine, "cause": "test"})
+    write_json(guarded.folder / "ended.json", {"server_id": guarded.engine, "cause": "test"})
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -212,10 +212,11 @@ def test_the_log_is_cut_when_it_grows(guard: Callable[..., Guarded]) -> None:
 
 def test_a_command_that_cannot_run_is_written_down(tmp_path: Path, guard: Callable[..., Guarded]) -> None:
     engine = str(uuid.uuid4())
-    write_json(tmp_path / "state.json", {"engine": engine})
+    write_json(tmp_path / "state.json", {"server_id": engine})
     spec = {
-        "engine": engine, "command": ["/no/such/python"], "env": {}, "folder": str(tmp_path), "sockets": str(tmp_path),
-        "owner": os.getpid(), "owner_born": birth(os.getpid()), "idle_s": 60, "facts": {},
+        "server_id": engine, "command": ["/no/such/python"], "env": {}, "folder": str(tmp_path),
+        "sockets": str(tmp_path),
+        "owner": os.getpid(), "owner_started": start_time(os.getpid()), "idle_s": 60, "facts": {},
     }  # fmt: skip
     with (tmp_path / "log").open("wb") as log:
         start = [sys.executable, "-m", "safeguard_spark.engines.supervisor"]
@@ -225,24 +226,25 @@ def test_a_command_that_cannot_run_is_written_down(tmp_path: Path, guard: Callab
 
 
 def test_one_that_comes_too_late_does_not_start(tmp_path: Path) -> None:
-    write_json(tmp_path / "state.json", {"engine": "a newer one"})
+    write_json(tmp_path / "state.json", {"server_id": "a newer one"})
     marker = tmp_path / "started"
     spec = {
-        "engine": "old", "command": ["/bin/sh", "-c", f"touch '{marker}'; sleep 60"], "env": {},
-        "folder": str(tmp_path), "sockets": str(tmp_path), "owner": os.getpid(), "owner_born": birth(os.getpid()),
+        "server_id": "old", "command": ["/bin/sh", "-c", f"touch '{marker}'; sleep 60"], "env": {},
+        "folder": str(tmp_path), "sockets": str(tmp_path), "owner": os.getpid(),
+        "owner_started": start_time(os.getpid()),
         "idle_s": 60, "facts": {},
     }  # fmt: skip
     start = [sys.executable, "-m", "safeguard_spark.engines.supervisor"]
     subprocess.run(start, input=json.dumps(spec).encode(), check=True)
     time.sleep(1.0)
     assert not marker.exists()
-    assert read_json(tmp_path / "state.json") == {"engine": "a newer one"}
+    assert read_json(tmp_path / "state.json") == {"server_id": "a newer one"}
 
 
 def test_a_zombie_is_not_alive() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
-    born = birth(child.pid)
-    until(lambda: birth(child.pid) is None)
+    born = start_time(child.pid)
+    until(lambda: start_time(child.pid) is None)
     assert not is_alive(child.pid, born or "?")
     child.wait()
 
@@ -250,7 +252,7 @@ def test_a_zombie_is_not_alive() -> None:
 def test_sockets_of_a_newer_server_are_left_alone(tmp_path: Path) -> None:
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as line:
         line.bind(str(tmp_path / "s"))
-        write_json(tmp_path / "state.json", {"engine": "new"})
+        write_json(tmp_path / "state.json", {"server_id": "new"})
         clean(tmp_path, tmp_path, "old", "killed")
         assert (tmp_path / "s").exists() and not (tmp_path / "ended.json").exists()
         clean(tmp_path, tmp_path, "new", "killed")
@@ -264,7 +266,7 @@ def test_the_sockets_own_folder_goes_with_the_last_socket_unless_a_newer_server_
     state, sockets = tmp_path / "state", tmp_path / "sockets"
     state.mkdir()
     sockets.mkdir()
-    write_json(state / "state.json", {"engine": engine})
+    write_json(state / "state.json", {"server_id": engine})
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as line:
         line.bind(str(sockets / "s"))
     clean(state, sockets, "mine", "killed")
@@ -284,4 +286,4 @@ def test_a_sockets_folder_with_something_else_in_it_stays(tmp_path: Path) -> Non
 
 def test_an_end_is_written_down_where_the_sockets_are_gone_already(tmp_path: Path) -> None:
     clean(tmp_path, tmp_path / "gone", "mine", "killed")
-    assert read_json(tmp_path / "ended.json") == {"engine": "mine", "cause": "killed"}
+    assert read_json(tmp_path / "ended.json") == {"server_id": "mine", "cause": "killed"}

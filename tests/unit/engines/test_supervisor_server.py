@@ -16,14 +16,15 @@ import pytest
 
 from safeguard_spark.config.model import EngineConfig, EngineKind
 from safeguard_spark.engines import health, paths, server, vllm_host
-from safeguard_spark.engines.processes import birth, end_tree, give_way_here, marked
+from safeguard_spark.engines.paths import executor_key
+from safeguard_spark.engines.processes import end_tree, lower_own_priority, server_processes, start_time
 from safeguard_spark.engines.supervisor import read_json
-from safeguard_spark.engines.vllm_host import VllmEngine, executor_key
+from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.errors import ConfigError, EngineError
-from tests.misbehaving import Misbehaving, failures, requests, task
+from tests.faulty_server import FaultyServer, failures, requests, task
 
 pytestmark = pytest.mark.unit
-STAND_IN = Path(__file__).parents[2] / "misbehaving.py"
+STAND_IN = Path(__file__).parents[2] / "faulty_server.py"
 
 
 class Executor:
@@ -36,7 +37,7 @@ class Executor:
         python.chmod(0o700)
         self.python = str(python)
         self.daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        self.key = f"{self.daemon.pid}-{birth(self.daemon.pid)}"
+        self.key = f"{self.daemon.pid}-{start_time(self.daemon.pid)}"
         self.made: list[VllmEngine] = []
 
     def config(self, **given: Any) -> EngineConfig:
@@ -53,7 +54,7 @@ class Executor:
             answers = list(engine.answers(task(), requests(count)))
             assert sorted(answer.key for answer in answers) == list(range(count))
             assert failures(answers) == {None}
-            return engine.engine_ids
+            return engine.server_ids
 
     @property
     def state(self) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class Executor:
         self.daemon.wait()
         for engine in self.made:
             state = read_json(engine._server.folder / "state.json")
-            until(lambda known=state: not known or not marked(known["engine"]), 30)  # type: ignore[misc]
+            until(lambda known=state: not known or not server_processes(known["server_id"]), 30)  # type: ignore[misc]
             place_ = engine._server.place
             gone = place_.socket if place_.sockets == place_.folder else place_.sockets
             until(lambda path=gone: not path.exists(), 30)  # type: ignore[misc]
@@ -103,7 +104,7 @@ def test_tasks_at_once_share_one_server(executor: Executor) -> None:
     with ThreadPoolExecutor(4) as pool:
         started = list(pool.map(lambda _: executor.label(20), range(4)))
     assert len(frozenset().union(*started)) == 1
-    assert len(marked(executor.state["engine"])) == 2  # server and core
+    assert len(server_processes(executor.state["server_id"])) == 2  # server and core
 
 
 @pytest.mark.parametrize("task_gives_way", [False, True])
@@ -112,14 +113,14 @@ def test_all_but_the_model_gives_way_if_it_is_told_to(executor: Executor, task_g
 
     def label() -> int:
         if task_gives_way:
-            give_way_here(19)
+            lower_own_priority(19)
         executor.label(niceness=19)
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     with ThreadPoolExecutor(1) as thread:  # a priority is a thread's own
         assert thread.submit(label).result() == (19 if task_gives_way else mine)
     server = executor.state["server"]
-    (core,) = {found.pid for found in marked(executor.state["engine"])} - {server}
+    (core,) = {found.pid for found in server_processes(executor.state["server_id"])} - {server}
     assert os.getpriority(os.PRIO_PROCESS, server) == 19
     assert os.sched_getscheduler(server) == os.SCHED_BATCH
     assert os.getpriority(os.PRIO_PROCESS, core) == mine
@@ -154,11 +155,11 @@ def test_a_server_killed_on_the_way_is_brought_back_and_no_row_lost(executor: Ex
             answers.append(answer)
             if len(answers) == 10:
                 state = executor.state
-                core = next(found.pid for found in marked(state["engine"]) if found.pid != state["server"])
+                core = next(found.pid for found in server_processes(state["server_id"]) if found.pid != state["server"])
                 os.kill(core if victim == "core" else state[victim], signal.SIGKILL)
         assert sorted(answer.key for answer in answers) == list(range(60))
         assert failures(answers) == {None}
-        assert len(engine.engine_ids) == 2 and engine.lost is None
+        assert len(engine.server_ids) == 2 and engine.unavailable is None
 
 
 def test_a_hung_server_is_replaced(executor: Executor) -> None:
@@ -169,13 +170,13 @@ def test_a_hung_server_is_replaced(executor: Executor) -> None:
             if len(answers) == 10:
                 os.kill(executor.state["server"], signal.SIGSTOP)
         assert failures(answers) == {None} and len(answers) == 40
-        assert len(engine.engine_ids) == 2
+        assert len(engine.server_ids) == 2
 
 
 def test_a_server_that_is_healthy_and_answers_nothing_is_hung(executor: Executor) -> None:
     with executor.engine(env={"MISBEHAVE": "hang"}, deadline_s=4.0, restarts=1) as engine:
         answers = list(engine.answers(task(), requests(50)))
-        lost = engine.lost
+        lost = engine.unavailable
         assert lost and "died or hung 2 times in this run" in lost
     assert len(answers) == 50 and failures(answers) == {lost}
 
@@ -185,8 +186,12 @@ def test_restarts_are_bounded_and_the_rest_fails_quickly(executor: Executor) -> 
         engine_id = ""
         while not done.wait(0.05):
             state = executor.state
-            if "server" in state and state["engine"] != engine_id and executor.made[0].life == state["engine"]:
-                engine_id = state["engine"]
+            if (
+                "server" in state
+                and state["server_id"] != engine_id
+                and executor.made[0].server_id == state["server_id"]
+            ):
+                engine_id = state["server_id"]
                 time.sleep(1.5)  # some rows are answered
                 executor.kill_server()
 
@@ -195,7 +200,7 @@ def test_restarts_are_bounded_and_the_rest_fails_quickly(executor: Executor) -> 
         killer = threading.Thread(target=die)
         killer.start()
         answers = list(engine.answers(task(), requests(400)))
-        lost = engine.lost
+        lost = engine.unavailable
         done.set()
         killer.join()
     assert len(answers) == 400
@@ -228,7 +233,7 @@ def test_a_start_that_takes_too_long_ends_at_its_deadline(executor: Executor) ->
         with pytest.raises(EngineError, match=r"not ready within 3 s \(engine.start_deadline_s\); its log"):
             list(engine.answers(task(), requests(2)))
         assert time.monotonic() - begun < 25
-        assert not marked(executor.state["engine"])
+        assert not server_processes(executor.state["server_id"])
 
 
 def test_an_argument_that_cannot_be_is_the_operators_error(executor: Executor) -> None:
@@ -239,7 +244,7 @@ def test_an_argument_that_cannot_be_is_the_operators_error(executor: Executor) -
 def test_an_idle_server_ends_and_its_next_start_costs_no_restart(executor: Executor) -> None:
     for _ in range(3):
         executor.label(idle_s=0.6, restarts=0)
-        until(lambda: not marked(executor.state["engine"]))
+        until(lambda: not server_processes(executor.state["server_id"]))
 
 
 def test_a_task_killed_while_it_starts_the_server_leaves_it_to_the_others(executor: Executor) -> None:
@@ -262,15 +267,15 @@ def test_another_server_of_the_executor_that_nobody_uses_makes_room(
 ) -> None:
     monkeypatch.setattr(server, "UNUSED_NS", 0)
     executor.label(args={"max_num_seqs": 1})
-    first = executor.state["engine"]
+    first = executor.state["server_id"]
     executor.label(args={"max_num_seqs": 2})
-    assert not marked(first) and marked(executor.state["engine"])
+    assert not server_processes(first) and server_processes(executor.state["server_id"])
 
 
 def test_a_socket_left_behind_is_no_hindrance(executor: Executor) -> None:
     engine = executor.engine()
     engine._server.place.create()
-    with Misbehaving(unix=str(engine._server.socket)):
+    with FaultyServer(unix=str(engine._server.socket)):
         stale = engine._server.socket.with_name("kept")
         os.link(engine._server.socket, stale)
     stale.rename(engine._server.socket)
@@ -290,7 +295,7 @@ def test_the_folders_of_executors_long_gone_are_swept(executor: Executor) -> Non
     old.mkdir(parents=True, mode=0o700)
     for level in (old, old.parent):
         level.chmod(0o700)
-    (old / "state.json").write_text('{"engine": "x", "owner": 1, "owner_born": "before"}')
+    (old / "state.json").write_text('{"server_id": "x", "owner": 1, "owner_started": "before"}')
     (old / "lease").touch()
     executor.label()
     assert old.exists()
@@ -302,5 +307,5 @@ def test_the_folders_of_executors_long_gone_are_swept(executor: Executor) -> Non
 
 def test_outside_spark_the_executor_is_this_process() -> None:
     pid, _, born = executor_key().partition("-")
-    assert (int(pid), born) == (os.getpid(), birth(os.getpid()))
+    assert (int(pid), born) == (os.getpid(), start_time(os.getpid()))
     assert end_tree("no such engine")

@@ -2,7 +2,7 @@
 
 In a test, in a thread of its own, over TCP or a Unix socket:
 
-    with Misbehaving(in_turn(status(500), closed(), then=ANSWER)) as server:
+    with FaultyServer(in_turn(status(500), closed(), then=ANSWER)) as server:
         engine = EndpointEngine(config(url=server.url), window=8)
         ...
         assert len(server.calls) == 3
@@ -27,7 +27,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from aiohttp import web
@@ -56,7 +55,7 @@ class Call(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Deed:
+class Behavior:
     """What the server does with a call: after `delay_s`, `what`."""
 
     what: str = "answer"  # answer, status, hang, close, cut, raw
@@ -66,43 +65,43 @@ class Deed:
     delay_s: float = 0.0
 
 
-ANSWER = Deed()
-HANG = Deed("hang")
+ANSWER = Behavior()
+HANG = Behavior("hang")
 
 
-def status(code: int, retry_after: str | None = None, raw: bytes = b'{"error":"secret content"}') -> Deed:
+def status(code: int, retry_after: str | None = None, raw: bytes = b'{"error":"secret content"}') -> Behavior:
     """An error, with a body that must never be passed on."""
-    return Deed("status", code, {"Retry-After": retry_after} if retry_after is not None else {}, raw)
+    return Behavior("status", code, {"Retry-After": retry_after} if retry_after is not None else {}, raw)
 
 
-def closed() -> Deed:
+def closed() -> Behavior:
     """Close the connection without a word."""
-    return Deed("close")
+    return Behavior("close")
 
 
-def cut() -> Deed:
+def cut() -> Behavior:
     """Close the connection in the middle of an answer."""
-    return Deed("cut")
+    return Behavior("cut")
 
 
-def garbage(raw: bytes = b"<html>not what you asked for") -> Deed:
+def garbage(raw: bytes = b"<html>not what you asked for") -> Behavior:
     """Status 200 and something else than an answer."""
-    return Deed("raw", raw=raw)
+    return Behavior("raw", raw=raw)
 
 
-def slow(delay_s: float) -> Deed:
+def slow(delay_s: float) -> Behavior:
     """An answer that takes its time."""
-    return Deed(delay_s=delay_s)
+    return Behavior(delay_s=delay_s)
 
 
-def in_turn(*deeds: Deed, then: Deed = ANSWER) -> Callable[[Call], Deed]:
+def in_turn(*behaviors: Behavior, then: Behavior = ANSWER) -> Callable[[Call], Behavior]:
     """Deeds by the number of the call, and one for all that follow."""
-    return lambda call: deeds[call.number] if call.number < len(deeds) else then
+    return lambda call: behaviors[call.number] if call.number < len(behaviors) else then
 
 
-def always(deed: Deed) -> Callable[[Call], Deed]:
+def always(behavior: Behavior) -> Callable[[Call], Behavior]:
     """The same for every call."""
-    return lambda call: deed
+    return lambda call: behavior
 
 
 def row_of(text: str) -> int:
@@ -116,12 +115,12 @@ def said_of(call: Call) -> str:
     return json.dumps({**SAFE, "rationale": f"row {row_of(call.text)}"})
 
 
-class Misbehaving:
+class FaultyServer:
     """The server in a thread. `url` is where it is; `calls` what it was asked."""
 
     def __init__(
         self,
-        script: Callable[[Call], Deed] = always(ANSWER),
+        script: Callable[[Call], Behavior] = always(ANSWER),
         *,
         unix: str | None = None,
         lacks: Iterable[str] = (),
@@ -143,9 +142,7 @@ class Misbehaving:
         asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(10)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
@@ -214,25 +211,25 @@ class Misbehaving:
         finally:
             self.open -= 1
 
-    async def _do(self, deed: Deed, call: Call, request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(deed.delay_s)
+    async def _do(self, behavior: Behavior, call: Call, request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(behavior.delay_s)
         reply = json.dumps(_reply(call, self.said(call))).encode()
         transport = request.transport
         assert transport is not None
-        if deed.what == "hang":
+        if behavior.what == "hang":
             await asyncio.sleep(3600)
-        if deed.what == "close":
+        if behavior.what == "close":
             transport.abort()
-        if deed.what == "cut":
-            response = web.StreamResponse(headers={"Content-Length": str(len(reply)), **deed.headers})
+        if behavior.what == "cut":
+            response = web.StreamResponse(headers={"Content-Length": str(len(reply)), **behavior.headers})
             await response.prepare(request)
             await response.write(reply[: len(reply) // 2])
             transport.abort()
             return response
-        if deed.what in ("status", "raw"):
-            return web.Response(status=deed.code, headers=deed.headers, body=deed.raw)
+        if behavior.what in ("status", "raw"):
+            return web.Response(status=behavior.code, headers=behavior.headers, body=behavior.raw)
         self.answered += 1
-        return web.Response(body=reply, headers=deed.headers, content_type="application/json")
+        return web.Response(body=reply, headers=behavior.headers, content_type="application/json")
 
 
 def _text(body: dict[str, Any]) -> str:
@@ -281,7 +278,7 @@ def requests(count: int, dialect: Dialect = Dialect.harmony) -> Iterator[Request
 
 
 def ask(
-    server: Misbehaving | str, count: int = 5, window: int = 4, what: CallSpec | None = None, **given: Any
+    server: FaultyServer | str, count: int = 5, window: int = 4, what: CallSpec | None = None, **given: Any
 ) -> list[Answer]:
     url = server if isinstance(server, str) else server.url
     what = what or task(given.get("dialect", Dialect.harmony))
@@ -321,7 +318,7 @@ def main() -> None:
     if mode == "never_ready":
         core.wait()
     script = always(HANG if mode == "hang" else slow(float(os.environ.get("DELAY_S", "0"))))
-    with Misbehaving(script, unix=asked.uds):
+    with FaultyServer(script, unix=asked.uds):
         sys.exit(core.wait())
 
 
