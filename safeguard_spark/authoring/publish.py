@@ -74,7 +74,7 @@ def publish_all(
     if pinned:
         # Last: text that the registry did not take may still be corrected.
         save_lock(lock, path)
-    return Publication(store.shown if store else None, tuple(published), pinned, tuple(moved), path)
+    return Publication(store.display_name if store else None, tuple(published), pinned, tuple(moved), path)
 
 
 def publication_json(done: Publication) -> dict[str, Any]:

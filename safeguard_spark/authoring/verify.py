@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from safeguard_spark.authoring.cases import Case
+from safeguard_spark.authoring.requirement import Bound, Requirement
 from safeguard_spark.errors import ExitCode
 from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.labeler import Labeler
@@ -43,15 +44,6 @@ class RuleResult(NamedTuple):
     cases: int
     passed: int
     findings: dict[Finding, int]
-
-
-class Bound(NamedTuple):
-    """One bound of the policy's gate and what was reached; `value` is None where there was nothing to measure."""
-
-    name: str
-    asked: float
-    value: float | None
-    met: bool
 
 
 @dataclass(frozen=True)
@@ -102,20 +94,18 @@ class Verification:
         }
 
     @cached_property
-    def bounds(self) -> tuple[Bound, ...]:
-        """The policy's gate, bound by bound. A bound on something that could not be measured is not met."""
-        bounds = []
-        for name, asked in self.policy.gate.model_dump(exclude_none=True).items():
-            side, _, measure = name.partition("_")
-            value = self.measures[measure]
-            met = value is not None and (value >= asked if side == "min" else value <= asked)
-            bounds.append(Bound(name, asked, value, met))
-        return tuple(bounds)
+    def requirements(self) -> tuple[Requirement, ...]:
+        """The policy's gate, line by line. A requirement on something that could not be measured is not met."""
+        requirements = []
+        for key, required in self.policy.gate.model_dump(exclude_none=True).items():
+            bound, _, measure = key.partition("_")
+            requirements.append(Requirement(measure, Bound(bound), required, self.measures[measure]))
+        return tuple(requirements)
 
     @property
     def succeeded(self) -> bool:
         """Whether the gate is met; without a gate, whether every case passed."""
-        return all(bound.met for bound in self.bounds) if self.bounds else not self.failed
+        return all(line.met for line in self.requirements) if self.requirements else not self.failed
 
     @property
     def exit_code(self) -> ExitCode:
@@ -161,7 +151,10 @@ def verification_json(verification: Verification) -> dict[str, Any]:
         "passed": v.count(Finding.passed),
         "succeeded": v.succeeded,
         "measures": v.measures,
-        "gate": [bound._asdict() for bound in v.bounds],
+        "gate": [
+            {"name": f"{line.bound}_{line.measure}", "asked": line.required, "value": line.value, "met": line.met}
+            for line in v.requirements
+        ],
         "rules": [{"rule": r.rule, "cases": r.cases, "passed": r.passed, **r.findings} for r in v.rules],
         "failed": [
             {"case": r.case.id, "finding": r.finding, "outcome": r.verdict.outcome, "rules": r.verdict.rule_ids}

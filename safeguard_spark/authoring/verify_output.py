@@ -1,7 +1,8 @@
 """Verify output: a verification for people."""
 
 from safeguard_spark.authoring.cases import Case
-from safeguard_spark.authoring.verify import Bound, CaseResult, Finding, Verification
+from safeguard_spark.authoring.requirement import Requirement
+from safeguard_spark.authoring.verify import CaseResult, Finding, Verification
 from safeguard_spark.labelling.verdict import Verdict
 
 COLUMNS = ("rule", "cases", "passed", *(f.value.replace("_", " ") for f in Finding if f is not Finding.passed))
@@ -21,8 +22,8 @@ def verification_text(verification: Verification) -> str:
     lines.append("")
     for result in v.failed:
         lines.extend([*_failure(result), ""])
-    lines.extend(_bound(bound) for bound in v.bounds)
-    if v.bounds:
+    lines.extend(_gate_line(requirement) for requirement in v.requirements)
+    if v.requirements:
         lines.append("")
     return "\n".join([*lines, _summary(v), ""])
 
@@ -51,9 +52,9 @@ def _said(verdict: Verdict) -> str:
     return "violation of " + (", ".join(verdict.rule_ids) or verdict.category or "the policy")
 
 
-def _bound(bound: Bound) -> str:
-    value = "not measurable" if bound.value is None else f"{bound.value:.3f}"
-    return f"  gate {bound.name} {bound.asked:g}: {value} {'met' if bound.met else 'NOT MET'}"
+def _gate_line(line: Requirement) -> str:
+    value = "not measurable" if line.value is None else f"{line.value:.3f}"
+    return f"  gate {line.bound}_{line.measure} {line.required:g}: {value} {'met' if line.met else 'NOT MET'}"
 
 
 def _summary(v: Verification) -> str:

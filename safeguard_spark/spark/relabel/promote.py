@@ -14,12 +14,12 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.authoring.cases import cases_path, load_cases
+from safeguard_spark.authoring.requirement import Requirement
 from safeguard_spark.authoring.verify import Verification, verify_policy
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import GateError, PolicyError, TableError
 from safeguard_spark.evaluation import gate
 from safeguard_spark.evaluation.comparison.compare import Comparison
-from safeguard_spark.evaluation.gate import GateLine
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.policy.ref import Ref, policy_file
@@ -41,7 +41,7 @@ class Promotion(NamedTuple):
     is_rollback: bool
     forced: bool
     calls: int
-    lines: tuple[GateLine, ...]
+    lines: tuple[Requirement, ...]
     alias: str  # what became of the registry's alias, in words
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def promote_version(
     refused = gate.failed(lines)
     if refused and not force:
         said = "; ".join(str(line) for line in refused)
-        raise GateError(f"{policy.ref} is not promoted. {said}. To promote it all the same: --force --reason TEXT.")
+        raise GateError(f"{policy.ref} is not promoted. {said}. To promote it anyway: --force --reason TEXT.")
     forced = bool(refused)
     why = reason or ("rolled back" if back else "promoted")
     _activate(tables, policy, now, why, forced, lines)
@@ -96,15 +96,16 @@ def _ruled_before(tables: Tables, policy: Policy) -> bool:
 
 def _gate(
     spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy, now: dict[str, Any] | None
-) -> tuple[tuple[GateLine, ...], int]:
+) -> tuple[tuple[Requirement, ...], int]:
     asked = config.relabel.gate
     verification = _cases(config, policy) if asked.cases else None
     lines = gate.cases_lines(verification) if asked.cases else []
     compared = _compared(spark, config, policy, now) if asked.max_unexplained_flips is not None else None
     covered = _coverage(spark, config, tables, policy) if asked.min_coverage is not None else None
     measured = gold_measures(spark, config, tables, policy)
-    gold = None if measured is None else tuple(None if r is None else r.value for r in measured[2:])
-    lines += gate.table_lines(asked, covered, compared, gold)  # type: ignore[arg-type]
+    precision = measured.precision.value if measured and measured.precision else None
+    recall = measured.recall.value if measured and measured.recall else None
+    lines += gate.table_lines(asked, covered, compared, precision, recall)
     return tuple(lines), len(verification.results) if verification else 0
 
 
@@ -143,7 +144,7 @@ def _coverage(spark: SparkSession, config: RunConfig, tables: Tables, policy: Po
 
 
 def _activate(
-    tables: Tables, policy: Policy, now: dict[str, Any] | None, why: str, forced: bool, lines: tuple[GateLine, ...]
+    tables: Tables, policy: Policy, now: dict[str, Any] | None, why: str, forced: bool, lines: tuple[Requirement, ...]
 ) -> None:
     at = tables.now()
     if now is not None:
@@ -172,10 +173,10 @@ def _registry(config: RunConfig, policy: Policy) -> Registry | None:
     if entry is not None:
         published = parse_policy(entry.document)
         if published.policy_hash != policy.policy_hash:
-            raise PolicyError(f"{policy.ref} is in {registry.shown} with another text. Publish another version.")
+            raise PolicyError(f"{policy.ref} is in {registry.display_name} with another text. Publish another version.")
         return registry
     if registry.entries(policy.name):
-        raise PolicyError(f"{policy.ref} is not in {registry.shown}, and other versions are. Publish it first.")
+        raise PolicyError(f"{policy.ref} is not in {registry.display_name}, and other versions are. Publish it first.")
     return None
 
 

@@ -1,7 +1,6 @@
 """Report of a comparison: what is beside the figures, the page, and the MLflow run that keeps all of it."""
 
 import json
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +9,7 @@ from safeguard_spark.evaluation.comparison.html import Shown, comparison_page
 from safeguard_spark.evaluation.comparison.text import comparison_json, comparison_metrics, comparison_text, percent
 from safeguard_spark.spark.relabel.gold import GoldMeasures
 from safeguard_spark.spark.relabel.version_pairs import Compared
-from safeguard_spark.tracking import runs
-
-log = logging.getLogger(__name__)
+from safeguard_spark.tracking.runs import log_finished_run
 
 
 def compared_extras(found: Compared, contents: Mapping[str, str]) -> str:
@@ -62,4 +59,4 @@ def track_comparison(config: RunConfig, found: Compared) -> str | None:
     one = found.comparison
     params = {"old": one.old, "new": one.new, "plan_id": found.plan_id, "standing": one.standing.value}
     name = f"compare {one.old} {one.new}"
-    return runs.keep(config, name, params, comparison_metrics(one), texts)
+    return log_finished_run(config, name, params, comparison_metrics(one), texts)

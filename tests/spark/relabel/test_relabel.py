@@ -186,7 +186,7 @@ def test_a_sample_is_weighted_back_to_the_table(labelled: Lake) -> None:
 def test_a_gate_refuses_by_line_and_by_how_much_and_is_forced_only_with_a_reason_kept(labelled: Lake) -> None:
     applied(labelled, planned(labelled, "touched").plan)
     config = configured(labelled, relabel={"gate": {"cases": False, "min_coverage": 0.9}})
-    with pytest.raises(GateError, match=r"coverage of the table: 0\.125, at least 0\.9 is asked, short by 0\.775"):
+    with pytest.raises(GateError, match=r"coverage of the table: 0\.125, at least 0\.9 is required, short by 0\.775"):
         promote_version(labelled.spark, config, NEW)
     assert {row.policy_version for row in labelled.current().values()} == {"1.0.0"}
     labelled.calls()

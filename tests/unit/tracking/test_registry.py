@@ -121,11 +121,11 @@ def test_registry_and_files_disagreeing_is_an_error_that_says_which_has_what(run
     lock_path(run.policies).unlink()
     changed = edited(POLICY, ("are safe.", "are safe!"))
     put(run, changed)
-    with pytest.raises(PolicyError) as said:
+    with pytest.raises(PolicyError) as raised:
         resolve(ref, run)
     here = parse_policy(changed).policy_hash[:12]
-    assert f"(prompt version 1) has policy hash {HASH[:12]}" in str(said.value)
-    assert f"market/1.0.0/policy.md has {here}" in str(said.value)
+    assert f"(prompt version 1) has policy hash {HASH[:12]}" in str(raised.value)
+    assert f"market/1.0.0/policy.md has {here}" in str(raised.value)
 
 
 def test_a_lock_at_odds_with_the_registry_is_named_with_its_hash(run: RunConfig) -> None:
@@ -143,7 +143,7 @@ def test_a_prompt_whose_text_is_not_what_its_tags_say_is_not_used(run: RunConfig
     with pytest.raises(PolicyError, match="with another hash"):
         registry.policy("market", registry.entries("market")[0])
     registry._client.register_prompt("essay", "no policy", tags=tags)
-    with pytest.raises(PolicyError, match="is no policy"):
+    with pytest.raises(PolicyError, match="is not a policy"):
         registry.policy("essay", registry.entries("essay")[0])
 
 

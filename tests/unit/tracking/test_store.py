@@ -1,0 +1,49 @@
+"""Where MLflow is, and what its errors become: the parts without MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safeguard_spark.config.load import build_config
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import ConfigError, PolicyError
+from safeguard_spark.tracking import store
+
+pytestmark = pytest.mark.unit
+
+
+def run_config(**sections: Any) -> RunConfig:
+    return build_config({"engine": {"kind": "scripted"}, **sections})
+
+
+def test_runs_are_logged_as_configured_else_by_the_environment_else_next_to_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = str(tmp_path / "new" / "tables")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other")
+    assert store.tracking_uri(run_config(output=output, tracking={"uri": "http://here"})) == "http://here"
+    assert store.tracking_uri(run_config(output=output)) == "http://other"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert store.tracking_uri(run_config(output=output)) == f"sqlite:///{output}/mlflow.db"
+    monkeypatch.chdir(tmp_path)
+    for elsewhere in ("main.trust", "s3://bucket/tables", None):
+        assert store.tracking_uri(run_config(output=elsewhere)) == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_policies_are_published_next_to_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    uri = store.registry_uri(run_config(policies=str(tmp_path / "policies"), output="elsewhere/tables"))
+    assert uri == f"sqlite:///{tmp_path}/mlflow.db" and not store.registry_exists(uri)
+    (tmp_path / "mlflow.db").touch()
+    assert store.registry_exists(uri) and store.registry_exists("http://anywhere")
+
+
+def test_an_error_of_the_store_is_one_sentence_without_a_password_and_our_own_errors_pass() -> None:
+    uri = "postgresql://me:sesame@host/db"
+    with pytest.raises(ConfigError) as caught, store.answering(uri):
+        raise RuntimeError(f"cannot open {uri}\nsecond line")
+    message = "MLflow at postgresql://host/db cannot be used: cannot open postgresql://host/db"
+    assert str(caught.value) == message
+    with pytest.raises(PolicyError, match="mine"), store.answering(uri):
+        raise PolicyError("mine")
