@@ -1,7 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-relabel test test-unit test-spark test-slow test-engine soak lint bench clean lock
+.PHONY: help setup demo demo-relabel test test-unit test-spark test-slow test-engine soak lint hooks docs bench clean lock
 
 py := .venv/bin/python
+# Two processes, which take whole files in the order of pyproject.toml's testpaths.
+two := -n 2 --dist loadfile --no-loadscope-reorder
 
 help:  ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -9,17 +11,17 @@ help:  ## Show what there is
 setup:  ## Check Java and Python, and install everything into .venv
 	@PYTHON="$(PYTHON)" .ci/setup
 
-demo: setup  ## Label a table of marketplace posts through Spark, vLLM and Delta; then again, with nothing left to do
+demo: setup  ## Label a table of marketplace posts with Spark, vLLM and Delta; then again, with nothing left to do
 	@$(py) -m safeguard_spark.demo
 
 demo-relabel: setup  ## Change one rule of the demo's policy: plan, apply, compare, promote, roll back
 	@$(py) -m safeguard_spark.demo.relabel
 
 test: setup  ## Unit tests, Spark and Delta, the vLLM server on the CPU
-	@$(py) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(py) -m pytest -q $(two) -m "not slow"
 
-test-unit: setup  ## Only the tests without a JVM
-	@$(py) -m pytest -q -m unit
+test-unit: setup  ## Only the tests without a JVM, under a minute
+	@$(py) -m pytest -q $(two) -m unit tests/unit
 
 test-spark: setup  ## Only the tests on local Spark and Delta
 	@$(py) -m pytest -q -m "spark and not slow"
@@ -33,14 +35,23 @@ test-engine: setup  ## Only the tests on the vLLM server
 soak: setup  ## Kill the label job at random moments, twenty runs in a row
 	@$(py) -m tests.soak --runs 20
 
-lint: setup  ## Style and types
+lint: setup  ## What every commit must pass: format, style, types, the rooms' imports, the reference tables
+	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@$(py) -m tools.rooms
+	@$(py) -m tools.reference --check
 
-bench: setup  ## Measure, and say the ratios (docs/benchmarks.md)
+hooks: setup  ## Run `make lint`'s checks before each commit (needs pre-commit: `pipx install pre-commit`)
+	@pre-commit install
+
+docs: setup  ## Write the reference tables of README.md and docs/ from the code
+	@$(py) -m tools.reference
+
+bench: setup  ## Measure, and write the tables of docs/benchmarks.md
 	@$(py) -m tests.bench
 
-lock: setup  ## Resolve the dependencies anew into requirements/dev.lock (no addresses in it)
+lock: setup  ## Resolve the dependencies again into requirements/dev.lock (no addresses in it)
 	@.venv/bin/uv pip compile pyproject.toml --extra cpu --extra dev --overrides requirements/overrides.txt \
 	  --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --generate-hashes --quiet \
 	  --custom-compile-command "make lock" -o requirements/dev.lock

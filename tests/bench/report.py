@@ -1,15 +1,15 @@
 """Tables from the results: medians and sums over rounds, ratios only between runs of one round."""
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tools.marks import markdown_table, replace_blocks
+
 Line = dict[str, Any]
-Cells = Sequence[Sequence[str]]
 
 
 def show(results: Path, document: Path | None) -> None:
@@ -20,10 +20,7 @@ def show(results: Path, document: Path | None) -> None:
         print("\n" + text)
     if document is not None and document.exists():
         page = document.read_text(encoding="utf-8")
-        for name, text in parts.items():
-            marks = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
-            page = re.sub(marks, lambda found, text=text: found[1] + text + "\n" + found[2], page, flags=re.DOTALL)
-        document.write_text(page, encoding="utf-8")
+        document.write_text(replace_blocks(page, parts), encoding="utf-8")
 
 
 def speed(lines: Iterable[Line]) -> str:
@@ -57,7 +54,7 @@ def speed(lines: Iterable[Line]) -> str:
     ]  # fmt: skip
     if not any(row[-1] for row in rows):
         head, rows = head[:-1], [row[:-1] for row in rows]
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def name(line: Line) -> str:
@@ -131,13 +128,7 @@ def scale(lines: Iterable[Line]) -> str:
         "rows", "plan s (all pending)", "chunks", "commits s", "one commit s", "job, nothing new s", "job, ten new s",
         "live heap MiB", "times",
     ]  # fmt: skip
-    return table(head, rows)
-
-
-def table(head: Sequence[str], rows: Cells) -> str:
-    """Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return markdown_table(head, rows)
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -1,83 +1,81 @@
-"""The reference pages name every column and every key as the code has them, and no other."""
+"""The reference pages are what `make docs` writes, and their examples run."""
 
 import re
-from collections.abc import Iterator
-from enum import EnumType
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
 
 import duckdb
 import pytest
 from pydantic import BaseModel
 
 from safeguard_spark import schema
-from safeguard_spark.config.load import ENV_PREFIX, FREE
+from safeguard_spark.config.load import apply_overrides, build_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.verdict import Outcome
+from tools import reference, rooms
+from tools.marks import markdown_table, replace_blocks
 
 pytestmark = pytest.mark.unit
 
-DOCS = Path(__file__).parents[2] / "docs"
-TABLES, CONFIGURATION = DOCS / "tables.md", DOCS / "configuration.md"
-OPEN = (*FREE, "engine.args")  # mappings whose keys are other programs'
+TABLES = rooms.ROOT / "docs/tables.md"
 
 
-def sections(file: Path) -> dict[str, str]:
-    """The page's second-level sections by heading, backticks off."""
-    parts = re.split(r"^## (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {heading.strip().strip("`"): text for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
+def cells(table: str) -> list[list[str]]:
+    """The rows of a Markdown table without its head, backticks off."""
+    return [[cell.strip().strip("`") for cell in line.strip("| ").split("|")] for line in table.splitlines()[2:]]
 
 
-def rows(text: str, first: str) -> list[list[str]]:
-    """Cells of the Markdown table whose first column is headed `first`, backticks of the first cell off."""
-    found: list[list[str]] = []
-    inside = False
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
-        inside = bool(cells) and (inside or cells[0] == first)
-        if inside and cells[0] != first and not set(cells[0]) <= set("-: "):
-            found.append([cells[0].strip("`"), *cells[1:]])
-    return found
+def test_each_page_is_what_make_docs_writes() -> None:
+    outdated = [str(path.relative_to(rooms.ROOT)) for path in reference.outdated(rooms.ROOT)]
+    assert not outdated, f"run `make docs`: {outdated}"
 
 
-def doubled(names: list[str]) -> list[str]:
-    return sorted({name for name in names if names.count(name) > 1})
+def test_a_page_with_another_default_is_outdated_and_written_as_it_was(tmp_path: Path) -> None:
+    for name in reference.blocks():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((rooms.ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    page = tmp_path / "docs/configuration.md"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("`20000`", "`500`"), encoding="utf-8")
+    assert reference.outdated(tmp_path) == {page: text}
 
 
-# docs/tables.md
+def test_only_what_is_between_the_marks_is_replaced() -> None:
+    page = "before\n<!-- a -->\nold\n<!-- /a -->\nafter\n"
+    assert replace_blocks(page, {"a": r"new \1"}) == "before\n<!-- a -->\nnew \\1\n<!-- /a -->\nafter\n"
 
 
-@pytest.mark.parametrize("table", schema.TABLES, ids=lambda table: table.name)
-def test_each_table_has_a_section_with_all_its_columns_and_their_types_and_no_other(table: schema.Table) -> None:
-    text = sections(TABLES).get(table.name)
-    assert text is not None, (
-        f"docs/tables.md: add a section '## `{table.name}`' that begins with what one row is ({table.comment}), and a "
-        "table with the columns column, type and meaning"
-    )
-    found = rows(text, "column")
-    names = [cells[0] for cells in found]
-    for column in table.columns:
-        kind = column.type.replace("<", r"\<").replace(">", r"\>")
-        said = f"| `{column.name}` | {kind} | {column.comment} |"
-        assert column.name in names, f"docs/tables.md, section `{table.name}`: add the row\n{said}"
-        row = found[names.index(column.name)]
-        assert row[1] == kind, f"docs/tables.md, section `{table.name}`: `{column.name}` is {kind}, not {row[1]}"
-        assert len(row) == 3 and row[2], f"docs/tables.md, section `{table.name}`: `{column.name}` has no meaning"
-    gone = set(names) - set(table.names)
-    assert not gone, f"docs/tables.md, section `{table.name}`: remove {sorted(gone)}, the table has no such column"
-    assert not doubled(names), f"docs/tables.md, section `{table.name}`: {doubled(names)} is there twice"
+@pytest.mark.parametrize("page", ["", "<!-- a -->\n", "<!-- a -->\n<!-- /a -->\n<!-- a -->\n<!-- /a -->\n"])
+def test_a_page_without_the_marks_or_with_two_of_them_is_refused(page: str) -> None:
+    with pytest.raises(ValueError, match="<!-- a --> and <!-- /a -->"):
+        replace_blocks(page, {"a": "new"})
 
 
-@pytest.mark.parametrize("table", schema.TABLES, ids=lambda table: table.name)
-def test_each_constraint_is_named(table: schema.Table) -> None:
-    for name, check in table.checks:
-        said = f"docs/tables.md, section `{table.name}`: name the constraint `{name}` and say what it asks ({check})"
-        assert f"`{name}`" in sections(TABLES)[table.name], said
+def test_a_pipe_in_a_cell_is_escaped() -> None:
+    assert markdown_table(["a"], [["<|start|>"]]).splitlines()[2] == r"| <\|start\|> |"
+
+
+def test_a_key_without_a_meaning_is_named() -> None:
+    class Config(BaseModel):
+        window: int = 1
+
+    with pytest.raises(ValueError, match="window has no docstring"):
+        reference.key_tables(Config.model_json_schema())
+
+
+def test_each_variable_is_read_and_each_default_is_the_default() -> None:
+    rows = [row for table in reference.key_tables(RunConfig.model_json_schema()).values() for row in cells(table)]
+    assert len(rows) > 50
+    for key, _, default, variable, _ in rows:
+        if not variable.endswith("__<NAME>") and key != "engine.model":  # which has to be set
+            values = {"engine": {"model": "m"}}
+            apply_overrides(values, {variable: default}, [])
+            assert build_config(values) == build_config({"engine": {"model": "m"}}), key
 
 
 def test_every_outcome_is_explained_and_no_other() -> None:
-    found = [cells[0] for cells in rows(sections(TABLES)["What a label says"], "outcome")]
-    assert sorted(found) == sorted(Outcome), "docs/tables.md, section 'What a label says': one row per outcome"
+    section = TABLES.read_text(encoding="utf-8").partition("| outcome |")[2].partition("\n\n")[0]
+    explained = [line.split("|")[1].strip(" `") for line in section.splitlines()[2:]]
+    assert sorted(explained) == sorted(Outcome), "docs/tables.md: one row per outcome"
 
 
 def queries() -> list[str]:
@@ -97,86 +95,3 @@ def test_each_example_query_runs_on_the_tables_as_they_are(query: str) -> None:
 def _duck(kind: str) -> str:
     kind = re.sub(r"ARRAY<(\w+)>", r"\1[]", kind)
     return re.sub(r"MAP<(.+)>", r"MAP(\1)", kind).replace("STRING", "VARCHAR")
-
-
-# docs/configuration.md
-
-
-class Key(NamedTuple):
-    """A key of the configuration."""
-
-    name: str
-    default: Any
-    annotation: Any
-
-
-def keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[Key]:
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from keys(field.annotation, f"{prefix}{name}.")
-        else:
-            default = field.default_factory() if field.default_factory else field.default  # type: ignore[call-arg]
-            yield Key(prefix + name, default, field.annotation)
-
-
-def section_of(key: str) -> str:
-    """The section of the page a key belongs to; what is nested deeper is in its outermost one."""
-    return key.partition(".")[0] if "." in key else "Top level"
-
-
-def documented() -> dict[str, list[str]]:
-    found = [cells for text in sections(CONFIGURATION).values() for cells in rows(text, "key")]
-    names = [cells[0] for cells in found]
-    assert not doubled(names), f"docs/configuration.md: {doubled(names)} is there twice"
-    return {cells[0]: cells for cells in found}
-
-
-def default(key: Key) -> str:
-    """A default as the page writes it: YAML, `null` for what is left open."""
-    value = key.default
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(str, value)) + "]"
-    return str(value) or '""'
-
-
-def variable(key: str) -> str:
-    return ENV_PREFIX + key.upper().replace(".", "__") + ("__<NAME>" if key in OPEN else "")
-
-
-def words(annotation: Any) -> list[str]:
-    """The words an enumeration knows, wherever it is in a type."""
-    if isinstance(annotation, EnumType):
-        return [str(word.value) for word in annotation]  # type: ignore[attr-defined]
-    return [word for inner in get_args(annotation) for word in words(inner)]
-
-
-@pytest.mark.parametrize("key", tuple(keys()), ids=lambda key: key.name)
-def test_each_key_is_documented_with_its_default_variable_and_words(key: Key) -> None:
-    section = section_of(key.name)
-    row = f"| `{key.name}` | type | `{default(key)}` | `{variable(key.name)}` | meaning |"
-    found = documented().get(key.name)
-    assert found is not None, f"docs/configuration.md, section `{section}`: add the row\n{row}"
-    assert len(found) == 5, (
-        f"docs/configuration.md: the row of `{key.name}` has {len(found)} cells; it should be\n{row}"
-    )
-    _, kind, said, env, meaning = found
-    assert said == f"`{default(key)}`", f"docs/configuration.md: the default of `{key.name}` is `{default(key)}`"
-    assert env == f"`{variable(key.name)}`", (
-        f"docs/configuration.md: the variable of `{key.name}` is {variable(key.name)}"
-    )
-    assert kind and meaning
-    missing = [word for word in words(key.annotation) if f"`{word}`" not in kind]
-    assert not missing, f"docs/configuration.md: the type of `{key.name}` should list {missing}"
-
-
-def test_no_key_is_documented_that_is_not_there() -> None:
-    gone = set(documented()) - {key.name for key in keys()}
-    assert not gone, f"docs/configuration.md: remove {sorted(gone)}, the configuration has no such key"
-
-
-def test_each_key_is_in_the_section_it_belongs_to() -> None:
-    for heading, text in sections(CONFIGURATION).items():
-        for name in (cells[0] for cells in rows(text, "key")):
-            assert section_of(name) == heading, f"docs/configuration.md: `{name}` belongs to `{section_of(name)}`"
