@@ -37,6 +37,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         ("safeguard_spark/demo/", "`make demo`: its content and its model"),
     ),
     _rooms(("safeguard_spark/cli/", "the command line: one file per group of commands, no logic")),
+    _rooms(("safeguard_spark/api.py", "what `import safeguard_spark as sg` offers Python programs")),
     _rooms(("safeguard_spark/spark/relabel/", "re-labelling on Spark: plan, apply, compare, promote")),
     _rooms(("safeguard_spark/spark/maintain/", "erase, optimize and vacuum the label tables")),
     _rooms(("safeguard_spark/spark/label/", "the label job: plan, label, stage, commit, recover")),
@@ -68,7 +69,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
 )
 # Which rooms may import the heavy packages, anywhere in a file. Nothing imports vllm: we start it and speak HTTP.
 HEAVY: dict[str, tuple[str, ...]] = {
-    "pyspark": ("safeguard_spark/spark/",),
+    "pyspark": ("safeguard_spark/spark/", "safeguard_spark/api.py"),  # api.py: only to name types
     "delta": ("safeguard_spark/spark/",),
     "mlflow": ("safeguard_spark/tracking/",),
     "vllm": (),
@@ -76,7 +77,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
 
 
 class Import(NamedTuple):
-    """One import in a file; `lazy` ones are inside a function."""
+    """One import in a file; `lazy` ones are inside a function, or for type checkers only."""
 
     file: str
     line: int
@@ -87,8 +88,8 @@ class Import(NamedTuple):
 def imports(text: str, file: str) -> Iterator[Import]:
     """Every import of a file's text, `from a import b` as `a.b`. Raises ValueError for a relative one."""
     tree = ast.parse(text)
-    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    inside = {id(inner) for function in functions for inner in ast.walk(function)}
+    deferred = (node for node in ast.walk(tree) if _is_deferred(node))
+    inside = {id(inner) for node in deferred for inner in ast.walk(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -100,6 +101,13 @@ def imports(text: str, file: str) -> Iterator[Import]:
             continue
         for name in names:
             yield Import(file, node.lineno, name, id(node) in inside)
+
+
+def _is_deferred(node: ast.AST) -> bool:
+    """Whether what a node holds does not run when its module is loaded: a function, or `if TYPE_CHECKING`."""
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def floor_of(path: str) -> tuple[int, Room] | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from safeguard_spark import api
 from safeguard_spark.cli.maintain import add_maintain_commands
 from safeguard_spark.cli.policy import add_policy_commands
 from safeguard_spark.cli.relabel import add_relabel_commands
@@ -71,16 +72,7 @@ def label(
 def _label(config: RunConfig, *, dry_run: bool) -> RunResult:
     if not config.policy:
         raise ConfigError("No policy: give --policy FILE, NAME@VERSION or NAME@ALIAS, or policy in the configuration.")
-    from safeguard_spark.tracking.registry import resolve
-
-    policies = [resolve(ref, config) for ref in config.policy]
-    # After the cheap checks: starting Spark takes seconds.
-    from safeguard_spark.spark.label import dry_run as dry
-    from safeguard_spark.spark.label.shadow import label_with_shadows
-    from safeguard_spark.spark.session import session
-
-    spark = session(config)
-    return dry.dry_run(spark, config, policies) if dry_run else label_with_shadows(spark, config, policies)
+    return api.dry_run(config) if dry_run else api.label_table(config)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

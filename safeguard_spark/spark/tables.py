@@ -120,19 +120,24 @@ class Tables:
         """Create what is missing, with comments, constraints and properties, and the view. Raises TableError."""
         for table in schema.TABLES:
             self._create(table)
-        select = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
         if self.in_folder:
-            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {select}")
-            self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
-            for table in schema.TABLES:
-                self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT * FROM {self.sql(table)}")
+            self.create_session_views()
             files, views = Files(self.spark, self.output), f"{self.output}/views.sql"
             if files.read(views) != self._views():
                 files.write(views, self._views())
         else:
+            select = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
             self.spark.sql(f"CREATE VIEW IF NOT EXISTS {self.output}.labels_current AS {select}")
             with contextlib.suppress(AnalysisException):  # a catalogue that holds no functions; a session's own will do
                 self.spark.sql(f"CREATE FUNCTION IF NOT EXISTS {self._labels_as_of(f'{self.output}.labels_as_of')}")
+
+    def create_session_views(self) -> None:
+        """Name the tables, `labels_current` and `labels_as_of` in this session. Nothing is written."""
+        select = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
+        self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {select}")
+        self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
+        for table in schema.TABLES:
+            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT * FROM {self.sql(table)}")
 
     def _create(self, table: Table) -> None:
         columns = ", ".join(f"{c.name} {c.type} COMMENT {_quote(c.comment)}" for c in table.columns)

@@ -1,0 +1,177 @@
+"""The functions behind `import safeguard_spark as sg`. What is not named there is internal and may move.
+
+Each does what the command line does under the same configuration. Spark and MLflow are imported by the functions that
+need them.
+"""
+
+import copy
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safeguard_spark import schema
+from safeguard_spark.config import load
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import ConfigError
+from safeguard_spark.labelling.inputs import ContentInput, content_of
+from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
+from safeguard_spark.labelling.verdict import Verdict
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.result import RunResult
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from safeguard_spark.spark.reader import LabelTables
+
+SQL_FUNCTION = "safeguard_label"
+
+
+def load_config(path: str | Path, settings: Mapping[str, Any] | Iterable[str] = ()) -> RunConfig:
+    """The configuration in a file, then `SAFEGUARD_A__B` variables of the environment, then `settings`.
+
+    `settings` are `key=value` texts as for `--set`, or a mapping from key to value: `{"engine.window": 256}`. Raises
+    ConfigError with one sentence that names every problem.
+    """
+    return load.load_config(Path(path), os.environ, _assignments(settings))
+
+
+def build_config(values: Mapping[str, Any], settings: Mapping[str, Any] | Iterable[str] = ()) -> RunConfig:
+    """A configuration of values instead of a file: nested as in the file, or with dotted keys.
+
+    The environment plays no part. `settings` as for `load_config`. Raises ConfigError.
+    """
+    nested: dict[str, Any] = {}
+    for name, value in [*values.items(), *_assignments(settings)]:
+        load.set_value(nested, name, copy.deepcopy(value))
+    return load.build_config(nested)
+
+
+def load_policy(ref: str | Path, config: RunConfig | None = None) -> Policy:
+    """The policy of a reference: a file, `name@version` or `name@alias`.
+
+    `config` says where the policies folder and the registry are; by default `policies` below the current folder. What
+    the lock pins must be what it was when it was published. Raises PolicyError, ConfigError.
+    """
+    from safeguard_spark.tracking.registry import resolve
+
+    return resolve(str(ref), config or _default_config())
+
+
+def judge(policy: Policy | str | Path, contents: Iterable[ContentInput], config: RunConfig) -> list[Verdict]:
+    """One verdict per content, in the order of the contents. No Spark; nothing is written.
+
+    A content is a text, or a list of turns of which the last is judged: `(role, text)` pairs, or mappings with `role`
+    and `text` or `content`. Problems of a content, or of a call that failed, are outcomes. Every content is a call of
+    its own. Blocks until all are judged; may be called in several threads at once.
+
+    Raises EngineError if the engine cannot be reached or started, PolicyError, ConfigError.
+    """
+    if isinstance(contents, str | bytes | Mapping):
+        raise TypeError("judge takes a list of contents: write [text] for one text")
+    from safeguard_spark.engines.factory import open_engine
+
+    spec = LabelSpec.of(config, _resolved(policy, config))
+    rows = (Row(number, content_of(value)) for number, value in enumerate(contents))
+    run_id, window = f"judge-{secrets.token_hex(4)}", config.engine.requests_in_flight
+    with open_engine(config.engine, run_id=run_id, window=window, devices=[]) as engine:
+        verdicts = {done.key: done.verdict for done in label_rows(spec, engine, rows)}
+    return [verdicts[number] for number in range(len(verdicts))]
+
+
+def session(config: RunConfig | None = None) -> "SparkSession":
+    """The active Spark session, or one with Delta as `config.spark` says. Raises ConfigError if it cannot be used."""
+    from safeguard_spark.spark import session as sessions
+
+    return sessions.session(config or _default_config())
+
+
+def label_table(
+    config: RunConfig,
+    *policies: Policy | str | Path,
+    spark: "SparkSession | None" = None,
+    progress: bool = True,
+) -> RunResult:
+    """Give every content of the configured source one label per policy; by default the configuration's policies.
+
+    Call it again to go on where a run stopped: `result.exit_code` is 6 while work is left, and 0 if none is. Labels
+    the share `run.shadow_share` under shadow versions as well. Progress goes to stderr. Raises SafeguardError if
+    nothing could be done.
+    """
+    resolved = _all_resolved(policies, config)
+    from safeguard_spark.spark.label.shadow import label_with_shadows
+
+    return label_with_shadows(spark or session(config), config, resolved, show=progress)
+
+
+def dry_run(config: RunConfig, *policies: Policy | str | Path, spark: "SparkSession | None" = None) -> RunResult:
+    """What `label_table` would do: rows, pending rows, calls, prompt tokens. Changes nothing. Raises as it does."""
+    resolved = _all_resolved(policies, config)
+    from safeguard_spark.spark.label import dry_run as planning
+
+    return planning.dry_run(spark or session(config), config, resolved)
+
+
+def register_sql(
+    config: RunConfig,
+    policy: Policy | str | Path,
+    *,
+    name: str = SQL_FUNCTION,
+    spark: "SparkSession | None" = None,
+) -> None:
+    """Let SQL call `safeguard_label(text)`: a struct with the verdict's fields. Nothing is written.
+
+    Every evaluation calls the model, and Spark may evaluate a query twice: keep to a few rows, and cache the result.
+    Raises PolicyError, ConfigError; a query raises EngineError's sentence if the engine cannot be reached.
+    """
+    resolved = _resolved(policy, config)
+    from safeguard_spark.spark.label import udf
+
+    udf.register(spark or session(config), config, resolved, name)
+
+
+def open_tables(location: RunConfig | str | Path, *, spark: "SparkSession | None" = None) -> "LabelTables":
+    """The label tables for a reader: those of a configuration's output, of a folder, or of CATALOG.SCHEMA.
+
+    A text without a slash names a schema; write `./tables` or a Path for a folder. Raises TableError.
+    """
+    config = location if isinstance(location, RunConfig) else None
+    output = config.output if config else str(location.absolute() if isinstance(location, Path) else location)
+    if not output:
+        raise ConfigError("The configuration has no output: name the folder or CATALOG.SCHEMA of the label tables.")
+    from safeguard_spark.spark.reader import LabelTables
+
+    return LabelTables.open(spark or session(config), output)
+
+
+def labels_current_sql(labels: str = "labels", activations: str = "policy_activations") -> str:
+    """The SELECT behind `labels_current`, for DuckDB and other engines, over the names the two tables have there."""
+    return schema.labels_current(labels, activations)
+
+
+def _assignments(settings: Mapping[str, Any] | Iterable[str]) -> list[tuple[str, Any]]:
+    """Settings as (key, value)."""
+    if isinstance(settings, Mapping):
+        return list(settings.items())
+    return [load.parse_assignment(text) for text in ([settings] if isinstance(settings, str) else settings)]
+
+
+def _default_config() -> RunConfig:
+    """What the command line uses without `--config`: the environment over the defaults."""
+    values: dict[str, Any] = {"engine": {"kind": "scripted"}}
+    load.apply_overrides(values, os.environ, ())
+    return load.build_config(values)
+
+
+def _resolved(policy: Policy | str | Path, config: RunConfig) -> Policy:
+    return policy if isinstance(policy, Policy) else load_policy(policy, config)
+
+
+def _all_resolved(policies: Iterable[Policy | str | Path], config: RunConfig) -> list[Policy]:
+    """The policies of a job, resolved before Spark starts, which takes seconds."""
+    resolved = [_resolved(policy, config) for policy in tuple(policies) or config.policy]
+    if not resolved:
+        raise ConfigError("No policy: name a file, name@version or name@alias, or set policy in the configuration.")
+    return resolved
