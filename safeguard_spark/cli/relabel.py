@@ -22,7 +22,9 @@ from safeguard_spark.cli.table_options import (
 )
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
-from safeguard_spark.evaluation.comparison.text import comparison_text
+from safeguard_spark.evaluation.comparison.html import comparison_page
+from safeguard_spark.evaluation.comparison.report import report_json, report_text
+from safeguard_spark.evaluation.comparison.run import log_comparison
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel import scope as relabel_scope
 from safeguard_spark.relabel.budget import Budget, parse_budget
@@ -159,24 +161,22 @@ def compare(
     if noise_share is not None and not 0 < noise_share <= 1:
         raise ConfigError(f"--noise-share {noise_share}: a share is above 0, up to 1.")
     policies = resolve(old, run), resolve(new, run)
-    from safeguard_spark.spark.relabel.report import compared_extras, compared_json, compared_page, track_comparison
-    from safeguard_spark.spark.relabel.version_pairs import compare_versions, label_again, texts
+    from safeguard_spark.spark.relabel.version_pairs import compare_versions, label_again, with_texts
     from safeguard_spark.spark.session import session
 
     spark = session(run)
     if noise_share is not None:
         label_again(spark, run, policies[0], noise_share)
-    found = compare_versions(spark, run, *policies)
-    contents = texts(spark, run, found.examples) if show_content else {}
-    _say(comparison_text(found.comparison, found.coverage))
-    _say(compared_extras(found, contents))
-    report = compared_page(found, contents)
+    report = compare_versions(spark, run, *policies)
+    if show_content:
+        report = with_texts(spark, run, report)
+    _say(report_text(report))
     if html is not None:
-        html.write_text(report, encoding="utf-8")
+        html.write_text(comparison_page(report), encoding="utf-8")
         _say(f"Report: {html}")
-    tracked = track_comparison(run, found)
+    mlflow_run_id = log_comparison(run, report)
     if as_json:
-        _print({**compared_json(found), "mlflow_run_id": tracked})
+        _print({**report_json(report), "mlflow_run_id": mlflow_run_id})
 
 
 @relabel.command()

@@ -1,1 +1,1 @@
-"""A comparison of two versions of a policy: its figures, and how they are shown."""
+"""A comparison of two versions of a policy: its statistics, and reports as text, JSON and HTML."""

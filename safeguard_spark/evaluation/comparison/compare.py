@@ -1,4 +1,4 @@
-"""Compare: what two versions of a policy said of the same contents, beside how often one disagrees with itself.
+"""Compare: verdicts of two policy versions on the same contents, and how often one version disagrees with itself.
 
 Pure: counted pairs in, a value out. Spark only counts the pairs.
 """
@@ -13,13 +13,13 @@ from safeguard_spark.evaluation.intervals import Difference, Rate, Weighted, dif
 from safeguard_spark.policy.document import NONE
 from safeguard_spark.relabel.rules import RuleChanges
 
-FLOOR_LEVEL = 0.99  # that nothing is called beyond noise by chance, over all categories together
+NOISE_LEVEL = 0.99  # family-wise confidence level: over all categories together
 NO_VERDICT = "no verdict"
 Key = TypeVar("Key")
 
 
 class VerdictKey(NamedTuple):
-    """A verdict, as far as it is compared. `violation` is None where there was none."""
+    """The part of a verdict that is compared. `violation` is None where there is no verdict."""
 
     violation: bool | None
     category: str | None = None
@@ -27,14 +27,14 @@ class VerdictKey(NamedTuple):
 
     @property
     def column(self) -> str:
-        """Where it stands in the matrix."""
+        """Its row or column in the matrix."""
         if self.violation is None:
             return NO_VERDICT
         return (self.category or "violation") if self.violation else NONE
 
 
 class Pair(NamedTuple):
-    """So many contents of a stratum of which `old` and `new` were said."""
+    """A number of contents of a stratum with the same two verdicts."""
 
     old: VerdictKey
     new: VerdictKey
@@ -47,41 +47,41 @@ class Flip(StrEnum):
 
     same = "same"
     stricter = "stricter"  # a violation now
-    permissive = "permissive"  # none any more
+    permissive = "permissive"  # no violation now
     moved = "moved"  # a violation of another category or rule
     unread = "unread"  # one of them has no verdict
 
 
 class Significance(StrEnum):
-    """What a difference is worth."""
+    """Whether a difference is larger than noise."""
 
     beyond = "beyond noise"
     within = "within noise"
     unknown = "noise not measured"
 
 
-class Floor(NamedTuple):
-    """A share of flips beside the same share of a version against itself."""
+class NoiseFloor(NamedTuple):
+    """How often a version disagrees with itself, and the flips in excess of that."""
 
-    standing: Significance
+    significance: Significance
     noise: Rate | None = None
     excess: Difference | None = None
 
 
 @dataclass(frozen=True)
 class Group:
-    """The flips of one category or rule: of the contents either version put there."""
+    """The flips of one category or rule, among the contents that either version assigned to it."""
 
     name: str
     old: int
     new: int
     flips: dict[Flip, int]
     flipped: Rate | None
-    floor: Floor
+    floor: NoiseFloor
 
     @property
     def direction(self) -> str:
-        """Which way most of its flips go, in a word."""
+        """The direction of most of its flips, in a word."""
         stricter, permissive = self.flips.get(Flip.stricter, 0), self.flips.get(Flip.permissive, 0)
         moved = self.flips.get(Flip.moved, 0)
         if stricter + permissive + moved == 0:
@@ -92,16 +92,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions compared. Rates are of the table where `weighted`, else of the contents compared."""
+    """Two versions compared. Rates are over the table if `weighted`, else over the contents compared."""
 
     old: str
     new: str
     compared: int
     weighted: bool
-    unseen: float  # share of the table in strata of which nothing was compared
+    unseen: float  # share of the table in strata without a compared content
     flips: dict[Flip, Rate]
     flipped: Rate | None
-    floor: Floor
+    floor: NoiseFloor
     violation_old: Rate | None
     violation_new: Rate | None
     p_value: float
@@ -113,17 +113,20 @@ class Comparison:
     changes: RuleChanges = field(default_factory=RuleChanges)
 
     @property
-    def standing(self) -> Significance:
-        """Of the whole: beyond noise if the total or any category is."""
-        if self.floor.standing is Significance.unknown:
+    def significance(self) -> Significance:
+        """Beyond noise if the total or any category is."""
+        if self.floor.significance is Significance.unknown:
             return Significance.unknown
-        groups = [group.floor.standing for group in self.categories]
-        return Significance.beyond if Significance.beyond in (self.floor.standing, *groups) else Significance.within
+        return (
+            Significance.beyond
+            if self.floor.significance is Significance.beyond or self.beyond_noise
+            else Significance.within
+        )
 
     @property
-    def beyond(self) -> tuple[Group, ...]:
-        """Categories with more flips than noise makes."""
-        return tuple(group for group in self.categories if group.floor.standing is Significance.beyond)
+    def beyond_noise(self) -> tuple[Group, ...]:
+        """Categories with more flips than noise explains."""
+        return tuple(group for group in self.categories if group.floor.significance is Significance.beyond)
 
 
 def flip_of(old: VerdictKey, new: VerdictKey) -> Flip:
@@ -143,123 +146,134 @@ def compare_pairs(
     sizes: Mapping[str, int] | None = None,
     changes: RuleChanges | None = None,
 ) -> Comparison:
-    """Compare counted pairs. `noise`: one version labelled twice; `sizes`: of strata, to weight a sample back."""
+    """Compare counted pairs.
+
+    `noise`: pairs of one version labelled twice. `sizes`: contents of the table per stratum, to weight a sample back.
+    """
     changes = changes or RuleChanges()
-    real, again = _Pairs.of(pairs, sizes), _Pairs.of(noise, sizes)
-    judged = replace(real, pairs=[p for p in pairs if p.old.violation is not None and p.new.violation is not None])
-    moves = real.counts(lambda pair: flip_of(pair.old, pair.new))
-    names = _ordered(_category_of, [*pairs, *noise])
-    rules = _ordered(_rules_of, [*pairs, *noise])
-    level = 1 - (1 - FLOOR_LEVEL) / (1 + len(names))
-    flipped = real.share(_is_flip)
+    weighted, weighted_noise = _WeightedPairs.of(pairs, sizes), _WeightedPairs.of(noise, sizes)
+    judged = replace(weighted, pairs=[p for p in pairs if p.old.violation is not None and p.new.violation is not None])
+    flips = weighted.counts(lambda pair: flip_of(pair.old, pair.new))
+    categories = _most_frequent_first(_category_of, [*pairs, *noise])
+    rules = _most_frequent_first(_rules_of, [*pairs, *noise])
+    level = 1 - (1 - NOISE_LEVEL) / (1 + len(categories))
+    flipped = weighted.share(_is_flip)
     return Comparison(
         old=refs[0],
         new=refs[1],
         compared=sum(pair.contents for pair in pairs),
         weighted=bool(sizes),
         unseen=_unseen(pairs, sizes or {}),
-        flips={f: found for f in Flip if f is not Flip.same and (found := real.share(_flips(f))) is not None},
+        flips={f: share for f in Flip if f is not Flip.same and (share := weighted.share(_is_kind(f))) is not None},
         flipped=flipped,
-        floor=_floor(flipped, again.share(_is_flip), level),
+        floor=_noise_floor(flipped, weighted_noise.share(_is_flip), level),
         violation_old=judged.share(lambda pair: bool(pair.old.violation)),
         violation_new=judged.share(lambda pair: bool(pair.new.violation)),
-        p_value=mcnemar(moves[Flip.stricter], moves[Flip.permissive]),
+        p_value=mcnemar(flips[Flip.stricter], flips[Flip.permissive]),
         noise_contents=sum(pair.contents for pair in noise),
-        categories=tuple(_group(name, _category_of, real, again, level) for name in names),
-        rules=tuple(_group(name, _rules_of, real, again, level) for name in rules),
-        matrix=dict(real.counts(lambda pair: (pair.old.column, pair.new.column))),
-        unexplained=real.share(lambda pair: _is_flip(pair) and not _explained(pair, changes)),
+        categories=tuple(_group(name, _category_of, weighted, weighted_noise, level) for name in categories),
+        rules=tuple(_group(name, _rules_of, weighted, weighted_noise, level) for name in rules),
+        matrix=dict(weighted.counts(lambda pair: (pair.old.column, pair.new.column))),
+        unexplained=weighted.share(lambda pair: _is_flip(pair) and not _explained(pair, changes)),
         changes=changes,
     )
 
 
 @dataclass(frozen=True)
-class _Pairs:
-    """Pairs, and how many contents of the table one of each stratum stands for."""
+class _WeightedPairs:
+    """Pairs, and per stratum how many contents of the table one compared content stands for."""
 
     pairs: Sequence[Pair]
     weights: Mapping[str, float] | None
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], sizes: Mapping[str, int] | None) -> "_Pairs":
+    def of(cls, pairs: Sequence[Pair], sizes: Mapping[str, int] | None) -> "_WeightedPairs":
         if not sizes:
             return cls(pairs, None)
-        seen = Counter[str]()
+        compared = Counter[str]()
         for pair in pairs:
-            seen[pair.stratum] += pair.contents
-        return cls(pairs, {name: sizes.get(name, 0) / count for name, count in seen.items()})
+            compared[pair.stratum] += pair.contents
+        return cls(pairs, {name: sizes.get(name, 0) / count for name, count in compared.items()})
 
-    def share(self, hit: Callable[[Pair], bool], among: Callable[[Pair], bool] = lambda _: True) -> Rate | None:
+    def share(self, is_hit: Callable[[Pair], bool], where: Callable[[Pair], bool] = lambda _: True) -> Rate | None:
+        """The share of hits among the contents that `where` selects."""
         weights = self.weights
-        listed = [pair for pair in self.pairs if among(pair)]
-        return rate(Weighted(p.contents, 1.0 if weights is None else weights[p.stratum], hit(p)) for p in listed)
+        pairs = [pair for pair in self.pairs if where(pair)]
+        return rate(Weighted(p.contents, 1.0 if weights is None else weights[p.stratum], is_hit(p)) for p in pairs)
 
-    def counts(self, of: Callable[[Pair], Key]) -> Counter[Key]:
-        counted = Counter[Key]()
+    def counts(self, key: Callable[[Pair], Key]) -> Counter[Key]:
+        """Contents per key, unweighted."""
+        counts = Counter[Key]()
         for pair in self.pairs:
-            counted[of(pair)] += pair.contents
-        return counted
+            counts[key(pair)] += pair.contents
+        return counts
 
 
 def _unseen(pairs: Sequence[Pair], sizes: Mapping[str, int]) -> float:
-    seen, total = {pair.stratum for pair in pairs}, sum(sizes.values())
-    return sum(size for name, size in sizes.items() if name not in seen) / total if total else 0.0
+    compared, total = {pair.stratum for pair in pairs}, sum(sizes.values())
+    return sum(size for name, size in sizes.items() if name not in compared) / total if total else 0.0
 
 
 def _is_flip(pair: Pair) -> bool:
     return flip_of(pair.old, pair.new) is not Flip.same
 
 
-def _flips(kind: Flip) -> Callable[[Pair], bool]:
+def _is_kind(kind: Flip) -> Callable[[Pair], bool]:
     return lambda pair: flip_of(pair.old, pair.new) is kind
 
 
-def _category_of(said: VerdictKey) -> tuple[str, ...]:
-    return (said.column,) if said.violation else ()
+def _category_of(verdict: VerdictKey) -> tuple[str, ...]:
+    return (verdict.column,) if verdict.violation else ()
 
 
-def _rules_of(said: VerdictKey) -> tuple[str, ...]:
-    return said.rules
+def _rules_of(verdict: VerdictKey) -> tuple[str, ...]:
+    return verdict.rules
 
 
-def _ordered(of: Callable[[VerdictKey], tuple[str, ...]], pairs: Iterable[Pair]) -> list[str]:
+def _most_frequent_first(names_of: Callable[[VerdictKey], tuple[str, ...]], pairs: Iterable[Pair]) -> list[str]:
     counts = Counter[str]()
     for pair in pairs:
-        for name in {*of(pair.old), *of(pair.new)}:
+        for name in {*names_of(pair.old), *names_of(pair.new)}:
             counts[name] += pair.contents
     return [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
-def _group(name: str, of: Callable[[VerdictKey], tuple[str, ...]], real: _Pairs, noise: _Pairs, level: float) -> Group:
-    def here(pair: Pair) -> bool:
-        return name in of(pair.old) or name in of(pair.new)
+def _group(
+    name: str,
+    names_of: Callable[[VerdictKey], tuple[str, ...]],
+    weighted: _WeightedPairs,
+    noise: _WeightedPairs,
+    level: float,
+) -> Group:
+    def in_group(pair: Pair) -> bool:
+        return name in names_of(pair.old) or name in names_of(pair.new)
 
     def changed(pair: Pair) -> bool:
-        return (name in of(pair.old)) != (name in of(pair.new))
+        return (name in names_of(pair.old)) != (name in names_of(pair.new))
 
-    flips = replace(real, pairs=[pair for pair in real.pairs if here(pair) and changed(pair)])
-    flipped = real.share(changed, here)
+    flips = replace(weighted, pairs=[pair for pair in weighted.pairs if changed(pair)])
+    flipped = weighted.share(changed, in_group)
     return Group(
         name=name,
-        old=sum(pair.contents for pair in real.pairs if name in of(pair.old)),
-        new=sum(pair.contents for pair in real.pairs if name in of(pair.new)),
+        old=sum(pair.contents for pair in weighted.pairs if name in names_of(pair.old)),
+        new=sum(pair.contents for pair in weighted.pairs if name in names_of(pair.new)),
         flips=dict(flips.counts(lambda pair: flip_of(pair.old, pair.new))),
         flipped=flipped,
-        floor=_floor(flipped, noise.share(changed, here), level),
+        floor=_noise_floor(flipped, noise.share(changed, in_group), level),
     )
 
 
-def _floor(flipped: Rate | None, noise: Rate | None, level: float) -> Floor:
+def _noise_floor(flipped: Rate | None, noise: Rate | None, level: float) -> NoiseFloor:
     if noise is None or flipped is None:
-        return Floor(Significance.unknown, noise)
-    excess = difference(flipped, noise, 2 * level - 1)  # one-sided: fewer flips than noise are no finding
-    return Floor(Significance.beyond if excess.low > 0 else Significance.within, noise, excess)
+        return NoiseFloor(Significance.unknown, noise)
+    excess = difference(flipped, noise, 2 * level - 1)  # one-sided: fewer flips than noise mean nothing
+    return NoiseFloor(Significance.beyond if excess.low > 0 else Significance.within, noise, excess)
 
 
 def _explained(pair: Pair, changes: RuleChanges) -> bool:
-    for said in pair[:2]:
-        if set(said.rules) & changes.explaining:
+    for verdict in (pair.old, pair.new):
+        if set(verdict.rules) & changes.explaining:
             return True
-        if not said.rules and said.category in changes.explaining_categories:
+        if not verdict.rules and verdict.category in changes.explaining_categories:
             return True
     return False

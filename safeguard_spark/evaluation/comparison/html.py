@@ -1,14 +1,14 @@
-"""Comparison as one self-contained HTML page: figures, tables and pictures, nothing fetched from anywhere."""
+"""Comparison report as one self-contained HTML page: figures, tables and bars, without scripts or downloads."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group
+from safeguard_spark.evaluation.comparison.report import ComparisonReport, Example, agreement_text
 from safeguard_spark.evaluation.comparison.text import NAMES, comparison_verdict, noise_text, p_value, percent
 
+COLORS = {Flip.stricter: "#c0392b", Flip.permissive: "#2e86c1", Flip.moved: "#b7950b"}
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1b2631; }
 table { border-collapse: collapse; margin: 1rem 0; width: 100%; }
@@ -16,33 +16,29 @@ th, td { border-bottom: 1px solid #d5dbdb; padding: .3rem .6rem; text-align: rig
 th:first-child, td:first-child { text-align: left; }
 td.text { text-align: left; white-space: pre-wrap; overflow-wrap: anywhere; }
 .verdict { background: #eaf2f8; border-left: 4px solid #2e86c1; padding: .6rem 1rem; }
-img { max-width: 100%; }
-"""
-COLOURS = {Flip.stricter: "#c0392b", Flip.permissive: "#2e86c1", Flip.moved: "#b7950b"}
-SHOWN = 20  # categories or rules in a picture
+.bar { display: flex; margin: .2rem 0; }
+.bar b { flex: 0 0 12rem; font-weight: normal; overflow-wrap: anywhere; }
+.bar div { display: flex; flex: 1; }
+.bar i, .legend i { height: 1.2em; }
+.legend i { display: inline-block; width: 1.2em; margin: 0 .3rem 0 1rem; vertical-align: text-bottom; }
+""" + "".join(f"i.{kind} {{ background: {color}; }}\n" for kind, color in COLORS.items())
+MAX_BARS = 20  # categories or rules drawn as bars; the table below has all of them
 
 
-class Shown(NamedTuple):
-    """An example: a content by its id, what either version said, and its text if that was asked for."""
-
-    content_id: str
-    old: str
-    new: str
-    text: str | None = None
-
-
-def comparison_page(found: Comparison, coverage: str, examples: Sequence[Shown], notes: Sequence[str] = ()) -> str:
-    """The page."""
-    title = f"{found.old} compared with {found.new}"
+def comparison_page(report: ComparisonReport) -> str:
+    """The page. It has the texts of examples only if the report has them."""
+    comparison = report.comparison
+    title = f"{comparison.old} compared with {comparison.new}"
+    groups = (("Category", comparison.categories), ("Rule", comparison.rules))
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{found.compared:,} contents labelled under both: {escape(coverage)}.</p>",
-        f'<p class="verdict">{escape(comparison_verdict(found))}</p>',
-        _summary(found),
-        *(f"<p>{escape(note)}</p>" for note in notes),
-        *(_groups(name, groups) for name, groups in (("Category", found.categories), ("Rule", found.rules)) if groups),
-        _matrix(found.matrix),
-        _examples(examples),
+        f"<p>{comparison.compared:,} contents labelled under both: {escape(report.coverage)}.</p>",
+        f'<p class="verdict">{escape(comparison_verdict(comparison))}</p>',
+        _summary(comparison),
+        *(f"<p>{escape(agreement_text(agreement))}</p>" for agreement in report.agreement),
+        *(_groups(name, members) for name, members in groups if members),
+        _matrix(comparison.matrix),
+        _examples(report.examples),
     ]
     body = "\n".join(part for part in parts if part)
     return (
@@ -51,14 +47,14 @@ def comparison_page(found: Comparison, coverage: str, examples: Sequence[Shown],
     )
 
 
-def _summary(found: Comparison) -> str:
+def _summary(comparison: Comparison) -> str:
     rows = [
-        ("Violation rate before", percent(found.violation_old)),
-        ("Violation rate after", percent(found.violation_new)),
-        ("McNemar's exact test", f"p {p_value(found.p_value)}"),
-        ("Flips", percent(found.flipped)),
-        *((NAMES[kind].capitalize(), percent(rate)) for kind, rate in found.flips.items()),
-        ("Noise", noise_text(found)),
+        ("Violation rate before", percent(comparison.violation_old)),
+        ("Violation rate after", percent(comparison.violation_new)),
+        ("McNemar's exact test", f"p {p_value(comparison.p_value)}"),
+        ("Flips", percent(comparison.flipped)),
+        *((NAMES[kind].capitalize(), percent(rate)) for kind, rate in comparison.flips.items()),
+        ("Noise", noise_text(comparison)),
     ]
     return _table(("", "share (95 % interval)"), rows)
 
@@ -73,32 +69,26 @@ def _groups(name: str, groups: Sequence[Group]) -> str:
             *(f"{group.flips.get(kind, 0):,}" for kind in (Flip.stricter, Flip.permissive, Flip.moved)),
             percent(group.flipped),
             percent(group.floor.noise),
-            group.floor.standing.value,
+            group.floor.significance.value,
         )
         for group in groups
     ]
-    picture = _picture(groups[:SHOWN])
-    return f'<h2>{name} by {name.lower()}</h2>\n<img alt="Flips" src="{picture}">\n{_table(head, rows)}'
+    return f"<h2>{name} by {name.lower()}</h2>\n{_bars(groups[:MAX_BARS])}\n{_table(head, rows)}"
 
 
-def _picture(groups: Sequence[Group]) -> str:
-    """Bars of flips per group, as a data URI."""
-    from matplotlib.figure import Figure
-
-    names = [group.name for group in groups][::-1]
-    figure = Figure(figsize=(8, 1.2 + 0.35 * len(groups)), layout="constrained")
-    axes = figure.add_subplot()
-    left = [0] * len(names)
-    for kind, colour in COLOURS.items():
-        widths = [group.flips.get(kind, 0) for group in groups][::-1]
-        axes.barh(names, widths, left=left, color=colour, label=NAMES[kind])
-        left = [a + b for a, b in zip(left, widths, strict=True)]
-    axes.set_xlabel("contents that flipped")
-    axes.legend(frameon=False, fontsize="small")
-    axes.spines[["top", "right"]].set_visible(False)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+def _bars(groups: Sequence[Group]) -> str:
+    """One stacked bar per group: its flips by kind, as a share of the group with the most flips."""
+    longest = max(sum(group.flips.get(kind, 0) for kind in COLORS) for group in groups) or 1
+    legend = "".join(f'<i class="{kind}"></i>{NAMES[kind]}' for kind in COLORS)
+    lines = [f'<p class="legend">Contents that flipped:{legend}</p>']
+    for group in groups:
+        segments = "".join(
+            f'<i class="{kind}" style="width: {100 * count / longest:.2f}%" title="{NAMES[kind]}: {count:,}"></i>'
+            for kind in COLORS
+            if (count := group.flips.get(kind, 0))
+        )
+        lines.append(f'<div class="bar"><b>{escape(group.name)}</b><div>{segments}</div></div>')
+    return "\n".join(lines)
 
 
 def _matrix(matrix: Mapping[tuple[str, str], int]) -> str:
@@ -107,7 +97,7 @@ def _matrix(matrix: Mapping[tuple[str, str], int]) -> str:
     return f"<h2>Before (rows) and after (columns)</h2>\n{_table(('', *names), rows)}" if names else ""
 
 
-def _examples(examples: Sequence[Shown]) -> str:
+def _examples(examples: Sequence[Example]) -> str:
     if not examples:
         return ""
     with_text = any(example.text is not None for example in examples)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Floor, Group, Significance
+from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group, NoiseFloor, Significance
 from safeguard_spark.evaluation.intervals import Difference, Rate
 
 NAMES = {
@@ -14,38 +14,47 @@ NAMES = {
 }
 
 
-def comparison_text(found: Comparison, coverage: str) -> str:
-    """Rates first, then what the difference is worth, then category by category and rule by rule."""
-    lines = [f"{found.old} -> {found.new}: {found.compared:,} contents labelled under both", f"  {coverage}", ""]
-    lines.append(f"  violation rate  {percent(found.violation_old)} -> {percent(found.violation_new)}")
-    lines.append(f"                  McNemar's exact test: p {p_value(found.p_value)}")
-    lines.append(f"  flips           {percent(found.flipped)}")
-    lines += [f"    {percent(found.flips[kind])}  {name}" for kind, name in NAMES.items() if found.flips.get(kind)]
-    lines.append(f"  noise           {noise_text(found)}")
-    if found.unexplained is not None and found.changes.any:
-        lines.append(f"  unexplained     {percent(found.unexplained)} flipped where no changed rule was named")
-    if found.unseen:
-        lines.append(f"  not seen        {found.unseen:.1%} of the table is in strata of which nothing was compared")
-    for title, groups in (("category", found.categories), ("rule", found.rules)):
+def comparison_text(comparison: Comparison, coverage: str) -> str:
+    """Rates first, then categories and rules line by line, then whether the difference is larger than noise."""
+    lines = [
+        f"{comparison.old} -> {comparison.new}: {comparison.compared:,} contents labelled under both",
+        f"  {coverage}",
+        "",
+    ]
+    lines.append(f"  violation rate  {percent(comparison.violation_old)} -> {percent(comparison.violation_new)}")
+    lines.append(f"                  McNemar's exact test: p {p_value(comparison.p_value)}")
+    lines.append(f"  flips           {percent(comparison.flipped)}")
+    lines += [
+        f"    {percent(comparison.flips[kind])}  {name}" for kind, name in NAMES.items() if comparison.flips.get(kind)
+    ]
+    lines.append(f"  noise           {noise_text(comparison)}")
+    if comparison.unexplained is not None and comparison.changes.any:
+        lines.append(
+            f"  unexplained     {percent(comparison.unexplained)} flipped although neither verdict names a changed rule"
+        )
+    if comparison.unseen:
+        lines.append(f"  not compared    {comparison.unseen:.1%} of the table is in strata without a compared content")
+    for title, groups in (("category", comparison.categories), ("rule", comparison.rules)):
         if groups:
             lines += ["", *(f"  {line}" for line in comparison_table(title, groups))]
-    return "\n".join([*lines, "", comparison_verdict(found), ""])
+    return "\n".join([*lines, "", comparison_verdict(comparison), ""])
 
 
-def comparison_verdict(found: Comparison) -> str:
-    """One sentence: is there a difference, and where."""
-    if found.standing is Significance.unknown:
+def comparison_verdict(comparison: Comparison) -> str:
+    """One sentence: whether there is a difference, and where."""
+    if comparison.significance is Significance.unknown:
         return (
-            "Whether the difference is more than noise is not known: label a share twice (safeguard relabel compare "
-            "… --noise-share 0.02)."
+            "Whether the difference is larger than noise is unknown: label a share twice (safeguard relabel compare … "
+            "--noise-share 0.02)."
         )
-    if found.standing is Significance.within:
-        return f"Within noise: the versions differ no more than one differs from itself:{_seen(found.floor)}."
-    named = [f"{group.name} ({group.direction})" for group in found.beyond]
-    return f"Beyond noise in: {', '.join(named) or 'no single category'}; all together{_seen(found.floor)}."
+    if comparison.significance is Significance.within:
+        excess = _excess_text(comparison.floor)
+        return f"Within noise: the versions differ no more than one version differs from itself:{excess}."
+    names = [f"{group.name} ({group.direction})" for group in comparison.beyond_noise]
+    return f"Beyond noise in: {', '.join(names) or 'no single category'}; all together{_excess_text(comparison.floor)}."
 
 
-def _seen(floor: Floor) -> str:
+def _excess_text(floor: NoiseFloor) -> str:
     if floor.excess is None:
         return ""
     value, low, high = (100 * part for part in floor.excess)
@@ -59,8 +68,8 @@ def comparison_table(title: str, groups: Sequence[Group]) -> list[str]:
     for group in groups:
         flips = [f"{group.flips.get(kind, 0):,}" for kind in (Flip.stricter, Flip.permissive, Flip.moved)]
         shares = [percent(group.flipped), percent(group.floor.noise)]
-        standing = "" if group.floor.standing is Significance.unknown else group.floor.standing.value
-        rows.append((group.name, f"{group.old:,}", f"{group.new:,}", *flips, *shares, standing))
+        significance = "" if group.floor.significance is Significance.unknown else group.floor.significance.value
+        rows.append((group.name, f"{group.old:,}", f"{group.new:,}", *flips, *shares, significance))
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = []
     for first, *rest in rows:
@@ -69,11 +78,13 @@ def comparison_table(title: str, groups: Sequence[Group]) -> list[str]:
     return lines
 
 
-def noise_text(found: Comparison) -> str:
+def noise_text(comparison: Comparison) -> str:
     """The noise floor in words."""
-    if found.floor.noise is None:
+    if comparison.floor.noise is None:
         return "not measured"
-    return f"{percent(found.floor.noise)} of {found.noise_contents:,} contents labelled twice under one version"
+    return (
+        f"{percent(comparison.floor.noise)} of {comparison.noise_contents:,} contents labelled twice under one version"
+    )
 
 
 def percent(rate: Rate | None) -> str:
@@ -82,61 +93,66 @@ def percent(rate: Rate | None) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p value as it is written."""
+    """A p-value as statisticians write it."""
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def comparison_json(found: Comparison) -> dict[str, Any]:
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """For programs."""
     return {
-        "old": found.old,
-        "new": found.new,
-        "compared": found.compared,
-        "weighted": found.weighted,
-        "unseen": found.unseen,
-        "standing": found.standing.value,
-        "flipped": _plain(found.flipped),
-        "flips": {kind.value: _plain(rate) for kind, rate in found.flips.items()},
-        "noise": _plain(found.floor.noise),
-        "noise_contents": found.noise_contents,
-        "excess": _plain(found.floor.excess),
-        "violation_rate": {"old": _plain(found.violation_old), "new": _plain(found.violation_new)},
-        "mcnemar_p": found.p_value,
-        "unexplained": _plain(found.unexplained),
-        "categories": [_group(group) for group in found.categories],
-        "rules": [_group(group) for group in found.rules],
-        "matrix": [{"old": old, "new": new, "contents": count} for (old, new), count in sorted(found.matrix.items())],
-        "changes": found.changes.to_json(),
+        "old": comparison.old,
+        "new": comparison.new,
+        "compared": comparison.compared,
+        "weighted": comparison.weighted,
+        "unseen": comparison.unseen,
+        "standing": comparison.significance.value,
+        "flipped": _interval_json(comparison.flipped),
+        "flips": {kind.value: _interval_json(rate) for kind, rate in comparison.flips.items()},
+        "noise": _interval_json(comparison.floor.noise),
+        "noise_contents": comparison.noise_contents,
+        "excess": _interval_json(comparison.floor.excess),
+        "violation_rate": {
+            "old": _interval_json(comparison.violation_old),
+            "new": _interval_json(comparison.violation_new),
+        },
+        "mcnemar_p": comparison.p_value,
+        "unexplained": _interval_json(comparison.unexplained),
+        "categories": [_group_json(group) for group in comparison.categories],
+        "rules": [_group_json(group) for group in comparison.rules],
+        "matrix": [
+            {"old": old, "new": new, "contents": count} for (old, new), count in sorted(comparison.matrix.items())
+        ],
+        "changes": comparison.changes.to_json(),
     }
 
 
-def comparison_metrics(found: Comparison) -> dict[str, float]:
-    """The numbers MLflow keeps."""
+def comparison_metrics(comparison: Comparison) -> dict[str, float]:
+    """The metrics of the MLflow run."""
     rates = {
-        "flipped": found.flipped,
-        "noise": found.floor.noise,
-        "unexplained": found.unexplained,
-        "violation_rate.old": found.violation_old,
-        "violation_rate.new": found.violation_new,
-        **{f"flips.{kind.value}": rate for kind, rate in found.flips.items()},
+        "flipped": comparison.flipped,
+        "noise": comparison.floor.noise,
+        "unexplained": comparison.unexplained,
+        "violation_rate.old": comparison.violation_old,
+        "violation_rate.new": comparison.violation_new,
+        **{f"flips.{kind.value}": rate for kind, rate in comparison.flips.items()},
     }
-    named = {name: rate.value for name, rate in rates.items() if rate is not None}
-    return {**named, "compared": found.compared, "mcnemar_p": found.p_value}
+    values = {name: rate.value for name, rate in rates.items() if rate is not None}
+    return {**values, "compared": comparison.compared, "mcnemar_p": comparison.p_value}
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group_json(group: Group) -> dict[str, Any]:
     return {
         "name": group.name,
         "old": group.old,
         "new": group.new,
         "direction": group.direction,
         "flips": {kind.value: count for kind, count in group.flips.items()},
-        "flipped": _plain(group.flipped),
-        "noise": _plain(group.floor.noise),
-        "excess": _plain(group.floor.excess),
-        "standing": group.floor.standing.value,
+        "flipped": _interval_json(group.flipped),
+        "noise": _interval_json(group.floor.noise),
+        "excess": _interval_json(group.floor.excess),
+        "standing": group.floor.significance.value,
     }
 
 
-def _plain(value: Rate | Difference | None) -> dict[str, Any] | None:
+def _interval_json(value: Rate | Difference | None) -> dict[str, Any] | None:
     return None if value is None else value._asdict()

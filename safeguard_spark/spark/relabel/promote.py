@@ -24,7 +24,7 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.policy.ref import Ref, policy_file
 from safeguard_spark.spark.activations import active
-from safeguard_spark.spark.relabel.gold import gold_measures
+from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.tables import Tables
@@ -102,9 +102,9 @@ def _gate(
     lines = gate.cases_lines(verification) if asked.cases else []
     compared = _compared(spark, config, policy, now) if asked.max_unexplained_flips is not None else None
     covered = _coverage(spark, config, tables, policy) if asked.min_coverage is not None else None
-    measured = gold_measures(spark, config, tables, policy)
-    precision = measured.precision.value if measured and measured.precision else None
-    recall = measured.recall.value if measured and measured.recall else None
+    agreement = human_agreement(spark, config, tables, policy)
+    precision = agreement.precision.value if agreement and agreement.precision else None
+    recall = agreement.recall.value if agreement and agreement.recall else None
     lines += gate.table_lines(asked, covered, compared, precision, recall)
     return tuple(lines), len(verification.results) if verification else 0
 

@@ -1,7 +1,7 @@
-"""Count what two versions said of the same contents. The rest is `safeguard_spark.evaluation.comparison`."""
+"""Count pairs of verdicts of two versions on the same contents. `evaluation.comparison` does the statistics."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -9,7 +9,8 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import TableError
-from safeguard_spark.evaluation.comparison.compare import Comparison, Pair, VerdictKey, compare_pairs
+from safeguard_spark.evaluation.comparison.compare import Pair, VerdictKey, compare_pairs
+from safeguard_spark.evaluation.comparison.report import ComparisonReport, Example
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.coverage import PlanRun, Progress, coverage, progress
@@ -20,64 +21,51 @@ from safeguard_spark.result import RunResult
 from safeguard_spark.spark.filters import open_scoped
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
-from safeguard_spark.spark.relabel.gold import GoldMeasures, gold_measures
+from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.strata import NO_LABEL, labels_at, old_labels, strata
 from safeguard_spark.spark.sampling import draw
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
-SAID = ("violation", "category", "rules")
+VERDICT_FIELDS = ("violation", "category", "rules")
 NOISE_SALT = "noise"
 EXAMPLES = 5  # of each kind and category
 
 
-class Example(NamedTuple):
-    """A content both versions judged, and how."""
-
-    content_id: str
-    old: str
-    new: str
-
-
-class Compared(NamedTuple):
-    """A comparison with examples of its flips."""
-
-    comparison: Comparison
-    plan_id: str | None
-    coverage: str
-    unfinished: Progress | None
-    examples: tuple[Example, ...]
-    gold: tuple[GoldMeasures, ...] = ()  # of the old version, then of the new one, where people decided
-
-
-def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: Policy) -> Compared:
+def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: Policy) -> ComparisonReport:
     """Compare two versions on the contents labelled under both. Raises TableError if there are none."""
     tables = Tables.open_existing(spark, config)
     labels = tables.read(schema.LABELS)
     plan = _newest_plan(tables, old, new)
-    by_id = None if plan is None else _drawn(tables, plan)
+    sampled = None if plan is None else _sampled(tables, plan)
     if old.policy_hash == new.policy_hash and old.version == new.version:
-        real, again = _halves(labels, new)
+        compared, noise = _halves(labels, new)
     else:
-        real = _joined(_verdicts(labels, old), _verdicts(labels, new))
-        again = _twice(labels, old).unionByName(_twice(labels, new))
-    real, again = _in_strata(real, by_id).cache(), _in_strata(again, by_id)
+        compared = _paired(_verdicts(labels, old), _verdicts(labels, new))
+        noise = _labelled_twice(labels, old).unionByName(_labelled_twice(labels, new))
+    compared, noise = _with_strata(compared, sampled).cache(), _with_strata(noise, sampled)
     try:
-        pairs = _count(real)
+        pairs = _count(compared)
         if not pairs:
             raise TableError(f"No content has a label under both {old.ref} and {new.ref}: plan and apply first.")
-        sizes = None if plan is None or by_id is None else _sizes(plan)
-        found = compare_pairs((old.ref, new.ref), pairs, _count(again), sizes, rule_changes(old, new))
-        measured = tuple(m for policy in (old, new) if (m := gold_measures(spark, config, tables, policy)) is not None)
+        sizes = None if plan is None or sampled is None else _sizes(plan)
+        comparison = compare_pairs((old.ref, new.ref), pairs, _count(noise), sizes, rule_changes(old, new))
+        agreement = (human_agreement(spark, config, tables, policy) for policy in (old, new))
         unfinished = None if plan is None else _progress(tables, plan)
-        said = coverage(plan, weighted=found.weighted, unfinished=unfinished)
-        return Compared(found, plan.plan_id if plan else None, said, unfinished, _examples(real), measured)
+        return ComparisonReport(
+            comparison=comparison,
+            plan_id=plan.plan_id if plan else None,
+            coverage=coverage(plan, weighted=comparison.weighted, unfinished=unfinished),
+            unfinished=unfinished,
+            examples=_examples(compared),
+            agreement=tuple(measured for measured in agreement if measured is not None),
+        )
     finally:
-        real.unpersist()
+        compared.unpersist()
 
 
 def _newest_plan(tables: Tables, old: Policy, new: Policy) -> RelabelPlan | None:
-    """The newest plan from one version to the other that was applied: it says how the contents compared were chosen."""
+    """The newest applied plan from one version to the other: it tells how the compared contents were selected."""
     rows = tables.read(schema.PLANS).where(
         (F.col("policy") == new.name) & (F.col("new_hash") == new.policy_hash) & (F.col("old_hash") == old.policy_hash)
     )
@@ -86,8 +74,8 @@ def _newest_plan(tables: Tables, old: Policy, new: Policy) -> RelabelPlan | None
     return None if row is None else RelabelPlan.from_row(row.asDict(recursive=True))
 
 
-def _drawn(tables: Tables, plan: RelabelPlan) -> DataFrame | None:
-    """(content_id, stratum) of what a plan drew, or None if it drew nothing by chance."""
+def _sampled(tables: Tables, plan: RelabelPlan) -> DataFrame | None:
+    """(content_id, stratum) of the contents a plan sampled, or None if it does not sample."""
     if not plan.scope.kind.by_label:
         return None
     said = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
@@ -99,13 +87,13 @@ def _drawn(tables: Tables, plan: RelabelPlan) -> DataFrame | None:
 
 
 def _sizes(plan: RelabelPlan) -> dict[str, int]:
-    """Contents the strata stand for; those without an old label cannot be compared."""
+    """Contents per stratum; contents without an old label cannot be compared."""
     return {stratum.name: stratum.size for stratum in plan.scope.strata if stratum.name != NO_LABEL}
 
 
 def _verdicts(labels: DataFrame, policy: Policy, *, salted: bool = False) -> DataFrame:
-    """Each content's newest verdict under a version: (content_id, content_hash, labeler, said)."""
-    mine = labels.where(
+    """Each content's newest verdict under a version: (content_id, content_hash, labeler, verdict)."""
+    of_version = labels.where(
         (F.col("policy") == policy.name)
         & (F.col("policy_version") == policy.version)
         & (F.col("policy_hash") == policy.policy_hash)
@@ -113,66 +101,69 @@ def _verdicts(labels: DataFrame, policy: Policy, *, salted: bool = False) -> Dat
         & F.col("carried_from").isNull()
     )
     rules = F.sort_array(F.coalesce("rule_ids", F.array().cast("array<string>")))
-    said = F.struct("content_hash", "labeler", "violation", "category", rules.alias("rules"))
-    newest = F.max_by(said, F.struct("labelled_at", "attempt", "run_id", "chunk", "work_key"))
+    label = F.struct("content_hash", "labeler", "violation", "category", rules.alias("rules"))
+    newest = F.max_by(label, F.struct("labelled_at", "attempt", "run_id", "chunk", "work_key"))
     keys = ["content_id", "salt"] if salted else ["content_id"]
-    found = mine.groupBy(*keys).agg(newest.alias("said"))
-    return found.select(
-        "content_id", "said.content_hash", "said.labeler", F.struct(*(F.col(f"said.{n}") for n in SAID)).alias("said")
+    verdict = F.struct(*(F.col(f"label.{name}") for name in VERDICT_FIELDS)).alias("verdict")
+    return (
+        of_version.groupBy(*keys)
+        .agg(newest.alias("label"))
+        .select("content_id", "label.content_hash", "label.labeler", verdict)
     )
 
 
-def _joined(one: DataFrame, other: DataFrame, *keys: str) -> DataFrame:
-    left = one.withColumnRenamed("said", "old")
-    right = other.withColumnRenamed("said", "new")
-    named = ["content_id", "content_hash", *keys]
-    return left.select(*named, "old").join(right.select(*named, "new"), on=named, how="inner")
+def _paired(old: DataFrame, new: DataFrame, *keys: str) -> DataFrame:
+    """Verdicts on the same content, side by side: (content_id, content_hash, *keys, old, new)."""
+    columns = ["content_id", "content_hash", *keys]
+    left = old.withColumnRenamed("verdict", "old").select(*columns, "old")
+    return left.join(new.withColumnRenamed("verdict", "new").select(*columns, "new"), on=columns, how="inner")
 
 
-def _twice(labels: DataFrame, policy: Policy) -> DataFrame:
-    """Contents one labeler labelled twice under one version."""
+def _labelled_twice(labels: DataFrame, policy: Policy) -> DataFrame:
+    """Contents that the same labeler labelled twice under one version."""
     first, second = _verdicts(labels, policy), _verdicts(labels, policy, salted=True)
-    return _joined(first, second, "labeler").drop("labeler")
+    return _paired(first, second, "labeler").drop("labeler")
 
 
 def _halves(labels: DataFrame, policy: Policy) -> tuple[DataFrame, DataFrame]:
-    """A version against itself: half of what was labelled twice as flips, the other half as noise."""
-    both = _twice(labels, policy)
-    half = draw("half") < 0.5
-    return both.where(half), both.where(~half)
+    """A version against itself: half of the contents labelled twice to compare, the other half as noise."""
+    twice = _labelled_twice(labels, policy)
+    first_half = draw("half") < 0.5
+    return twice.where(first_half), twice.where(~first_half)
 
 
-def _in_strata(pairs: DataFrame, by_id: DataFrame | None) -> DataFrame:
-    if by_id is None:
+def _with_strata(pairs: DataFrame, sampled: DataFrame | None) -> DataFrame:
+    if sampled is None:
         return pairs.withColumn("stratum", F.lit(""))
-    return pairs.join(by_id, on="content_id", how="inner")
+    return pairs.join(sampled, on="content_id", how="inner")
 
 
 def _count(pairs: DataFrame) -> list[Pair]:
     rows = pairs.groupBy("stratum", "old", "new").count().collect()
-    return [Pair(_said(row["old"]), _said(row["new"]), int(row["count"]), row["stratum"]) for row in rows]
+    return [Pair(_key(row["old"]), _key(row["new"]), int(row["count"]), row["stratum"]) for row in rows]
 
 
-def _said(cell: Any) -> VerdictKey:
+def _key(cell: Any) -> VerdictKey:
     return VerdictKey(cell["violation"], cell["category"], tuple(cell["rules"]))
 
 
 def _progress(tables: Tables, plan: RelabelPlan) -> Progress | None:
-    """How far a plan has been applied, as the runs say that labelled as it does."""
-    asked = (F.col("policy_hashes") == F.array(F.lit(plan.new_hash))) & (
+    """How far a plan has been applied, according to the runs under its version and labeler."""
+    same_labels = (F.col("policy_hashes") == F.array(F.lit(plan.new_hash))) & (
         F.col("labeler_hashes") == F.array(F.lit(plan.labeler_hash))
     )
-    rows = tables.read(schema.RUNS).where(asked).orderBy("started_at").select(*PlanRun._fields).collect()
+    rows = tables.read(schema.RUNS).where(same_labels).orderBy("started_at").select(*PlanRun._fields).collect()
     return progress(plan.plan_id, (PlanRun(*row) for row in rows))
 
 
 def _examples(pairs: DataFrame) -> tuple[Example, ...]:
     """A few flips of each kind and category, the same ones every time."""
-    flips = pairs.where(_differs("old", "new"))
-    shown = flips.withColumn("was", _word("old")).withColumn("is", _word("new"))
-    place = F.row_number().over(Window.partitionBy("was", "is").orderBy(draw("example"), "content_id"))
-    rows = shown.withColumn("place", place).where(F.col("place") <= EXAMPLES).orderBy("was", "is", "place").collect()
-    return tuple(Example(row["content_id"], row["was"], row["is"]) for row in rows)
+    flips = pairs.where(_differs("old", "new")).select(
+        "content_id", _verdict_text("old").alias("old"), _verdict_text("new").alias("new")
+    )
+    rank = F.row_number().over(Window.partitionBy("old", "new").orderBy(draw("example"), "content_id"))
+    rows = flips.withColumn("rank", rank).where(F.col("rank") <= EXAMPLES).orderBy("old", "new", "rank").collect()
+    return tuple(Example(row["content_id"], row["old"], row["new"]) for row in rows)
 
 
 def _differs(old: str, new: str) -> Column:
@@ -180,40 +171,45 @@ def _differs(old: str, new: str) -> Column:
     return ~F.col(old).eqNullSafe(F.col(new)) & ~both_safe
 
 
-def _word(side: str) -> Column:
+def _verdict_text(side: str) -> Column:
     rules = F.concat(F.lit(" ("), F.array_join(F.col(f"{side}.rules"), ", "), F.lit(")"))
-    named = F.concat(
+    violation = F.concat(
         F.coalesce(F.col(f"{side}.category"), F.lit("violation")),
         F.when(F.size(F.col(f"{side}.rules")) > 0, rules).otherwise(F.lit("")),
     )
-    judged = F.when(F.col(f"{side}.violation"), named).otherwise(F.lit("none"))
+    judged = F.when(F.col(f"{side}.violation"), violation).otherwise(F.lit("none"))
     return F.when(F.col(f"{side}.violation").isNull(), F.lit("no verdict")).otherwise(judged)
 
 
-def texts(spark: SparkSession, config: RunConfig, examples: Sequence[Example]) -> dict[str, str]:
-    """The contents of examples, by id, for whoever asked to see them."""
+def with_texts(spark: SparkSession, config: RunConfig, report: ComparisonReport) -> ComparisonReport:
+    """The report with the texts of its examples; of a conversation, the last turn."""
     source = open_scoped(spark, config, Scope(kind=ScopeKind.all))
-    wanted = source.frame.where(F.col("content_id").isin([example.content_id for example in examples]))
-    cell = F.col(source.payload) if source.payload == "text" else F.element_at(source.payload, -1)["text"]
-    rows = wanted.select("content_id", cell.cast("string").alias("text")).collect()
-    return {row["content_id"]: row["text"] or "" for row in rows}
+    contents = source.frame.where(F.col("content_id").isin([example.content_id for example in report.examples]))
+    text = F.col(source.payload) if source.payload == "text" else F.element_at(source.payload, -1)["text"]
+    rows = contents.select("content_id", text.cast("string").alias("text")).collect()
+    texts = {row["content_id"]: row["text"] or "" for row in rows}
+    examples = tuple(example._replace(text=texts.get(example.content_id)) for example in report.examples)
+    return replace(report, examples=examples)
 
 
 def label_again(
     spark: SparkSession, config: RunConfig, policy: Policy, share: float, *, show: bool = True
 ) -> RunResult:
-    """Label a share of what a version has labelled once more, apart, to see how often the labeler disagrees."""
+    """Label a share of the contents labelled under a version a second time, to measure how often the labeler disagrees.
+
+    These labels have a salt, and never count.
+    """
     tables = Tables.open_existing(spark, config)
     labeler = Labeler.of(config, policy)
-    known = tables.read(schema.LABELS).where(
+    labelled = tables.read(schema.LABELS).where(
         (F.col("policy_version") == policy.version)
         & (F.col("policy_hash") == policy.policy_hash)
         & (F.col("labeler_hash") == labeler.labeler_hash)
         & F.col("carried_from").isNull()
     )
-    chosen = known.select("content_id", "content_hash").distinct().where(draw("again") < share)
+    selected = labelled.select("content_id", "content_hash").distinct().where(draw("again") < share)
     source = open_scoped(spark, config, Scope(kind=ScopeKind.all))
-    frame = source.frame.join(chosen, on=["content_id", "content_hash"], how="left_semi")
-    narrowed = Source(source.name, source.version, source.payload, frame)
+    frame = source.frame.join(selected, on=["content_id", "content_hash"], how="left_semi")
+    sample = Source(source.name, source.version, source.payload, frame)
     salted = config.model_copy(update={"labeler": config.labeler.model_copy(update={"salt": NOISE_SALT})})
-    return label_table(spark, salted, [policy], show=show, selection=Selection(narrowed))
+    return label_table(spark, salted, [policy], show=show, selection=Selection(sample))

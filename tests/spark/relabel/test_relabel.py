@@ -145,12 +145,12 @@ def test_versions_compared_show_the_flips_of_the_changed_rule_beside_noise(label
     config = configured(labelled)
     same = compare_versions(labelled.spark, config, OLD, NEW).comparison
     assert same.compared == 280 and same.flipped is not None and same.flipped.value == 0
-    assert same.standing is Significance.unknown
+    assert same.significance is Significance.unknown
     calls = labelled.calls()
     again = label_again(labelled.spark, config, OLD, 0.5, show=False)
     assert calls == 240 and 80 < labelled.calls() == again.calls < 160
     beside = compare_versions(labelled.spark, config, OLD, NEW).comparison
-    assert beside.standing is Significance.within and beside.noise_contents > 90
+    assert beside.significance is Significance.within and beside.noise_contents > 90
     current = labelled.current()  # labels that measure noise never count
     assert {row.salt for row in current.values()} == {None} and len(current) == 280
 
@@ -165,7 +165,9 @@ def test_a_rule_taken_out_makes_its_category_more_permissive_and_nothing_else(la
     config = configured(labelled)
     label_again(labelled.spark, config, OLD, 0.5, show=False)
     found = compare_versions(labelled.spark, config, OLD, without)
-    assert [(group.name, group.direction) for group in found.comparison.beyond] == [("weapons", "more permissive")]
+    assert [(group.name, group.direction) for group in found.comparison.beyond_noise] == [
+        ("weapons", "more permissive")
+    ]
     assert found.comparison.unexplained is not None and found.comparison.unexplained.value == 0
     assert {(e.old, e.new) for e in found.examples} == {("weapons (M2)", "none")}
 

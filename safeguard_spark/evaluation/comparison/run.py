@@ -1,0 +1,29 @@
+"""The MLflow run of a comparison."""
+
+import json
+
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.evaluation.comparison.html import comparison_page
+from safeguard_spark.evaluation.comparison.report import ComparisonReport, report_json
+from safeguard_spark.evaluation.comparison.text import comparison_metrics, comparison_text
+from safeguard_spark.tracking.runs import log_finished_run
+
+
+def log_comparison(config: RunConfig, report: ComparisonReport) -> str | None:
+    """Log the comparison as an MLflow run; returns its id, or None without tracking. Content is never logged."""
+    if not config.tracking.enabled:
+        return None
+    comparison = report.comparison
+    artifacts = {
+        "comparison.txt": comparison_text(comparison, report.coverage),
+        "comparison.html": comparison_page(report.without_texts()),
+        "comparison.json": json.dumps(report_json(report), ensure_ascii=False, indent=1),
+    }
+    params = {
+        "old": comparison.old,
+        "new": comparison.new,
+        "plan_id": report.plan_id,
+        "standing": comparison.significance.value,
+    }
+    name = f"compare {comparison.old} {comparison.new}"
+    return log_finished_run(config, name, params, comparison_metrics(comparison), artifacts)
