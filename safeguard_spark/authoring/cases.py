@@ -24,7 +24,7 @@ from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling import content
 from safeguard_spark.policy.document import NONE, read_text
-from safeguard_spark.policy.positions import YamlProblem, read_yaml
+from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
 
 CASES_FILE = "cases.yaml"
 
@@ -97,7 +97,7 @@ def load_cases(path: Path) -> tuple[Case, ...]:
     """The cases in a file. Raises PolicyError with one sentence for the first thing wrong."""
     try:
         value = read_yaml(read_text(path)).value
-    except YamlProblem as error:
+    except InvalidYamlError as error:
         raise PolicyError(f"Cases {path} are not valid YAML at line {error.span.line}: {error}.") from error
     try:
         return Cases.model_validate(value if value is not None else {}).cases

@@ -39,11 +39,11 @@ def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
         return
     file = lock_path(draft.path.resolve().parent.parent.parent)
     try:
-        standing = _lock(file, file.stat().st_mtime_ns if file.is_file() else 0).standing(draft.policy)
+        standing = _lock(file, file.stat().st_mtime_ns if file.is_file() else 0).status(draft.policy)
     except PolicyError as error:
         yield draft.source.diagnose("unreadable", Span(1, 1, 3), str(error).rstrip("."))
         return
-    where = draft.front.at(("version",))
+    where = draft.front.value_span(("version",))
     if standing is LockStatus.changed:
         problem = f"{draft.policy.ref} is published, and its text, rules or output form changed since"
         hint = f"bump the version: `safeguard new {draft.policy.name}@VERSION` copies this one; then restore this one"

@@ -16,7 +16,7 @@ from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
 from safeguard_spark.authoring.text import PolicyText
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import ENCODING, Output, Policy, split_document
-from safeguard_spark.policy.positions import Span, Yaml, YamlProblem, read_yaml
+from safeguard_spark.policy.positions import InvalidYamlError, Span, Yaml, read_yaml
 from safeguard_spark.suggest import closest_match
 
 EMPTY = Yaml({}, {}, {}, ())
@@ -92,9 +92,9 @@ def read_draft(path: Path, shown: str) -> Draft:
         parts = split_document(source.text)
         front = read_yaml(parts.front_matter, first_line=2)
         if not isinstance(front.value, dict):
-            raise YamlProblem("the front matter is not a list of `key: value` lines", Span(2))
-    except (PolicyError, YamlProblem) as error:
-        span = error.span if isinstance(error, YamlProblem) else Span(1)
+            raise InvalidYamlError("the front matter is not a list of `key: value` lines", Span(2))
+    except (PolicyError, InvalidYamlError) as error:
+        span = error.span if isinstance(error, InvalidYamlError) else Span(1)
         problems = problems or [source.diagnose("unreadable", span, str(error))]
         return Draft(path, source, EMPTY, "", 1, None, _cases(path, shown), tuple(problems))
     problems += _doubled(source, front)
@@ -116,7 +116,7 @@ def _cases(policy_path: Path, shown: str) -> DraftCases | None:
     source, problems = _source(path, str(Path(shown).with_name(path.name)))
     try:
         yaml = read_yaml(source.text)
-    except YamlProblem as error:
+    except InvalidYamlError as error:
         return DraftCases(source, EMPTY, {}, (source.diagnose("unreadable", error.span, str(error)),))
     problems += _doubled(source, yaml)
     try:
@@ -147,7 +147,7 @@ def _source(path: Path, shown: str) -> tuple[SourceFile, list[Diagnostic]]:
 def _doubled(source: SourceFile, yaml: Yaml) -> list[Diagnostic]:
     return [
         source.diagnose("duplicate-key", double.span, f"`{double.key}` is given twice", "keep one of them")
-        for double in yaml.doubled
+        for double in yaml.duplicate_keys
     ]
 
 
@@ -159,14 +159,14 @@ def _invalid(error: ValidationError, source: SourceFile, yaml: Yaml, model: type
         if problem["type"] == "extra_forbidden":
             found.append(_unknown(source, yaml, path, _fields(model, path[:-1])))
         elif problem["type"] == "missing":
-            where = yaml.at(path[:-1])._replace(length=1)
+            where = yaml.value_span(path[:-1])._replace(length=1)
             found.append(source.diagnose("missing-key", where, f"`{name}` is missing", _MISSING.get(name, "")))
         else:
             message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
             hint = _BAD.get(_shape(path), "")
             if problem["type"] == "string_type" and not hint and isinstance(problem["input"], int | float):
                 hint = "put it in quotes"
-            found.append(source.diagnose("bad-value", yaml.at(path), f"`{name}`: {message}", hint))
+            found.append(source.diagnose("bad-value", yaml.value_span(path), f"`{name}`: {message}", hint))
     return found
 
 
@@ -191,7 +191,7 @@ def _unknown(source: SourceFile, yaml: Yaml, path: tuple[str | int, ...], known:
     match = closest_match(key, known)
     listed = f"known keys: {', '.join(known)}" if known else "the text after the second --- is the body"
     hint = f"did you mean {match}?" if match else listed
-    return source.diagnose("unknown-key", yaml.key_at(path), f"there is no key `{key}` here", hint)
+    return source.diagnose("unknown-key", yaml.key_span(path), f"there is no key `{key}` here", hint)
 
 
 def _fields(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:

@@ -76,4 +76,4 @@ def _listed(ref: str, config: RunConfig, lock: Lock, aliases: dict[str, str]) ->
     except PolicyError:
         cases = None
     stands = tuple(alias for alias, tag in aliases.items() if tag == version)
-    return Listed(ref, lock.standing(policy).value, stands, len(policy.rules), cases, policy.description)
+    return Listed(ref, lock.status(policy).value, stands, len(policy.rules), cases, policy.description)

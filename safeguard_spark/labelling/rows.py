@@ -1,4 +1,4 @@
-"""Labelling: contents in, verdicts out. What the main path does with one policy, wherever it runs."""
+"""Labelling rows: contents in, verdicts out, under one policy. The same in the label job, the UDF and `verify`."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,12 +15,12 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.verdict import Completion, Outcome, Verdict
 from safeguard_spark.policy.document import Policy
 
-# A harmony token of real text is about 4 characters; a text of more than 16 per allowed token is too long without
-# paying for the tokenizer, which on 5 MB takes seconds.
+# A harmony token of real text is about 4 characters. A text of more than 16 per allowed token is too long, and finding
+# that out must not cost a tokenizer run, which takes seconds on 5 MB.
 CHARACTERS_PER_TOKEN = 16
 
-# Rows decided without the model wait for the next answer; of a table of empty rows no more than so many.
-WAITING = 10_000
+# Rows decided without the model are buffered until the next answer. This bounds the buffer for a table of empty rows.
+MAX_BUFFERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -32,108 +32,110 @@ class LabelSpec:
 
     @classmethod
     def of(cls, config: RunConfig, policy: Policy) -> "LabelSpec":
-        """The job of a run. Raises PolicyError if the policy alone is too long: no row could be answered."""
-        job = cls(policy, Labeler.of(config, policy))
-        limits = {"labeler.max_prompt_tokens": job.labeler.max_prompt_tokens}
+        """The spec of a run. Raises PolicyError if the policy alone is too long: no row could be answered."""
+        spec = cls(policy, Labeler.of(config, policy))
+        limits = {"labeler.max_prompt_tokens": spec.labeler.max_prompt_tokens}
         if config.engine.kind is EngineKind.vllm and isinstance(length := config.engine.args.get("max_model_len"), int):
-            limits["engine.args.max_model_len less labeler.max_tokens"] = length - job.labeler.max_tokens
-        for name, most in limits.items():
-            if said := job.too_long(name, most):
-                raise PolicyError(f"{said} Shorten the policy, or set that higher.")
-        return job
+            limits["engine.args.max_model_len less labeler.max_tokens"] = length - spec.labeler.max_tokens
+        for setting, limit in limits.items():
+            if message := spec.policy_too_long_message(setting, limit):
+                raise PolicyError(f"{message} Shorten the policy, or raise that setting.")
+        return spec
 
-    def too_long(self, name: str, most: int) -> str | None:
-        """What to say if the policy alone fills the `most` tokens that `name` leaves a prompt, else None."""
+    def policy_too_long_message(self, setting: str, limit: int) -> str | None:
+        """A sentence if the policy alone fills the `limit` tokens that `setting` allows a prompt, else None."""
         if self.labeler.dialect is not Dialect.harmony:
             return None  # another model, another tokenizer
-        alone = prompt.prefix_tokens(self.policy.body, self.labeler.effort)
-        if alone < most:
+        tokens = prompt.prefix_tokens(self.policy.body, self.labeler.effort)
+        if tokens < limit:
             return None
-        policy = f"Policy {self.policy.name}@{self.policy.version}"
-        return f"{policy} alone takes {alone:,} tokens, and {name} leaves {most:,}: every row would be too long."
+        policy = f"Policy {self.policy.ref}"
+        return f"{policy} alone takes {tokens:,} tokens, and {setting} leaves {limit:,}: every row would be too long."
 
     @property
-    def task(self) -> CallSpec:
-        """What the engine must know."""
+    def call_spec(self) -> CallSpec:
+        """What the engine needs to know."""
         return CallSpec(self.labeler, Contract.of(self.policy))
 
 
 class Row(NamedTuple):
-    """A content to label; `key` is the caller's own."""
+    """A content to label. `key` is the caller's and comes back with the verdict."""
 
     key: int
     content: Content
 
 
 class Labelled(NamedTuple):
-    """What became of a row. `completion` is None if the model was not asked or did not answer."""
+    """The result of a row. `called`: whether the model was called for it. `completion`: None without an answer."""
 
     key: int
     verdict: Verdict
     completion: Completion | None = None
-    asked: bool = False
+    called: bool = False
 
 
-def label_rows(job: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
+def label_rows(spec: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
     """Yield exactly one `Labelled` per row, in the order they are decided.
 
-    Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does and if the policy alone
-    is too long for the server, after the rows that were decided without the model.
+    Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does, and if the policy alone
+    is too long for the server; the rows that were decided without the model are yielded before that.
     """
-    task, source = job.task, iter(rows)
+    call_spec, source = spec.call_spec, iter(rows)
     decided: deque[Labelled] = deque()
     paused = True
 
     def requests() -> Iterator[Request]:
         nonlocal paused
         for row in source:
-            ready = prepare(job, row.content)
-            if not isinstance(ready, Verdict):
-                yield Request(row.key, ready)
+            prepared = prepare(spec, row.content)
+            if not isinstance(prepared, Verdict):
+                yield Request(row.key, prepared)
                 continue
-            decided.append(Labelled(row.key, ready))
-            if len(decided) >= WAITING:
+            decided.append(Labelled(row.key, prepared))
+            if len(decided) >= MAX_BUFFERED:
                 paused = True
                 return
 
     while paused:
         paused = False
         try:
-            for answer in engine.answers(task, requests()):
+            for answer in engine.answers(call_spec, requests()):
                 yield from _drain(decided)
-                yield _labelled(answer, job, task.contract)
+                yield _labelled(answer, spec, call_spec.contract)
         except EngineError:
             yield from _drain(decided)
             raise
         yield from _drain(decided)
 
 
-def prepare(job: LabelSpec, content: Content) -> prompt.Prompt | Verdict:
-    """The prompt for a content, or the verdict of one that needs no model."""
+def prepare(spec: LabelSpec, content: Content) -> prompt.Prompt | Verdict:
+    """The prompt for a content, or the verdict if the content needs no model."""
     if content.invalid:
         return Verdict(Outcome.invalid_content, error=content.invalid)
     if content.is_empty:
         return Verdict(Outcome.empty)
-    limit = job.labeler.max_prompt_tokens
+    limit = spec.labeler.max_prompt_tokens
     if content.size > limit * CHARACTERS_PER_TOKEN:
         return Verdict(Outcome.too_long, error=f"over {limit * CHARACTERS_PER_TOKEN} characters")
-    if job.labeler.dialect is Dialect.chat:
-        return prompt.chat(job.policy.body, content)
+    if spec.labeler.dialect is Dialect.chat:
+        return prompt.chat(spec.policy.body, content)
     try:
-        return prompt.harmony(job.policy.body, job.labeler.effort, content, limit)
+        return prompt.harmony(spec.policy.body, spec.labeler.effort, content, limit)
     except prompt.TooLongError as problem:
         return Verdict(Outcome.too_long, error=str(problem))
     except prompt.InjectionError as problem:
         return Verdict(Outcome.invalid_content, error=str(problem))
 
 
-def _labelled(answer: Answer, job: LabelSpec, contract: Contract) -> Labelled:
+def _labelled(answer: Answer, spec: LabelSpec, contract: Contract) -> Labelled:
     if answer.completion is None:
-        if answer.prompt_limit is not None and (said := job.too_long("the server's context", answer.prompt_limit)):
-            raise EngineError(f"{said} Shorten the policy, or serve the model with a longer context.")
+        if answer.prompt_limit is not None and (
+            message := spec.policy_too_long_message("the server's context", answer.prompt_limit)
+        ):
+            raise EngineError(f"{message} Shorten the policy, or serve the model with a longer context.")
         outcome = Outcome.too_long if answer.too_long else Outcome.engine_failed
-        return Labelled(answer.key, Verdict(outcome, error=answer.failure), asked=True)
-    return Labelled(answer.key, verdict.read(answer.completion, contract), answer.completion, asked=True)
+        return Labelled(answer.key, Verdict(outcome, error=answer.failure), called=True)
+    return Labelled(answer.key, verdict.read(answer.completion, contract), answer.completion, called=True)
 
 
 def _drain(decided: deque[Labelled]) -> Iterator[Labelled]:

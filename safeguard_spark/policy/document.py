@@ -9,17 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
-from safeguard_spark.policy.positions import YamlProblem, read_yaml
+from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts as a name
 VERSION = r"^\d+\.\d+\.\d+$"
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"  # BCP 47
-ENCODING = "utf-8-sig"  # some editors put a mark before the first character; it is not part of the text
+ENCODING = "utf-8-sig"  # some editors write a byte order mark; it is not part of the text
 NONE = "none"  # the category the model gives when nothing is violated
 
 
 class Output(StrEnum):
-    """The answer a policy asks for; the three forms of the gpt-oss-safeguard guide."""
+    """The form of answer a policy requires; the three forms of the gpt-oss-safeguard guide."""
 
     binary = "binary"
     category = "category"
@@ -57,7 +57,7 @@ class Rule(_Frozen):
 
 
 class LabelerDefaults(_Frozen):
-    """What the author recommends; a job's configuration wins."""
+    """Settings the author recommends; a job's configuration overrides them."""
 
     effort: Effort | None = None
     max_tokens: Annotated[int, Field(gt=0)] | None = None
@@ -67,7 +67,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Gate(_Frozen):
-    """What a version must reach before it may be promoted; None asks nothing. Shares from 0 to 1."""
+    """What a version must reach before it may be promoted; None requires nothing. Shares from 0 to 1."""
 
     min_precision: Share | None = None
     min_recall: Share | None = None
@@ -76,7 +76,10 @@ class Gate(_Frozen):
 
 
 class Policy(_Frozen):
-    """A policy document. Two hashes: what can change a label, and everything. Not cached: `model_copy` keeps caches."""
+    """A policy document. One hash is over what can change a label, one over everything.
+
+    The hashes are not cached: `model_copy` would copy the cached values.
+    """
 
     name: Annotated[str, StringConstraints(pattern=NAME)]
     version: Annotated[str, StringConstraints(pattern=VERSION)]
@@ -86,21 +89,21 @@ class Policy(_Frozen):
     rules: tuple[Rule, ...] = ()
     labeler: LabelerDefaults = LabelerDefaults()
     gate: Gate = Gate()
-    languages: tuple[Annotated[str, StringConstraints(pattern=LANGUAGE)], ...] = ()  # it was written and tested for
+    languages: tuple[Annotated[str, StringConstraints(pattern=LANGUAGE)], ...] = ()  # written and tested for these
     links: dict[str, str] = Field(default_factory=dict)  # title: address, for people
-    allowed: tuple[str, ...] = ()  # labels the text gives to content that violates nothing; the answer is `none`
-    allow: tuple[str, ...] = ()  # warnings of `safeguard check` the author has decided to live with
+    allowed: tuple[str, ...] = ()  # labels that the text gives to safe content; the answer is `none`
+    allow: tuple[str, ...] = ()  # warnings of `safeguard check` that the author accepts
     body: str
 
     @property
     def policy_hash(self) -> str:
-        """Over what can change a label: the text the model reads, rule ids and categories, the output form."""
+        """SHA-256 over what can change a label: the text the model reads, rule ids and categories, the output form."""
         rules = [[rule.id, rule.category] for rule in self.rules]
         return sha256({"body": self.body, "rules": rules, "output": self.output})
 
     @property
     def document_hash(self) -> str:
-        """Over the whole document."""
+        """SHA-256 over the whole document."""
         return sha256(self.model_dump(mode="json"))
 
     @property
@@ -120,7 +123,7 @@ class Policy(_Frozen):
 
 
 class DocumentParts(NamedTuple):
-    """A policy file split: the front matter's YAML, and the Markdown body exactly as the model reads it."""
+    """The parts of a policy file: the front matter's YAML, and the Markdown body exactly as the model reads it."""
 
     front_matter: str
     body: str
@@ -128,7 +131,7 @@ class DocumentParts(NamedTuple):
 
 
 def split_document(text: str) -> DocumentParts:
-    """Split a policy file. Raises PolicyError if it does not open with front matter between `---` lines."""
+    """Split a policy file. Raises PolicyError if it does not begin with front matter between `---` lines."""
     match = re.match(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", text, re.DOTALL | re.MULTILINE)
     if match is None:
         raise PolicyError("it does not begin with YAML front matter between two lines of ---")
@@ -136,23 +139,24 @@ def split_document(text: str) -> DocumentParts:
 
 
 def parse_policy(text: str) -> Policy:
-    """The policy of a document's text. Raises PolicyError with one sentence for the first thing wrong."""
+    """Parse a document's text. Raises PolicyError with one sentence for the first problem."""
     parts = split_document(text)
     try:
-        found = read_yaml(parts.front_matter, first_line=2)
-    except YamlProblem as error:
+        yaml = read_yaml(parts.front_matter, first_line=2)
+    except InvalidYamlError as error:
         where = f"at line {error.span.line}, column {error.span.column}"
         raise PolicyError(f"its front matter is not valid YAML {where}: {error}") from error
-    if found.doubled:
-        raise PolicyError(f"`{found.doubled[0].key}` is given twice, again in line {found.doubled[0].span.line}")
-    front = found.value
+    if yaml.duplicate_keys:
+        duplicate = yaml.duplicate_keys[0]
+        raise PolicyError(f"`{duplicate.key}` is given twice, again in line {duplicate.span.line}")
+    front = yaml.value
     if not isinstance(front, dict):
         raise PolicyError("its front matter is not a list of `key: value` lines")
     return build_policy(front, parts.body)
 
 
 def build_policy(front: dict[str, Any], body: str) -> Policy:
-    """A policy of front matter values and a body. Raises PolicyError."""
+    """Build a policy from front matter values and a body. Raises PolicyError."""
     if "body" in front:
         raise PolicyError("`body` is not a front matter key: the text after the second --- is the body")
     try:
@@ -163,16 +167,16 @@ def build_policy(front: dict[str, Any], body: str) -> Policy:
         raise PolicyError(f"`{where}`: {first['msg'][0].lower()}{first['msg'][1:]}") from error
     if not body.strip():
         raise PolicyError("it has no text after the front matter for the model to read")
-    doubled = sorted({rule.id for rule in policy.rules if policy.rule_ids.count(rule.id) > 1})
-    if doubled:
-        raise PolicyError(f"rule id {doubled[0]} is defined more than once")
+    duplicates = sorted({rule.id for rule in policy.rules if policy.rule_ids.count(rule.id) > 1})
+    if duplicates:
+        raise PolicyError(f"rule id {duplicates[0]} is defined more than once")
     if any(category.lower() == NONE for category in policy.categories):
         raise PolicyError(f"a rule's category may not be `{NONE}`, which means that nothing is violated")
     return policy
 
 
 def read_text(path: Path) -> str:
-    """The text of a file its author wrote, line ends as \\n. Raises PolicyError naming the file."""
+    """Read a text file; line ends become \\n. Raises PolicyError naming the file."""
     try:
         return path.read_text(encoding=ENCODING)
     except OSError as error:
@@ -182,7 +186,7 @@ def read_text(path: Path) -> str:
 
 
 def load_policy(path: Path) -> Policy:
-    """The policy in a file. Raises PolicyError naming the file."""
+    """Read a policy file. Raises PolicyError naming the file."""
     text = read_text(path)
     try:
         return parse_policy(text)

@@ -1,9 +1,9 @@
-"""Policy lock: `policies/lock.json` pins what was published, so that a published version can never change unseen.
+"""Policy lock: `policies/lock.json` pins what was published, so that a published version cannot change unnoticed.
 
     {"lock": 1, "policies": {"marketplace@1.0.0": {"document_hash": "…", "policy_hash": "…"}}}
 
-A version whose policy hash differs from the lock is refused everywhere: its labels would no longer mean what they
-meant. A version whose document hash alone differs (owner, description, gate) still gives the same labels.
+A version whose policy hash differs from the lock is refused everywhere: its labels would change their meaning. A
+version where only the document hash differs (owner, description, gate) still gives the same labels.
 """
 
 import json
@@ -30,11 +30,11 @@ class Pin(NamedTuple):
 
 
 class LockStatus(StrEnum):
-    """How a policy stands to the lock."""
+    """What the lock says about a policy."""
 
     unpublished = "unpublished"
     same = "same"
-    document_changed = "document_changed"  # no label can change
+    document_changed = "document_changed"  # in a way that changes no label
     changed = "changed"
 
 
@@ -49,8 +49,8 @@ class Lock:
         """Lower-case hex SHA-256 over everything that is pinned."""
         return sha256({ref: pin._asdict() for ref, pin in self.pins.items()})
 
-    def standing(self, policy: Policy) -> LockStatus:
-        """How a policy stands to what was published under its name and version."""
+    def status(self, policy: Policy) -> LockStatus:
+        """Whether a policy is what was published under its name and version."""
         pin = self.pins.get(policy.ref)
         if pin is None:
             return LockStatus.unpublished
@@ -59,8 +59,8 @@ class Lock:
         return LockStatus.same if pin.document_hash == policy.document_hash else LockStatus.document_changed
 
     def verify(self, policy: Policy) -> Policy:
-        """The policy itself. Raises PolicyError if it is not what was published."""
-        if self.standing(policy) is LockStatus.changed:
+        """Return the policy. Raises PolicyError if it is not what was published."""
+        if self.status(policy) is LockStatus.changed:
             published = self.pins[policy.ref].policy_hash[:12]
             raise PolicyError(
                 f"{policy.ref} was published with policy hash {published}, and the file now has "
@@ -70,7 +70,7 @@ class Lock:
         return policy
 
     def with_policies(self, policies: Iterable[Policy]) -> "Lock":
-        """A lock that pins these too. Raises PolicyError as `verify` does."""
+        """A lock that pins these policies too. Raises PolicyError as `verify` does."""
         lock = self
         for policy in policies:  # one by one: two files may claim to be the same version
             lock.verify(policy)
@@ -79,12 +79,12 @@ class Lock:
 
 
 def lock_path(folder: Path) -> Path:
-    """The lock of a policies folder."""
+    """The lock file of a policies folder."""
     return folder / LOCK_FILE
 
 
 def load_lock(path: Path) -> Lock:
-    """The lock in a file; an empty one if there is no file. Raises PolicyError."""
+    """Read a lock file; without a file the lock is empty. Raises PolicyError."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         if value.get("lock") != FORMAT:
@@ -99,7 +99,7 @@ def load_lock(path: Path) -> Lock:
 
 
 def save_lock(lock: Lock, path: Path) -> None:
-    """Write a lock, sorted for small diffs, all of it or nothing. Raises PolicyError."""
+    """Write a lock atomically, sorted for small diffs. Raises PolicyError."""
     value = {"lock": FORMAT, "policies": {ref: lock.pins[ref]._asdict() for ref in sorted(lock.pins, key=ref_key)}}
     try:
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".lock-", delete=False) as file:

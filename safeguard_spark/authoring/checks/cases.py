@@ -50,8 +50,8 @@ def _ids(document: DraftCases) -> Iterator[Diagnostic]:
     for index, value in document.values.items():
         name = str(value.get("id", ""))
         if name and name in first:
-            span = document.yaml.at(("cases", index, "id"))
-            hint = f"first used in line {document.yaml.at(('cases', first[name], 'id')).line}"
+            span = document.yaml.value_span(("cases", index, "id"))
+            hint = f"first used in line {document.yaml.value_span(('cases', first[name], 'id')).line}"
             yield document.source.diagnose("duplicate-case-id", span, f"case id {name} is used twice", hint)
         first.setdefault(name, index)
 
@@ -76,15 +76,15 @@ def _same_content(document: DraftCases, cases: Iterable[Placed]) -> Iterator[Dia
 
 
 def _expectation(draft: Draft, document: DraftCases, placed: Placed) -> Iterator[Diagnostic]:
-    case, index, source, at = placed.case, placed.position, document.source, document.yaml.at
+    case, index, source = placed.case, placed.position, document.source
     category_of = {rule.id: rule.category for rule in draft.rules}
     for number, rule in enumerate(case.rules):
         if rule not in category_of:
-            span, problem = at(("cases", index, "rules", number)), f"case {case.id} names rule {rule}"
-            problem += ", which the policy does not define"
+            span = document.yaml.value_span(("cases", index, "rules", number))
+            problem = f"case {case.id} names rule {rule}, which the policy does not define"
             yield source.diagnose("unknown-case-rule", span, problem, nearest(rule, category_of))
     category = case.expected_category
-    where = at(("cases", index, "category"))
+    where = document.yaml.value_span(("cases", index, "category"))
     if category is not None and category not in category_of.values():
         problem = f"case {case.id} names category {category}, which the policy does not define"
         yield source.diagnose("unknown-case-rule", where, problem, nearest(category, category_of.values()))
@@ -94,14 +94,14 @@ def _expectation(draft: Draft, document: DraftCases, placed: Placed) -> Iterator
     if not case.violation and (case.rules or category):
         named = ", ".join(case.rules) or category
         problem = f"case {case.id} violates nothing, yet it names {named}"
-        span = at(("cases", index, "violation"))
+        span = document.yaml.value_span(("cases", index, "violation"))
         yield source.diagnose("inconsistent-case", span, problem, "set `violation: true`, or drop the rules")
     if case.violation and case.category == NONE:
         problem = f"case {case.id} is a violation with category {NONE}"
         yield source.diagnose("inconsistent-case", where, problem, "name the category that is violated")
     if case.violation and not case.rules and category_of and draft.output is Output.full:
         problem, hint = f"case {case.id} does not say which rule it violates", "for example `rules: [{}]`"
-        span = at(("cases", index, "violation"))
+        span = document.yaml.value_span(("cases", index, "violation"))
         yield source.diagnose("case-without-rule", span, problem, hint.format(next(iter(category_of))))
     if not case.why.strip():
         problem = f"case {case.id} does not say why"
@@ -121,11 +121,11 @@ def _coverage(draft: Draft, document: DraftCases, cases: list[Case]) -> Iterator
     tested = {rule for case in cases for rule in case.rules} | {case.expected_category for case in cases}
     for rule in draft.rules:
         if rule.id not in tested and (rule.category not in tested or draft.output is Output.full):
-            span = draft.front.at(("rules", rule.position, "id"))
+            span = draft.front.value_span(("rules", rule.position, "id"))
             problem = f"no case tests rule {rule.id}"
             yield draft.source.diagnose("untested-rule", span, problem, f"add one to {document.source.file}")
 
 
 def _entry(document: DraftCases, index: int) -> Span:
     """The case's id, or the entry's own start."""
-    return document.yaml.at(("cases", index, "id"))
+    return document.yaml.value_span(("cases", index, "id"))

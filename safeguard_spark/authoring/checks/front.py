@@ -16,7 +16,7 @@ def check_front(draft: Draft) -> Iterator[Diagnostic]:
     for index, code in enumerate(draft.words("allow")):
         if code not in CHECKS or CHECKS[code].level is Level.error:
             known = ", ".join(code for code, check in CHECKS.items() if check.level is Level.warning)
-            span = draft.front.at(("allow", index))
+            span = draft.front.value_span(("allow", index))
             problem = f"`{code}` is no warning that can be allowed"
             yield draft.source.diagnose("bad-value", span, problem, f"known: {known}")
 
@@ -25,17 +25,17 @@ def _rules(draft: Draft) -> Iterator[Diagnostic]:
     source, front = draft.source, draft.front
     first: dict[str, int] = {}
     for rule in draft.rules:
-        span = front.at(("rules", rule.position, "id"))
+        span = front.value_span(("rules", rule.position, "id"))
         if rule.id in first:
-            hint = f"first defined in line {front.at(('rules', first[rule.id], 'id')).line}"
+            hint = f"first defined in line {front.value_span(('rules', first[rule.id], 'id')).line}"
             yield source.diagnose("duplicate-rule", span, f"rule {rule.id} is defined twice", hint)
         first.setdefault(rule.id, rule.position)
         if rule.category == NONE:
-            place = front.at(("rules", rule.position, "category"))
+            place = front.value_span(("rules", rule.position, "category"))
             problem = f"`{NONE}` cannot be a rule's category: it means that nothing is violated"
             yield source.diagnose("bad-value", place, problem)
     if not draft.rules and draft.output is not Output.binary and draft.body:
-        where = front.key_at(("rules",)) if "rules" in front.value else Span(1, 1, 3)
+        where = front.key_span(("rules",)) if "rules" in front.value else Span(1, 1, 3)
         yield source.diagnose(
             "no-rules", where, f"`output: {draft.output.value}` names rules and categories, but there are none",
             "add rules, or ask for `output: binary`",
@@ -50,6 +50,6 @@ def _folders(draft: Draft) -> Iterator[Diagnostic]:
     for key, folder in (("name", path.parent.parent.name), ("version", path.parent.name)):
         said = draft.front.value.get(key)
         if isinstance(said, str) and said != folder:
-            span = draft.front.at((key,))
+            span = draft.front.value_span((key,))
             problem = f"`{key}` is {said}, but the folder says {folder}"
             yield draft.source.diagnose("wrong-folder", span, problem, "make them agree")

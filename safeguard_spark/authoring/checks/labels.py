@@ -115,7 +115,7 @@ def _untold(draft: Draft) -> Iterator[Diagnostic]:
         named = [rule.id] if draft.output is Output.full else []
         for key, label in [*(("id", name) for name in named), ("category", rule.category)]:
             if label and not re.search(rf"(?<!\w){re.escape(label)}(?!\w)", draft.body):
-                span = draft.front.at(("rules", rule.position, key))
+                span = draft.front.value_span(("rules", rule.position, key))
                 problem = f"the text never mentions the {key} `{label}`, so the model cannot answer it"
                 yield draft.source.diagnose("untold-rule", span, problem, "name it where the rule is explained")
 

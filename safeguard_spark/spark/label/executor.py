@@ -175,7 +175,7 @@ class _Batch:
             "prompt_tokens": completion.prompt_tokens if completion else None,
             "cached_tokens": completion.cached_tokens if completion else None,
             "completion_tokens": completion.completion_tokens if completion else None,
-            "asked": done.asked,
+            "asked": done.called,
             "fatal": fatal,
             "engines": None,
             "lost": None,

@@ -50,7 +50,7 @@ class Reporter:
     def add(self, done: Labelled, engine: Engine) -> None:
         """Count one row."""
         self._totals["rows"] += 1
-        self._totals["asked"] += done.asked
+        self._totals["asked"] += done.called
         self._outcomes[done.verdict.outcome.value] += 1
         if done.completion:
             self._totals["prompt"] += done.completion.prompt_tokens

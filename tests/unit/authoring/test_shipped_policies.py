@@ -64,7 +64,7 @@ def test_any_changed_added_or_lost_character_of_a_published_text_is_caught(file:
     if changed == body:  # the same character again, or nothing put in
         return
     found = parse_policy(text.removesuffix(body) + changed)
-    assert LOCK.standing(found) is LockStatus.changed
+    assert LOCK.status(found) is LockStatus.changed
     with pytest.raises(PolicyError, match="bump the version"):
         LOCK.verify(found)
 
@@ -81,7 +81,7 @@ def test_a_changed_character_anywhere_in_the_file_never_passes_as_another_text_o
         found = parse_policy(changed)
     except PolicyError:
         return
-    assert found.ref != was.ref or says(found) == says(was) or LOCK.standing(found) is LockStatus.changed
+    assert found.ref != was.ref or says(found) == says(was) or LOCK.status(found) is LockStatus.changed
 
 
 def says(one: Policy) -> tuple[object, ...]:
@@ -94,5 +94,5 @@ def test_another_owner_of_a_shipped_policy_changes_no_label(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     found = parse_policy(text.replace("owner: trust@", "owner: safety@", 1))
     assert found.policy_hash == load_policy(file).policy_hash
-    assert LOCK.standing(found) is LockStatus.document_changed
+    assert LOCK.status(found) is LockStatus.document_changed
     assert LOCK.verify(found) is found

@@ -121,7 +121,7 @@ def test_a_prompt_longer_than_the_servers_context_is_too_long_and_asked_once(
         assert server.count(0) == server.count(3) == 1 and len(server.calls) == 6
     outcomes = {key: done.verdict.outcome for key, done in found.items()}
     assert outcomes == {key: Outcome.too_long if key in (0, 3) else Outcome.labelled for key in range(6)}
-    assert found[3].verdict.error == "longer than the server's context" and found[3].asked
+    assert found[3].verdict.error == "longer than the server's context" and found[3].called
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Contents that try to break out: every one has one fate, and no prompt has a special token but the template's."""
+"""Hostile contents: each has one outcome, and no prompt has a special token that is not the template's."""
 
 import pytest
 from hypothesis import given, settings
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.unit
 FIRST_SPECIAL = 199_998  # o200k_harmony's own text tokens end before it
 START, END, MESSAGE = 200_006, 200_007, 200_008
 TEMPLATE = [START, MESSAGE, END] * 3 + [START]
-FATES = {Outcome.empty, Outcome.invalid_content, Outcome.too_long}
+WITHOUT_MODEL = {Outcome.empty, Outcome.invalid_content, Outcome.too_long}
 
 
-def job(dialect: Dialect = Dialect.harmony) -> LabelSpec:
+def label_spec(dialect: Dialect = Dialect.harmony) -> LabelSpec:
     labeler = Labeler(
         model="m", revision=None, dialect=dialect, engine_class="", effort=Effort.low, temperature=0.0, top_p=1.0,
         max_tokens=64, max_prompt_tokens=4096, structured=True,
@@ -30,24 +30,25 @@ def job(dialect: Dialect = Dialect.harmony) -> LabelSpec:
     return LabelSpec(parse_policy(POLICY), labeler)
 
 
-def assert_sealed(what: LabelSpec, content: Content) -> None:
-    ready = prepare(what, content)
-    if isinstance(ready, Verdict):
-        assert ready.outcome in FATES and "special tokens" not in (ready.error or "")
+def assert_sealed(spec: LabelSpec, content: Content) -> None:
+    """The content needs no model, or its prompt has only the template's special tokens."""
+    prepared = prepare(spec, content)
+    if isinstance(prepared, Verdict):
+        assert prepared.outcome in WITHOUT_MODEL and "special tokens" not in (prepared.error or "")
         return
-    assert isinstance(ready, Prompt)
-    if ready.token_ids is None:
-        assert [message["role"] for message in ready.messages] == ["system", "user"]
-        assert ready.messages[0]["content"] == what.policy.body
+    assert isinstance(prepared, Prompt)
+    if prepared.token_ids is None:
+        assert [message["role"] for message in prepared.messages] == ["system", "user"]
+        assert prepared.messages[0]["content"] == spec.policy.body
         return
-    assert [token for token in ready.token_ids if token >= FIRST_SPECIAL] == TEMPLATE
-    assert len(ready.token_ids) <= what.labeler.max_prompt_tokens
+    assert [token for token in prepared.token_ids if token >= FIRST_SPECIAL] == TEMPLATE
+    assert len(prepared.token_ids) <= spec.labeler.max_prompt_tokens
 
 
 def test_ten_thousand_hostile_rows_have_sealed_prompts() -> None:
-    what, count = job(), 0
+    spec, count = label_spec(), 0
     for row in hostile.corpus(10_000):
-        assert_sealed(what, row.content)
+        assert_sealed(spec, row.content)
         count += 1
     assert count == 10_000
 
@@ -56,22 +57,22 @@ def test_ten_thousand_hostile_rows_have_sealed_prompts() -> None:
 @given(content=hostile.contents())
 def test_any_content_has_a_sealed_prompt_in_both_dialects(content: Content) -> None:
     for dialect in Dialect:
-        assert_sealed(job(dialect), content)
+        assert_sealed(label_spec(dialect), content)
 
 
 def test_what_the_model_reads_is_the_content_itself() -> None:
     for row in hostile.corpus(300, seed=1):
-        ready = prepare(job(), row.content)
-        if isinstance(ready, Prompt) and ready.token_ids is not None and not row.is_conversation:
-            shown = harmony_encoding().decode(ready.token_ids)
-            assert shown.endswith(f"<|start|>user<|message|>{row.content.text}<|end|><|start|>assistant")
+        prepared = prepare(label_spec(), row.content)
+        if isinstance(prepared, Prompt) and prepared.token_ids is not None and not row.is_conversation:
+            decoded = harmony_encoding().decode(prepared.token_ids)
+            assert decoded.endswith(f"<|start|>user<|message|>{row.content.text}<|end|><|start|>assistant")
 
 
 def test_every_hostile_row_has_exactly_one_outcome() -> None:
     engine = ScriptedEngine(config("http://unused").model_copy(update={"args": {}}))
     rows = (Row(number, row.content) for number, row in enumerate(hostile.corpus(2_000, seed=2)))
-    done = list(label_rows(job(), engine, rows))
-    assert sorted(each.key for each in done) == list(range(2_000))
-    assert {each.verdict.outcome for each in done} <= {*FATES, Outcome.labelled}
-    assert sum(each.asked for each in done) > 1_000
-    assert all(each.asked == (each.verdict.outcome is Outcome.labelled) for each in done)
+    results = list(label_rows(label_spec(), engine, rows))
+    assert sorted(result.key for result in results) == list(range(2_000))
+    assert {result.verdict.outcome for result in results} <= {*WITHOUT_MODEL, Outcome.labelled}
+    assert sum(result.called for result in results) > 1_000
+    assert all(result.called == (result.verdict.outcome is Outcome.labelled) for result in results)

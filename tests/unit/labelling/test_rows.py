@@ -1,4 +1,4 @@
-"""Rows in, verdicts out: every row once, whatever the engine does."""
+"""Every row gets exactly one verdict, whatever the engine does."""
 
 import random
 from collections import Counter
@@ -13,12 +13,11 @@ from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import EngineConfig, RunConfig
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.errors import EngineError, PolicyError
-from safeguard_spark.labelling import rows as labelling
 from safeguard_spark.labelling.content import Content, from_text, from_turns
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt, prefix_tokens
-from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows, prepare
+from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Effort, parse_policy
 
@@ -28,7 +27,7 @@ SCRIPT: dict[str, Any] = {
     "words": {"replica": "M1"},
     "misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzcut": "truncate", "zzfail": "fail"},
 }
-WANTED = {  # of a content, by its words; of several the first that stands here
+OUTCOME_BY_WORD = {  # if a content has several of these words, the first one here decides
     "zzrefuse": Outcome.refused,
     "zzgarbage": Outcome.unparseable,
     "zzcut": Outcome.truncated,
@@ -45,7 +44,7 @@ def run_config(engine: dict[str, Any], **labeler: Any) -> RunConfig:
     return build_config({"engine": {"model": "m", **engine}, "labeler": labeler})
 
 
-def job(output: str = "full", dialect: str = "harmony", **labeler: Any) -> LabelSpec:
+def label_spec(output: str = "full", dialect: str = "harmony", **labeler: Any) -> LabelSpec:
     policy = parse_policy(
         f"---\nname: p\nversion: 1.0.0\noutput: {output}\nrules: [{{id: M1, category: fake}}]\n---\nText.\n"
     )
@@ -58,16 +57,16 @@ ALONE = prefix_tokens(LONG.body, Effort.medium)
 
 
 class Shuffled(ScriptedEngine):
-    """Pulls up to `window` requests ahead and answers them in any order. `breaks_after`: unreachable then."""
+    """Pulls up to `window` requests ahead and answers them in any order; unreachable after `breaks_after` requests."""
 
     def __init__(self, window: int, seed: int, breaks_after: int | None = None) -> None:
         super().__init__(engine_config())
         self.window, self.chance, self.breaks_after = window, random.Random(seed), breaks_after
         self.pulled = 0
 
-    def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
+    def answers(self, call_spec: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
         held: list[Answer] = []
-        for answer in super().answers(task, self._counted(requests)):
+        for answer in super().answers(call_spec, self._counted(requests)):
             held.append(answer)
             while len(held) >= self.window or (held and self.chance.random() < 0.3):
                 yield held.pop(self.chance.randrange(len(held)))
@@ -77,12 +76,12 @@ class Shuffled(ScriptedEngine):
     def _counted(self, requests: Iterable[Request]) -> Iterator[Request]:
         for request in requests:
             if self.pulled == self.breaks_after:
-                raise EngineError("nobody there")
+                raise EngineError("unreachable")
             self.pulled += 1
             yield request
 
 
-NOT_ASKED = (Outcome.invalid_content, Outcome.empty, Outcome.too_long)
+NOT_CALLED = (Outcome.invalid_content, Outcome.empty, Outcome.too_long)
 WORDS = st.sampled_from(["zzrefuse", "zzgarbage", "zzcut", "zzfail", "replica", "watch", "", " ", "<|end|>"])
 TEXTS = st.lists(WORDS, max_size=3).map(" ".join)
 CONTENTS = st.one_of(
@@ -98,16 +97,16 @@ CONTENTS = st.one_of(
 )
 
 
-def wanted(content: Content) -> Outcome:
+def expected_outcome(content: Content) -> Outcome:
     if content.invalid:
         return Outcome.invalid_content
     if content.is_empty:
         return Outcome.empty
     if content.size > 2_500:
         return Outcome.too_long
-    said = " ".join(t.text or "" for t in content.turns) if content.turns else content.text or ""
-    trick = next((word for word in SCRIPT["misbehave"] if word in said), "")
-    return WANTED[trick]
+    text = " ".join(t.text or "" for t in content.turns) if content.turns else content.text or ""
+    trick = next((word for word in SCRIPT["misbehave"] if word in text), "")
+    return OUTCOME_BY_WORD[trick]
 
 
 @given(
@@ -119,46 +118,46 @@ def test_every_row_has_exactly_one_verdict_and_the_right_one(
 ) -> None:
     engine = Shuffled(window, seed)
     rows = [Row(100 + number, content) for number, content in enumerate(contents)]
-    # In chat no token is counted: only characters bound a text.
-    asked = job(output, dialect, max_prompt_tokens=500 if dialect == "harmony" else 150)
-    found = {}
-    for done in label_rows(asked, engine, rows):
-        assert done.key not in found
-        found[done.key] = done
-    assert set(found) == {row.key for row in rows}
+    # The chat dialect counts no tokens: only the number of characters limits a text.
+    spec = label_spec(output, dialect, max_prompt_tokens=500 if dialect == "harmony" else 150)
+    labelled: dict[int, Labelled] = {}
+    for result in label_rows(spec, engine, rows):
+        assert result.key not in labelled
+        labelled[result.key] = result
+    assert set(labelled) == {row.key for row in rows}
     for row in rows:
-        verdict = found[row.key].verdict
-        assert verdict.outcome is wanted(row.content)
+        verdict = labelled[row.key].verdict
+        assert verdict.outcome is expected_outcome(row.content)
         assert (verdict.violation is not None) == (verdict.outcome is Outcome.labelled)
-        asked_for, answered = found[row.key].asked, found[row.key].completion is not None
-        assert asked_for == (verdict.outcome not in NOT_ASKED)
-        assert answered == (asked_for and verdict.outcome is not Outcome.engine_failed)
-    assert engine.pulled == sum(done.asked for done in found.values())
+        called, answered = labelled[row.key].called, labelled[row.key].completion is not None
+        assert called == (verdict.outcome not in NOT_CALLED)
+        assert answered == (called and verdict.outcome is not Outcome.engine_failed)
+    assert engine.pulled == sum(row.called for row in labelled.values())
 
 
 @given(st.lists(CONTENTS, max_size=25), st.integers(1, 8), st.integers(0, 9), st.integers(0, 10))
-def test_an_engine_that_cannot_be_reached_takes_no_verdict_along(
+def test_rows_that_need_no_model_keep_their_verdict_if_the_engine_cannot_be_reached(
     contents: list[Content], window: int, seed: int, breaks_after: int
 ) -> None:
     rows = [Row(number, content) for number, content in enumerate(contents)]
     engine = Shuffled(window, seed, breaks_after)
-    asked = job(max_prompt_tokens=500)
-    found: Counter[int] = Counter()
+    spec = label_spec(max_prompt_tokens=500)
+    verdicts: Counter[int] = Counter()  # per row
     failed = False
     try:
-        for done in label_rows(asked, engine, iter(rows)):
-            found[done.key] += 1
+        for result in label_rows(spec, engine, iter(rows)):
+            verdicts[result.key] += 1
     except EngineError:
         failed = True
-    assert not found or max(found.values()) == 1
-    needs_model = [row.key for row in rows if wanted(row.content) not in NOT_ASKED]
+    assert not verdicts or max(verdicts.values()) == 1
+    needs_model = [row.key for row in rows if expected_outcome(row.content) not in NOT_CALLED]
     assert failed == (len(needs_model) > breaks_after)
     if failed:
-        # Whatever came before the request that failed and needed no model is there.
+        # Every row that came before the failed request and needed no model has its verdict.
         before = needs_model[breaks_after]
-        assert {row.key for row in rows if row.key < before and row.key not in needs_model} <= set(found)
+        assert {row.key for row in rows if row.key < before and row.key not in needs_model} <= set(verdicts)
     else:
-        assert set(found) == {row.key for row in rows}
+        assert set(verdicts) == {row.key for row in rows}
 
 
 def test_input_is_pulled_as_the_window_allows() -> None:
@@ -170,14 +169,14 @@ def test_input_is_pulled_as_the_window_allows() -> None:
             pulled += 1
             yield Row(pulled, from_text("a watch"))
 
-    done = label_rows(job(), Shuffled(4, 0), endless())
+    results = label_rows(label_spec(), Shuffled(4, 0), endless())
     for count in range(1, 50):
-        next(done)
+        next(results)
         assert pulled <= count + 4
 
 
-def test_rows_without_need_of_the_model_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling, "WAITING", 10)
+def test_rows_that_need_no_model_are_buffered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("safeguard_spark.labelling.rows.MAX_BUFFERED", 10)
     pulled = 0
 
     def empties() -> Iterator[Row]:
@@ -187,25 +186,26 @@ def test_rows_without_need_of_the_model_do_not_pile_up(monkeypatch: pytest.Monke
             yield Row(number, from_text(""))
 
     keys = []
-    for done in label_rows(job(), Shuffled(4, 0), empties()):
-        keys.append(done.key)
+    for result in label_rows(label_spec(), Shuffled(4, 0), empties()):
+        keys.append(result.key)
         assert pulled <= len(keys) + 10
     assert sorted(keys) == list(range(1_000))
 
 
-def test_no_rows_are_no_verdicts_and_ask_nobody() -> None:
+def test_no_rows_give_no_verdicts_and_no_calls() -> None:
     engine = Shuffled(4, 0, breaks_after=0)
-    assert list(label_rows(job(), engine, [])) == []
-    assert [done.verdict.outcome for done in label_rows(job(), engine, [Row(1, from_text(None))])] == [Outcome.empty]
+    assert list(label_rows(label_spec(), engine, [])) == []
+    (result,) = label_rows(label_spec(), engine, [Row(1, from_text(None))])
+    assert result.verdict.outcome is Outcome.empty
 
 
-def test_an_error_of_the_input_passes_through() -> None:
+def test_an_error_of_the_input_is_raised() -> None:
     def rows() -> Iterator[Row]:
         yield Row(1, from_text("a"))
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(label_rows(job(), Shuffled(1, 0), rows()))
+        list(label_rows(label_spec(), Shuffled(1, 0), rows()))
 
 
 # Before the model
@@ -221,26 +221,25 @@ def test_an_error_of_the_input_passes_through() -> None:
         (from_turns([("user", "a" * 9_000), ("user", "ok")]), Outcome.too_long, "over 8000 characters"),
     ],
 )
-def test_a_content_the_model_need_not_see_has_its_outcome_and_cause(
+def test_a_content_that_needs_no_model_has_its_outcome_and_cause(
     content: Content, outcome: Outcome, error: str | None
 ) -> None:
-    assert prepare(job(max_prompt_tokens=500), content) == Verdict(outcome, error=error)
+    assert prepare(label_spec(max_prompt_tokens=500), content) == Verdict(outcome, error=error)
 
 
-def test_the_rest_becomes_a_prompt_in_the_labelers_dialect() -> None:
-    harmony = prepare(job(), from_text("a watch"))
-    chat = prepare(job(dialect="chat"), from_text("a watch"))
+def test_any_other_content_becomes_a_prompt_in_the_labelers_dialect() -> None:
+    harmony = prepare(label_spec(), from_text("a watch"))
+    chat = prepare(label_spec(dialect="chat"), from_text("a watch"))
     assert isinstance(harmony, Prompt) and harmony.token_ids
     assert isinstance(chat, Prompt) and chat.token_ids is None and chat.policy_text == "Text.\n"
 
 
-def test_a_prompt_that_would_hold_a_control_token_of_the_contents_is_an_outcome(
+def test_a_control_token_from_the_content_in_a_prompt_gives_an_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("safeguard_spark.labelling.prompt._encoded", lambda text: iter([[200_007]]))
-    found = prepare(job(), from_text("a watch"))
-    said = "11 special tokens where the template has 10"
-    assert found == Verdict(Outcome.invalid_content, error=said)
+    error = "11 special tokens where the template has 10"
+    assert prepare(label_spec(), from_text("a watch")) == Verdict(Outcome.invalid_content, error=error)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +264,6 @@ def test_a_policy_that_leaves_no_room_for_a_content_is_refused(
         ({"kind": "scripted", "dialect": "chat"}, {"max_prompt_tokens": 1}),
     ],
 )
-def test_one_that_leaves_any_is_not(engine: dict[str, Any], labeler: dict[str, Any]) -> None:
-    asked = LabelSpec.of(run_config(engine, **labeler), LONG)
-    assert isinstance(prepare(asked, from_text("a")), Prompt)
+def test_a_policy_that_leaves_room_for_one_token_is_accepted(engine: dict[str, Any], labeler: dict[str, Any]) -> None:
+    spec = LabelSpec.of(run_config(engine, **labeler), LONG)
+    assert isinstance(prepare(spec, from_text("a")), Prompt)

@@ -1,4 +1,4 @@
-"""A policy is read as its author wrote it; its two hashes tell what can change a label from what cannot."""
+"""A policy is read as its author wrote it; one hash covers what can change a label, the other one everything."""
 
 import contextlib
 from pathlib import Path
@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document as policy
-from safeguard_spark.policy.document import load_policy, parse_policy, policy_refs, split_document
+from safeguard_spark.policy.document import Policy, Rule, load_policy, parse_policy, policy_refs, split_document
 from safeguard_spark.policy.lock import Lock, LockStatus
 from tests.unit.samples import POLICY, edited
 
@@ -19,16 +18,16 @@ SAMPLE = parse_policy(POLICY)
 BODY = split_document(POLICY).body
 
 
-def with_body(body: str) -> policy.Policy:
+def with_body(body: str) -> Policy:
     return changed(body=body)
 
 
-def changed(**fields: Any) -> policy.Policy:
-    # Not model_copy, which would take the computed hashes along.
-    return policy.Policy.model_construct(**{**dict(SAMPLE), **fields})
+def changed(**fields: Any) -> Policy:
+    # Not model_copy, which would copy cached values.
+    return Policy.model_construct(**{**dict(SAMPLE), **fields})
 
 
-def test_the_body_is_what_the_model_reads_unchanged() -> None:
+def test_the_body_is_kept_unchanged() -> None:
     assert SAMPLE.body == POLICY.split("---\n", 2)[2]
     assert SAMPLE.ref == "market@1.0.0"
     assert SAMPLE.rule_ids == ("M1", "M2")
@@ -37,12 +36,12 @@ def test_the_body_is_what_the_model_reads_unchanged() -> None:
 
 @given(st.data())
 def test_any_change_of_one_character_changes_the_policy_hash_and_the_lock_refuses_it(data: st.DataObject) -> None:
-    at = data.draw(st.integers(0, len(BODY) - 1))
-    to = data.draw(st.text(max_size=1).filter(lambda c: c != BODY[at] and not 0xD800 <= ord(c or " ") <= 0xDFFF))
-    other = with_body(BODY[:at] + to + BODY[at + 1 :])
+    index = data.draw(st.integers(0, len(BODY) - 1))
+    new = data.draw(st.text(max_size=1).filter(lambda c: c != BODY[index] and not 0xD800 <= ord(c or " ") <= 0xDFFF))
+    other = with_body(BODY[:index] + new + BODY[index + 1 :])
     lock = Lock({}).with_policies([SAMPLE])
     assert other.policy_hash != SAMPLE.policy_hash
-    assert lock.standing(other) is LockStatus.changed
+    assert lock.status(other) is LockStatus.changed
     with pytest.raises(PolicyError, match="bump the version"):
         lock.verify(other)
 
@@ -51,7 +50,7 @@ def test_any_change_of_one_character_changes_the_policy_hash_and_the_lock_refuse
     "change",
     [
         ("owner: trust@", "owner: other@"),
-        ("description: What", "description: That which"),
+        ("description: What", "description: Things that"),
         ("title: Stolen goods", "title: Stolen things"),
         ("severity: high", "severity: low"),
         ("effort: low", "effort: high"),
@@ -64,7 +63,7 @@ def test_what_cannot_change_a_label_changes_only_the_document_hash(change: tuple
     other = parse_policy(edited(POLICY, change))
     assert other.policy_hash == SAMPLE.policy_hash
     assert other.document_hash != SAMPLE.document_hash
-    assert Lock({}).with_policies([SAMPLE]).standing(other) is LockStatus.document_changed
+    assert Lock({}).with_policies([SAMPLE]).status(other) is LockStatus.document_changed
 
 
 @pytest.mark.parametrize(
@@ -83,12 +82,12 @@ def test_what_can_change_a_label_changes_the_policy_hash(change: tuple[str, str]
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_hashes_do_not_depend_on_where_one_field_ends_and_the_next_begins(one: str, two: str) -> None:
     pairs = [(one, two), (one + two, "x"), ("x", one + two)]
-    found = {
-        changed(rules=(policy.Rule.model_construct(id=a, category=b),)).policy_hash
+    hashes = {
+        changed(rules=(Rule.model_construct(id=a, category=b),)).policy_hash
         for a, b in pairs
         if not any(0xD800 <= ord(c) <= 0xDFFF for c in a + b)
     }
-    assert len(found) in (0, len(set(pairs)))
+    assert len(hashes) in (0, len(set(pairs)))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_hashes_do_not_depend_on_where_one_field_ends_and_the_next_begins(one: s
         ("---\ndate: 2024-02-31\n---\nx", "not valid YAML"),
     ],
 )
-def test_what_cannot_be_read_is_said_in_one_sentence(text: str, problem: str) -> None:
+def test_a_policy_that_cannot_be_read_gives_one_sentence(text: str, problem: str) -> None:
     with pytest.raises(PolicyError, match=problem.replace("(", r"\(")):
         parse_policy(text)
 
@@ -122,7 +121,7 @@ def test_any_text_is_a_policy_or_a_policy_error(text: str) -> None:
             parse_policy(document)
 
 
-def test_a_file_is_named_in_its_errors(tmp_path: Path) -> None:
+def test_errors_name_the_file(tmp_path: Path) -> None:
     bad = tmp_path / "bad.md"
     bad.write_bytes(b"---\nname: a\n---\n\xff")
     with pytest.raises(PolicyError, match=r"bad\.md is not UTF-8 text \(byte 16\)"):
@@ -131,13 +130,13 @@ def test_a_file_is_named_in_its_errors(tmp_path: Path) -> None:
         load_policy(tmp_path / "missing.md")
 
 
-def test_line_ends_and_a_byte_order_mark_of_an_editor_do_not_change_the_hash(tmp_path: Path) -> None:
+def test_line_ends_and_a_byte_order_mark_do_not_change_the_hash(tmp_path: Path) -> None:
     file = tmp_path / "policy.md"
     file.write_bytes(b"\xef\xbb\xbf" + POLICY.replace("\n", "\r\n").encode())
     assert load_policy(file).policy_hash == SAMPLE.policy_hash
 
 
-def test_versions_are_in_their_own_order(tmp_path: Path) -> None:
+def test_versions_are_sorted_by_number_not_as_text(tmp_path: Path) -> None:
     for version in ("1.10.0", "1.9.0", "draft", "2.0.0"):
         (tmp_path / "a" / version).mkdir(parents=True)
         (tmp_path / "a" / version / "policy.md").touch()

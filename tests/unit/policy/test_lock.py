@@ -1,4 +1,4 @@
-"""The lock pins what was published, whole or not at all."""
+"""The lock pins what was published, and is written atomically."""
 
 import json
 from pathlib import Path
@@ -6,19 +6,18 @@ from pathlib import Path
 import pytest
 
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy import document
-from safeguard_spark.policy.document import parse_policy
+from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.policy.lock import Lock, load_lock, lock_path, save_lock
 from tests.unit.samples import POLICY, edited
 
 pytestmark = pytest.mark.unit
 
 
-def version(number: str) -> document.Policy:
+def version(number: str) -> Policy:
     return parse_policy(edited(POLICY, ("1.0.0", number)))
 
 
-def test_a_lock_is_read_as_it_was_written_in_the_versions_order(tmp_path: Path) -> None:
+def test_a_lock_is_read_as_it_was_written_and_sorted_by_version(tmp_path: Path) -> None:
     path = lock_path(tmp_path)
     lock = Lock({}).with_policies([version("1.10.0"), version("1.2.0")])
     save_lock(lock, path)
@@ -27,7 +26,7 @@ def test_a_lock_is_read_as_it_was_written_in_the_versions_order(tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["lock.json"]
 
 
-def test_no_lock_pins_nothing(tmp_path: Path) -> None:
+def test_without_a_lock_file_nothing_is_pinned(tmp_path: Path) -> None:
     assert load_lock(tmp_path / "lock.json") == Lock({})
 
 
