@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safeguard_spark.demo import shape, tokenizer, weights
 
-FORM = 1  # raise it when the same weights are to be written otherwise
+FORM = 1  # raise it when the same weights are to be written in another form
 
 
 def model_path(cache: Path | None = None) -> Path:
@@ -37,7 +37,7 @@ def assemble(shipped: Path, cache: Path) -> Path:
         _write(shipped, unfinished)
         unfinished.chmod(0o755)
         try:
-            unfinished.rename(folder)  # all at once: nobody sees half a folder
+            unfinished.rename(folder)  # all at once: no reader sees half a folder
         except OSError:
             if not folder.is_dir():
                 raise
@@ -52,7 +52,10 @@ def _write(shipped: Path, folder: Path) -> None:
     generation = {"eos_token_id": [200_002, 199_999, 200_012], "pad_token_id": 199_999, "do_sample": False}
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2), encoding="utf-8")
     tokenizer.write(folder)
-    weights.write_bfloat16(folder / "model.safetensors", weights.grown(weights.load(shipped)))
+    compact = weights.load(shipped)
+    # Rounded before the tables grow a hundredfold.
+    rounded = {name: weights.bfloat16(array) for name, array in compact.arrays.items()}
+    weights.write_bfloat16(folder / "model.safetensors", weights.grown(weights.Shipped(compact.ids, rounded)))
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ CHAT_TEMPLATE = (
 
 def write(folder: Path) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json`."""
-    words, specials = _vocabulary()
+    tokens, specials = _vocabulary()
     letters = _byte_letters()
-    text = {rank: "".join(letters[byte] for byte in word) for word, rank in words.items()}
+    text = {rank: "".join(letters[byte] for byte in token) for token, rank in tokens.items()}
     added = [
         {"id": number, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
          "special": True}
@@ -50,8 +50,8 @@ def write(folder: Path) -> None:
         "model": {
             "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
             "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": True,
-            "vocab": {word: rank for rank, word in text.items()},
-            "merges": [[text[left], text[right]] for left, right in _merges(words)],
+            "vocab": {token: rank for rank, token in text.items()},
+            "merges": [[text[left], text[right]] for left, right in _merges(tokens)],
         },
     }  # fmt: skip
     _dump(folder / "tokenizer.json", document)
@@ -73,32 +73,35 @@ def _vocabulary() -> tuple[dict[bytes, int], dict[int, str]]:
     special = {number: name for number, name in special.items() if number < shape.VOCABULARY}  # one reserved is beyond
     first = min(special)
     # The public decode gives text, which is lossy for tokens that hold part of a character.
-    words = {encoding._inner.decode_bytes([number]): number for number in range(first) if number not in special}
-    return words, special
+    tokens = {encoding._inner.decode_bytes([number]): number for number in range(first) if number not in special}
+    return tokens, special
 
 
-def _merges(words: dict[bytes, int]) -> list[tuple[int, int]]:
-    """The pair of tokens each longer token is made of, by rank: byte-pair merging with only the earlier tokens."""
-    pairs = []
-    for word, rank in sorted(words.items(), key=lambda item: item[1]):
-        if len(word) > 1:
-            parts = _parts(word, rank, words)
+def _merges(tokens: dict[bytes, int]) -> list[tuple[int, int]]:
+    """The two ranks that each longer token is merged from, in order of rank. `tokens` are ranks, lowest first."""
+    merges = []
+    for token, rank in tokens.items():
+        if len(token) > 1:
+            parts = _parts(token, rank, tokens)
             if len(parts) == 2:
-                pairs.append((words[parts[0]], words[parts[1]]))
-    return pairs
+                merges.append((tokens[parts[0]], tokens[parts[1]]))
+    return merges
 
 
-def _parts(word: bytes, below: int, words: dict[bytes, int]) -> list[bytes]:
-    parts = [word[at : at + 1] for at in range(len(word))]
+def _parts(token: bytes, below: int, tokens: dict[bytes, int]) -> list[bytes]:
+    """Byte-pair merging of a token with only the earlier tokens, until two parts are left or none can be merged."""
+    parts = [token[at : at + 1] for at in range(len(token))]
+    ranks = [tokens.get(token[at : at + 2], below) for at in range(len(token) - 1)]  # of each part with the next
     while len(parts) > 2:
-        best, place = below, -1
-        for at in range(len(parts) - 1):
-            rank = words.get(parts[at] + parts[at + 1], below)
-            if rank < best:
-                best, place = rank, at
-        if place < 0:
-            return parts
-        parts[place : place + 2] = [parts[place] + parts[place + 1]]
+        rank = min(ranks)
+        if rank >= below:
+            break
+        at = ranks.index(rank)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        del ranks[at]
+        for changed in (at - 1, at):
+            if 0 <= changed < len(ranks):
+                ranks[changed] = tokens.get(parts[changed] + parts[changed + 1], below)
     return parts
 
 

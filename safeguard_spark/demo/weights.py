@@ -47,7 +47,7 @@ def digest(path: Path = SHIPPED) -> str:
 
 
 def grown(shipped: Shipped) -> dict[str, Array]:
-    """Every array of the checkpoint, the two tables with all rows of the vocabulary."""
+    """Every array of the checkpoint in its own type, the two tables with all rows of the vocabulary."""
     arrays = dict(shipped.arrays)
     for name in TABLES:
         rows = arrays[name]
@@ -58,7 +58,7 @@ def grown(shipped: Shipped) -> dict[str, Array]:
 
 
 def write_bfloat16(path: Path, arrays: dict[str, Array]) -> None:
-    """Write a safetensors file of bfloat16, which numpy has no type for.
+    """Write a safetensors file of arrays that `bfloat16` has made.
 
     Format: header length (8 bytes, little endian), JSON header, data
     (https://github.com/huggingface/safetensors#format).
@@ -73,10 +73,10 @@ def write_bfloat16(path: Path, arrays: dict[str, Array]) -> None:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for array in arrays.values():
-            file.write(_bfloat16(array).tobytes())
+            file.write(array.tobytes())
 
 
-def _bfloat16(array: Array) -> npt.NDArray[np.uint16]:
-    """The upper half of each float32, rounded to nearest, ties to even."""
+def bfloat16(array: Array) -> npt.NDArray[np.uint16]:
+    """The upper half of each float32, rounded to nearest, ties to even. Numpy has no type for bfloat16."""
     bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

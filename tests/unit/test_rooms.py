@@ -1,5 +1,6 @@
 """Every file is in a room, imports go down, and the pure rooms run without Spark, vLLM, MLflow and Delta."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.unit
 
 PURE = ("authoring", "config", "engines", "evaluation", "labelling", "policy", "relabel", "tracking")
 BLOCKED = """
-import importlib, sys
+import importlib, json, sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -22,15 +23,22 @@ class Refuse:
         return None
 
 sys.meta_path.insert(0, Refuse())
+errors = {{}}
 for name in {modules!r}:
-    importlib.import_module(name)
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        errors[name] = str(error)
+print(json.dumps(errors))
 """
 
 
-def import_blocked(*modules: str) -> "subprocess.CompletedProcess[str]":
-    """Import modules in a fresh interpreter that has no Spark, vLLM, MLflow and Delta."""
+def import_blocked(*modules: str) -> dict[str, str]:
+    """The error of each module that a fresh interpreter without Spark, vLLM, MLflow and Delta cannot import."""
     code = BLOCKED.format(heavy=tuple(rooms.HEAVY), modules=modules)
-    return subprocess.run([sys.executable, "-c", code], cwd=rooms.ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=rooms.ROOT, capture_output=True, text=True, check=True)
+    errors: dict[str, str] = json.loads(done.stdout)
+    return errors
 
 
 @pytest.fixture
@@ -53,24 +61,18 @@ def test_every_room_is_there_and_none_is_listed_twice() -> None:
 
 
 def test_the_heavy_packages_are_imported_where_they_may_be() -> None:
-    files = rooms.source_files()
-    found = [i for f in files for i in rooms.imports((rooms.ROOT / f).read_text(encoding="utf-8"), f)]
-    assert {i.module.partition(".")[0] for i in found} & set(rooms.HEAVY) == {"pyspark", "delta", "mlflow"}
+    imports = [i for f in rooms.source_files() for i in rooms.imports((rooms.ROOT / f).read_text("utf-8"), f)]
+    assert {i.module.partition(".")[0] for i in imports} & set(rooms.HEAVY) == {"pyspark", "delta", "mlflow"}
 
 
-def test_the_pure_rooms_import_without_spark_vllm_mlflow_and_delta() -> None:
+def test_the_pure_rooms_import_without_spark_vllm_mlflow_and_delta_and_the_others_do_not() -> None:
     folders = tuple(f"safeguard_spark/{room}/" for room in PURE)
     single = tuple(room.path for floor in rooms.FLOORS for room in floor if room.path.endswith(".py"))
-    modules = [rooms.module_of(file) for file in rooms.source_files() if file.startswith((*folders, *single))]
-    assert len(modules) > 60
-    done = import_blocked(*modules)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("module", ["safeguard_spark.spark.tables", *rooms.HEAVY])
-def test_what_needs_one_of_them_does_not_import_there(module: str) -> None:
-    done = import_blocked(module)
-    assert done.returncode == 1 and "is blocked" in done.stderr
+    pure = [rooms.module_of(file) for file in rooms.source_files() if file.startswith((*folders, *single))]
+    assert len(pure) > 60
+    blocked = import_blocked(*pure, "safeguard_spark.spark.tables", *rooms.HEAVY)
+    assert set(blocked) == {"safeguard_spark.spark.tables", *rooms.HEAVY}
+    assert all(error.endswith("is blocked") for error in blocked.values())
 
 
 @pytest.mark.parametrize(
@@ -89,26 +91,30 @@ def test_what_needs_one_of_them_does_not_import_there(module: str) -> None:
         ("keys.py", "from safeguard_spark import errors", "beside"),
     ],
 )
-def test_a_planted_import_against_the_direction_is_found(checkout: Path, file: str, line: str, sentence: str) -> None:
-    path = checkout / "safeguard_spark" / file
-    path.write_text(f"{line}\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
-    found = rooms.problems(checkout)
-    assert any(sentence in one for one in found), found
+def test_a_planted_import_against_the_direction_is_reported(file: str, line: str, sentence: str) -> None:
+    file = f"safeguard_spark/{file}"
+    text = (rooms.ROOT / file).read_text(encoding="utf-8")
+    assert rooms.breaches(rooms.imports(text, file)) == []
+    (breach, *_) = rooms.breaches(rooms.imports(f"{line}\n{text}", file))
+    assert sentence in breach
 
 
-@pytest.mark.parametrize("file", ["safeguard_spark/helpers.py", "safeguard_spark/misc/notes.py"])
-def test_a_planted_file_that_belongs_to_no_room_is_found(checkout: Path, file: str) -> None:
-    (checkout / file).parent.mkdir(exist_ok=True)
-    (checkout / file).write_text("", encoding="utf-8")
-    assert rooms.problems(checkout) == [f"{file} belongs to no room of tools/rooms.py."]
-
-
-def test_a_planted_circle_within_a_room_is_found(checkout: Path) -> None:
-    path = checkout / "safeguard_spark" / "labelling" / "contract.py"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(f"from safeguard_spark.labelling import verdict\n{text}", encoding="utf-8")
-    (sentence,) = rooms.problems(checkout)
-    assert "labelling.contract -> " in sentence and sentence.endswith("is a circle of imports.")
+def test_a_planted_import_file_and_circle_are_the_problems_of_a_checkout(checkout: Path) -> None:
+    package = checkout / "safeguard_spark"
+    (package / "misc").mkdir()
+    for file in ("helpers.py", "misc/notes.py"):
+        (package / file).write_text("", encoding="utf-8")
+    for file, line in {
+        "labelling/contract.py": "from safeguard_spark.labelling import verdict",
+        "policy/lock.py": "import pyspark",
+    }.items():
+        text = (package / file).read_text(encoding="utf-8")
+        (package / file).write_text(f"{line}\n{text}", encoding="utf-8")
+    helpers, notes, pyspark, circle = rooms.problems(checkout)
+    assert helpers == "safeguard_spark/helpers.py belongs to no room of tools/rooms.py."
+    assert notes == "safeguard_spark/misc/notes.py belongs to no room of tools/rooms.py."
+    assert pyspark.startswith("safeguard_spark/policy/lock.py:1 imports pyspark")
+    assert "labelling.contract -> " in circle and circle.endswith("is a circle of imports.")
 
 
 def test_an_import_that_does_not_say_from_where_is_refused() -> None:
