@@ -13,6 +13,7 @@ from safeguard_spark import schema
 from safeguard_spark.authoring.diagnostics import CHECKS
 from safeguard_spark.config.load import ENV_PREFIX, OPEN
 from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import ExitCode
 from tools import rooms
 from tools.marks import markdown_table, replace_blocks
 
@@ -22,11 +23,18 @@ JsonSchema = Mapping[str, Any]
 def blocks() -> dict[str, dict[str, str]]:
     """Every page that has written blocks: its path, and the blocks by the name of their marks."""
     return {
+        "README.md": {"exit codes": exit_code_table()},
         "docs/architecture.md": {"rooms": f"```\n{rooms.picture()}\n```"},
         "docs/configuration.md": key_tables(RunConfig.model_json_schema()),
+        "docs/operations.md": {"exit codes": exit_code_table()},
         "docs/policy-format.md": {"checks": check_table()},
         "docs/tables.md": {name: text for table in schema.TABLES for name, text in table_blocks(table).items()},
     }
+
+
+def exit_code_table() -> str:
+    """The exit codes of every command."""
+    return markdown_table(["exit code", "meaning"], [[str(code.value), code.__doc__ or ""] for code in ExitCode])
 
 
 def check_table() -> str:
