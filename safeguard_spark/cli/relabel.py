@@ -213,12 +213,12 @@ def promote(
 
 def _from(spark: Any, run: RunConfig, new: Policy, old: str | None) -> Policy | None:
     """The version to start from: as asked, else the one that rules; None if there is no other."""
-    from safeguard_spark.spark.activations import active
+    from safeguard_spark.spark.activations import newest_activation
     from safeguard_spark.spark.tables import Tables
 
     if old is not None:
         return resolve(old if Path(old).exists() or "@" in old else f"{new.name}@{old}", run)
-    now = active(Tables.open_existing(spark, run), new.name)
+    now = newest_activation(Tables.open_existing(spark, run), new.name)
     if now is None or now["policy_hash"] == new.policy_hash:
         return None
     return resolve(f"{new.name}@{now['policy_version']}", run)

@@ -1,4 +1,4 @@
-"""Failures of Spark jobs: which they are, and one line on each that quotes no row."""
+"""Failures of Spark jobs: how to recognize them, and one line about each that contains no row's values."""
 
 import re
 from collections.abc import Iterator
@@ -7,37 +7,37 @@ from typing import Any
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 
-# PySpark turns only some of the JVM's exceptions into its own; a job that failed is not one of them.
+# PySpark converts only some JVM exceptions to its own; the exception of a failed job is not among them.
 FAILED = (PySparkException, Py4JJavaError)
 CONFLICTS = ("Concurrent", "MetadataChanged", "ProtocolChanged", "DELTA_CONCURRENT", "ALREADY_EXISTS", "DELTA_METADATA")
-DEEPEST = 20
+MAX_CAUSES = 20
 
 
 def is_conflict(error: Exception) -> bool:
-    """Whether Delta lost a race. Python sees Delta's exceptions only by the name of their class or condition."""
+    """Whether a commit lost to another writer. Python knows Delta's exceptions only by class name or condition."""
     java = _java(error)
     name = java.getClass().getName() if java is not None else ""
     return any(word in f"{_condition(error)} {name} {type(error).__name__}" for word in CONFLICTS)
 
 
 def failure_cause(error: Exception) -> str:
-    """One line of a Spark error without values of rows."""
-    if said := storage_cause(error):
-        return said
+    """One line about a Spark error that contains no row's values."""
+    if cause := storage_cause(error):
+        return cause
     if isinstance(error, Py4JJavaError):
-        # The message of a failed job quotes its tasks' messages, and those may quote rows.
-        inner = [*_chain(error.java_exception)][-1]
-        return str(inner.getClass().getSimpleName())
+        # The message of a failed job quotes its tasks' messages, which may contain rows.
+        root = [*_chain(error.java_exception)][-1]
+        return str(root.getClass().getSimpleName())
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return re.sub(r"violated by row with.*", "violated", line)[:300]
 
 
 def storage_cause(error: Exception) -> str | None:
-    """What a file system said, if it is what made a job fail: a full disk, a missing right, a file that is gone."""
+    """The file system's error if it made the job fail (full disk, missing permission, missing file), else None."""
     for java in reversed([*_chain(_java(error))]):
         if _is(java, "java.io.IOException") and not _is(java, "java.io.EOFException", "java.net.SocketException"):
-            said = " ".join(str(java.getMessage() or "").split())
-            return f"{java.getClass().getSimpleName()}: {said}"[:300]
+            message = " ".join(str(java.getMessage() or "").split())
+            return f"{java.getClass().getSimpleName()}: {message}"[:300]
     return None
 
 
@@ -50,8 +50,8 @@ def _condition(error: Exception) -> str:
 
 
 def _chain(java: Any) -> Iterator[Any]:
-    """A JVM exception and what caused it, the outermost first."""
-    for _ in range(DEEPEST):
+    """A JVM exception and its causes, the outermost first."""
+    for _ in range(MAX_CAUSES):
         if java is None:
             return
         yield java

@@ -11,7 +11,7 @@ from safeguard_spark.errors import TableError
 
 
 class Files:
-    """The file system of one location, by absolute paths."""
+    """The file system of one location. All paths are absolute."""
 
     def __init__(self, spark: SparkSession, location: str) -> None:
         jvm: Any = spark._jvm
@@ -24,25 +24,25 @@ class Files:
         return str(self._files.makeQualified(self._path(path)).toString())
 
     def plain(self, path: str) -> str:
-        """An absolute path with its scheme, or without for a local one."""
+        """An absolute path with its scheme; a local path without."""
         return re.sub(r"^file:/*", "/", self.qualified(path))
 
     def exists(self, path: str) -> bool:
-        """Whether something is there."""
+        """Whether a file or folder exists."""
         return bool(self._files.exists(self._path(path)))
 
     def is_folder(self, path: str) -> bool:
-        """Whether a folder is there."""
+        """Whether a folder exists."""
         return self.exists(path) and bool(self._files.getFileStatus(self._path(path)).isDirectory())
 
     def names(self, path: str) -> list[str]:
-        """Names in a folder, sorted; none if it is not there."""
+        """Names in a folder, sorted; none if the folder does not exist."""
         if not self.exists(path):
             return []
         return sorted(str(status.getPath().getName()) for status in self._files.listStatus(self._path(path)))
 
     def read(self, path: str) -> str | None:
-        """A small text file, or None."""
+        """The text of a small file, or None if it does not exist."""
         if not self.exists(path):
             return None
         stream = self._files.open(self._path(path))
@@ -52,8 +52,8 @@ class Files:
             stream.close()
 
     def write(self, path: str, text: str) -> None:
-        """Write a small text file so that it is there whole or not at all. Raises TableError."""
-        # A name of its own: two drivers may write the same file.
+        """Write a small text file so that a reader sees all of it or nothing. Raises TableError."""
+        # A random name, because two drivers may write the same file.
         draft, target = self._path(f"{path}.{secrets.token_hex(4)}.draft"), self._path(path)
         self._put(draft, text)
         self._files.delete(target, False)
@@ -63,24 +63,24 @@ class Files:
                 raise TableError(f"{path} cannot be written.")
 
     def touch(self, path: str, text: str) -> None:
-        """Write a small text file anew. It is there all the time, if not always whole."""
+        """Overwrite a small text file. The file always exists, but a reader may see part of it."""
         self._put(self._path(path), text)
 
     def _put(self, path: Any, text: str) -> None:
-        out = self._files.create(path, True)
+        stream = self._files.create(path, True)
         try:
-            out.write(bytearray(text.encode("utf-8")))
+            stream.write(bytearray(text.encode("utf-8")))
         finally:
-            out.close()
+            stream.close()
 
     def delete(self, path: str) -> None:
-        """Delete a file or folder, if it is there."""
+        """Delete a file or folder if it exists."""
         self._files.delete(self._path(path), True)
 
     def delete_empty(self, path: str) -> None:
-        """Delete a folder if it is there and empty."""
+        """Delete a folder if it exists and is empty."""
         if self.is_folder(path) and not self.names(path):
-            with contextlib.suppress(Exception):  # somebody put something into it meanwhile
+            with contextlib.suppress(Exception):  # another process may have written to it in the meantime
                 self._files.delete(self._path(path), False)
 
     def modified(self, path: str) -> float | None:

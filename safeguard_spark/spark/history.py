@@ -1,7 +1,7 @@
-"""History: what was believed at a moment, and under which version of a policy.
+"""History: which labels were current at a moment, and which version of a policy was active.
 
-Every label says when it was committed and every activation when it began to rule; neither is ever changed. So what
-`labels_current` showed at a moment can be asked for at any later one, less what was erased since.
+Every label says when it was committed and every activation when it took effect, and neither is ever changed. So what
+`labels_current` showed at a moment can be read at any later moment, except for contents that were erased since.
 """
 
 from datetime import UTC, datetime
@@ -21,15 +21,15 @@ def labels_as_of(tables: Tables, moment: datetime) -> DataFrame:
     return tables.spark.sql(schema.labels_as_of(tables.sql(schema.LABELS), tables.sql(schema.ACTIVATIONS), literal))
 
 
-def believed(tables: Tables, content_id: str, moment: datetime) -> list[dict[str, Any]]:
-    """What was said of a content at a moment, one entry per policy: the label, and the hash of the text that ruled."""
+def labels_of_content_as_of(tables: Tables, content_id: str, moment: datetime) -> list[dict[str, Any]]:
+    """The labels of a content at a moment, one per policy, each with the hash of the policy text active then."""
     rows = labels_as_of(tables, moment).where(F.col("content_id") == content_id).orderBy("policy").collect()
     return [row.asDict(recursive=True) for row in rows]
 
 
-def rulings(tables: Tables, policy: str) -> list[dict[str, Any]]:
-    """Every version of a policy that ruled, oldest first: from when, until when, why."""
+def activation_history(tables: Tables, policy: str) -> list[dict[str, Any]]:
+    """Every activation of a policy, oldest first: the version, when it became active, until when, and why."""
     rows = tables.read(schema.ACTIVATIONS).where(F.col("policy") == policy).orderBy("activated_at", "run_id").collect()
-    found = [row.asDict() for row in rows]
-    ends = [row["activated_at"] for row in found[1:]]
-    return [{**row, "until": end} for row, end in zip(found, [*ends, None], strict=True)]
+    activations = [row.asDict() for row in rows]
+    ends = [activation["activated_at"] for activation in activations[1:]]
+    return [{**activation, "until": end} for activation, end in zip(activations, [*ends, None], strict=True)]

@@ -1,11 +1,11 @@
-"""Sampling by content id: the same seed always draws the same contents, whatever the table's order or size."""
+"""Sampling by content id: the same seed always samples the same contents, whatever the table's order or size."""
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-DRAWS = 1 << 52  # distinct values: what a double holds exactly
+DISTINCT_SCORES = 1 << 52  # what a double holds exactly
 
 
-def draw(seed: int | str) -> Column:
-    """A number from 0 to 1 for each content id, the same one every time."""
-    return F.pmod(F.xxhash64("content_id", F.lit(str(seed))), F.lit(DRAWS)) / F.lit(float(DRAWS))
+def sample_score(seed: int | str) -> Column:
+    """A number from 0 to 1 for each content id, always the same for the same seed."""
+    return F.pmod(F.xxhash64("content_id", F.lit(str(seed))), F.lit(DISTINCT_SCORES)) / F.lit(float(DISTINCT_SCORES))

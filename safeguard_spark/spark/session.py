@@ -1,4 +1,4 @@
-"""The Spark session: the one that is there (spark-submit, a notebook), or a local one with Delta."""
+"""The Spark session: the existing one (spark-submit, a notebook), or a new local one with Delta."""
 
 import contextlib
 import os
@@ -30,64 +30,67 @@ DEFAULTS = {
     "spark.scheduler.mode": "FAIR",  # so that a commit does not queue behind the label tasks of the next chunk
 }
 LOCAL = {
-    # 50 tasks to read a Delta log and 200 to shuffle cost seconds each on a laptop.
+    # Spark's defaults, 50 tasks to read a Delta log and 200 for a shuffle, cost seconds each on a laptop.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.shuffle.partitions": "8",
     "spark.driver.memory": "2g",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
 }
-JAVA = 17
+MIN_JAVA = 17
 
 
 def session(config: RunConfig) -> SparkSession:
-    """The session of a run. Raises ConfigError when Java, Delta or a setting Spark fixes at start is wrong."""
+    """The session of a run. Raises ConfigError if Java, Delta or a setting that is fixed at Spark's start is wrong."""
     spark = SparkSession.getActiveSession() or _build(config)
     check(spark)
     return spark
 
 
 def check(spark: SparkSession) -> None:
-    """Raise ConfigError for a session that would give wrong or doubled work."""
+    """Raise ConfigError for a session in which results would be wrong or calls would be made twice."""
     conf = spark.conf
     for key, value in DELTA.items():
         if value not in (conf.get(key, "") or ""):
             raise ConfigError(
-                f"Spark runs without Delta Lake: start it with --conf {key}={value} and the delta-spark package."
+                f"Spark runs without Delta Lake. Start it with --conf {key}={value} and the delta-spark package."
             )
     if conf.get("spark.speculation", "false") == "true":
-        raise ConfigError("spark.speculation is on: every slow call would be paid twice. Start Spark with it off.")
+        raise ConfigError("spark.speculation is on: every slow call would be paid for twice. Start Spark with it off.")
     if conf.get("spark.executor.pyspark.memory", None):
         raise ConfigError(
-            "spark.executor.pyspark.memory limits the address space of the engine as well. Start Spark without it."
+            "spark.executor.pyspark.memory also limits the address space of the engine. Start Spark without it."
         )
     spark.conf.set("spark.sql.session.timeZone", "UTC")
-    # Output of mapInArrow is matched by position; a wrong type must be an error, not a wrong value.
+    # Output of mapInArrow is matched by position: a wrong type must be an error, not a wrong value.
     spark.conf.set("spark.sql.execution.arrow.pyspark.validateSchema.enabled", "true")
 
 
 class Slots(NamedTuple):
-    """Label tasks that can run at once: on all executors known now, and on one of them."""
+    """How many label tasks can run at once: on all current executors, and on one of them."""
 
     total: int
     per_executor: int
 
 
 def task_slots(spark: SparkSession) -> Slots:
-    """Task slots by cores and, where tasks ask for GPUs, by GPUs."""
+    """Task slots, limited by cores and, if tasks need GPUs, by GPUs."""
     context = spark.sparkContext
     conf = context.getConf()
     cores = max(1, context.defaultParallelism)
     master = str(context.master)
     local_cluster = re.match(r"local-cluster\[\s*\d+\s*,\s*(\d+)", master)
-    each = int(conf.get("spark.executor.cores", local_cluster[1] if local_cluster else str(cores)) or cores)
+    executor_cores = int(conf.get("spark.executor.cores", local_cluster[1] if local_cluster else str(cores)) or cores)
     if master.startswith("local["):
-        each = cores
-    per_executor = max(1, each // int(conf.get("spark.task.cpus", "1") or 1))
-    executors = max(1, cores // each)
-    have, need = conf.get("spark.executor.resource.gpu.amount"), conf.get("spark.task.resource.gpu.amount")
-    if have and need:
-        per_executor = min(per_executor, max(1, int(float(have) / float(need))))
+        executor_cores = cores
+    per_executor = max(1, executor_cores // int(conf.get("spark.task.cpus", "1") or 1))
+    executors = max(1, cores // executor_cores)
+    executor_gpus, task_gpus = (
+        conf.get("spark.executor.resource.gpu.amount"),
+        conf.get("spark.task.resource.gpu.amount"),
+    )
+    if executor_gpus and task_gpus:
+        per_executor = min(per_executor, max(1, int(float(executor_gpus) / float(task_gpus))))
     return Slots(executors * per_executor, per_executor)
 
 
@@ -95,11 +98,11 @@ def _build(config: RunConfig) -> SparkSession:
     from delta import configure_spark_with_delta_pip
 
     _check_java()
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    master = config.spark.master or (None if submitted else f"local[{os.cpu_count() or 1}]")
+    is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    master = config.spark.master or (None if is_submitted else f"local[{os.cpu_count() or 1}]")
     settings = {**DEFAULTS, **DELTA}
-    local = bool(master and master.startswith("local"))
-    if local:
+    is_local = bool(master and master.startswith("local"))
+    if is_local:
         settings |= LOCAL | {"spark.jars.ivySettings": str(_ivy_settings())}
     settings |= config.spark.conf
     builder = SparkSession.builder
@@ -108,25 +111,25 @@ def _build(config: RunConfig) -> SparkSession:
     for key, value in settings.items():
         builder = builder.config(key, value)
     spark: SparkSession
-    if submitted:
+    if is_submitted:
         spark = builder.getOrCreate()
         return spark
-    # Workers run what the driver runs; PySpark looks only at the environment for that.
+    # Workers must run the driver's Python; PySpark reads that only from the environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = configure_spark_with_delta_pip(builder)
     log = Path(tempfile.gettempdir()) / f"safeguard-spark-{os.getuid()}-{os.getpid()}.log"
     try:
-        with _noise_to(log):
+        with _output_to(log):
             spark = builder.getOrCreate()
             return spark
     except Exception as error:
-        raise ConfigError(f"Spark did not start: {_cause(log) or error}. Its whole log is {log}.") from error
+        raise ConfigError(f"Spark did not start: {_cause(log) or error}. The whole log is {log}.") from error
 
 
 def _retrying(master: str) -> str:
-    """A local master that tries a task again when its Python worker was killed, as a cluster does.
+    """A local master that runs a task again when its Python worker was killed, as a cluster does.
 
-    `spark.task.maxFailures` does not count there; the number of tries is part of the master's name.
+    `spark.task.maxFailures` has no effect there: the number of attempts is part of the master's name.
     """
     return re.sub(r"^local\[(\d+|\*)\]$", r"local[\1,4]", "local[1]" if master == "local" else master)
 
@@ -134,34 +137,34 @@ def _retrying(master: str) -> str:
 def _ivy_settings() -> Path:
     """Where to resolve Delta's jar: Maven's central repository and the local cache only.
 
-    Spark's own chain also asks a second repository, which fills the screen where it cannot be reached.
+    Spark's own chain also tries a second repository, which fills the screen with errors if it cannot be reached.
     """
     return Path(__file__).with_name("ivysettings.xml")
 
 
 @contextlib.contextmanager
-def _noise_to(log: Path) -> Iterator[None]:
-    """Send what the JVM writes (package resolution, its own log) to a file instead of the user's screen."""
+def _output_to(log: Path) -> Iterator[None]:
+    """Send the JVM's output (package resolution, its log) to a file instead of the user's screen."""
     sys.stderr.flush()
-    kept = [os.dup(1), os.dup(2)]
+    originals = [os.dup(1), os.dup(2)]
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     try:
         os.dup2(file, 1)
         os.dup2(file, 2)
         yield
     finally:
-        for number, saved in enumerate(kept, 1):
-            os.dup2(saved, number)
-            os.close(saved)
+        for number, original in enumerate(originals, 1):
+            os.dup2(original, number)
+            os.close(original)
         os.close(file)
 
 
 def _cause(log: Path) -> str | None:
-    """The line of a JVM log that says why it ended."""
+    """The line of a JVM log that says why it ended, or None."""
     with contextlib.suppress(OSError):
         lines = log.read_text(errors="replace").splitlines()
-        telling = [line.strip() for line in lines if re.search(r"Exception|Error:|not found", line)]
-        return telling[-1][:300] if telling else None
+        errors = [line.strip() for line in lines if re.search(r"Exception|Error:|not found", line)]
+        return errors[-1][:300] if errors else None
     return None
 
 
@@ -170,9 +173,9 @@ def _check_java() -> None:
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if java is None or not Path(java).exists():
-        raise ConfigError(f"Java {JAVA} or newer is needed and none was found: install a JDK and set JAVA_HOME.")
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', said)
-    if found is None or int(found[1]) < JAVA:
-        version = found[1] if found else "an unknown version"
-        raise ConfigError(f"Java {JAVA} or newer is needed and {java} is {version}: set JAVA_HOME to a newer one.")
+        raise ConfigError(f"Java {MIN_JAVA} or newer is needed and none was found. Install a JDK and set JAVA_HOME.")
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    match = re.search(r'version "(\d+)', output)
+    if match is None or int(match[1]) < MIN_JAVA:
+        version = match[1] if match else "an unknown version"
+        raise ConfigError(f"Java {MIN_JAVA} or newer is needed and {java} is {version}. Set JAVA_HOME to a newer one.")

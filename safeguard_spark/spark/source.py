@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -15,7 +16,7 @@ from safeguard_spark.spark.files import Files
 from safeguard_spark.suggest import closest_match
 
 TEXT, TURNS = "text", "turns"
-RANK = "rank"  # a column of the frame, where an order was asked for
+RANK = "rank"  # a column of the frame if the source was opened with a rank
 TURNS_TYPE = "ARRAY<STRUCT<role: BINARY, text: BINARY>>"
 
 
@@ -23,7 +24,7 @@ TURNS_TYPE = "ARRAY<STRUCT<role: BINARY, text: BINARY>>"
 class Source:
     """A content table at one version. `frame` has content_id, content_hash, and `payload` (text or turns, as bytes).
 
-    It has `rank` as well where an order was asked for.
+    It also has `rank` if the source was opened with one.
     """
 
     name: str
@@ -32,25 +33,33 @@ class Source:
     frame: DataFrame
 
 
+class Snapshot(NamedTuple):
+    """A table as it is read: its name, its rows, and its version if it is a Delta table."""
+
+    name: str
+    frame: DataFrame
+    version: int | None
+
+
 def open_source(
     spark: SparkSession,
     config: SourceConfig,
     *,
     version: int | None = None,
-    narrow: Callable[[DataFrame], DataFrame] | None = None,
-    order: Column | None = None,
+    row_filter: Callable[[DataFrame], DataFrame] | None = None,
+    rank: Column | None = None,
 ) -> Source:
     """Read the table a configuration names. Raises SourceError with one sentence.
 
-    `version` is of a Delta table, by default the newest; `narrow` leaves out rows, with every column in sight; `order`
-    is a number by which contents are labelled, the highest first.
+    `version` is the version of a Delta table, by default the newest. `row_filter` removes rows; it sees every column of
+    the table. `rank` is a number: contents with the highest are labelled first.
     """
     if not config.location:
         raise SourceError("No source: give --source PATH or TABLE, or source.location in the configuration.")
     if not (config.text_column or config.conversation_column):
         raise SourceError("No content column: give --text-column or --conversation-column.")
-    name, frame, version = read(spark, config.location, version)
-    frame = narrow(frame) if narrow else frame
+    name, frame, version = read_snapshot(spark, config.location, version)
+    frame = row_filter(frame) if row_filter else frame
     _require(frame, name, config.id_column, "--id-column")
     if config.conversation_column:
         field = _require(frame, name, config.conversation_column, "--conversation-column")
@@ -63,16 +72,19 @@ def open_source(
             raise SourceError(
                 f"Column {field.name} of {name} is {kind}, not text; for a list of turns use --conversation-column."
             )
-        payload, cell = TEXT, F.col(_quoted(field.name)).cast("binary")
+        payload, cell = TEXT, F.col(quoted(field.name)).cast("binary")
         digest = text_hash(F.col(TEXT))
-    ranks = [] if order is None else [order.cast("double").alias(RANK)]
-    key = F.col(_quoted(config.id_column)).cast("string")
+    ranks = [] if rank is None else [rank.cast("double").alias(RANK)]
+    key = F.col(quoted(config.id_column)).cast("string")
     cells = frame.select(key.alias("content_id"), cell.alias(payload), *ranks)
-    nameless = cells.where(F.col("content_id").isNull()).count()
-    if nameless:
-        raise SourceError(f"{nameless} rows of {name} have no {config.id_column}; every row needs an id (--id-column).")
-    named = [RANK] if ranks else []
-    return Source(name, version, payload, cells.select("content_id", digest.alias("content_hash"), payload, *named))
+    without_id = cells.where(F.col("content_id").isNull()).count()
+    if without_id:
+        raise SourceError(
+            f"{without_id} rows of {name} have no {config.id_column}. Every row needs an id (--id-column)."
+        )
+    rank_column = [RANK] if ranks else []
+    frame = cells.select("content_id", digest.alias("content_hash"), payload, *rank_column)
+    return Source(name, version, payload, frame)
 
 
 def text_hash(text: Column) -> Column:
@@ -102,7 +114,7 @@ def _netstring(cell: Column) -> Column:
 
 def _turns(field: T.StructField, name: str) -> Column:
     """A conversation column as an array of (role, text) in bytes."""
-    column, kind = F.col(_quoted(field.name)), field.dataType
+    column, kind = F.col(quoted(field.name)), field.dataType
     problem = (
         f"Column {field.name} of {name} is {kind.simpleString()}; a conversation is array<struct<role, text>> "
         "(or content in place of text)."
@@ -121,32 +133,32 @@ def _turns(field: T.StructField, name: str) -> Column:
     )
 
 
-def read(spark: SparkSession, location: str, version: int | None = None) -> tuple[str, DataFrame, int | None]:
-    """A table's name, its rows, and its version if it is a Delta table. Raises SourceError."""
+def read_snapshot(spark: SparkSession, location: str, version: int | None = None) -> Snapshot:
+    """Read a table by path or name, at a version if it is a Delta table. Raises SourceError."""
     try:
         if is_path(location):
             return _read_path(spark, location, version)
         frame = spark.table(location)
         detail = spark.sql(f"DESCRIBE DETAIL {location}").first()
         if detail is None or detail["format"] != "delta":
-            return location, frame, None
+            return Snapshot(location, frame, None)
         version = _version(spark, location) if version is None else version
-        return location, spark.sql(f"SELECT * FROM {location} VERSION AS OF {version}"), version
+        return Snapshot(location, spark.sql(f"SELECT * FROM {location} VERSION AS OF {version}"), version)
     except AnalysisException as error:
         folder = "" if is_path(location) else f" For a folder write ./{location}."
         raise SourceError(f"Source {location} cannot be read: {_first_sentence(error)}{folder}") from error
 
 
-def _read_path(spark: SparkSession, location: str, version: int | None) -> tuple[str, DataFrame, int | None]:
+def _read_path(spark: SparkSession, location: str, version: int | None) -> Snapshot:
     files = Files(spark, location)
     if not files.exists(location):
         raise SourceError(f"Source {location} does not exist.")
     name = files.qualified(location)
     if files.exists(f"{name}/_delta_log"):
         version = _version(spark, f"delta.`{name}`") if version is None else version
-        return name, spark.read.format("delta").option("versionAsOf", version).load(name), version
+        return Snapshot(name, spark.read.format("delta").option("versionAsOf", version).load(name), version)
     try:
-        return name, spark.read.parquet(name), None
+        return Snapshot(name, spark.read.parquet(name), None)
     except Exception as error:
         if isinstance(error, AnalysisException) or "Parquet" in type(error).__name__ or "parquet" in str(error):
             raise SourceError(f"Source {location} is neither a Delta table nor Parquet.") from error
@@ -164,15 +176,21 @@ def _version(spark: SparkSession, table: str) -> int:
 
 
 def _require(frame: DataFrame, name: str, column: str, option: str) -> T.StructField:
-    for field in frame.schema.fields:
-        if field.name.lower() == column.lower():
-            return field
+    field = find_column(frame, column)
+    if field is not None:
+        return field
     match = closest_match(column, frame.columns)
     hint = f"did you mean {match}? It" if match else "it"
     raise SourceError(f"There is no column {column} in {name} ({option}); {hint} has {', '.join(frame.columns)}.")
 
 
-def _quoted(column: str) -> str:
+def find_column(frame: DataFrame, name: str) -> T.StructField | None:
+    """The column of this name, ignoring case, or None."""
+    return next((field for field in frame.schema.fields if field.name.lower() == name.lower()), None)
+
+
+def quoted(column: str) -> str:
+    """A column's name in backticks, so that dots and spaces in it are part of the name."""
     return f"`{column.replace('`', '``')}`"
 
 

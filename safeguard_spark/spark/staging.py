@@ -1,11 +1,11 @@
-"""Staging: what a run has planned and what its model has said, until it is committed.
+"""Staging: what a run has planned and the model's results, until they are committed.
 
 <staging>/<run id>/manifest.json      what the run is; written before anything else
-                   alive              touched while the driver lives
-                   <policy number>/plan.json     written when the plan is whole
+                   alive              touched as long as the driver runs
+                   <policy number>/plan.json     written when the plan is complete
                                    pending/bucket=<n>/    content ids and contents to label, by chunk
                                    reused/bucket=<n>/     verdicts that other ids of the same content have
-                                   results/<n>/           what the model said (with _SUCCESS when whole)
+                                   results/<n>/           the model's results (with _SUCCESS when complete)
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from safeguard_spark.engines.processes import start_time
 from safeguard_spark.spark.files import Files
 
 MANIFEST = "manifest.json"
-DEAD_BEATS = 30  # heartbeats a driver may miss
+DEAD_BEATS = 30  # heartbeats a driver may miss before it counts as dead
 
 
 @dataclass
@@ -41,15 +41,15 @@ class Staging:
         return "/".join([self.root, *map(str, parts)])
 
     def exists(self, *parts: str | int) -> bool:
-        """Whether something is there."""
+        """Whether a file or folder exists."""
         return self._files.exists(self.path(*parts))
 
     def names(self, *parts: str | int) -> list[str]:
-        """Names in a folder, sorted; none if it is not there."""
+        """Names in a folder, sorted; none if the folder does not exist."""
         return self._files.names(self.path(*parts))
 
     def write(self, value: dict[str, Any], *parts: str | int) -> None:
-        """Write JSON so that it is there whole or not at all."""
+        """Write JSON so that a reader sees all of it or nothing."""
         self._files.write(self.path(*parts), json.dumps(value))
 
     def read(self, *parts: str | int) -> dict[str, Any] | None:
@@ -58,11 +58,11 @@ class Staging:
         return None if text is None else json.loads(text)
 
     def delete(self, *parts: str | int) -> None:
-        """Delete a file or folder, if it is there."""
+        """Delete a file or folder if it exists."""
         self._files.delete(self.path(*parts))
 
     def clear(self, run_id: str) -> None:
-        """Delete a run's folder, its manifest last: a deletion cut short is found and ended by the next run."""
+        """Delete a run's folder, its manifest last: the next run then completes an interrupted deletion."""
         for name in self.names(run_id):
             if name != MANIFEST:
                 self.delete(run_id, name)
@@ -70,7 +70,7 @@ class Staging:
         self.delete(run_id)
 
     def clear_abandoned(self, run_id: str, heartbeat_s: float) -> None:
-        """Delete a folder without a manifest if nothing in it was written for as long as makes a driver dead."""
+        """Delete a folder without a manifest if its last write is so old that its driver counts as dead."""
         names = self.names(run_id)
         if not names:
             self._files.delete_empty(self.path(run_id))
@@ -80,7 +80,7 @@ class Staging:
             self.delete(run_id)
 
     def now(self, run_id: str) -> float:
-        """The time by the file system's own clock."""
+        """The time on the file system's own clock, in seconds."""
         probe = f"{run_id}/probe"
         self.touch(probe)
         now = self.modified(probe)
@@ -88,7 +88,7 @@ class Staging:
         return now or 0.0
 
     def touch(self, *parts: str | int) -> None:
-        """Renew a file's modification time."""
+        """Set a file's modification time to now; creates the file if needed."""
         self._files.touch(self.path(*parts), str(time.time()))
 
     def modified(self, *parts: str | int) -> float | None:
@@ -96,34 +96,33 @@ class Staging:
         return self._files.modified(self.path(*parts))
 
 
-def here() -> dict[str, Any]:
-    """This process, so that another driver on the same machine can see whether it still lives."""
-    return {"machine": machine(), "pid": os.getpid(), "born": start_time(os.getpid())}
+def this_process() -> dict[str, Any]:
+    """Identifies this process, so that another driver on the same machine can see whether it still runs."""
+    return {"machine": machine_id(), "pid": os.getpid(), "born": start_time(os.getpid())}
 
 
-def machine() -> str:
-    """Where process ids mean what they mean here: this machine's name, its start and its namespace of processes.
+def machine_id() -> str:
+    """Where this process's pid is valid: the machine's name, its boot id and the pid namespace.
 
-    The name alone is no answer: many machines are called `localhost`, and a container may have its host's name.
+    The name alone is not enough: many machines are called `localhost`, and a container may have its host's name.
     """
     names = [socket.gethostname()]
-    with contextlib.suppress(OSError):  # systems other than Linux know neither
+    with contextlib.suppress(OSError):  # only Linux has these
         names.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
         names.append(str(Path("/proc/self/ns/pid").readlink()))
     return " ".join(names)
 
 
 def is_alive(staging: Staging, run_id: str, manifest: dict[str, Any], heartbeat_s: float) -> bool:
-    """Whether the driver of a staged run still works on it: by its process if it is of this machine, else by its
-    heartbeat.
+    """Whether the driver of a staged run still works on it.
 
-    A process is told by the kernel's own ticks and a heartbeat is compared with a file written now, so that clocks may
-    jump.
+    A driver on this machine is checked by its process, any other by its heartbeat. Neither depends on the wall clock: a
+    process's start time is in ticks of the kernel, and a heartbeat is compared with a file written now.
     """
     driver = manifest.get("driver", {})
     if manifest.get("left"):
         return False
-    if driver.get("machine") == machine():
+    if driver.get("machine") == machine_id():
         return bool(start_time(driver["pid"]) == driver["born"])
     last = staging.modified(run_id, "alive")
     return last is not None and staging.now(run_id) - last < DEAD_BEATS * heartbeat_s

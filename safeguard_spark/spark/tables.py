@@ -1,18 +1,11 @@
-"""The tables: create them once, append a chunk exactly once.
-
-A commit to `labels` is a compare-and-swap. Its txnAppId is one for the table and its txnVersion the next of a sequence
-kept in the commits' userMetadata, so of two drivers that commit at once Delta lets one through; the other looks again
-at what has been added since, and tries the next number. With one txnAppId per chunk a retry would be safe as well, but
-two runs could append the same rows.
-"""
+"""The label tables of one output: their names, how they are created, read and appended to, and the views over them."""
 
 import contextlib
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Any
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
@@ -27,29 +20,19 @@ from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.source import is_path
 
 PROPERTIES = {
-    # Reader version 1: delta-rs, DuckDB and Polars read the tables. Deletion vectors would shut them out.
+    # Reader version 1: delta-rs, DuckDB and Polars can read the tables. With deletion vectors they could not.
     "delta.minReaderVersion": "1",
     "delta.enableDeletionVectors": "false",
-    # Time travel beyond deletedFileRetentionDuration is refused, so both are set.
+    # Delta refuses time travel beyond deletedFileRetentionDuration, so both are set.
     "delta.logRetentionDuration": "interval 365 days",
     "delta.deletedFileRetentionDuration": "interval 30 days",
 }
-TRIES = 20
-
-
-class Commit(NamedTuple):
-    """A commit of ours to `labels`: where it stands in the sequence, who made it, when."""
-
-    version: int
-    seq: int
-    run_id: str
-    chunk: int
-    at: datetime
+TRIES = 20  # attempts at a commit that loses to other writers
 
 
 @dataclass
 class Tables:
-    """The label tables of one output: a folder, or a schema of a catalogue."""
+    """The label tables of one output: a folder, or a schema of a catalog."""
 
     spark: SparkSession
     output: str
@@ -59,7 +42,7 @@ class Tables:
         if self.in_folder:
             files = Files(self.spark, self.output)
             if files.exists(self.output) and not files.is_folder(self.output):
-                raise TableError(f"--output {self.output} is a file; name a folder or CATALOG.SCHEMA.")
+                raise TableError(f"--output {self.output} is a file. Name a folder or CATALOG.SCHEMA.")
             self.output = files.plain(self.output)
 
     @classmethod
@@ -75,35 +58,35 @@ class Tables:
         tables = cls.open(spark, config)
         if not tables.exists():
             raise TableError(
-                f"There are no label tables in {tables.output}: name the --output of the label job, or label something "
+                f"There are no label tables in {tables.output}. Name the --output of the label job, or label something "
                 "first (safeguard label …)."
             )
         tables.create()
         return tables
 
     def path(self, table: Table) -> str:
-        """Where a table is, for people and other programs."""
+        """The path or the full name of a table, for people and other programs."""
         return f"{self.output}/{table.name}" if self.in_folder else f"{self.output}.{table.name}"
 
     def sql(self, table: Table) -> str:
-        """A table as Spark SQL names it."""
+        """A table's name in Spark SQL."""
         return f"delta.`{self.path(table)}`" if self.in_folder else self.path(table)
 
-    def beside(self, name: str) -> str:
-        """A folder beside the tables' own."""
+    def sibling_folder(self, name: str) -> str:
+        """The path of a folder next to the tables' own folders."""
         if self.in_folder:
             return f"{self.output}/{name}"
         row = self.spark.sql(f"DESCRIBE DETAIL {self.sql(schema.LABELS)}").select("location").first()
-        assert row is not None  # the table was created before
+        assert row is not None  # the table exists
         return f"{row[0].rsplit('/', 1)[0]}/{name}"
 
     @staticmethod
     def now() -> datetime:
-        """The time rows are stamped with (UTC)."""
+        """The time that rows are stamped with (UTC)."""
         return datetime.now(UTC)
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
-        """A table, now or at a version."""
+        """The rows of a table, now or at a version."""
         if version is None:
             return self.spark.sql(f"SELECT * FROM {self.sql(table)}")
         return self.spark.sql(f"SELECT * FROM {self.sql(table)} VERSION AS OF {version}")
@@ -117,7 +100,7 @@ class Tables:
         return True
 
     def create(self) -> None:
-        """Create what is missing, with comments, constraints and properties, and the view. Raises TableError."""
+        """Create missing tables with comments, constraints and properties, and the views. Raises TableError."""
         for table in schema.TABLES:
             self._create(table)
         if self.in_folder:
@@ -128,7 +111,7 @@ class Tables:
         else:
             select = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
             self.spark.sql(f"CREATE VIEW IF NOT EXISTS {self.output}.labels_current AS {select}")
-            with contextlib.suppress(AnalysisException):  # a catalogue that holds no functions; a session's own will do
+            with contextlib.suppress(AnalysisException):  # this catalog cannot store functions
                 self.spark.sql(f"CREATE FUNCTION IF NOT EXISTS {self._labels_as_of(f'{self.output}.labels_as_of')}")
 
     def create_session_views(self) -> None:
@@ -153,29 +136,29 @@ class Tables:
                 self.spark.sql(statement)
                 break
             except FAILED as error:
-                # Two drivers that create at once: one wins, the other finds the table there.
+                # If two drivers create the table at once, one loses and finds the table on its next attempt.
                 if attempt + 1 == TRIES or not is_conflict(error):
                     folder = "" if self.in_folder or "." in self.output else f" For a folder write ./{self.output}."
-                    said = f"Table {self.path(table)} cannot be created: {failure_cause(error)}{folder}"
-                    raise TableError(said) from error
+                    message = f"Table {self.path(table)} cannot be created: {failure_cause(error)}{folder}"
+                    raise TableError(message) from error
                 time.sleep(0.2 * (attempt + 1))
         missing = set(table.names) - set(self.read(table).columns)
         if missing and missing <= set(table.later):
-            self._add(table, missing)
+            self._add_columns(table, missing)
         elif missing:
             raise TableError(
-                f"Table {self.path(table)} has no column {', '.join(sorted(missing))}: it is not one of ours, or from "
-                "an older release. Name another --output."
+                f"Table {self.path(table)} has no column {', '.join(sorted(missing))}: it was made by another program or an "
+                "older release. Name another --output."
             )
 
-    def _add(self, table: Table, missing: set[str]) -> None:
-        """Give a table of an older release the columns it lacks."""
-        lacking = [column for column in table.columns if column.name in missing]
-        columns = ", ".join(f"{c.name} {c.type} COMMENT {_quote(c.comment)}" for c in lacking)
+    def _add_columns(self, table: Table, missing: set[str]) -> None:
+        """Add the columns that a table of an older release does not have."""
+        added = [column for column in table.columns if column.name in missing]
+        columns = ", ".join(f"{c.name} {c.type} COMMENT {_quote(c.comment)}" for c in added)
         try:
             self.spark.sql(f"ALTER TABLE {self.sql(table)} ADD COLUMNS ({columns})")
         except FAILED as error:
-            # Another driver may have added them meanwhile.
+            # Another driver may have added them in the meantime.
             if set(table.names) - set(self.read(table).columns):
                 raise TableError(f"Table {self.path(table)} cannot be extended: {failure_cause(error)}") from error
 
@@ -187,15 +170,15 @@ class Tables:
         spark = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
         scan = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
         current = schema.labels_current(scan["labels"], scan["policy_activations"])
-        past = schema.labels_as_of(scan["labels"], scan["policy_activations"], "moment")
-        duck = (
+        as_of = schema.labels_as_of(scan["labels"], scan["policy_activations"], "moment")
+        duckdb = (
             f"CREATE OR REPLACE VIEW labels_current AS\n{current};\n"
-            f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{past};"
+            f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{as_of};"
         )
         return (
             f"-- Spark\nCREATE OR REPLACE TEMPORARY VIEW labels_current AS\n{spark};\n\n"
             f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')};\n\n"
-            "-- DuckDB (INSTALL delta; LOAD delta;)\n" + "".join(f"-- {line}\n" for line in duck.splitlines())
+            "-- DuckDB (INSTALL delta; LOAD delta;)\n" + "".join(f"-- {line}\n" for line in duckdb.splitlines())
         )
 
     def version(self, table: Table) -> int:
@@ -203,110 +186,36 @@ class Tables:
         row = self.spark.sql(f"DESCRIBE HISTORY {self.sql(table)} LIMIT 1").select("version").first()
         return int(row[0]) if row else 0
 
-    def commits(self, after: int) -> tuple[int, list[Commit]]:
-        """The newest version of `labels`, and our commits to it after version `after`, oldest first."""
-        newest = self.version(schema.LABELS)
-        if newest <= after:
-            return newest, []
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.sql(schema.LABELS)} LIMIT {newest - after}")
-        rows = history.select("version", "userMetadata").where(F.col("version") > after).collect()
-        found = [_commit(int(row[0]), row[1]) for row in rows]
-        # What landed between the two statements belongs to the next look.
-        return newest, sorted(c for c in found if c is not None and c.version <= newest)
-
-    def last_commit(self) -> Commit | None:
-        """Our newest commit to `labels`. Looks back further and further."""
-        newest, step = self.version(schema.LABELS), 20
-        while True:
-            found = self.commits(max(-1, newest - step))[1]
-            if found:
-                return found[-1]
-            if step > newest:
-                return None
-            step *= 10
-
-    def is_committed(self, run_id: str, chunk: int, after: int) -> bool:
-        """Whether a chunk's labels were appended after version `after`."""
-        return any(c.run_id == run_id and c.chunk == chunk for c in self.commits(after)[1])
-
-    def append_labels(self, rows: DataFrame, run_id: str, chunk: int, planned_on: int) -> bool:
-        """Append the rows of a chunk to `labels` once, whoever else commits. False if they were there already.
-
-        `rows` is read again at every try; it must come from staged files, never from the model. Rows another run has
-        committed since version `planned_on` are left out. Raises TableError after 20 lost races.
-        """
-        for attempt in range(TRIES):
-            newest, since = self.commits(planned_on)
-            if any(c.run_id == run_id and c.chunk == chunk for c in since):
-                return False
-            last = since[-1] if since else self.last_commit()
-            seq = last.seq + 1 if last else 1
-            others = sorted({c.run_id for c in since if c.run_id != run_id})
-            at = _not_before(last)
-            fresh = self._without(rows, others, newest) if others else rows
-            stamped = fresh.withColumn("labelled_at", F.lit(at).cast("timestamp")).select(*schema.LABELS.names)
-            mark = json.dumps({"run_id": run_id, "chunk": chunk, "seq": seq, "at": at.isoformat()})
-            try:
-                self._append(stamped, schema.LABELS, "safeguard-labels", seq, mark)
-            except FAILED as error:
-                if not is_conflict(error):
-                    where = self.path(schema.LABELS)
-                    raise TableError(f"Labels cannot be written to {where}: {failure_cause(error)}") from error
-            # Delta skips a used number without a word, so look.
-            if any(c.run_id == run_id and c.chunk == chunk for c in self.commits(newest)[1]):
-                return True
-            time.sleep(0.1 * attempt)
-        raise TableError(f"{TRIES} commits to {self.path(schema.LABELS)} in a row lost to others; run fewer at once.")
-
     def append_reasoning(self, rows: DataFrame, run_id: str, chunk: int) -> None:
-        """Append a chunk's reasoning once. Blind appends never conflict, so its own txnAppId is enough."""
-        at = F.lit(datetime.now(UTC)).cast("timestamp")
-        stamped = rows.withColumn("labelled_at", at).select(*schema.REASONING.names)
-        self._write(stamped, schema.REASONING, f"{run_id}/{chunk}", 1, "")
+        """Append a chunk's reasoning once. Blind appends never conflict, so a txnAppId per chunk is enough."""
+        stamped = rows.withColumn("labelled_at", F.lit(self.now()).cast("timestamp"))
+        self._append_retrying(stamped.select(*schema.REASONING.names), schema.REASONING, f"{run_id}/{chunk}")
 
     def append(self, table: Table, rows: Iterable[dict[str, Any]], app_id: str) -> None:
         """Append a few rows once (by `app_id`) to a small table."""
         frame = self.spark.createDataFrame([[row[n] for n in table.names] for row in rows], table.ddl)
-        self._write(frame.coalesce(1), table, app_id, 1, "")
+        self._append_retrying(frame.coalesce(1), table, app_id)
 
-    def _write(self, rows: DataFrame, table: Table, app_id: str, version: int, mark: str) -> None:
-        for attempt in range(TRIES):
-            try:
-                self._append(rows, table, app_id, version, mark)
-                return
-            except FAILED as error:
-                if attempt + 1 == TRIES or not is_conflict(error):
-                    raise TableError(f"{self.path(table)} cannot be written: {failure_cause(error)}") from error
-                time.sleep(0.1 * attempt)
-
-    def _append(self, rows: DataFrame, table: Table, app_id: str, version: int, mark: str) -> None:
+    def append_transaction(
+        self, table: Table, rows: DataFrame, app_id: str, version: int, user_metadata: str | None = None
+    ) -> None:
+        """One attempt to append rows as transaction `version` of `app_id`. Delta silently skips a version it has."""
         writer = rows.write.format("delta").mode("append").option("txnAppId", app_id).option("txnVersion", version)
-        writer = writer.option("userMetadata", mark) if mark else writer
+        writer = writer.option("userMetadata", user_metadata) if user_metadata else writer
         if self.in_folder:
             writer.save(self.path(table))
         else:
             writer.saveAsTable(self.path(table))
 
-    def _without(self, rows: DataFrame, run_ids: list[str], version: int) -> DataFrame:
-        """Rows whose content id and work key none of these runs has labelled up to `version`."""
-        theirs = self.read(schema.LABELS, version).where(F.col("run_id").isin(run_ids))
-        theirs = theirs.select("content_id", "work_key", "policy", "policy_version")
-        return rows.join(theirs, on=["content_id", "work_key", "policy", "policy_version"], how="left_anti")
-
-
-def _not_before(last: Commit | None) -> datetime:
-    """Now, but after our last commit: a clock that jumps back must not make a newer label look older."""
-    now = datetime.now(UTC)
-    return max(now, last.at + timedelta(microseconds=1)) if last else now
-
-
-def _commit(version: int, mark: str | None) -> Commit | None:
-    """A commit of ours from a commit's userMetadata, or None for anyone else's (OPTIMIZE, VACUUM, …)."""
-    try:
-        said = json.loads(mark or "")
-        return Commit(version, int(said["seq"]), said["run_id"], int(said["chunk"]), datetime.fromisoformat(said["at"]))
-    except (ValueError, KeyError, TypeError):
-        return None
+    def _append_retrying(self, rows: DataFrame, table: Table, app_id: str) -> None:
+        for attempt in range(TRIES):
+            try:
+                self.append_transaction(table, rows, app_id, 1)
+                return
+            except FAILED as error:
+                if attempt + 1 == TRIES or not is_conflict(error):
+                    raise TableError(f"{self.path(table)} cannot be written: {failure_cause(error)}") from error
+                time.sleep(0.1 * attempt)
 
 
 def _quote(text: str) -> str:

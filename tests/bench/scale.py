@@ -17,7 +17,7 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.spark.label.commit import ChunkId, commit_chunk
 from safeguard_spark.spark.label.executor import RESULT_DDL
 from safeguard_spark.spark.label.job import label_table
-from safeguard_spark.spark.label.pending import StagedPlan, bucket, make_plan
+from safeguard_spark.spark.label.pending import StagedPlan, make_plan, read_staged_chunk
 from safeguard_spark.spark.session import session
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.staging import Staging
@@ -31,7 +31,7 @@ VERDICT = {  # a result as the model's tasks write one, by column
     "outcome": "'labelled'", "violation": "false", "confidence": "'high'", "rationale": "'no rule applies'",
     "finish_reason": "'stop'", "reasoning": "repeat('The content is read against each rule. ', 4)",
     "raw_output": "repeat('x', 120)", "prompt_tokens": "900L", "cached_tokens": "832L", "completion_tokens": "65L",
-    "asked": "true", "fatal": "false", "rule_ids": "cast(array() AS array<string>)",
+    "called": "true", "engine_unavailable": "false", "rule_ids": "cast(array() AS array<string>)",
 }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def _one(spark: SparkSession, place: Path, size: int) -> dict[str, Any]:
     write(spark, asked, 0, size)
     tables = Tables(spark, str(asked.output))
     tables.create()
-    staging = Staging(spark, tables.beside("_staging"))
+    staging = Staging(spark, tables.sibling_folder("_staging"))
     job = LabelSpec.of(asked, policy)
     source = open_source(spark, asked.source)
     began = time.monotonic()
@@ -102,12 +102,12 @@ def said(pending: DataFrame) -> DataFrame:
 
 
 def _commit(tables: Tables, staging: Staging, plan: StagedPlan, chunk: int) -> float:
-    place = ChunkId("bench", 0, chunk)
-    pending = bucket(staging, place.at, "pending", chunk)
+    chunk_id = ChunkId("bench", 0, chunk)
+    pending = read_staged_chunk(staging, chunk_id.policy_folder, "pending", chunk)
     assert pending is not None
-    said(pending).write.parquet(staging.path(*place.at, "results", chunk))
+    said(pending).write.parquet(staging.path(*chunk_id.policy_folder, "results", chunk))
     began = time.monotonic()
-    commit_chunk(tables, staging, place, plan.to_json(), {"name": "bench", "version": 0})
+    commit_chunk(tables, staging, chunk_id, plan.to_json(), {"name": "bench", "version": 0})
     return time.monotonic() - began
 
 

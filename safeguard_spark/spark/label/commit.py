@@ -1,4 +1,4 @@
-"""Commit: a staged chunk joined back to all its content ids and appended, once, by whichever driver comes first."""
+"""Commit: a staged chunk is joined back to all its content ids and appended once, by whichever driver comes first."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -12,8 +12,10 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Policy
+from safeguard_spark.spark.activations import newest_activation
+from safeguard_spark.spark.commit_log import append_labels, is_committed
 from safeguard_spark.spark.label.executor import RESULT_DDL
-from safeguard_spark.spark.label.pending import VERDICT, bucket
+from safeguard_spark.spark.label.pending import VERDICT_COLUMNS, PolicyFolder, read_staged_chunk
 from safeguard_spark.spark.staging import Staging
 from safeguard_spark.spark.tables import Tables
 
@@ -22,93 +24,102 @@ class ChunkId(NamedTuple):
     """A chunk: its run, the policy's number in the run, and the chunk's number in the policy's plan."""
 
     run_id: str
-    policy: int
+    policy_number: int
     chunk: int
 
     @property
-    def at(self) -> tuple[str, int]:
+    def policy_folder(self) -> PolicyFolder:
         """The policy's folder in staging."""
-        return self.run_id, self.policy
+        return self.run_id, self.policy_number
 
     @property
-    def number(self) -> int:
-        """The chunk's number in its run: unique over the run's policies."""
-        return self.policy * 1_000_000 + self.chunk
+    def number_in_run(self) -> int:
+        """The chunk's number in its run, unique over the run's policies."""
+        return self.policy_number * 1_000_000 + self.chunk
 
 
-def is_staged(staging: Staging, place: ChunkId, calls: int) -> bool:
+def is_staged(staging: Staging, chunk_id: ChunkId, calls: int) -> bool:
     """Whether a chunk's model work is finished and not yet committed."""
-    whole = calls == 0 or staging.exists(*place.at, "results", place.chunk, "_SUCCESS")
-    return whole and staging.exists(*place.at, "pending", f"bucket={place.chunk}")
+    folder, chunk = chunk_id.policy_folder, chunk_id.chunk
+    is_complete = calls == 0 or staging.exists(*folder, "results", chunk, "_SUCCESS")
+    return is_complete and staging.exists(*folder, "pending", f"bucket={chunk}")
 
 
 def commit_chunk(
-    tables: Tables, staging: Staging, place: ChunkId, plan: dict[str, Any], source: dict[str, Any]
+    tables: Tables, staging: Staging, chunk_id: ChunkId, plan: dict[str, Any], source: dict[str, Any]
 ) -> None:
-    """Append a staged chunk to `reasoning` and `labels`, then forget it. Safe to repeat, and by several drivers."""
+    """Append a staged chunk to `reasoning` and `labels`, then delete its files. Safe to repeat, also by other drivers.
+
+    `plan` is `StagedPlan.to_json`, `source` the name and version of the source.
+    """
+    folder, chunk = chunk_id.policy_folder, chunk_id.chunk
     try:
-        _commit(tables, staging, place, plan, source)
+        _commit(tables, staging, chunk_id, plan, source)
     except Exception:
-        if staging.exists(*place.at, "pending", f"bucket={place.chunk}"):
+        if staging.exists(*folder, "pending", f"bucket={chunk}"):
             raise
-        # Another driver committed the chunk and cleared its files while this one read them.
-        if not tables.is_committed(place.run_id, place.number, int(plan["planned_on"])):
+        # Another driver may have committed the chunk and deleted its files while this one read them.
+        if not is_committed(tables, chunk_id.run_id, chunk_id.number_in_run, int(plan["planned_on"])):
             raise
-    staging.delete(*place.at, "pending", f"bucket={place.chunk}")
-    staging.delete(*place.at, "results", place.chunk)
+    staging.delete(*folder, "pending", f"bucket={chunk}")
+    staging.delete(*folder, "results", chunk)
 
 
-def _commit(tables: Tables, staging: Staging, place: ChunkId, plan: dict[str, Any], source: dict[str, Any]) -> None:
-    job = LabelSpec(Policy.model_validate(plan["policy"]), Labeler.model_validate(plan["labeler"]))
-    pending = bucket(staging, place.at, "pending", place.chunk)
+def _commit(tables: Tables, staging: Staging, chunk_id: ChunkId, plan: dict[str, Any], source: dict[str, Any]) -> None:
+    spec = LabelSpec(Policy.model_validate(plan["policy"]), Labeler.model_validate(plan["labeler"]))
+    folder, chunk, run_id = chunk_id.policy_folder, chunk_id.chunk, chunk_id.run_id
+    pending = read_staged_chunk(staging, folder, "pending", chunk)
     if pending is None:
-        raise TableError(f"What run {place.run_id} had staged is gone: issue the same command again.")
-    results = read_results(staging, place)
-    reused = bucket(staging, place.at, "reused", place.chunk) if plan["has_reused"] else None
-    rows = _label_rows(pending, results, reused, job, place, source)
-    # Reasoning first: a label says that its work is done.
-    said = results.where("asked").withColumn("run_id", F.lit(place.run_id))
-    tables.append_reasoning(said, place.run_id, place.number)
-    tables.append_labels(rows, place.run_id, place.number, int(plan["planned_on"]))
-    activate_if_new(tables, job, place.run_id)
+        raise TableError(f"The staged results of run {run_id} are gone. Issue the same command again.")
+    results = read_results(staging, chunk_id)
+    reused = read_staged_chunk(staging, folder, "reused", chunk) if plan["has_reused"] else None
+    rows = _label_rows(pending, results, reused, spec, chunk_id, source)
+    # Reasoning first: once the label is written, the work on it counts as done.
+    called = results.where("called").withColumn("run_id", F.lit(run_id))
+    tables.append_reasoning(called, run_id, chunk_id.number_in_run)
+    append_labels(tables, rows, run_id, chunk_id.number_in_run, int(plan["planned_on"]))
+    activate_if_new(tables, spec, run_id)
 
 
-def read_results(staging: Staging, place: ChunkId) -> DataFrame:
-    """What the model said of a chunk; nothing if it was not asked."""
+def read_results(staging: Staging, chunk_id: ChunkId) -> DataFrame:
+    """The model's staged results for a chunk; no rows if the model was not called."""
     spark: SparkSession = staging.spark
-    if not staging.exists(*place.at, "results", place.chunk):
+    folder, chunk = chunk_id.policy_folder, chunk_id.chunk
+    if not staging.exists(*folder, "results", chunk):
         return spark.createDataFrame([], RESULT_DDL)
-    return spark.read.schema(RESULT_DDL).parquet(staging.path(*place.at, "results", place.chunk))
+    return spark.read.schema(RESULT_DDL).parquet(staging.path(*folder, "results", chunk))
 
 
 def _label_rows(
     pending: DataFrame,
     results: DataFrame,
     reused: DataFrame | None,
-    job: LabelSpec,
-    place: ChunkId,
+    spec: LabelSpec,
+    chunk_id: ChunkId,
     source: dict[str, Any],
 ) -> DataFrame:
-    """One row per pending content id, `labelled_at` aside. Rows whose engine never came up stay pending."""
+    """One row per pending content id, without `labelled_at`. Rows for which no engine started stay pending."""
     tokens = ["prompt_tokens", "cached_tokens", "completion_tokens"]
-    verdicts = results.select("work_key", *VERDICT, *tokens, "asked", "fatal")
+    verdicts = results.select("work_key", *VERDICT_COLUMNS, *tokens, "called", "engine_unavailable")
     if reused is not None:
-        old = reused.select("work_key", *VERDICT).withColumn("asked", F.lit(False)).withColumn("fatal", F.lit(False))
+        uncalled = {"called": F.lit(False), "engine_unavailable": F.lit(False)}
+        old = reused.select("work_key", *VERDICT_COLUMNS).withColumns(uncalled)
         verdicts = verdicts.unionByName(old, allowMissingColumns=True)
-    joined = pending.join(verdicts, on="work_key", how="left").where("fatal IS NULL OR NOT fatal")
-    paid = F.col("is_first") & F.col("asked")  # tokens are counted once, however many ids share the call
-    lost = F.col("outcome").isNull()
+    joined = pending.join(verdicts, on="work_key", how="left")
+    joined = joined.where("engine_unavailable IS NULL OR NOT engine_unavailable")
+    is_paid = F.col("is_first") & F.col("called")  # tokens are counted once, however many ids share the call
+    has_no_result = F.col("outcome").isNull()
     constants = {
-        "policy": job.policy.name,
-        "policy_version": job.policy.version,
-        "policy_hash": job.policy.policy_hash,
-        "labeler": job.labeler.name,
-        "labeler_hash": job.labeler.labeler_hash,
-        "model": job.labeler.model,
-        "effort": job.labeler.effort.value,
-        "run_id": place.run_id,
+        "policy": spec.policy.name,
+        "policy_version": spec.policy.version,
+        "policy_hash": spec.policy.policy_hash,
+        "labeler": spec.labeler.name,
+        "labeler_hash": spec.labeler.labeler_hash,
+        "model": spec.labeler.model,
+        "effort": spec.labeler.effort.value,
+        "run_id": chunk_id.run_id,
         "source": source["name"],
-        "salt": job.labeler.salt,
+        "salt": spec.labeler.salt,
         "carried_from": None,
     }
     return joined.select(
@@ -121,20 +132,19 @@ def _label_rows(
         F.coalesce("rule_ids", F.array().cast("array<string>")).alias("rule_ids"),
         "confidence",
         "rationale",
-        F.when(lost, "no result was staged").otherwise(F.col("error")).alias("error"),
-        *(F.when(paid, F.col(name)).alias(name) for name in tokens),
+        F.when(has_no_result, "no result was staged").otherwise(F.col("error")).alias("error"),
+        *(F.when(is_paid, F.col(name)).alias(name) for name in tokens),
         "attempt",
-        F.lit(place.number).alias("chunk"),
+        F.lit(chunk_id.number_in_run).alias("chunk"),
         F.lit(source["version"]).cast("bigint").alias("source_version"),
         *(F.lit(value).cast("string").alias(name) for name, value in constants.items()),
     )
 
 
-def activate_if_new(tables: Tables, job: LabelSpec, run_id: str) -> None:
-    """Let a policy's first labelled version rule; later versions need a promotion. A draft may change its own text."""
-    policy = job.policy
-    rows = tables.read(schema.ACTIVATIONS).where(F.col("policy") == policy.name)
-    newest = rows.orderBy(F.desc("activated_at"), F.desc("run_id")).first()
+def activate_if_new(tables: Tables, spec: LabelSpec, run_id: str) -> None:
+    """Activate a policy's first labelled version. Later versions need a promotion; a draft may change its own text."""
+    policy = spec.policy
+    newest = newest_activation(tables, policy.name)
     if newest and (newest["policy_version"] != policy.version or newest["policy_hash"] == policy.policy_hash):
         return
     row = {
@@ -151,6 +161,6 @@ def activate_if_new(tables: Tables, job: LabelSpec, run_id: str) -> None:
 
 
 def _after(last: datetime | None, now: datetime) -> datetime:
-    """Now, but after the last one: a clock that jumps back must not let the older version rule."""
-    # Spark gives times without a zone, in this process's own.
+    """Now, but later than the last activation: if the clock goes back, the older version must not become active."""
+    # Spark returns times without a zone, in the time zone of this process.
     return now if last is None else max(now, last.astimezone(UTC) + timedelta(microseconds=1))

@@ -1,7 +1,6 @@
 """What runs in a Python worker: contents in, verdicts out, through the one engine of this executor."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,8 +20,8 @@ from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.progress import Reporter
 
-# Outgoing batches end at whichever comes first, so that memory stays flat and results leave as they finish.
-BATCH_ROWS, BATCH_BYTES = 1024, 4 << 20
+# An outgoing batch ends at either limit, so that memory stays flat and results leave as they finish.
+MAX_BATCH_ROWS, MAX_BATCH_BYTES = 1024, 4 << 20
 
 RESULT = pa.schema([
     ("work_key", pa.string()),
@@ -39,17 +38,17 @@ RESULT = pa.schema([
     ("prompt_tokens", pa.int64()),
     ("cached_tokens", pa.int64()),
     ("completion_tokens", pa.int64()),
-    ("asked", pa.bool_()),
-    ("fatal", pa.bool_()),
-    ("engines", pa.list_(pa.string())),
-    ("lost", pa.string()),
+    ("called", pa.bool_()),
+    ("engine_unavailable", pa.bool_()),
+    ("server_ids", pa.list_(pa.string())),
+    ("engine_error", pa.string()),
 ])  # fmt: skip
 RESULT_DDL = (
     "work_key STRING, outcome STRING, violation BOOLEAN, category STRING, rule_ids ARRAY<STRING>, confidence STRING, "
     "rationale STRING, error STRING, finish_reason STRING, reasoning STRING, raw_output STRING, prompt_tokens BIGINT, "
-    "cached_tokens BIGINT, completion_tokens BIGINT, asked BOOLEAN, fatal BOOLEAN, engines ARRAY<STRING>, lost STRING"
+    "cached_tokens BIGINT, completion_tokens BIGINT, called BOOLEAN, engine_unavailable BOOLEAN, "
+    "server_ids ARRAY<STRING>, engine_error STRING"
 )
-
 
 COST = pa.schema([("calls", pa.int64()), ("prompt_tokens", pa.int64())])
 COST_DDL = "calls BIGINT, prompt_tokens BIGINT"
@@ -66,12 +65,12 @@ class Recipe:
     window: int  # requests this task keeps in flight
     progress: tuple[str, int, str] | None = None  # host, port and token of the driver's progress listener
 
-    def job(self) -> LabelSpec:
-        """The job this recipe describes."""
+    def spec(self) -> LabelSpec:
+        """The policy and labeler of this recipe."""
         return LabelSpec(Policy.model_validate(self.policy), Labeler.model_validate(self.labeler))
 
     def engine(self) -> Engine:
-        """The engine of this executor; nothing is started before its first request."""
+        """The engine of this executor. Nothing is started before its first request."""
         config = RunConfig.model_validate(self.config).engine
         if config.kind is EngineKind.vllm:
             lower_own_priority(config.niceness)
@@ -79,14 +78,14 @@ class Recipe:
 
 
 class Input(NamedTuple):
-    """A staged content and the key its verdict goes by."""
+    """A staged content and the work key of its verdict."""
 
     work_key: str
     content: Content
 
 
 def devices() -> list[str]:
-    """GPU addresses Spark gave this task; none outside a task or without GPUs."""
+    """GPU addresses that Spark assigned to this task; none outside a task or without GPUs."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
@@ -105,13 +104,13 @@ def label_batches(recipe: Recipe) -> Callable[[Iterator[pa.RecordBatch]], Iterat
 
 
 def count_calls(recipe: Recipe) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function for `mapInArrow`: batches of (work_key, text or turns) to (calls, prompt_tokens) they would cost."""
+    """The function for `mapInArrow`: batches of (work_key, text or turns) to their cost (calls, prompt_tokens)."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        job = recipe.job()
+        spec = recipe.spec()
         for batch in batches:
-            ready = [prepare(job, item.content) for item in _inputs(batch)]
-            prompts = [prompt for prompt in ready if isinstance(prompt, Prompt)]
+            prepared = [prepare(spec, item.content) for item in _inputs(batch)]
+            prompts = [prompt for prompt in prepared if isinstance(prompt, Prompt)]
             tokens = sum(len(prompt.token_ids or ()) for prompt in prompts)
             yield pa.RecordBatch.from_pydict({"calls": [len(prompts)], "prompt_tokens": [tokens]}, COST)
 
@@ -126,42 +125,42 @@ def _results(recipe: Recipe, inputs: Iterator[Input]) -> Iterator[pa.RecordBatch
             keys[number] = item.work_key
             yield Row(number, item.content)
 
-    out = _Batch()
-    with recipe.engine() as engine, Reporter(recipe.progress) as report:
+    batch = _ResultBatch()
+    with recipe.engine() as engine, Reporter(recipe.progress) as reporter:
         try:
-            for done in label_rows(recipe.job(), engine, rows()):
-                report.add(done, engine)
-                out.add(keys.pop(done.key), done)
-                if out.is_full:
-                    yield out.flush(engine)
+            for result in label_rows(recipe.spec(), engine, rows()):
+                reporter.add(result, engine)
+                batch.add(keys.pop(result.key), result)
+                if batch.is_full:
+                    yield batch.flush(engine)
         except (EngineError, ConfigError) as error:
-            # Not raised: Spark would try the task again, and the driver could tell the cause only from a traceback.
-            lost = [*keys.values(), *(item.work_key for item in inputs)]
-            for key in lost:
-                out.add(key, Labelled(-1, Verdict(Outcome.engine_failed, error=str(error))), fatal=True)
-                if out.is_full:
-                    yield out.flush(engine)
-        if out.rows:
-            yield out.flush(engine)
+            # Not raised: Spark would run the task again, and the driver would get the cause only as a traceback.
+            unlabelled = [*keys.values(), *(item.work_key for item in inputs)]
+            for key in unlabelled:
+                verdict = Verdict(Outcome.engine_failed, error=str(error))
+                batch.add(key, Labelled(-1, verdict), engine_unavailable=True)
+                if batch.is_full:
+                    yield batch.flush(engine)
+        if batch.rows:
+            yield batch.flush(engine)
 
 
-class _Batch:
-    """Results on their way out."""
+class _ResultBatch:
+    """Results that are not yet written."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self._bytes = 0
-        self._since = time.monotonic()
 
     @property
     def is_full(self) -> bool:
-        return len(self.rows) >= BATCH_ROWS or self._bytes >= BATCH_BYTES
+        return len(self.rows) >= MAX_BATCH_ROWS or self._bytes >= MAX_BATCH_BYTES
 
-    def add(self, key: str, done: Labelled, *, fatal: bool = False) -> None:
-        verdict, completion = done.verdict, done.completion
+    def add(self, work_key: str, result: Labelled, *, engine_unavailable: bool = False) -> None:
+        verdict, completion = result.verdict, result.completion
         self._bytes += len(verdict.raw_output or "") + len(verdict.reasoning or "") + 500
         self.rows.append({
-            "work_key": key,
+            "work_key": work_key,
             "outcome": verdict.outcome.value,
             "violation": verdict.violation,
             "category": verdict.category,
@@ -175,15 +174,16 @@ class _Batch:
             "prompt_tokens": completion.prompt_tokens if completion else None,
             "cached_tokens": completion.cached_tokens if completion else None,
             "completion_tokens": completion.completion_tokens if completion else None,
-            "asked": done.called,
-            "fatal": fatal,
-            "engines": None,
-            "lost": None,
+            "called": result.called,
+            "engine_unavailable": engine_unavailable,
+            "server_ids": None,
+            "engine_error": None,
         })  # fmt: skip
 
     def flush(self, engine: Engine) -> pa.RecordBatch:
-        # Which engines this run started, and whether one is lost, is known only now; one row of a batch carries it.
-        self.rows[0] |= {"engines": sorted(engine.server_ids), "lost": engine.unavailable}
+        # Which servers this run started, and whether the engine became unavailable, is known only now. The first row
+        # of each batch holds it.
+        self.rows[0] |= {"server_ids": sorted(engine.server_ids), "engine_error": engine.unavailable}
         batch = pa.RecordBatch.from_pylist(self.rows, RESULT)
         self.rows, self._bytes = [], 0
         return batch
@@ -202,12 +202,12 @@ def _inputs(batch: pa.RecordBatch) -> Iterator[Input]:
             yield Input(keys[number].as_py(), from_text(cell))
 
 
-def as_recipe(config: RunConfig, job: LabelSpec, run_id: str, window: int, progress: Any = None) -> Recipe:
-    """A recipe of live objects."""
+def recipe_of(config: RunConfig, spec: LabelSpec, run_id: str, window: int, progress: Any = None) -> Recipe:
+    """The recipe of these live objects."""
     return Recipe(
         config=json.loads(config.model_dump_json()),
-        policy=job.policy.model_dump(mode="json"),
-        labeler=job.labeler.model_dump(mode="json"),
+        policy=spec.policy.model_dump(mode="json"),
+        labeler=spec.labeler.model_dump(mode="json"),
         run_id=run_id,
         window=window,
         progress=progress,

@@ -1,11 +1,11 @@
 """Plan: which contents have no final label yet, cut into chunks and staged, so that nothing is decided twice.
 
-A content is done when the newest label of its id under this policy version and labeler is a final one of this very
-content. So new rows, edited rows, edits taken back, new versions and resumed runs are all the same thing: pending.
+A content is done when the newest label of its id under this policy version and labeler is final and was made for this
+very content. So new rows, edited rows, reverted edits, new versions and resumed runs are all the same case: pending.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -19,12 +19,14 @@ from safeguard_spark.spark.source import RANK, Source, work_key
 from safeguard_spark.spark.staging import Staging
 from safeguard_spark.spark.tables import Tables
 
-KEYS = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN"
-VERDICT = ["outcome", "violation", "category", "rule_ids", "confidence", "rationale", "error"]
+KEYS_DDL = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN"
+VERDICT_COLUMNS = ["outcome", "violation", "category", "rule_ids", "confidence", "rationale", "error"]
+
+PolicyFolder: TypeAlias = tuple[str, int]  # a policy's folder in staging: run id, number of the policy in the run
 
 
 class Counts(NamedTuple):
-    """What a plan found. `distinct` counts contents without a verdict; some may turn out to need no model."""
+    """The size of a plan, in contents. `distinct` have no verdict yet; some may turn out to need no model call."""
 
     rows: int
     pending: int
@@ -33,21 +35,21 @@ class Counts(NamedTuple):
 
 @dataclass
 class StagedPlan:
-    """One policy's staged work. `chunks` maps chunk number to contents that may need a call."""
+    """One policy's staged work. `chunks` maps a chunk's number to its contents that may need a call."""
 
-    job: LabelSpec
-    number: int  # of the policy in its run
+    spec: LabelSpec
+    policy_number: int  # of the policy in its run
     planned_on: int  # version of `labels`
     counts: Counts
     chunks: dict[int, int] = field(default_factory=dict)
     has_reused: bool = False
-    left: int = 0  # pending contents that are not staged, being more than the run may label
+    remaining: int = 0  # pending contents that are not staged because the run may not label so many
 
     def to_json(self) -> dict[str, Any]:
         """What another driver needs to commit the staged chunks."""
         return {
-            "policy": self.job.policy.model_dump(mode="json"),
-            "labeler": self.job.labeler.model_dump(mode="json"),
+            "policy": self.spec.policy.model_dump(mode="json"),
+            "labeler": self.spec.labeler.model_dump(mode="json"),
             "planned_on": self.planned_on,
             "counts": list(self.counts),
             "chunks": {str(chunk): calls for chunk, calls in self.chunks.items()},
@@ -57,165 +59,183 @@ class StagedPlan:
 
 def make_plan(
     config: RunConfig,
-    job: LabelSpec,
-    number: int,
+    spec: LabelSpec,
+    policy_number: int,
     source: Source,
     tables: Tables,
     staging: Staging,
     run_id: str,
-    most: int | None = None,
+    max_calls: int | None = None,
 ) -> StagedPlan:
-    """Find what is pending and stage it: in the source's order if it has one, and little more than `most` contents."""
-    at = (run_id, number)
+    """Find the pending contents and stage them by chunk, in the source's rank if it has one.
+
+    With `max_calls`, little more than so many contents are staged.
+    """
+    folder = (run_id, policy_number)
     planned_on = tables.version(schema.LABELS)
     labels = tables.read(schema.LABELS, planned_on)
-    rows, todo, size = _todo(config, job, source, labels, staging, at)
-    if size == 0:
-        return StagedPlan(job, number, planned_on, Counts(rows, 0, 0))
-    chunks = -(-size // config.run.chunk_rows)
-    keyed = todo.withColumn("work_key", work_key(job.policy.policy_hash, job.labeler.labeler_hash))
-    first = None if most is None else -(-most // config.run.chunk_rows) + 1
-    if first is not None and first >= chunks and RANK not in todo.columns:
-        first = None  # all of it
-    _stage_pending(keyed, source.payload, chunks, first, staging, at)
-    reused = _stage_reused(labels, job, staging, at)
-    counted = _count(staging, at, reused)
-    staged = sum(ids for ids, _ in counted.values())
-    left = 0 if first is None else max(0, size - staged)
-    found = Counts(rows, staged + left, sum(new for _, new in counted.values()))
-    calls = {chunk: new for chunk, (_, new) in sorted(counted.items())}
-    return StagedPlan(job, number, planned_on, found, calls, reused, left)
+    num_rows, pending, num_pending = _pending_contents(config, spec, source, labels, staging, folder)
+    if num_pending == 0:
+        return StagedPlan(spec, policy_number, planned_on, Counts(num_rows, 0, 0))
+    num_chunks = -(-num_pending // config.run.chunk_rows)
+    keyed = pending.withColumn("work_key", work_key(spec.policy.policy_hash, spec.labeler.labeler_hash))
+    max_chunks = None if max_calls is None else -(-max_calls // config.run.chunk_rows) + 1
+    if max_chunks is not None and max_chunks >= num_chunks and RANK not in pending.columns:
+        max_chunks = None  # all of them
+    _stage_pending(keyed, source.payload, num_chunks, max_chunks, staging, folder)
+    has_reused = _stage_reused(labels, spec, staging, folder)
+    sizes = _chunk_sizes(staging, folder, has_reused)
+    num_staged = sum(size.ids for size in sizes.values())
+    remaining = 0 if max_chunks is None else max(0, num_pending - num_staged)
+    counts = Counts(num_rows, num_staged + remaining, sum(size.calls for size in sizes.values()))
+    calls = {chunk: size.calls for chunk, size in sorted(sizes.items())}
+    return StagedPlan(spec, policy_number, planned_on, counts, calls, has_reused, remaining)
 
 
-def _todo(
-    config: RunConfig, job: LabelSpec, source: Source, labels: DataFrame, staging: Staging, at: tuple[Any, ...]
+def _pending_contents(
+    config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame, staging: Staging, folder: PolicyFolder
 ) -> tuple[int, DataFrame, int]:
-    """Contents asked for, the pending ones with their attempt, and about how many these are."""
-    rows, limit = source.frame.count(), config.source.limit
-    rows = min(rows, limit) if limit else rows
-    known = labels_of(labels, job)
-    if limit is None and known.limit(1).count() == 0:
-        return rows, source.frame.withColumn("attempt", F.lit(1)), rows
-    keys = _stage_keys(wanted(source, limit), known, job, config.run.max_attempts, staging, at)
-    return rows, source.frame.join(keys, on=["content_id", "content_hash"], how="inner"), keys.count()
+    """The number of requested contents, the pending ones with their attempt, and about how many are pending."""
+    num_rows, limit = source.frame.count(), config.source.limit
+    num_rows = min(num_rows, limit) if limit else num_rows
+    existing = labels_of(labels, spec)
+    if limit is None and existing.limit(1).count() == 0:
+        return num_rows, source.frame.withColumn("attempt", F.lit(1)), num_rows
+    keys = _stage_keys(requested_keys(source, limit), existing, spec, config.run.max_attempts, staging, folder)
+    return num_rows, source.frame.join(keys, on=["content_id", "content_hash"], how="inner"), keys.count()
 
 
-def wanted(source: Source, limit: int | None) -> DataFrame:
-    """(content_id, content_hash) of what is asked for; with a limit the lowest ids, the same ones every time."""
+def requested_keys(source: Source, limit: int | None) -> DataFrame:
+    """(content_id, content_hash) of the contents to label; with a limit the lowest ids, the same ones every time."""
     keys = source.frame.select("content_id", "content_hash")
     return keys.orderBy("content_id", "content_hash").limit(limit) if limit else keys
 
 
-def labels_of(labels: DataFrame, job: LabelSpec) -> DataFrame:
+def labels_of(labels: DataFrame, spec: LabelSpec) -> DataFrame:
     """Labels of exactly this policy version and labeler."""
-    policy = job.policy
+    policy = spec.policy
     return labels.where(
         (F.col("policy") == policy.name)
         & (F.col("policy_version") == policy.version)
         & (F.col("policy_hash") == policy.policy_hash)
-        & (F.col("labeler_hash") == job.labeler.labeler_hash)
+        & (F.col("labeler_hash") == spec.labeler.labeler_hash)
     )
 
 
-def is_final(job: LabelSpec) -> Column:
-    """Whether a label's outcome stands, or the call may end otherwise next time."""
-    open_ended = [o.value for o in Outcome if o.may_change(job.labeler.temperature)]
-    return ~F.col("outcome").isin(open_ended)
+def is_final(spec: LabelSpec) -> Column:
+    """Whether a label's outcome is final, or another call may end differently."""
+    may_change = [outcome.value for outcome in Outcome if outcome.may_change(spec.labeler.temperature)]
+    return ~F.col("outcome").isin(may_change)
 
 
-def pending(wanted: DataFrame, known: DataFrame, job: LabelSpec, max_attempts: int) -> DataFrame:
-    """(content_id, content_hash, attempt) of the wanted contents whose newest label is not a final one of theirs."""
-    # Shuffled and sorted once by id: the aggregate, the join and the window all use that order. An aggregate of its own
-    # accord would sort before it shuffles as well, though an id hardly ever has two labels.
-    newest = known.repartition("content_id").select(
+def pending_keys(requested: DataFrame, existing: DataFrame, spec: LabelSpec, max_attempts: int) -> DataFrame:
+    """(content_id, content_hash, attempt, doubled) of the requested contents whose newest label is not final.
+
+    A label of another content under the same id does not count. `doubled` marks an id that is on several rows.
+    """
+    # Shuffled and sorted once by id: the aggregate, the join and the window all use that order. Without this
+    # repartition Spark adds a partial aggregate before the shuffle, which saves nothing on nearly unique ids.
+    newest = existing.repartition("content_id").select(
         "content_id",
-        F.struct("labelled_at", "attempt", "content_hash", is_final(job).alias("final")).alias("label"),
+        F.struct("labelled_at", "attempt", "content_hash", is_final(spec).alias("final")).alias("label"),
     )
     newest = newest.groupBy("content_id").agg(F.max("label").alias("label"))
-    joined = wanted.join(newest, on="content_id", how="left")
+    joined = requested.join(newest, on="content_id", how="left")
     doubled = F.count(F.lit(1)).over(Window.partitionBy("content_id")) > 1
     same = F.col("label.content_hash") == F.col("content_hash")
-    tried = F.when(same, F.col("label.attempt")).otherwise(F.lit(0))
+    attempts = F.when(same, F.col("label.attempt")).otherwise(F.lit(0))
     done = F.coalesce(same & (F.col("label.final") | (F.col("label.attempt") >= max_attempts)), F.lit(False))
     return joined.select(
         "content_id",
         "content_hash",
-        F.coalesce(tried + 1, F.lit(1)).alias("attempt"),
+        F.coalesce(attempts + 1, F.lit(1)).alias("attempt"),
         doubled.alias("doubled"),
         done.alias("done"),
     ).where(~F.col("done")).drop("done")  # fmt: skip
 
 
 def _stage_keys(
-    wanted: DataFrame, known: DataFrame, job: LabelSpec, max_attempts: int, staging: Staging, at: tuple[Any, ...]
+    requested: DataFrame,
+    existing: DataFrame,
+    spec: LabelSpec,
+    max_attempts: int,
+    staging: Staging,
+    folder: PolicyFolder,
 ) -> DataFrame:
-    """Stage the keys of what is pending: (content_id, content_hash, attempt), each once."""
-    pending(wanted, known, job, max_attempts).write.parquet(staging.path(*at, "keys"))
-    keys = staging.spark.read.schema(KEYS).parquet(staging.path(*at, "keys"))
-    return once(keys, known, job)
+    """Stage the keys of the pending contents: (content_id, content_hash, attempt), without duplicates."""
+    path = staging.path(*folder, "keys")
+    pending_keys(requested, existing, spec, max_attempts).write.parquet(path)
+    return distinct_pending(staging.spark.read.schema(KEYS_DDL).parquet(path), existing, spec)
 
 
-def once(keys: DataFrame, known: DataFrame, job: LabelSpec) -> DataFrame:
-    """(content_id, content_hash, attempt) of pending keys, each once."""
-    # An id on several rows has several contents at once: there any label of the content counts, not the newest.
-    labelled = known.where(is_final(job)).select("content_id", "content_hash")
-    several = keys.where("doubled").join(labelled, on=["content_id", "content_hash"], how="left_anti")
-    keys = keys.where("NOT doubled").unionByName(several).drop("doubled")
+def distinct_pending(keys: DataFrame, existing: DataFrame, spec: LabelSpec) -> DataFrame:
+    """(content_id, content_hash, attempt) of pending keys, without duplicates."""
+    # An id on several rows has several contents at once: for those any label of the content counts, not the newest.
+    labelled = existing.where(is_final(spec)).select("content_id", "content_hash")
+    doubled = keys.where("doubled").join(labelled, on=["content_id", "content_hash"], how="left_anti")
+    keys = keys.where("NOT doubled").unionByName(doubled).drop("doubled")
     return keys.dropDuplicates(["content_id", "content_hash"])
 
 
 def _stage_pending(
-    todo: DataFrame, payload: str, chunks: int, first: int | None, staging: Staging, at: tuple[Any, ...]
+    pending: DataFrame, payload: str, num_chunks: int, max_chunks: int | None, staging: Staging, folder: PolicyFolder
 ) -> None:
-    """Stage ids and contents by chunk, all or only the `first` so many; only the first id of a content carries it."""
+    """Stage ids and contents by chunk: all chunks, or the first `max_chunks`. Only a content's first id holds it."""
     # By work key, so that all ids of a content are in one chunk and one call serves them.
-    number = F.pmod(F.xxhash64("work_key"), F.lit(chunks)).cast("int")
+    chunk = F.pmod(F.xxhash64("work_key"), F.lit(num_chunks)).cast("int")
     order = Window.partitionBy("bucket", "work_key").orderBy("content_id")
-    numbered = chunk_by_rank(todo, chunks) if RANK in todo.columns else todo.withColumn("bucket", number)
+    chunked = chunk_by_rank(pending, num_chunks) if RANK in pending.columns else pending.withColumn("bucket", chunk)
     marked = (
-        (numbered if first is None else numbered.where(F.col("bucket") < first))
-        .repartition(min(chunks, 10_000), "bucket")
+        (chunked if max_chunks is None else chunked.where(F.col("bucket") < max_chunks))
+        .repartition(min(num_chunks, 10_000), "bucket")
         .withColumn("is_first", F.row_number().over(order) == 1)
-        .withColumn("again", F.coalesce(F.lag("content_id").over(order) == F.col("content_id"), F.lit(False)))
-        .where("NOT again")
+        .withColumn("is_repeat", F.coalesce(F.lag("content_id").over(order) == F.col("content_id"), F.lit(False)))
+        .where("NOT is_repeat")
     )
     content = F.when(F.col("is_first"), F.col(payload)).alias(payload)
     staged = marked.select("content_id", "content_hash", "work_key", "attempt", "is_first", content, "bucket")
-    staged.write.partitionBy("bucket").parquet(staging.path(*at, "pending"))
+    staged.write.partitionBy("bucket").parquet(staging.path(*folder, "pending"))
 
 
-def said_of(labels: DataFrame, job: LabelSpec) -> DataFrame:
-    """Labels whose verdict stands for every content of their work key, whichever version or id they are of."""
-    keys = (F.col("policy_hash") == job.policy.policy_hash) & (F.col("labeler_hash") == job.labeler.labeler_hash)
-    return labels.where(keys & is_final(job))
+def reusable_labels(labels: DataFrame, spec: LabelSpec) -> DataFrame:
+    """Labels whose verdict can be reused for any content with the same work key, whatever their version or id."""
+    keys = (F.col("policy_hash") == spec.policy.policy_hash) & (F.col("labeler_hash") == spec.labeler.labeler_hash)
+    return labels.where(keys & is_final(spec))
 
 
-def _stage_reused(labels: DataFrame, job: LabelSpec, staging: Staging, at: tuple[Any, ...]) -> bool:
-    """Stage verdicts that the same call already gave for other ids or versions."""
-    said = said_of(labels, job)
-    if said.limit(1).count() == 0:
+def _stage_reused(labels: DataFrame, spec: LabelSpec, staging: Staging, folder: PolicyFolder) -> bool:
+    """Stage the verdicts that the same call already gave for other ids or versions; whether there are any."""
+    reusable = reusable_labels(labels, spec)
+    if reusable.limit(1).count() == 0:
         return False
-    asked = staging.spark.read.parquet(staging.path(*at, "pending")).where("is_first").select("work_key", "bucket")
-    found = said.select("work_key", *VERDICT).join(asked, on="work_key", how="inner").dropDuplicates(["work_key"])
-    found.write.partitionBy("bucket").parquet(staging.path(*at, "reused"))
-    return any(name.startswith("bucket=") for name in staging.names(*at, "reused"))
+    pending = (
+        staging.spark.read.parquet(staging.path(*folder, "pending")).where("is_first").select("work_key", "bucket")
+    )
+    reused = reusable.select("work_key", *VERDICT_COLUMNS).join(pending, on="work_key", how="inner")
+    reused.dropDuplicates(["work_key"]).write.partitionBy("bucket").parquet(staging.path(*folder, "reused"))
+    return any(name.startswith("bucket=") for name in staging.names(*folder, "reused"))
 
 
-def _count(staging: Staging, at: tuple[Any, ...], reused: bool) -> dict[int, tuple[int, int]]:
-    """Per chunk: pending ids, and distinct contents without a verdict."""
-    staged = staging.spark.read.parquet(staging.path(*at, "pending")).select("work_key", "is_first", "bucket")
-    if reused:
-        known = staging.spark.read.parquet(staging.path(*at, "reused")).select("work_key", F.lit(True).alias("known"))
-        staged = staged.join(known, on="work_key", how="left")
+class _ChunkSize(NamedTuple):
+    ids: int  # pending ids
+    calls: int  # distinct contents without a verdict
+
+
+def _chunk_sizes(staging: Staging, folder: PolicyFolder, has_reused: bool) -> dict[int, _ChunkSize]:
+    """The size of each staged chunk."""
+    staged = staging.spark.read.parquet(staging.path(*folder, "pending")).select("work_key", "is_first", "bucket")
+    if has_reused:
+        reused = staging.spark.read.parquet(staging.path(*folder, "reused")).select("work_key")
+        staged = staged.join(reused.withColumn("is_reused", F.lit(True)), on="work_key", how="left")
     else:
-        staged = staged.withColumn("known", F.lit(None).cast("boolean"))
-    new = F.count_if(F.col("is_first") & F.col("known").isNull())
-    rows = staged.groupBy("bucket").agg(F.count(F.lit(1)).alias("ids"), new.alias("new")).collect()
-    return {int(row["bucket"]): (int(row["ids"]), int(row["new"])) for row in rows}
+        staged = staged.withColumn("is_reused", F.lit(None).cast("boolean"))
+    calls = F.count_if(F.col("is_first") & F.col("is_reused").isNull())
+    rows = staged.groupBy("bucket").agg(F.count(F.lit(1)).alias("ids"), calls.alias("calls")).collect()
+    return {int(row["bucket"]): _ChunkSize(int(row["ids"]), int(row["calls"])) for row in rows}
 
 
-def bucket(staging: Staging, at: tuple[Any, ...], kind: str, chunk: int) -> DataFrame | None:
-    """One chunk's part of `pending` or `reused`, or None if it has none."""
-    if not staging.exists(*at, kind, f"bucket={chunk}"):
+def read_staged_chunk(staging: Staging, folder: PolicyFolder, kind: str, chunk: int) -> DataFrame | None:
+    """One chunk of `pending` or `reused`, or None if it has none."""
+    if not staging.exists(*folder, kind, f"bucket={chunk}"):
         return None
-    return staging.spark.read.parquet(staging.path(*at, kind, f"bucket={chunk}"))
+    return staging.spark.read.parquet(staging.path(*folder, kind, f"bucket={chunk}"))

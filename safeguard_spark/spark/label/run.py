@@ -1,4 +1,4 @@
-"""A run under way: what it was asked, what it has spent so far, and the sign of life others see."""
+"""A run in progress: its inputs, what it has spent so far, and the heartbeat that other drivers see."""
 
 import contextlib
 import json
@@ -20,13 +20,13 @@ from safeguard_spark.redact import redacted
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.spark.label.progress import Listener
 from safeguard_spark.spark.source import Source
-from safeguard_spark.spark.staging import Staging, here
+from safeguard_spark.spark.staging import Staging, this_process
 from safeguard_spark.spark.tables import Tables
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What of the source a run is about, by default all of it, and how much it may spend."""
+    """The part of the source that a run labels, by default all of it, and how much it may spend."""
 
     source: Source | None = None
     budget: Budget = Budget()  # noqa: RUF009  frozen
@@ -42,39 +42,39 @@ class Run:
     tables: Tables
     staging: Staging
     source: Source
-    jobs: Sequence[LabelSpec]
+    specs: Sequence[LabelSpec]
     listener: Listener
     selection: Selection = Selection()
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     run_id: str = ""
     labels_version_in: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
-    asked: int = 0
+    called: int = 0  # rows the model was called for
     answered: int = 0
-    committed: bool = False  # whether any chunk was
-    engines: frozenset[str] = frozenset()
+    has_committed: bool = False  # whether any chunk was committed
+    server_ids: frozenset[str] = frozenset()
     tokens: Counter[str] = field(default_factory=Counter)
     over_budget: bool = False
-    message: str | None = None  # why work is left, if the run had to stop early
+    message: str | None = None  # why the run stopped early, if it did
 
     def __post_init__(self) -> None:
-        self.run_id = self.run_id or f"{self.began:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self.run_id = self.run_id or f"{self.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         self.labels_version_in = self.tables.version(schema.LABELS)
 
     @property
     def source_json(self) -> dict[str, Any]:
-        """The source as label rows name it."""
+        """The source's name and version, as the label rows have them."""
         return {"name": self.source.name, "version": self.source.version}
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What the run is, for whoever has to end it."""
+        """What another driver needs to finish this run if its driver dies."""
         return {
-            "driver": here(),
-            "started_at": self.began.isoformat(),
+            "driver": this_process(),
+            "started_at": self.started_at.isoformat(),
             "source": self.source_json,
-            "policies": [{"ref": job.policy.ref, "hash": job.policy.policy_hash} for job in self.jobs],
-            "labelers": [job.labeler.labeler_hash for job in self.jobs],
+            "policies": [{"ref": spec.policy.ref, "hash": spec.policy.policy_hash} for spec in self.specs],
+            "labelers": [spec.labeler.labeler_hash for spec in self.specs],
             "config_hash": self.config.config_hash,
             "config": json.dumps(redacted(self.config.model_dump(mode="json"))),
             "labels_version_in": self.labels_version_in,
@@ -83,21 +83,21 @@ class Run:
 
     @contextlib.contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Add the wall seconds of a phase."""
-        began = time.monotonic()
+        """Add the wall-clock seconds of a phase to `seconds`."""
+        start = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - start
 
     @contextlib.contextmanager
-    def alive(self) -> Iterator[None]:
-        """Renew the run's heartbeat until the driver leaves."""
+    def heartbeat(self) -> Iterator[None]:
+        """Renew the run's heartbeat until the block ends."""
         ended = threading.Event()
 
         def beat() -> None:
             while not ended.wait(self.config.run.heartbeat_s):
-                with contextlib.suppress(Exception):  # the next beat may succeed; 30 lost ones mean dead
+                with contextlib.suppress(Exception):  # the next beat may succeed; only DEAD_BEATS lost ones mean dead
                     self.staging.touch(self.run_id, "alive")
 
         self.staging.touch(self.run_id, "alive")

@@ -1,4 +1,4 @@
-"""Runs: what a run says of itself when it begins, ends, or is found dead."""
+"""The rows of `runs`: for a run that ended, and for one whose driver died."""
 
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from safeguard_spark.spark.tables import Tables
 
 
 class Written(NamedTuple):
-    """What a run has appended to `labels`, read back from there."""
+    """What a run has appended to `labels`, counted there."""
 
     outcomes: dict[str, int]
     by_policy: dict[str, dict[str, int]]
@@ -24,16 +24,16 @@ class Written(NamedTuple):
 
 def count_written(tables: Tables, run_id: str, max_attempts: int) -> Written:
     """Count a run's rows in `labels`."""
-    mine = tables.read(schema.LABELS).where(F.col("run_id") == run_id)
+    labels = tables.read(schema.LABELS).where(F.col("run_id") == run_id)
     tokens = ("prompt", "cached", "completion")
-    failed, again = F.col("outcome") == Outcome.engine_failed.value, F.col("attempt") < max_attempts
+    failed, may_retry = F.col("outcome") == Outcome.engine_failed.value, F.col("attempt") < max_attempts
     rows = (
-        mine.groupBy(F.concat_ws("@", "policy", "policy_version").alias("ref"), "outcome")
+        labels.groupBy(F.concat_ws("@", "policy", "policy_version").alias("ref"), "outcome")
         .agg(
             F.count(F.lit(1)).alias("rows"),
             F.count_if("violation").alias("violations"),
-            F.count_if(failed & again).alias("to_retry"),
-            F.count_if(failed & ~again).alias("given_up"),
+            F.count_if(failed & may_retry).alias("to_retry"),
+            F.count_if(failed & ~may_retry).alias("given_up"),
             F.count_if(F.col("prompt_tokens").isNotNull()).alias("calls"),
             *(F.coalesce(F.sum(f"{name}_tokens"), F.lit(0)).alias(name) for name in tokens),
         )
@@ -46,18 +46,18 @@ def count_written(tables: Tables, run_id: str, max_attempts: int) -> Written:
         policy = by_policy.setdefault(row["ref"], {"violations": 0})
         policy[row["outcome"]] = row["rows"]
         policy["violations"] += row["violations"]
-    spent = {name: sum(row[name] for row in rows) for name in tokens}
+    tokens_used = {name: sum(row[name] for row in rows) for name in tokens}
     calls, to_retry, given_up = (sum(row[name] for row in rows) for name in ("calls", "to_retry", "given_up"))
-    return Written(outcomes, by_policy, calls, spent, to_retry, given_up)
+    return Written(outcomes, by_policy, calls, tokens_used, to_retry, given_up)
 
 
-def ended_row(tables: Tables, manifest: dict[str, Any], result: RunResult, at: datetime) -> dict[str, Any]:
+def ended_row(tables: Tables, manifest: dict[str, Any], result: RunResult, ended_at: datetime) -> dict[str, Any]:
     """The row of `runs` for a run that ended by itself."""
     return {
-        **_asked(manifest),
+        **_started_fields(manifest),
         "run_id": result.run_id,
         "status": result.status.value,
-        "ended_at": at,
+        "ended_at": ended_at,
         "labels_version_out": tables.version(schema.LABELS),
         "rows": result.rows,
         "pending": result.pending,
@@ -73,29 +73,30 @@ def ended_row(tables: Tables, manifest: dict[str, Any], result: RunResult, at: d
 
 
 def died_row(tables: Tables, run_id: str, manifest: dict[str, Any], plans: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row of `runs` for a run whose driver is gone or gave up; what it wrote is counted in `labels`."""
+    """The row of `runs` for a run that failed or whose driver died; what it wrote is counted in `labels`."""
     failed = bool(manifest.get("left"))
-    found = count_written(tables, run_id, max_attempts=1)
+    written = count_written(tables, run_id, max_attempts=1)
     return {
-        **_asked(manifest),
+        **_started_fields(manifest),
         "run_id": run_id,
         "status": (Status.failed if failed else Status.died).value,
         "ended_at": datetime.now(UTC),
         "labels_version_out": tables.version(schema.LABELS),
         "rows": sum(plan["counts"][0] for plan in plans),
         "pending": sum(plan["counts"][1] for plan in plans),
-        "calls": found.calls,
-        "written": sum(found.outcomes.values()),
-        "outcomes": found.outcomes,
+        "calls": written.calls,
+        "written": sum(written.outcomes.values()),
+        "outcomes": written.outcomes,
         "engine_starts": None,
-        "tokens": found.tokens,
+        "tokens": written.tokens,
         "seconds": None,
         "mlflow_run_id": None,
         "message": f"{'The run failed' if failed else 'The driver died'}; a later run committed what it had staged.",
     }
 
 
-def _asked(manifest: dict[str, Any]) -> dict[str, Any]:
+def _started_fields(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The columns that are known when a run starts."""
     policies, labelers = manifest["policies"], manifest["labelers"]
     return {
         "started_at": datetime.fromisoformat(manifest["started_at"]),

@@ -1,6 +1,6 @@
-"""Shadow: the version with alias `shadow` labels a share of the contents beside the version that rules.
+"""Shadow: the version with alias `shadow` labels a share of the contents in addition to the active version.
 
-Its labels are in `labels` under their own version; `labels_current` does not show them before it is promoted.
+Its labels are in `labels` under their own version. `labels_current` does not show them until the version is promoted.
 """
 
 from collections.abc import Sequence
@@ -14,24 +14,24 @@ from safeguard_spark.policy.ref import Ref
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
-from safeguard_spark.spark.sampling import draw
+from safeguard_spark.spark.sampling import sample_score
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.tracking.registry import Alias, Registry, resolve
 
-SEED = "shadow"  # the same contents in every run, so that a version's sample grows with the table and is not paid anew
+SEED = "shadow"  # the same contents in every run: a version's sample grows with the table and is not paid for again
 
 
 def shadows(config: RunConfig, policies: Sequence[Policy]) -> list[Policy]:
-    """The shadow versions of these policies, but for those labelled anyway. Raises PolicyError, ConfigError."""
-    registry, found = Registry.of(config), list[Policy]()
+    """The shadow versions of these policies, without those in `policies` itself. Raises PolicyError, ConfigError."""
+    registry, versions = Registry.of(config), list[Policy]()
     if not registry.exists:
-        return found
-    asked = {policy.ref for policy in policies}
+        return versions
+    labelled = {policy.ref for policy in policies}
     for name in dict.fromkeys(policy.name for policy in policies):
         if registry.entry(Ref(name, Alias.shadow.value)) is not None:
             version = resolve(f"{name}@{Alias.shadow.value}", config)
-            found += [version] if version.ref not in asked else []
-    return found
+            versions += [version] if version.ref not in labelled else []
+    return versions
 
 
 def label_with_shadows(
@@ -54,5 +54,5 @@ def label_shadows(
     if not share or not versions:
         return None
     source = open_source(spark, config.source)
-    drawn = replace(source, frame=source.frame.where(draw(SEED) < share))
-    return label_table(spark, config, versions, show=show, selection=Selection(drawn))
+    sample = replace(source, frame=source.frame.where(sample_score(SEED) < share))
+    return label_table(spark, config, versions, show=show, selection=Selection(sample))

@@ -1,4 +1,4 @@
-"""For a notebook or a SQL user: the job's labeller as a function. Nothing durable; same server, same verdict."""
+"""The labeler as a function, for notebooks and SQL. Nothing is stored; same server and verdicts as the label job."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.spark.label.executor import Recipe, as_recipe
+from safeguard_spark.spark.label.executor import Recipe, recipe_of
 from safeguard_spark.spark.session import task_slots
 
 NAME = "safeguard_label"
@@ -28,17 +28,17 @@ def label_udf(config: RunConfig, policy: Policy) -> Callable[..., Any]:
     Every evaluation calls the model: Spark may evaluate it twice (a sort, a second action). Raises EngineError inside
     the query if the engine cannot be reached.
     """
-    recipe = as_recipe(config, LabelSpec.of(config, policy), "udf", _window(config))
+    recipe = recipe_of(config, LabelSpec.of(config, policy), "udf", _window(config))
 
     def label(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
         yield from _frames(recipe, batches)
 
-    made: Callable[..., Any] = pandas_udf(label, RETURNS)  # type: ignore[call-overload]  # its kind is in the hints
-    return made
+    udf: Callable[..., Any] = pandas_udf(label, RETURNS)  # type: ignore[call-overload]  # the type hints say which kind
+    return udf
 
 
 def register(spark: SparkSession, config: RunConfig, policy: Policy, name: str = NAME) -> None:
-    """Let SQL call `safeguard_label(text)` under a policy."""
+    """Register `safeguard_label(text)` for SQL, under a policy."""
     spark.udf.register(name, label_udf(config, policy))
 
 
@@ -49,20 +49,20 @@ def _window(config: RunConfig) -> int:
 
 
 def _frames(recipe: Recipe, batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
-    job = recipe.job()
+    spec = recipe.spec()
     with recipe.engine() as engine:
         for texts in batches:
             rows = (Row(number, from_text(_cell(text))) for number, text in enumerate(texts))
-            found = {done.key: done for done in label_rows(job, engine, rows)}
-            yield pd.DataFrame([_fields(found[number]) for number in range(len(texts))], columns=COLUMNS)
+            results = {result.key: result for result in label_rows(spec, engine, rows)}
+            yield pd.DataFrame([_fields(results[number]) for number in range(len(texts))], columns=COLUMNS)
 
 
 def _cell(text: Any) -> str | None:
     return text if isinstance(text, str) else None  # pandas has NaN and None for null
 
 
-def _fields(done: Labelled) -> list[Any]:
-    verdict = done.verdict
+def _fields(result: Labelled) -> list[Any]:
+    verdict = result.verdict
     return [
         verdict.outcome.value, verdict.violation, verdict.category, list(verdict.rule_ids), verdict.confidence,
         verdict.rationale, verdict.error,

@@ -18,18 +18,18 @@ from safeguard_spark.spark.tables import TRIES, Tables
 
 BY_ID = tuple(table for table in schema.TABLES if "content_id" in table.names)
 BY_KEY = tuple(table for table in schema.TABLES if "work_key" in table.names and table not in BY_ID)
-CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
-NOTE = "spark.databricks.delta.commitInfo.userMetadata"
+RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
+COMMIT_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 class Erasure(NamedTuple):
-    """What an erasure did. `shared` counts other ids of identical content, whose reasoning had to stay."""
+    """The result of an erasure. `shared` counts other ids of identical content, for which the reasoning is kept."""
 
     ids: int
     found: int  # ids that had a label
     rows: dict[str, int]  # rows removed, by table
     shared: int
-    under_way: tuple[str, ...]  # runs that may hold the contents in staging and write them again
+    under_way: tuple[str, ...]  # runs in progress that may have the contents in staging and write them again
     vacuumed: bool
 
     @property
@@ -39,7 +39,7 @@ class Erasure(NamedTuple):
 
     @property
     def exit_code(self) -> ExitCode:
-        """Complete, or partial if a running job may write the contents again."""
+        """Complete, or partial if a run in progress may write the contents again."""
         return ExitCode.partial if self.under_way else ExitCode.complete
 
     def to_json(self) -> dict[str, Any]:
@@ -48,48 +48,52 @@ class Erasure(NamedTuple):
 
 
 def erase_contents(spark: SparkSession, config: RunConfig, ids: Iterable[str], *, vacuum: bool = False) -> Erasure:
-    """Remove content ids from the label tables and what the model said of them. Safe to repeat. Raises TableError.
+    """Remove content ids, their labels and their reasoning from the label tables. Safe to repeat. Raises TableError.
 
-    What a dead run left staged is committed first and so erased as well. Reasoning belongs to a content, not to an id:
-    where other ids have the same content it stays, and is counted. With `vacuum` the files that held the rows go too,
-    and with them every older version of those tables; not while a run is under way, whose unfinished files would go.
+    What a dead run left staged is committed first, and so is erased too. Reasoning belongs to a content, not to an id:
+    if other ids have the same content, it is kept and counted. With `vacuum` the files that held the rows are deleted
+    too, and so is every older version of those tables. There is no vacuum while a run is in progress: it would delete
+    that run's unfinished files.
     """
     tables = Tables.open_existing(spark, config)
-    staging = Staging(spark, config.run.staging or tables.beside("_staging"))
+    staging = Staging(spark, config.run.staging or tables.sibling_folder("_staging"))
     recover(tables, staging, config)
-    under_way = _under_way(staging, config)
-    named = sorted(set(ids))
-    wanted = spark.createDataFrame([[id] for id in named], "content_id STRING")
+    under_way = _running(staging, config)
+    distinct = sorted(set(ids))
+    requested = spark.createDataFrame([[id] for id in distinct], "content_id STRING")
     labels = tables.read(schema.LABELS)
-    found = wanted.join(labels, on="content_id", how="left_semi").count()
-    gone, shared = _keys(labels, wanted)
-    # Reasoning first: it is found by way of the labels.
-    rows = {table.name: _remove(tables, table, gone, "work_key", len(named)) for table in BY_KEY}
-    rows |= {table.name: _remove(tables, table, wanted, "content_id", len(named)) for table in BY_ID}
+    found = requested.join(labels, on="content_id", how="left_semi").count()
+    work_keys, shared = _work_keys(labels, requested)
+    # Reasoning first: its work keys are looked up in the labels.
+    rows = {table.name: _remove(tables, table, work_keys, "work_key", len(distinct)) for table in BY_KEY}
+    rows |= {table.name: _remove(tables, table, requested, "content_id", len(distinct)) for table in BY_ID}
     if vacuum and not under_way:
-        with _unchecked(spark):
+        with _without_retention_check(spark):
             for table in (*BY_KEY, *BY_ID):
                 spark.sql(f"VACUUM {tables.sql(table)} RETAIN 0 HOURS")
-    return Erasure(len(named), found, rows, shared, under_way, vacuum and not under_way)
+    return Erasure(len(distinct), found, rows, shared, under_way, vacuum and not under_way)
 
 
-def _under_way(staging: Staging, config: RunConfig) -> tuple[str, ...]:
+def _running(staging: Staging, config: RunConfig) -> tuple[str, ...]:
+    """Ids of the runs whose driver is alive."""
     manifests = ((run_id, staging.read(run_id, MANIFEST)) for run_id in staging.names())
-    beat = config.run.heartbeat_s
-    return tuple(run_id for run_id, said in manifests if said and is_alive(staging, run_id, said, beat))
+    heartbeat_s = config.run.heartbeat_s
+    return tuple(
+        run_id for run_id, manifest in manifests if manifest and is_alive(staging, run_id, manifest, heartbeat_s)
+    )
 
 
-def _keys(labels: DataFrame, wanted: DataFrame) -> tuple[DataFrame, int]:
-    """Work keys only the wanted ids use, and how many other ids share one."""
-    keys = labels.select("work_key", "content_id")
-    theirs = keys.join(wanted, on="content_id", how="left_semi").select("work_key").distinct()
-    others = keys.join(wanted, on="content_id", how="left_anti").join(theirs, on="work_key", how="left_semi")
+def _work_keys(labels: DataFrame, requested: DataFrame) -> tuple[DataFrame, int]:
+    """The work keys that only the requested ids use, and how many other ids share one."""
+    pairs = labels.select("work_key", "content_id")
+    work_keys = pairs.join(requested, on="content_id", how="left_semi").select("work_key").distinct()
+    others = pairs.join(requested, on="content_id", how="left_anti").join(work_keys, on="work_key", how="left_semi")
     shared = others.select("content_id").distinct().count()
-    return theirs.join(others, on="work_key", how="left_anti"), shared
+    return work_keys.join(others, on="work_key", how="left_anti"), shared
 
 
-def _remove(tables: Tables, table: Table, keys: DataFrame, column: str, ids: int) -> int:
-    """Remove rows by key; how many. The commit says that it erased, not whom."""
+def _remove(tables: Tables, table: Table, keys: DataFrame, column: str, num_ids: int) -> int:
+    """Remove rows by key and return how many. The commit records the number of ids, not the ids."""
     spark = tables.spark
     count = tables.read(table).join(keys, on=column, how="left_semi").count()
     if not count:
@@ -97,8 +101,8 @@ def _remove(tables: Tables, table: Table, keys: DataFrame, column: str, ids: int
     keys.createOrReplaceTempView("erased_keys")
     for attempt in range(TRIES):
         try:
-            with _set(spark, NOTE, f'{{"erased_ids": {ids}}}'):
-                # Not DELETE ... WHERE id IN (...): the table's history would keep the ids.
+            with _setting(spark, COMMIT_METADATA, f'{{"erased_ids": {num_ids}}}'):
+                # Not DELETE ... WHERE id IN (...): the table's history would then contain the ids.
                 spark.sql(
                     f"MERGE INTO {tables.sql(table)} t USING erased_keys k ON t.{column} = k.{column} "
                     "WHEN MATCHED THEN DELETE"
@@ -112,8 +116,8 @@ def _remove(tables: Tables, table: Table, keys: DataFrame, column: str, ids: int
 
 
 @contextlib.contextmanager
-def _set(spark: SparkSession, key: str, value: str) -> Iterator[None]:
-    """A setting of the session for a while."""
+def _setting(spark: SparkSession, key: str, value: str) -> Iterator[None]:
+    """Change a setting of the session within a block."""
     before = spark.conf.get(key, None)
     spark.conf.set(key, value)
     try:
@@ -125,6 +129,6 @@ def _set(spark: SparkSession, key: str, value: str) -> Iterator[None]:
             spark.conf.set(key, before)
 
 
-def _unchecked(spark: SparkSession) -> contextlib.AbstractContextManager[None]:
-    """Let VACUUM remove files younger than a week, which Delta refuses for the sake of readers and writers at work."""
-    return _set(spark, CHECK, "false")
+def _without_retention_check(spark: SparkSession) -> contextlib.AbstractContextManager[None]:
+    """Let VACUUM delete files younger than a week. Delta refuses that, to protect concurrent readers and writers."""
+    return _setting(spark, RETENTION_CHECK, "false")

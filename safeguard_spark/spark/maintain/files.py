@@ -1,4 +1,4 @@
-"""Keep the label tables' files few, and free those that no version needs."""
+"""Compact the label tables' files, and delete those that no version needs."""
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -10,7 +10,7 @@ from safeguard_spark.spark.tables import Tables
 
 
 def optimize_tables(spark: SparkSession, config: RunConfig) -> dict[str, int]:
-    """Compact small files; number of files replaced, by table. Changes no row. Raises TableError."""
+    """Compact small files. Returns the number of files replaced, by table. Changes no row. Raises TableError."""
     tables = Tables.open_existing(spark, config)
     return {table.name: _optimize(tables, table) for table in schema.TABLES}
 

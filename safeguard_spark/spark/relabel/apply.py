@@ -17,11 +17,11 @@ from safeguard_spark.relabel.estimate import estimate_cost
 from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.failures import FAILED
-from safeguard_spark.spark.filters import open_scoped
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.relabel.carry import carry_verdicts
 from safeguard_spark.spark.relabel.planner import past_runs
+from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import labels_at, old_labels, select_scope
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables

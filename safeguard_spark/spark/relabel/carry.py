@@ -20,6 +20,7 @@ from safeguard_spark.redact import redacted
 from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.relabel.scope import ScopeKind
 from safeguard_spark.result import RunResult, Status
+from safeguard_spark.spark.commit_log import append_labels
 from safeguard_spark.spark.label.run_rows import count_written, ended_row
 from safeguard_spark.spark.relabel.strata import TOUCHED, labels_at, old_labels, strata
 from safeguard_spark.spark.source import open_source, work_key
@@ -42,7 +43,7 @@ def carry_verdicts(spark: SparkSession, config: RunConfig, plan: RelabelPlan, po
         count = rows.count()
         if count:
             run_id = f"carry-{began:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-            tables.append_labels(rows.withColumn("run_id", F.lit(run_id)), run_id, 0, version)
+            append_labels(tables, rows.withColumn("run_id", F.lit(run_id)), run_id, 0, version)
             _note(tables, config, plan, policy, run_id, began, version)
     finally:
         rows.unpersist()

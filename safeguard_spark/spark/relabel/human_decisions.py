@@ -9,7 +9,7 @@ from safeguard_spark.errors import SourceError
 from safeguard_spark.evaluation.comparison.report import HumanAgreement
 from safeguard_spark.evaluation.intervals import Weighted, rate
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.spark.source import read
+from safeguard_spark.spark.source import find_column, quoted, read_snapshot
 from safeguard_spark.spark.tables import Tables
 
 
@@ -47,11 +47,11 @@ def human_agreement(spark: SparkSession, config: RunConfig, tables: Tables, poli
 
 def _decisions(spark: SparkSession, gold: GoldConfig) -> DataFrame:
     """(content_id, decided), one row per content."""
-    _, frame, _ = read(spark, str(gold.location))
+    frame = read_snapshot(spark, str(gold.location)).frame
     for column in (gold.id_column, gold.violation_column):
-        if column.lower() not in [name.lower() for name in frame.columns]:
+        if find_column(frame, column) is None:
             listed = ", ".join(frame.columns)
             raise SourceError(f"The gold table {gold.location} has no column {column}; it has {listed}.")
-    id, violation = (F.col("`" + name.replace("`", "``") + "`") for name in (gold.id_column, gold.violation_column))
+    id, violation = (F.col(quoted(name)) for name in (gold.id_column, gold.violation_column))
     rows = frame.select(id.cast("string").alias("content_id"), violation.cast("boolean").alias("decided"))
     return rows.where(F.col("decided").isNotNull() & F.col("content_id").isNotNull()).dropDuplicates(["content_id"])

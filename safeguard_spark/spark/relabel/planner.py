@@ -14,9 +14,15 @@ from safeguard_spark.relabel.estimate import PastRun, estimate_cost
 from safeguard_spark.relabel.plan import PlanReport, RelabelPlan
 from safeguard_spark.relabel.rules import RuleChanges, rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
-from safeguard_spark.spark.filters import open_scoped
 from safeguard_spark.spark.label.dry_run import Cost, cost_of
-from safeguard_spark.spark.label.pending import labels_of, once, pending, said_of, wanted
+from safeguard_spark.spark.label.pending import (
+    distinct_pending,
+    labels_of,
+    pending_keys,
+    requested_keys,
+    reusable_labels,
+)
+from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import TOUCHED, old_labels, plan_strata, select_scope, strata
 from safeguard_spark.spark.source import Source, work_key
 from safeguard_spark.spark.tables import Tables
@@ -92,9 +98,11 @@ def _others(
     drawn = strata(whole.frame.select("content_id").distinct(), said, touched).select(
         "content_id", ((F.col("stratum") == TOUCHED) | (F.col("draw") < touched.share)).alias("touched")
     )
-    known, asked = labels_of(labels, job), wanted(whole, config.source.limit)
-    keys = once(pending(asked, known, job, config.run.max_attempts), known, job).select("content_id", "content_hash")
-    spoken = said_of(labels, job).select("work_key").distinct().withColumn("spoken", F.lit(True))
+    known, asked = labels_of(labels, job), requested_keys(whole, config.source.limit)
+    keys = distinct_pending(pending_keys(asked, known, job, config.run.max_attempts), known, job).select(
+        "content_id", "content_hash"
+    )
+    spoken = reusable_labels(labels, job).select("work_key").distinct().withColumn("spoken", F.lit(True))
     joined = (
         asked.join(keys.withColumn("open", F.lit(True)), on=["content_id", "content_hash"], how="left")
         .withColumn("work_key", work_key(job.policy.policy_hash, job.labeler.labeler_hash))

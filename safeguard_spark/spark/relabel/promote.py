@@ -23,7 +23,7 @@ from safeguard_spark.evaluation.comparison.compare import Comparison
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.policy.ref import Ref, policy_file
-from safeguard_spark.spark.activations import active
+from safeguard_spark.spark.activations import newest_activation
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
 from safeguard_spark.spark.source import open_source
@@ -54,7 +54,7 @@ def promote_version(
 ) -> Promotion:
     """Let a version rule. Raises GateError if its gate refuses and nobody forces it; PolicyError, TableError."""
     tables = Tables.open_existing(spark, config)
-    now = active(tables, policy.name)
+    now = newest_activation(tables, policy.name)
     is_active = now is not None and (now["policy_version"], now["policy_hash"]) == (policy.version, policy.policy_hash)
     before = None if now is None else str(now["policy_version"])
     registry = _registry(config, policy)

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum, allocate
-from safeguard_spark.spark.sampling import DRAWS, draw
+from safeguard_spark.spark.sampling import DISTINCT_SCORES, sample_score
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
@@ -54,7 +54,7 @@ def plan_strata(source: Source, old: DataFrame, scope: Scope) -> Scope:
 def strata(ids: DataFrame, old: DataFrame, scope: Scope) -> DataFrame:
     """(content_id, stratum, draw) of ids; every id has exactly one row."""
     joined = ids.join(old, on="content_id", how="left")
-    return joined.select("content_id", _stratum(scope).alias("stratum"), draw(scope.seed).alias("draw"))
+    return joined.select("content_id", _stratum(scope).alias("stratum"), sample_score(scope.seed).alias("draw"))
 
 
 def old_labels(labels: DataFrame, policy: str, version: str | None, policy_hash: str | None) -> DataFrame:
@@ -107,5 +107,5 @@ def _thresholds(drawn: DataFrame, sizes: dict[str, int], take: dict[str, int]) -
         wanted = F.when(F.col("stratum") == name, F.lit(count)).otherwise(wanted)
     place = F.row_number().over(Window.partitionBy("stratum").orderBy("draw", "content_id"))
     last = drawn.where(F.col("draw") < bound).withColumn("place", place).where(F.col("place") == wanted)
-    found = {row["stratum"]: float(row["draw"]) + 0.5 / DRAWS for row in last.collect()}
+    found = {row["stratum"]: float(row["draw"]) + 0.5 / DISTINCT_SCORES for row in last.collect()}
     return {name: 1.0 if take[name] == sizes[name] else found.get(name, 0.0) for name in take}

@@ -18,12 +18,12 @@ from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.relabel.rules import rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
 from safeguard_spark.result import RunResult
-from safeguard_spark.spark.filters import open_scoped
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
+from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import NO_LABEL, labels_at, old_labels, strata
-from safeguard_spark.spark.sampling import draw
+from safeguard_spark.spark.sampling import sample_score
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
@@ -128,7 +128,7 @@ def _labelled_twice(labels: DataFrame, policy: Policy) -> DataFrame:
 def _halves(labels: DataFrame, policy: Policy) -> tuple[DataFrame, DataFrame]:
     """A version against itself: half of the contents labelled twice to compare, the other half as noise."""
     twice = _labelled_twice(labels, policy)
-    first_half = draw("half") < 0.5
+    first_half = sample_score("half") < 0.5
     return twice.where(first_half), twice.where(~first_half)
 
 
@@ -161,7 +161,7 @@ def _examples(pairs: DataFrame) -> tuple[Example, ...]:
     flips = pairs.where(_differs("old", "new")).select(
         "content_id", _verdict_text("old").alias("old"), _verdict_text("new").alias("new")
     )
-    rank = F.row_number().over(Window.partitionBy("old", "new").orderBy(draw("example"), "content_id"))
+    rank = F.row_number().over(Window.partitionBy("old", "new").orderBy(sample_score("example"), "content_id"))
     rows = flips.withColumn("rank", rank).where(F.col("rank") <= EXAMPLES).orderBy("old", "new", "rank").collect()
     return tuple(Example(row["content_id"], row["old"], row["new"]) for row in rows)
 
@@ -207,7 +207,7 @@ def label_again(
         & (F.col("labeler_hash") == labeler.labeler_hash)
         & F.col("carried_from").isNull()
     )
-    selected = labelled.select("content_id", "content_hash").distinct().where(draw("again") < share)
+    selected = labelled.select("content_id", "content_hash").distinct().where(sample_score("again") < share)
     source = open_scoped(spark, config, Scope(kind=ScopeKind.all))
     frame = source.frame.join(selected, on=["content_id", "content_hash"], how="left_semi")
     sample = Source(source.name, source.version, source.payload, frame)

@@ -15,7 +15,7 @@ from safeguard_spark.errors import TableError
 from safeguard_spark.result import Status
 from safeguard_spark.spark import tables as tables_module
 from safeguard_spark.spark.label.recover import recover
-from safeguard_spark.spark.staging import MANIFEST, Staging, here, is_alive
+from safeguard_spark.spark.staging import MANIFEST, Staging, is_alive, this_process
 from safeguard_spark.spark.tables import Tables
 from tests.spark.lake import Lake, policy
 
@@ -165,7 +165,7 @@ def test_drivers_that_recover_the_same_dead_run_at_once_do_not_stumble(lake: Lak
 
 def test_who_lives_does_not_depend_on_the_wall_clock(lake: Lake) -> None:
     staging = Staging(lake.spark, str(lake.folder / "staging"))
-    mine = here()
+    mine = this_process()
     assert is_alive(staging, "r", {"driver": mine}, 1.0)
     assert not any(key in json.dumps(mine) for key in ("boot", "time", "started"))
     assert not is_alive(staging, "r", {"driver": {**mine, "born": "0"}}, 1.0)

@@ -134,7 +134,7 @@ def test_a_row_without_an_id_is_refused_before_any_call(lake: Lake) -> None:
 def test_an_output_that_is_someone_elses_table_is_refused(lake: Lake) -> None:
     lake.write(posts(3))
     lake.spark.createDataFrame([(1,)], "a INT").write.format("delta").save(str(lake.tables / "labels"))
-    with pytest.raises(TableError, match="not one of ours"):
+    with pytest.raises(TableError, match="made by another program"):
         lake.label()
     assert lake.calls() == 0
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from safeguard_spark.cli.app import run_command
-from safeguard_spark.spark.maintain.erase import CHECK, Erasure, erase_contents
+from safeguard_spark.spark.maintain.erase import RETENTION_CHECK, Erasure, erase_contents
 from safeguard_spark.spark.maintain.files import optimize_tables
-from safeguard_spark.spark.staging import MANIFEST, Staging, here
+from safeguard_spark.spark.staging import MANIFEST, Staging, this_process
 from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
@@ -54,7 +54,7 @@ def test_an_erased_id_is_gone_from_tables_and_files_and_the_others_are_not(plain
     for text in ("secret-1", "secret-2", "nothing of use", *keys):
         assert not holding(plain.tables, text), text
     assert holding(plain.tables, "twin-1")
-    assert plain.spark.conf.get(CHECK, "true") == "true"
+    assert plain.spark.conf.get(RETENTION_CHECK, "true") == "true"
     assert plain.label().pending == 2  # they are still in the source
 
 
@@ -77,7 +77,7 @@ def test_without_vacuum_the_files_are_left_and_the_history_names_nobody(plain: L
 def test_a_run_under_way_keeps_its_files_and_the_command_says_to_come_back(plain: Lake) -> None:
     staging = Staging(plain.spark, str(plain.tables / "_staging"))
     staging.touch("another", "alive")
-    staging.write({"driver": {**here(), "machine": "elsewhere"}}, "another", MANIFEST)
+    staging.write({"driver": {**this_process(), "machine": "elsewhere"}}, "another", MANIFEST)
     done = erased(plain, "secret-1", vacuum=True)
     assert (done.under_way, done.exit_code, done.vacuumed, done.rows["labels"]) == (("another",), 6, False, 1)
     staging.clear("another")

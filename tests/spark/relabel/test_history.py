@@ -13,7 +13,7 @@ from safeguard_spark.cli.app import run_command
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.relabel.scope import parse_scope
-from safeguard_spark.spark.history import believed, labels_as_of, rulings
+from safeguard_spark.spark.history import activation_history, labels_as_of, labels_of_content_as_of
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.maintain.erase import erase_contents
 from safeguard_spark.spark.relabel.apply import apply_plan, prepare_application
@@ -81,11 +81,11 @@ def test_every_moment_keeps_what_was_believed_then(lake: Lake) -> None:
         rows = lake.spark.sql(f"SELECT content_id, policy_version, violation FROM {sql}").collect()
         assert {row[0]: (row[1], row[2]) for row in rows} == wanted[moment]
         assert duck(lake, moment) == wanted[moment]
-    [label] = believed(tables, "a", promoted)
+    [label] = labels_of_content_as_of(tables, "a", promoted)
     assert (label["policy_version"], label["policy_hash"], label["rule_ids"]) == ("1.1.0", NEW.policy_hash, ["M2"])
-    ruled = rulings(tables, "market")
-    assert [row["policy_version"] for row in ruled] == ["1.0.0", "1.1.0", "1.0.0"]
-    assert [row["until"] for row in ruled] == [*(row["activated_at"] for row in ruled[1:]), None]
+    activations = activation_history(tables, "market")
+    assert [row["policy_version"] for row in activations] == ["1.0.0", "1.1.0", "1.0.0"]
+    assert [row["until"] for row in activations] == [*(row["activated_at"] for row in activations[1:]), None]
 
     erase_contents(lake.spark, config, ["gone"])
     assert {moment: set(said(moment)) for moment in wanted} == {

@@ -1,0 +1,117 @@
+"""The commits to `labels`: each chunk is appended exactly once, by whichever driver comes first.
+
+A commit is a compare-and-swap. All commits share one txnAppId, and each has the next txnVersion of a sequence that is
+kept in the commits' userMetadata. If two drivers commit at once, Delta lets one through. The other reads what has been
+added since and tries the next number. One txnAppId per chunk would also make a retry safe, but then two runs could
+append the same rows.
+"""
+
+import json
+import time
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from safeguard_spark import schema
+from safeguard_spark.errors import TableError
+from safeguard_spark.spark.failures import FAILED, failure_cause, is_conflict
+from safeguard_spark.spark.tables import TRIES, Tables
+
+APP_ID = "safeguard-labels"
+
+
+class Commit(NamedTuple):
+    """One of our commits to `labels`: its table version, its number in the sequence, who made it, and when."""
+
+    version: int
+    seq: int
+    run_id: str
+    chunk: int
+    committed_at: datetime
+
+
+def commits_after(tables: Tables, version: int) -> tuple[int, list[Commit]]:
+    """The newest version of `labels`, and our commits to it after `version`, oldest first."""
+    newest = tables.version(schema.LABELS)
+    if newest <= version:
+        return newest, []
+    history = tables.spark.sql(f"DESCRIBE HISTORY {tables.sql(schema.LABELS)} LIMIT {newest - version}")
+    rows = history.select("version", "userMetadata").where(F.col("version") > version).collect()
+    commits = [_parse_commit(int(row[0]), row[1]) for row in rows]
+    # A commit made between the two statements is left to the next call.
+    return newest, sorted(commit for commit in commits if commit is not None and commit.version <= newest)
+
+
+def last_commit(tables: Tables) -> Commit | None:
+    """Our newest commit to `labels`. Searches the history in growing steps."""
+    newest, step = tables.version(schema.LABELS), 20
+    while True:
+        _, commits = commits_after(tables, max(-1, newest - step))
+        if commits:
+            return commits[-1]
+        if step > newest:
+            return None
+        step *= 10
+
+
+def is_committed(tables: Tables, run_id: str, chunk: int, after_version: int) -> bool:
+    """Whether a chunk's labels were appended after a version of `labels`."""
+    return _has_chunk(commits_after(tables, after_version)[1], run_id, chunk)
+
+
+def append_labels(tables: Tables, rows: DataFrame, run_id: str, chunk: int, planned_on: int) -> bool:
+    """Append the rows of a chunk to `labels` once, even if other drivers commit too. False if they were there already.
+
+    `rows` is read again on every attempt: it must come from staged files, never from the model. Rows that another run
+    has committed since version `planned_on` are left out. Raises TableError after `TRIES` lost attempts.
+    """
+    path = tables.path(schema.LABELS)
+    for attempt in range(TRIES):
+        newest, commits = commits_after(tables, planned_on)
+        if _has_chunk(commits, run_id, chunk):
+            return False
+        last = commits[-1] if commits else last_commit(tables)
+        seq = last.seq + 1 if last else 1
+        other_runs = sorted({commit.run_id for commit in commits if commit.run_id != run_id})
+        committed_at = _not_before(last, tables.now())
+        new_rows = _without_labels_of(tables, rows, other_runs, newest) if other_runs else rows
+        stamped = new_rows.withColumn("labelled_at", F.lit(committed_at).cast("timestamp")).select(*schema.LABELS.names)
+        metadata = json.dumps({"run_id": run_id, "chunk": chunk, "seq": seq, "at": committed_at.isoformat()})
+        try:
+            tables.append_transaction(schema.LABELS, stamped, APP_ID, seq, metadata)
+        except FAILED as error:
+            if not is_conflict(error):
+                raise TableError(f"Labels cannot be written to {path}: {failure_cause(error)}") from error
+        # Delta silently skips a number that is taken, so check.
+        if is_committed(tables, run_id, chunk, newest):
+            return True
+        time.sleep(0.1 * attempt)
+    raise TableError(f"{TRIES} commits to {path} in a row lost to other runs. Start fewer runs at once.")
+
+
+def _has_chunk(commits: list[Commit], run_id: str, chunk: int) -> bool:
+    return any(commit.run_id == run_id and commit.chunk == chunk for commit in commits)
+
+
+def _without_labels_of(tables: Tables, rows: DataFrame, run_ids: list[str], version: int) -> DataFrame:
+    """Rows whose content id and work key none of these runs has labelled up to `version`."""
+    labels = tables.read(schema.LABELS, version).where(F.col("run_id").isin(run_ids))
+    labels = labels.select("content_id", "work_key", "policy", "policy_version")
+    return rows.join(labels, on=["content_id", "work_key", "policy", "policy_version"], how="left_anti")
+
+
+def _not_before(last: Commit | None, now: datetime) -> datetime:
+    """Now, but later than our last commit: even if the clock goes back, a newer label must not look older."""
+    return max(now, last.committed_at + timedelta(microseconds=1)) if last else now
+
+
+def _parse_commit(version: int, user_metadata: str | None) -> Commit | None:
+    """Our commit from its userMetadata, or None for a commit of another program (OPTIMIZE, VACUUM, …)."""
+    try:
+        fields = json.loads(user_metadata or "")
+        committed_at = datetime.fromisoformat(fields["at"])
+        return Commit(version, int(fields["seq"]), fields["run_id"], int(fields["chunk"]), committed_at)
+    except (ValueError, KeyError, TypeError):
+        return None
