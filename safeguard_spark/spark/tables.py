@@ -146,9 +146,10 @@ class Tables:
         if missing and missing <= set(table.later):
             self._add_columns(table, missing)
         elif missing:
+            names = ", ".join(sorted(missing))
             raise TableError(
-                f"Table {self.path(table)} has no column {', '.join(sorted(missing))}: it was made by another program or an "
-                "older release. Name another --output."
+                f"Table {self.path(table)} has no column {names}: it was made by another program or an older release. "
+                "Name another --output."
             )
 
     def _add_columns(self, table: Table, missing: set[str]) -> None:
