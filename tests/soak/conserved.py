@@ -1,4 +1,4 @@
-"""What must hold after any number of kills, once the command has exited with 0."""
+"""What must be true after any number of kills, once the command has exited with 0."""
 
 from collections import Counter
 from typing import Any
@@ -11,57 +11,57 @@ CHUNKS_IN_FLIGHT = 2
 
 
 def assert_conserved(job: LabelJob, interruptions: int) -> None:
-    """Every content has one terminal label per policy, runs agree with labels, nothing is left staged or done twice.
+    """Every content has one final label per policy, `runs` agrees with `labels`, and nothing is staged or doubled.
 
-    `interruptions` is how often something was killed: each may cost the chunks in flight once more, and no other call.
+    `interruptions` is the number of kills. Each may repeat the calls of the chunks in flight, and no other call.
     """
     texts = job.texts()
     labels = read(job, "labels")
     assert Counter((row["content_id"], row["policy"]) for row in labels) == Counter(
         {(id, policy): 1 for id in texts for policy in job.policies}
     )
-    wanted = {id: outcome_of(text) for id, text in texts.items()}
-    wrong = [row["content_id"] for row in labels if row["outcome"] != wanted[row["content_id"]]]
+    expected = {id: outcome_of(text) for id, text in texts.items()}
+    wrong = [row["content_id"] for row in labels if row["outcome"] != expected[row["content_id"]]]
     assert not wrong, f"wrong outcomes: {wrong[:10]}"
     assert_runs_agree(job, labels)
     distinct = {text for text in texts.values() if text}
-    least = len(distinct) * len(job.policies)
-    # Contents go to chunks by their hash, so a chunk is not exactly of its size.
-    again = job.calls() - least
-    assert 0 <= again <= interruptions * CHUNKS_IN_FLIGHT * job.chunk_rows * 3 // 2, f"{again} calls were made again"
-    assert_reasoned(job, labels)
-    left = [str(path.relative_to(job.staging)) for path in job.staging.rglob("*")] if job.staging.exists() else []
-    assert not left, f"left in staging: {left[:10]}"
+    repeated = job.calls() - len(distinct) * len(job.policies)
+    # Contents are assigned to chunks by hash, so a chunk is only about as large as `chunk_rows`.
+    max_repeated = interruptions * CHUNKS_IN_FLIGHT * job.chunk_rows * 3 // 2
+    assert 0 <= repeated <= max_repeated, f"{repeated} calls were repeated"
+    assert_reasoning_kept(job, labels)
+    staged = [str(path.relative_to(job.staging)) for path in job.staging.rglob("*")] if job.staging.exists() else []
+    assert not staged, f"left in staging: {staged[:10]}"
 
 
 def assert_labelled_once(job: LabelJob) -> None:
-    """Every content has one terminal label per policy, beside attempts that failed, and runs agree with labels."""
+    """Every content has one final label per policy in addition to failed attempts, and `runs` agrees with `labels`."""
     labels = read(job, "labels")
     final = Counter((row["content_id"], row["policy"]) for row in labels if row["outcome"] != "engine_failed")
     assert final == Counter({(id, policy): 1 for id in job.texts() for policy in job.policies})
-    tried = Counter((row["content_id"], row["policy"], row["attempt"]) for row in labels)
-    assert set(tried.values()) == {1}
+    attempts = Counter((row["content_id"], row["policy"], row["attempt"]) for row in labels)
+    assert set(attempts.values()) == {1}
     assert_runs_agree(job, labels)
 
 
 def assert_runs_agree(job: LabelJob, labels: list[dict[str, Any]]) -> None:
-    """What `runs` says was written is what `labels` holds, run by run and outcome by outcome."""
+    """`runs` and `labels` have the same numbers, for each run and each outcome."""
     runs = read(job, "runs")
     assert max(Counter(run["run_id"] for run in runs).values()) == 1
-    held = Counter((row["run_id"], row["outcome"]) for row in labels)
-    said = Counter({(run["run_id"], name): count for run in runs for name, count in run["outcomes"] or ()})
-    assert +said == held
+    in_labels = Counter((row["run_id"], row["outcome"]) for row in labels)
+    in_runs = Counter({(run["run_id"], name): count for run in runs for name, count in run["outcomes"] or ()})
+    assert +in_runs == in_labels
     assert {run["run_id"]: run["written"] for run in runs if run["written"]} == dict(
         Counter(row["run_id"] for row in labels)
     )
 
 
-def assert_reasoned(job: LabelJob, labels: list[dict[str, Any]]) -> None:
-    """What the model said of every call is kept, once per call that was committed."""
-    said = Counter((row["work_key"], row["run_id"]) for row in read(job, "reasoning"))
-    assert not said or max(said.values()) == 1
+def assert_reasoning_kept(job: LabelJob, labels: list[dict[str, Any]]) -> None:
+    """`reasoning` has exactly one row for each committed call."""
+    kept = Counter((row["work_key"], row["run_id"]) for row in read(job, "reasoning"))
+    assert not kept or max(kept.values()) == 1
     called = {row["work_key"] for row in labels if row["outcome"] != "empty"}
-    assert called == {key for key, _ in said}
+    assert called == {key for key, _ in kept}
 
 
 def outcome_of(text: str | None) -> str:

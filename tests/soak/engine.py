@@ -13,33 +13,33 @@ import psutil
 from safeguard_spark.demo import model, weights
 from safeguard_spark.engines.processes import server_processes
 from tests.engine import laptop
-from tests.soak.job import GONE_S, LabelJob
+from tests.soak.job import CLEANUP_S, LabelJob
 from tools.demo_model import network
 
-STARTS_S = 180.0
-VICTIMS = ("core", "server", "supervisor")
+MAX_START_S = 180.0
+SERVER_PROCESSES = ("core", "server", "supervisor")
 
 
 def model_folder(cache: Path) -> Path:
-    """The demo model; where its weights are not shipped, one of its shape that says anything."""
+    """The demo model, or, if its weights are not shipped, a random model of the same shape."""
     if weights.SHIPPED.is_file():
         return model.model_path()
     import numpy as np
 
     compact = cache / "random.safetensors"
     ids = np.arange(1000, 3000)
-    made = {name: array.detach().numpy() for name, array in network.initial(len(ids) + 1, seed=1).items()}
-    weights.save(compact, ids, made)
+    arrays = {name: array.detach().numpy() for name, array in network.initial(len(ids) + 1, seed=1).items()}
+    weights.save(compact, ids, arrays)
     return model.assemble(compact, cache)
 
 
 class ServedJob(LabelJob):
-    """A label job whose one executor has a vLLM server of its own below the job's folder."""
+    """A label job whose only executor has its own vLLM server, below the job's folder."""
 
-    def __init__(self, folder: Path, served: Path, **engine: Any) -> None:
+    def __init__(self, folder: Path, model_path: Path, **engine: Any) -> None:
         self.work = folder / "w"
         settings = {
-            "kind": "vllm", "model": str(served), "model_name": "demo", "window": 16, "deadline_s": 120.0,
+            "kind": "vllm", "model": str(model_path), "model_name": "demo", "window": 16, "deadline_s": 120.0,
             "work_dir": str(self.work), "env": laptop.ENV,
             "args": laptop.args(max_model_len=1024, max_num_seqs=16), **engine,
         }  # fmt: skip
@@ -48,42 +48,42 @@ class ServedJob(LabelJob):
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the server's folder says of the one that lives; empty before there is one."""
-        for found in self.work.glob("safeguard-*/*/state.json"):
-            said: dict[str, Any] = json.loads(found.read_text())
-            return said
+        """The state file of the running server; empty before the first start."""
+        for path in self.work.glob("safeguard-*/*/state.json"):
+            state: dict[str, Any] = json.loads(path.read_text())
+            return state
         return {}
 
-    def await_in_flight(self, other_than: str = "") -> str:
-        """Wait until a life of the server other than this one has answered rows; its id."""
+    def wait_for_answers(self, other_than: str = "") -> str:
+        """Wait until a server other than `other_than` has answered rows. Returns its server_id."""
         assert self.process is not None
 
-        def answering() -> bool:
-            assert self.process is not None and self.process.poll() is None, self.said()
-            engine = self.state.get("server_id", "")
-            if engine in ("", other_than):
+        def has_answered() -> bool:
+            assert self.process is not None and self.process.poll() is None, self.stderr_tail()
+            server_id = self.state.get("server_id", "")
+            if server_id in ("", other_than):
                 return False
             folder = next(self.work.glob("safeguard-*/*/state.json")).parent
             ready, answered = folder / "ready", folder / "answered"
-            if not (ready.exists() and answered.exists() and ready.read_text() == engine):
+            if not (ready.exists() and answered.exists() and ready.read_text() == server_id):
                 return False
             return answered.stat().st_mtime_ns > ready.stat().st_mtime_ns
 
-        until(answering, STARTS_S)
+        until(has_answered, MAX_START_S)
         return str(self.state["server_id"])
 
-    def strike(self, victim: str) -> None:
+    def kill_server_process(self, victim: str) -> None:
         """SIGKILL the engine core, the API server or the supervisor."""
         state = self.state
         pid = state["server" if victim == "server" else "supervisor"]
         if victim == "core":
-            pid = next(found.pid for found in server_processes(state["server_id"]) if is_core(found))
+            pid = next(process.pid for process in server_processes(state["server_id"]) if is_core(process))
         os.kill(pid, signal.SIGKILL)
 
-    def assert_nothing_left(self, *engines: str) -> None:
+    def assert_nothing_left(self, *server_ids: str) -> None:
         """Within 30 s no process and no socket of these servers is left."""
-        until(lambda: not any(server_processes(engine) for engine in engines), GONE_S)
-        until(lambda: not self.sockets(), GONE_S)
+        until(lambda: not any(server_processes(server_id) for server_id in server_ids), CLEANUP_S)
+        until(lambda: not self.sockets(), CLEANUP_S)
 
     def sockets(self) -> list[Path]:
         """Sockets in the server's folders, the short one included."""
@@ -99,9 +99,9 @@ def is_core(process: psutil.Process) -> bool:
         return False
 
 
-def until(holds: Callable[[], bool], timeout_s: float) -> None:
-    """Wait for something to become true. AssertionError if it does not in time."""
-    ends = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < ends, "did not come true in time"
+def until(condition: Callable[[], bool], timeout_s: float) -> None:
+    """Wait until a condition is true. AssertionError if it takes too long."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
         time.sleep(0.1)

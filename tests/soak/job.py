@@ -1,4 +1,4 @@
-"""The label job as an operator runs it: a process of its own over a folder of its own, so that it can be killed."""
+"""The label job as an operator runs it: in its own process and folder, so that it can be killed."""
 
 import os
 import signal
@@ -18,14 +18,14 @@ import yaml
 from tests.spark.lake import POLICY, SCRIPT
 
 REPOSITORY = Path(__file__).parents[2]
-MARKER = "SOAK_JOB"  # in the environment of every process a job starts
-GONE_S = 30.0
-ENDS_S = 240.0  # the longest a job may take before it counts as hung
+JOB_VARIABLE = "SOAK_JOB"  # in the environment of every process a job starts
+CLEANUP_S = 30.0  # how soon after a run its processes must be gone
+MAX_RUN_S = 240.0  # a job that takes longer counts as hung
 CONF = {
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.driver.memory": "1g",
-    # A process that lives for seconds is done before a better compiler pays.
+    # A process that runs for seconds ends before a better compiler saves time.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.sql.codegen.wholeStage": "false",
 }
@@ -33,7 +33,7 @@ POLICIES = ("market", "other")
 
 
 class LabelJob:
-    """A content table in Parquet, label tables, and the command that labels the one into the others.
+    """A content table in Parquet, its label tables, and the command that labels it.
 
     The scripted engine answers after `latency_s` and counts every call over all processes.
     """
@@ -47,7 +47,7 @@ class LabelJob:
         self.staging = self.tables / "_staging"
         self.posts.mkdir(parents=True, exist_ok=True)
         self.process: subprocess.Popen[str] | None = None
-        self.mark = ""
+        self.job_id = ""
         args = {**SCRIPT, "calls_file": str(self.calls_file), "latency_s": latency_s}
         values: dict[str, Any] = {
             "engine": {"kind": "scripted", "args": args},
@@ -61,7 +61,7 @@ class LabelJob:
             (folder / f"{name}.md").write_text(POLICY.format(name=name, version="1.0.0", text=f"No replicas: {name}."))
 
     def add(self, count: int) -> None:
-        """Add contents to the table: one in ten a text that is there already, a few that need no model."""
+        """Add contents to the table: one in ten is a text that is already in it, a few need no model."""
         start = self.rows()
         self.write([(f"p{n}", _text(n)) for n in range(start, start + count)])
 
@@ -83,67 +83,74 @@ class LabelJob:
         """Model calls so far, of every process."""
         return self.calls_file.stat().st_size if self.calls_file.exists() else 0
 
-    def command(self, *more: str) -> list[str]:
-        """The command, the same each time."""
-        named = [word for name in self.policies for word in ("--policy", str(self.folder / f"{name}.md"))]
+    def command(self, *options: str) -> list[str]:
+        """The command, always the same but for `options`."""
+        policies = [word for name in self.policies for word in ("--policy", str(self.folder / f"{name}.md"))]
         return [
             sys.executable, "jobs/label.py", "--config", str(self.folder / "conf.yaml"), "--source", str(self.posts),
-            "--text-column", "body", *named, "--output", str(self.tables), "--json", *more,
+            "--text-column", "body", *policies, "--output", str(self.tables), "--json", *options,
         ]  # fmt: skip
 
-    def start(self, *more: str) -> subprocess.Popen[str]:
-        """Begin a run. What it prints goes to `out` and `err` in the folder."""
-        self.mark = str(uuid.uuid4())
-        temporary = self.folder / "tmp"  # what the job itself leaves there is looked at as well
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """Start a run. Its output goes to `out` and `err` in the folder."""
+        self.job_id = str(uuid.uuid4())
+        temporary = self.folder / "tmp"  # below the folder, so that tests can search what the job leaves there
         temporary.mkdir(exist_ok=True)
-        env = {**os.environ, MARKER: self.mark, "TMPDIR": str(temporary)}
+        env = {**os.environ, JOB_VARIABLE: self.job_id, "TMPDIR": str(temporary)}
         with (self.folder / "out").open("w") as out, (self.folder / "err").open("a") as err:
             self.process = subprocess.Popen(
-                self.command(*more), cwd=REPOSITORY, env=env, stdout=out, stderr=err, start_new_session=True, text=True
+                self.command(*options),
+                cwd=REPOSITORY,
+                env=env,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                text=True,
             )
         return self.process
 
     def wait(self) -> int:
-        """The exit code, when it and everything it started are gone. AssertionError if they are not in time."""
+        """Wait until the run and all its processes have ended; its exit code. AssertionError if they take too long."""
         assert self.process is not None
         try:
-            code = self.process.wait(ENDS_S)
+            code = self.process.wait(MAX_RUN_S)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"the job hangs; what it said: {self.said()}") from None
-        ends = time.monotonic() + GONE_S
-        while left := self.processes():
-            assert time.monotonic() < ends, f"orphans: {[' '.join(found.cmdline())[:200] for found in left]}"
+            raise AssertionError(f"the job hangs; its output: {self.stderr_tail()}") from None
+        deadline = time.monotonic() + CLEANUP_S
+        while orphans := self.processes():
+            commands = [" ".join(process.cmdline())[:200] for process in orphans]
+            assert time.monotonic() < deadline, f"orphans: {commands}"
             time.sleep(0.1)
         return code
 
-    def until_done(self, most: int = 6) -> list[int]:
-        """Issue the command again and again until it exits with 0; every exit code."""
+    def run_until_done(self, max_runs: int = 6) -> list[int]:
+        """Repeat the command until it exits with 0. Returns all exit codes."""
         codes: list[int] = []
         while not codes or codes[-1]:
-            assert len(codes) < most, f"exit codes {codes}; what it said: {self.said()}"
+            assert len(codes) < max_runs, f"exit codes {codes}; its output: {self.stderr_tail()}"
             self.start()
             codes.append(self.wait())
         return codes
 
-    def said(self) -> str:
-        """The end of what it printed for people."""
+    def stderr_tail(self) -> str:
+        """The end of what the runs printed to stderr."""
         return (self.folder / "err").read_text(errors="replace")[-2000:]
 
     def processes(self) -> list[psutil.Process]:
-        """Living processes of the last run."""
-        found = []
+        """Processes of the last run that are still running."""
+        processes = []
         for process in psutil.process_iter():
             try:
-                ours = process.environ().get(MARKER) == self.mark
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
+                is_ours = process.environ().get(JOB_VARIABLE) == self.job_id
+                if is_ours and process.status() != psutil.STATUS_ZOMBIE:
+                    processes.append(process)
             except (psutil.Error, OSError):
                 continue
-        return found
+        return processes
 
     def end(self) -> None:
-        """End whatever is left, whatever happened."""
-        for process in self.processes() if self.mark else []:
+        """Kill all processes that are still running."""
+        for process in self.processes() if self.job_id else []:
             try:
                 os.kill(process.pid, signal.SIGKILL)
             except ProcessLookupError:

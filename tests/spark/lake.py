@@ -41,7 +41,7 @@ def policy(name: str = "market", version: str = "1.0.0", text: str = "No replica
 
 
 class Lake:
-    """Tables below a folder of one test."""
+    """The content table and the label tables of one test, in its folder."""
 
     def __init__(self, spark: SparkSession, folder: Path, empty: Path | None = None) -> None:
         self.spark, self.folder, self.empty = spark, folder, empty
@@ -73,7 +73,7 @@ class Lake:
         return label_table(self.spark, self.config(**sections), policies or (policy(),), show=False)
 
     def create(self) -> None:
-        """Empty tables, copied: creating them takes seconds, and the tests of the tables do so."""
+        """Copy empty tables, because creating them takes seconds. The tests of the tables create them."""
         with COPYING:  # some tests run two jobs at once
             if self.empty is not None and not self.tables.exists():
                 if not self.empty.exists():
@@ -82,7 +82,7 @@ class Lake:
                 shutil.copytree(self.empty, self.tables)
 
     def calls(self) -> int:
-        """Model calls since last asked, counted by the engine itself."""
+        """Model calls since the last call of this method, counted by the engine itself."""
         count = self._calls.stat().st_size if self._calls.exists() else 0
         self._calls.unlink(missing_ok=True)
         return count
@@ -94,6 +94,6 @@ class Lake:
     def current(self) -> dict[str, Row]:
         """`labels_current` by content id."""
         rows = self.spark.sql("SELECT * FROM labels_current").collect()
-        found = {row.content_id: row for row in rows}
-        assert len(found) == len(rows)
-        return found
+        by_id = {row.content_id: row for row in rows}
+        assert len(by_id) == len(rows)
+        return by_id

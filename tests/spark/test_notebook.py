@@ -1,4 +1,4 @@
-"""The analysts' notebook runs as it is committed, and the tables' reference page does what it says."""
+"""The analysts' notebook runs as committed, and the examples on the tables' reference page work."""
 
 import re
 from pathlib import Path
@@ -21,12 +21,12 @@ def notebook() -> Any:
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-def shown(cell: Any) -> str:
+def output_of(cell: Any) -> str:
     """What a cell printed and returned, as text."""
     return "\n".join(out.get("text") or out.get("data", {}).get("text/plain", "") for out in cell.get("outputs", []))
 
 
-def test_the_notebook_is_committed_without_outputs_and_without_anybodys_paths() -> None:
+def test_the_notebook_is_committed_without_outputs_and_without_local_paths() -> None:
     cells = [cell for cell in notebook().cells if cell.cell_type == "code"]
     assert len(cells) > 10
     assert all(not cell.outputs and cell.execution_count is None for cell in cells)
@@ -34,23 +34,25 @@ def test_the_notebook_is_committed_without_outputs_and_without_anybodys_paths() 
 
 
 @pytest.mark.slow
-def test_the_notebook_makes_its_tables_and_answers_from_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notebook_creates_its_tables_and_queries_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LABEL_TABLES", "LABEL_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    here = tmp_path / "here"
-    here.mkdir()
-    book = notebook()
+    start_folder = tmp_path / "start"
+    start_folder.mkdir()
+    executed = notebook()
     # The last cell itself asserts that DuckDB and Spark agree.
-    NotebookClient(book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(here)}}).execute()
-    said = {cell.source: shown(cell) for cell in book.cells if cell.cell_type == "code"}
-    everything = "\n".join(said.values())
+    NotebookClient(
+        executed, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(start_folder)}}
+    ).execute()
+    outputs = {cell.source: output_of(cell) for cell in executed.cells if cell.cell_type == "code"}
+    all_output = "\n".join(outputs.values())
     for word in ("marketplace", "spam", "counterfeit", "weapons", "phishing", "refused", "empty", "complete"):
-        assert word in everything, word
-    byhand = next(text for source, text in said.items() if "few.select" in source)
-    assert re.search(r"Hunting rifle, hardly used +labelled +True +weapons", byhand)
-    assert re.search(r"A rocking chair +labelled +False", byhand)
-    assert not list(here.iterdir()), "the notebook left something in the folder it was started in"
+        assert word in all_output, word
+    small_table = next(text for source, text in outputs.items() if "few.select" in source)
+    assert re.search(r"Hunting rifle, hardly used +labelled +True +weapons", small_table)
+    assert re.search(r"A rocking chair +labelled +False", small_table)
+    assert not list(start_folder.iterdir()), "the notebook left files in the folder it was started in"
 
 
 @pytest.fixture
@@ -70,8 +72,8 @@ def test_the_pages_examples_run_in_spark_duckdb_and_polars(
 ) -> None:
     monkeypatch.chdir(labelled.folder)
     for block in blocks("python"):
-        # The JVM keeps the folder it was started in, so Spark needs the path whole.
+        # The JVM keeps the folder it was started in, so Spark needs the absolute path.
         exec(block.replace('"tables/', f'"{labelled.tables}/'), {"spark": labelled.spark})
         assert "labelled" in capsys.readouterr().out
-    found = [labelled.spark.sql(query).collect() for query in blocks("sql")]
-    assert len(found) >= 5 and all(found)
+    results = [labelled.spark.sql(query).collect() for query in blocks("sql")]
+    assert len(results) >= 5 and all(results)

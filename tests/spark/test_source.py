@@ -1,4 +1,4 @@
-"""Sources: hashes on the JVM are the core's own, and what cannot be read is told in one sentence."""
+"""Sources: hashes on the JVM are equal to the core's, and an unreadable source is reported in one sentence."""
 
 from typing import Any
 
@@ -25,24 +25,24 @@ TURNS: list[Any] = [
 ]  # fmt: skip
 
 
-def test_text_hashes_are_the_cores(lake: Lake) -> None:
+def test_text_hashes_equal_the_cores(lake: Lake) -> None:
     frame = lake.spark.createDataFrame([(text,) for text in TEXTS], T.StructType([T.StructField("t", T.BinaryType())]))
-    found = [row[0] for row in frame.select(text_hash(F.col("t"))).collect()]
-    assert found == [content.text_hash(text) for text in TEXTS]
-    assert len(set(found)) == len(TEXTS)
+    hashes = [row[0] for row in frame.select(text_hash(F.col("t"))).collect()]
+    assert hashes == [content.text_hash(text) for text in TEXTS]
+    assert len(set(hashes)) == len(TEXTS)
 
 
-def test_turn_hashes_are_the_cores(lake: Lake) -> None:
+def test_turn_hashes_equal_the_cores(lake: Lake) -> None:
     ddl = "t ARRAY<STRUCT<role: BINARY, text: BINARY>>"
     frame = lake.spark.createDataFrame([(turns,) for turns in TURNS], ddl)
-    found = [row[0] for row in frame.select(turns_hash(F.col("t"))).collect()]
-    assert found == [
+    hashes = [row[0] for row in frame.select(turns_hash(F.col("t"))).collect()]
+    assert hashes == [
         content.turns_hash([t or (None, None) for t in turns] if turns is not None else None) for turns in TURNS
     ]
-    assert len(set(found)) == len(TURNS)
+    assert len(set(hashes)) == len(TURNS)
 
 
-def test_work_keys_are_the_cores(lake: Lake) -> None:
+def test_work_keys_equal_the_cores(lake: Lake) -> None:
     frame = lake.spark.createDataFrame([("ab" * 32,)], "content_hash STRING")
     row = frame.select(work_key("cd" * 32, "ef" * 32)).first()
     assert row is not None and row[0] == keys.work_key("ab" * 32, "cd" * 32, "ef" * 32)
@@ -56,7 +56,7 @@ def test_a_delta_source_is_pinned_to_its_version(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("settings", "message"),
     [
         ({"location": None}, "No source"),
         ({"location": "/nowhere/at/all"}, "does not exist"),
@@ -68,15 +68,17 @@ def test_a_delta_source_is_pinned_to_its_version(lake: Lake) -> None:
         ({"text_column": None, "conversation_column": "body"}, "a conversation is array<struct<role, text>>"),
     ],
 )
-def test_what_cannot_be_read_is_one_sentence(lake: Lake, given: dict[str, Any], said: str) -> None:
+def test_a_source_that_cannot_be_read_is_reported_in_one_sentence(
+    lake: Lake, settings: dict[str, Any], message: str
+) -> None:
     lake.write([("a", "x", 1)], "id STRING, body STRING, n BIGINT")
-    values = {"location": str(lake.posts), "text_column": "body", **given}
-    with pytest.raises(SourceError, match=said) as caught:
+    values = {"location": str(lake.posts), "text_column": "body", **settings}
+    with pytest.raises(SourceError, match=message) as caught:
         open_source(lake.spark, SourceConfig(**values))
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_of_other_files_is_named_so(lake: Lake) -> None:
+def test_a_folder_of_other_files_is_refused(lake: Lake) -> None:
     lake.posts.mkdir()
     (lake.posts / "notes.txt").write_text("not a table")
     with pytest.raises(SourceError, match="neither a Delta table nor Parquet"):

@@ -1,4 +1,4 @@
-"""The label tables as other programs find them."""
+"""The label tables as other programs read them."""
 
 import duckdb
 import polars
@@ -22,31 +22,33 @@ def labelled(lake: Lake) -> Lake:
 
 def test_delta_rs_duckdb_and_polars_agree_with_spark(labelled: Lake) -> None:
     path = str(labelled.tables / "labels")
-    wanted = {(row.content_id, row.outcome, row.violation, *row.rule_ids) for row in labelled.read("labels").collect()}
+    expected = {
+        (row.content_id, row.outcome, row.violation, *row.rule_ids) for row in labelled.read("labels").collect()
+    }
     arrow = DeltaTable(path).to_pyarrow_table()
     listed = {(r["content_id"], r["outcome"], r["violation"], *r["rule_ids"]) for r in arrow.to_pylist()}
-    assert listed == wanted and len(wanted) == 61
+    assert listed == expected and len(expected) == 61
     frame = polars.read_delta(path)
-    assert {(r["content_id"], r["outcome"], r["violation"], *r["rule_ids"]) for r in frame.to_dicts()} == wanted
+    assert {(r["content_id"], r["outcome"], r["violation"], *r["rule_ids"]) for r in frame.to_dicts()} == expected
     dataset = DeltaTable(path).to_pyarrow_dataset()  # noqa: F841  DuckDB finds it by its name
     rows = duckdb.sql("SELECT content_id, outcome, violation, rule_ids FROM dataset").fetchall()
-    assert {(id, outcome, violation, *rules) for id, outcome, violation, rules in rows} == wanted
+    assert {(id, outcome, violation, *rules) for id, outcome, violation, rules in rows} == expected
 
 
-def test_the_written_view_is_labels_current_in_duckdb(labelled: Lake) -> None:
+def test_the_view_in_views_sql_gives_labels_current_in_duckdb(labelled: Lake) -> None:
     text = (labelled.tables / "views.sql").read_text()
     view = "".join(line[3:] for line in text.split("-- DuckDB")[1].splitlines(keepends=True)[1:])
     with duckdb.connect() as connection:
         for name in ("labels", "policy_activations"):
-            place = str(labelled.tables / name)
-            connection.register(name, DeltaTable(place).to_pyarrow_dataset())
-            view = view.replace(f"delta_scan('{place}')", name)
+            path = str(labelled.tables / name)
+            connection.register(name, DeltaTable(path).to_pyarrow_dataset())
+            view = view.replace(f"delta_scan('{path}')", name)
         connection.execute(view)
         rows = connection.execute("SELECT content_id, outcome, violation FROM labels_current").fetchall()
     assert set(rows) == {(id, row.outcome, row.violation) for id, row in labelled.current().items()}
 
 
-def test_every_column_is_commented_and_any_reader_reads(labelled: Lake) -> None:
+def test_every_column_has_a_comment_and_the_tables_need_no_newer_reader(labelled: Lake) -> None:
     for table in schema.TABLES:
         log = DeltaTable(str(labelled.tables / table.name))
         assert log.protocol().min_reader_version == 1
@@ -55,6 +57,6 @@ def test_every_column_is_commented_and_any_reader_reads(labelled: Lake) -> None:
 
 
 @pytest.mark.parametrize("change", ["outcome = 'safe'", "violation = NULL", "confidence = 'sure'", "attempt = 0"])
-def test_constraints_keep_impossible_labels_out(labelled: Lake, change: str) -> None:
+def test_constraints_refuse_impossible_labels(labelled: Lake, change: str) -> None:
     with pytest.raises((PySparkException, Py4JJavaError), match=r"CHECK constraint"):
         labelled.spark.sql(f"UPDATE delta.`{labelled.tables}/labels` SET {change} WHERE outcome = 'labelled'")

@@ -1,4 +1,4 @@
-"""Several drivers, and drivers that die."""
+"""Several drivers at once, and drivers that die."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def test_two_runs_at_once_label_every_row_once(lake: Lake) -> None:
     assert lake.label().pending == 0
 
 
-def test_what_a_killed_driver_left_staged_is_committed_and_the_rest_labelled(lake: Lake) -> None:
+def test_the_next_run_commits_what_a_killed_driver_had_staged_and_labels_the_rest(lake: Lake) -> None:
     lake.write([(f"p{n}", f"a table {n}") for n in range(400)])
     args = {**SCRIPT, "calls_file": str(lake.folder / "calls"), "latency_s": 0.01}
     values = {
@@ -54,13 +54,13 @@ def test_what_a_killed_driver_left_staged_is_committed_and_the_rest_labelled(lak
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     before = lake.calls()
-    # Its text differs by front matter only, so the labels' identity is the same one.
+    # The policy differs only in its front matter, so the work keys are the same.
     from safeguard_spark.policy.document import parse_policy
 
-    again = lake.label(parse_policy((lake.folder / "policy.md").read_text()), run={"chunk_rows": 50})
+    second = lake.label(parse_policy((lake.folder / "policy.md").read_text()), run={"chunk_rows": 50})
     rows = lake.read("labels").groupBy("content_id").agg(F.count("*").alias("n")).collect()
     assert len(rows) == 400 and {row["n"] for row in rows} == {1}
-    assert again.pending < 400  # what was staged whole was committed, not paid for again
+    assert second.pending < 400  # completely staged chunks were committed, not paid for again
     assert before + lake.calls() <= 400 + 2 * 50  # two chunks are in flight at most
     assert {row.status for row in lake.read("runs").collect()} == {"complete", "died"}
     assert not list(staged.iterdir())

@@ -1,4 +1,4 @@
-"""A server that misbehaves, through the whole job: every row has its label in the end, or the tables are untouched."""
+"""A faulty server in the label job: in the end every row has its label, or the tables are unchanged."""
 
 import contextlib
 import stat
@@ -17,12 +17,12 @@ from safeguard_spark.result import Status
 from tests.faulty_server import ANSWER, HANG, Behavior, Call, FaultyServer, closed, cut, garbage, row_of, slow, status
 from tests.spark.lake import Lake
 
-WHOSE = "FAULTS_OF"  # in the environment of a server: the test's folder
+OWNER_VARIABLE = "FAULTS_OF"  # in the environment of a server: the test's folder
 pytestmark = pytest.mark.spark
 
 
-def engine(server: FaultyServer, **given: Any) -> dict[str, Any]:
-    return {"kind": "endpoint", "url": server.url, "model": "m", "window": 8, "deadline_s": 20.0, **given}
+def engine(server: FaultyServer, **settings: Any) -> dict[str, Any]:
+    return {"kind": "endpoint", "url": server.url, "model": "m", "window": 8, "deadline_s": 20.0, **settings}
 
 
 def posts(count: int) -> list[tuple[str, str]]:
@@ -30,18 +30,18 @@ def posts(count: int) -> list[tuple[str, str]]:
 
 
 def outcomes(lake: Lake) -> dict[str, list[str]]:
-    """Outcomes of each id by attempt."""
-    found: dict[str, list[str]] = {}
+    """Outcomes of each id, in the order of its attempts."""
+    by_id: dict[str, list[str]] = {}
     for row in lake.read("labels").orderBy("attempt").collect():
-        found.setdefault(row.content_id, []).append(row.outcome)
-    return found
+        by_id.setdefault(row.content_id, []).append(row.outcome)
+    return by_id
 
 
 def files(folder: Path) -> set[str]:
     return {str(path) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_server_that_fails_in_every_way_once_costs_no_row(lake: Lake) -> None:
+def test_a_server_that_fails_once_in_every_way_loses_no_row(lake: Lake) -> None:
     lake.write(posts(60))
     behaviors = [status(500), status(429, "1"), closed(), cut(), garbage(), status(503), garbage(b"[]")]
     seen: set[int] = set()
@@ -69,10 +69,11 @@ def test_rows_that_hang_or_are_refused_fail_alone_and_are_tried_again(lake: Lake
     with FaultyServer() as server:
         second = lake.label(engine=engine(server))
         assert (second.status, second.pending, len(server.calls)) == (Status.complete, 3, 3)
-    assert [found for found in outcomes(lake).values() if found != ["labelled"]] == [["engine_failed", "labelled"]] * 3
+    retried = [attempts for attempts in outcomes(lake).values() if attempts != ["labelled"]]
+    assert retried == [["engine_failed", "labelled"]] * 3
 
 
-def test_a_server_that_goes_away_ends_the_run_partial_and_the_next_one_goes_on(lake: Lake) -> None:
+def test_after_a_server_goes_away_the_run_is_partial_and_the_next_run_completes_it(lake: Lake) -> None:
     lake.write(posts(120))
     with FaultyServer(lambda call: slow(0.01) if call.number < 40 else closed()) as server:
         first = lake.label(engine=engine(server, deadline_s=3.0, retries=1), run={"chunk_rows": 30})
@@ -81,72 +82,72 @@ def test_a_server_that_goes_away_ends_the_run_partial_and_the_next_one_goes_on(l
         second = lake.label(engine=engine(server), run={"chunk_rows": 30})
         assert second.status is Status.complete
         assert len(server.calls) == 120 - first.outcomes["labelled"]
-    assert {found[-1] for found in outcomes(lake).values()} == {"labelled"} and len(outcomes(lake)) == 120
+    assert {attempts[-1] for attempts in outcomes(lake).values()} == {"labelled"} and len(outcomes(lake)) == 120
 
 
-WRONG: list[tuple[dict[str, Any], str]] = [
+UNUSABLE: list[tuple[dict[str, Any], str]] = [
     ({"model": "other"}, "does not serve the model m"),
     ({"script": lambda call: status(401)}, "refuses us"),
     ({"lacks": ["/inference/v1/generate", "/v1/completions"]}, "does not serve the model m"),
 ]
 
 
-def test_a_server_that_cannot_be_the_one_leaves_the_tables_untouched(lake: Lake) -> None:
+def test_a_server_that_cannot_be_used_leaves_the_tables_unchanged(lake: Lake) -> None:
     lake.write(posts(5))
     with FaultyServer() as server:
         lake.label(engine=engine(server))
     lake.write([("new", "row 99 is here")])
     before = files(lake.tables)
-    for given, said in WRONG:
-        with FaultyServer(**given) as server, pytest.raises(EngineError, match=said) as caught:
+    for options, message in UNUSABLE:
+        with FaultyServer(**options) as server, pytest.raises(EngineError, match=message) as caught:
             lake.label(engine=engine(server))
         assert caught.value.exit_code == 5 and "row 99" not in str(caught.value)
         assert files(lake.tables) == before
 
 
-def stand_in(lake: Lake, **given: Any) -> dict[str, Any]:
-    """A vLLM engine whose server is a stand-in; its folder is the test's."""
+def faulty_vllm(lake: Lake, **settings: Any) -> dict[str, Any]:
+    """Settings of a vLLM engine whose server is `tests/faulty_server.py`, in the folder of the test."""
     python = lake.folder / "python"
     python.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{Path(__file__).parents[2] / 'faulty_server.py'}' \"$@\"\n")
     python.chmod(0o700)
     work = {"work_dir": str(lake.folder / "w"), "python": str(python), "deadline_s": 20.0}
-    env = {WHOSE: str(lake.folder), **given.pop("env", {})}
-    return {"kind": "vllm", "model": "m", "args": {}, "env": env, **work, **given}
+    env = {OWNER_VARIABLE: str(lake.folder), **settings.pop("env", {})}
+    return {"kind": "vllm", "model": "m", "args": {}, "env": env, **work, **settings}
 
 
-def ready(lake: Lake) -> set[str]:
-    """Lives of servers that were well once."""
+def ready_server_ids(lake: Lake) -> set[str]:
+    """Ids of the servers that were ready at some time."""
     return {path.read_text() for path in (lake.folder / "w").glob("safeguard-*/*/ready")}
 
 
 def servers(lake: Lake) -> list[psutil.Process]:
-    """Processes of servers that a test of this lake started."""
-    found = []
+    """Processes of the servers that a test with this lake started."""
+    processes = []
     for process in psutil.process_iter():
         try:
             env = process.environ()
-            if SERVER_ID_VARIABLE in env and env.get(WHOSE) == str(lake.folder):
-                found.append(process)
+            if SERVER_ID_VARIABLE in env and env.get(OWNER_VARIABLE) == str(lake.folder):
+                processes.append(process)
         except psutil.Error:
             continue
-    return found
+    return processes
 
 
-UNABLE = [
+START_FAILURES = [
     ("out_of_memory", 60.0, "did not start: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"),
     ("die_at_start", 60.0, "did not start: unrecognized arguments"),
     ("never_ready", 4.0, "was not ready within 4 s"),
 ]
 
 
-def test_a_server_that_cannot_start_tells_its_own_cause_and_leaves_the_tables_untouched(lake: Lake) -> None:
+def test_a_server_that_cannot_start_gives_the_cause_and_leaves_the_tables_unchanged(lake: Lake) -> None:
     lake.write(posts(5))
     lake.label()
     lake.write([("new", "row 99 is here")])
     before = files(lake.tables)
-    for misbehave, patience, said in UNABLE:
-        with pytest.raises(EngineError, match=said) as caught:
-            lake.label(engine=stand_in(lake, env={"MISBEHAVE": misbehave}, start_deadline_s=patience))
+    for misbehave, start_deadline_s, message in START_FAILURES:
+        with pytest.raises(EngineError, match=message) as caught:
+            lake.label(engine=faulty_vllm(lake, env={"MISBEHAVE": misbehave}, start_deadline_s=start_deadline_s))
         assert caught.value.exit_code == 5 and "its log" in str(caught.value).lower()
         assert files(lake.tables) == before
         assert not servers(lake)
@@ -154,7 +155,7 @@ def test_a_server_that_cannot_start_tells_its_own_cause_and_leaves_the_tables_un
         assert {stat.S_IMODE(path.stat().st_mode) for path in (lake.folder / "w").glob(pattern)} == {0o700}
 
 
-def test_a_server_that_dies_again_and_again_ends_the_run_partial_and_the_next_one_goes_on(lake: Lake) -> None:
+def test_after_repeated_server_deaths_the_run_is_partial_and_the_next_run_completes_it(lake: Lake) -> None:
     lake.write(posts(150))
     stop = threading.Event()
 
@@ -162,18 +163,20 @@ def test_a_server_that_dies_again_and_again_ends_the_run_partial_and_the_next_on
         while not stop.wait(0.1):
             for process in servers(lake):
                 with contextlib.suppress(psutil.Error):
-                    if process.environ()[SERVER_ID_VARIABLE] in ready(lake):
+                    if process.environ()[SERVER_ID_VARIABLE] in ready_server_ids(lake):
                         time.sleep(1.0)  # some rows are answered
                         process.kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        first = lake.label(engine=stand_in(lake, env={"DELAY_S": "0.3"}, restarts=1, window=2), run={"chunk_rows": 50})
+        first = lake.label(
+            engine=faulty_vllm(lake, env={"DELAY_S": "0.3"}, restarts=1, window=2), run={"chunk_rows": 50}
+        )
     finally:
         stop.set()
         killer.join()
     assert first.status is Status.partial and "engine.restarts" in str(first.message)
-    second = lake.label(engine=stand_in(lake, restarts=1), run={"chunk_rows": 50})
+    second = lake.label(engine=faulty_vllm(lake, restarts=1), run={"chunk_rows": 50})
     assert second.status is Status.complete and second.engine_starts == 1
-    assert {found[-1] for found in outcomes(lake).values()} == {"labelled"} and len(outcomes(lake)) == 150
+    assert {attempts[-1] for attempts in outcomes(lake).values()} == {"labelled"} and len(outcomes(lake)) == 150

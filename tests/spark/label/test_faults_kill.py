@@ -1,6 +1,6 @@
-"""The label job killed at random moments and issued again until it is done: nothing lost, doubled or left behind.
+"""The label job killed at random moments and run again until it is done: no label is lost, doubled or left staged.
 
-`python -m tests.soak` does the same for as long as one likes. Seeds are fixed here; SOAK_SEED chooses others.
+`python -m tests.soak` does the same for any number of runs. The seed is fixed here; SOAK_SEED sets another.
 """
 
 import os
@@ -21,35 +21,34 @@ MOMENTS = ("plan", "label", "stage", "commit")
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[LabelJob]:
-    made = LabelJob(tmp_path, policies=["market"])
-    yield made
-    made.end()
+    job = LabelJob(tmp_path, policies=["market"])
+    yield job
+    job.end()
 
 
-def test_kills_at_random_moments_of_plan_label_stage_and_commit_lose_and_double_nothing(job: LabelJob) -> None:
-    chance = random.Random(SEED)
+def test_kills_while_planning_labelling_staging_and_committing_lose_and_double_no_label(job: LabelJob) -> None:
+    rng = random.Random(SEED)
     victims = ["driver", "machine", "jvm", "worker"]
-    chance.shuffle(victims)
-    kills = [Kill(*who, round(chance.uniform(0.0, 0.5), 3)) for who in zip(victims, MOMENTS, strict=True)]
+    rng.shuffle(victims)
+    kills = [Kill(*target, round(rng.uniform(0.0, 0.5), 3)) for target in zip(victims, MOMENTS, strict=True)]
     killed = 0
-    for number, what in enumerate(kills):
+    for number, planned in enumerate(kills):
         job.add(90)
-        done = kill(job, what)
+        victim = kill(job, planned)
         code = job.wait()
-        killed += bool(done)
-        print(f"seed {SEED}/{number}: {what}: {done or 'too late'}, exit code {code}")
-    job.until_done()
+        killed += bool(victim)
+        print(f"seed {SEED}/{number}: {planned}: {victim or 'too late'}, exit code {code}")
+    job.run_until_done()
     assert killed >= 3
     assert_conserved(job, killed)
 
 
-def test_an_executor_that_is_killed_costs_its_tasks_and_no_row(tmp_path: Path) -> None:
+def test_killing_an_executor_repeats_its_tasks_and_loses_no_row(tmp_path: Path) -> None:
     job = LabelJob(tmp_path, master="local-cluster[2,1,1024]", policies=["market"])
     try:
         job.add(120)
-        what = Kill("executor", "label", 0.3)
-        killed = kill(job, what)
-        assert (killed, job.wait()) == ("executor", 0), job.said()
+        killed = kill(job, Kill("executor", "label", 0.3))
+        assert (killed, job.wait()) == ("executor", 0), job.stderr_tail()
         assert_conserved(job, 1)
     finally:
         job.end()

@@ -1,4 +1,4 @@
-"""What nobody may read is nowhere: content in logs and MLflow, secrets in tables and Spark's configuration."""
+"""Content is not in logs, errors or MLflow; secrets are not in tables or Spark's configuration either."""
 
 import json
 from pathlib import Path
@@ -14,21 +14,21 @@ from tests.spark.lake import POLICY, Lake
 pytestmark = pytest.mark.spark
 CANARY = "c4n4ry"
 SECRET = "s3cr3t-0f-0urs"
-MAY_HOLD = ("posts", "tables/labels", "tables/reasoning", "conf.yaml")  # content, what is said of it, our own input
+MAY_HOLD = ("posts", "tables/labels", "tables/reasoning", "conf.yaml")  # content, the model's answers, our own input
 
 
-def found(folder: Path, text: str) -> list[str]:
-    """Files below a folder that hold a text, in their names or their bytes, where it may not be."""
+def leaks(folder: Path, text: str) -> list[str]:
+    """Files below a folder with a text in their name or bytes, except for those that may hold it."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    named = {str(path.relative_to(folder)): path for path in files}
+    by_name = {str(path.relative_to(folder)): path for path in files}
     return [
         name
-        for name, path in named.items()
+        for name, path in by_name.items()
         if not name.startswith(MAY_HOLD) and (text in name or text.encode() in path.read_bytes())
     ]
 
 
-def test_no_content_and_no_secret_in_anything_a_run_writes_down(tmp_path: Path) -> None:
+def test_no_content_and_no_secret_in_anything_a_run_writes(tmp_path: Path) -> None:
     sections = {
         "tracking": {"enabled": True},
         "engine": {
@@ -47,13 +47,13 @@ def test_no_content_and_no_secret_in_anything_a_run_writes_down(tmp_path: Path) 
     finally:
         job.end()
     assert (tmp_path / "tables" / "mlflow.db").exists() and list((tmp_path / "tmp").glob("safeguard-spark-*.log"))
-    assert "attempt" in job.said() or "issue the same command again" in job.said()
-    assert not found(tmp_path, CANARY)
-    assert not found(tmp_path, SECRET)
+    assert "attempt" in job.stderr_tail() or "issue the same command again" in job.stderr_tail()
+    assert not leaks(tmp_path, CANARY)
+    assert not leaks(tmp_path, SECRET)
 
 
 @pytest.mark.parametrize("behavior", [status(400, raw=CANARY.encode()), garbage(CANARY.encode()), status(500)])
-def test_what_a_server_says_of_a_content_reaches_no_screen_and_no_error(
+def test_a_servers_message_about_a_content_is_neither_printed_nor_stored(
     lake: Lake, behavior: Behavior, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lake.write([(f"p{n}", f"{CANARY} row {n}") for n in range(3)])
@@ -69,14 +69,14 @@ def test_what_a_server_says_of_a_content_reaches_no_screen_and_no_error(
             "label", "--config", str(lake.folder / "conf.yaml"), "--source", str(lake.posts), "--text-column", "body",
             "--policy", str(lake.folder / "policy.md"), "--output", str(lake.tables), "--json",
         ])  # fmt: skip
-    said = capfd.readouterr()
+    printed = capfd.readouterr()
     assert code == 6
-    assert CANARY not in said.out + said.err
+    assert CANARY not in printed.out + printed.err
     errors = {row.content_id: row.error for row in lake.read("labels").collect()}
     assert errors["p1"] and CANARY not in errors["p1"]
 
 
-def test_a_key_reaches_the_server_and_neither_spark_nor_tables(
+def test_an_api_key_is_neither_in_sparks_configuration_nor_in_the_tables(
     lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake.write([("a", "row 1")])
@@ -88,4 +88,4 @@ def test_a_key_reaches_the_server_and_neither_spark_nor_tables(
     assert SECRET not in str(caught.value)
     settings = [*spark.sparkContext.getConf().getAll(), *spark.conf.getAll.items()]
     assert SECRET not in str(settings)
-    assert not found(lake.folder, SECRET)
+    assert not leaks(lake.folder, SECRET)

@@ -1,4 +1,4 @@
-"""Storage that fails, conflicts of commits, clocks that jump, and drivers that clear up after each other."""
+"""Failing storage, conflicting commits, clocks that jump, and drivers that clean up after each other."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ def posts(count: int) -> list[tuple[str, str]]:
     return [(f"p{n}", f"a table {n} " + "x" * 400) for n in range(count)]
 
 
-def assert_once(lake: Lake, count: int) -> None:
+def assert_labelled_once(lake: Lake, count: int) -> None:
     rows = lake.read("labels").groupBy("content_id").count().collect()
     assert len(rows) == count and {row["count"] for row in rows} == {1}
     assert not list((lake.tables / "_staging").glob("*"))
@@ -34,7 +34,7 @@ def assert_once(lake: Lake, count: int) -> None:
 
 @contextlib.contextmanager
 def files_at_most(spark: SparkSession, size: int) -> Iterator[None]:
-    """No file of the JVM may grow past `size` bytes: what a full disk looks like from there."""
+    """No file of the JVM may grow past `size` bytes: to the JVM this is a full disk."""
     pid = int(spark._jvm.java.lang.ProcessHandle.current().pid())
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
@@ -44,7 +44,7 @@ def files_at_most(spark: SparkSession, size: int) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_is_full_is_one_sentence_and_costs_nothing(lake: Lake) -> None:
+def test_a_full_disk_is_reported_in_one_sentence_and_no_call_is_made(lake: Lake) -> None:
     lake.write([(f"p{n}", f"a table {n}" + str(n) * 3000) for n in range(100)])
     with files_at_most(lake.spark, 20_000), pytest.raises(TableError, match="issue the same command again") as caught:
         lake.label()
@@ -52,12 +52,12 @@ def test_a_disk_that_is_full_is_one_sentence_and_costs_nothing(lake: Lake) -> No
     assert lake.calls() == 0
     assert not list((lake.tables / "_staging").glob("*"))
     assert lake.label().written == 100
-    assert_once(lake, 100)
+    assert_labelled_once(lake, 100)
 
 
-def test_a_staging_folder_that_cannot_be_made_is_one_sentence(lake: Lake) -> None:
+def test_a_staging_folder_that_cannot_be_created_is_reported_in_one_sentence(lake: Lake) -> None:
     lake.write(posts(5))
-    (lake.folder / "file").write_text("in the way")
+    (lake.folder / "file").write_text("not a folder")
     with pytest.raises(TableError, match="issue the same command again"):
         lake.label(run={"staging": str(lake.folder / "file" / "staging")})
     assert lake.calls() == 0
@@ -65,31 +65,34 @@ def test_a_staging_folder_that_cannot_be_made_is_one_sentence(lake: Lake) -> Non
 
 
 @contextlib.contextmanager
-def refusing(lake: Lake, allowed: str) -> Iterator[None]:
-    """The labels table takes only rows for which a condition holds."""
+def labels_table_accepts(lake: Lake, condition: str) -> Iterator[None]:
+    """Within the block the labels table accepts only rows that meet a condition."""
     tables = Tables(lake.spark, str(lake.tables))
     tables.create()
-    lake.spark.sql(f"ALTER TABLE {tables.sql(schema.LABELS)} ADD CONSTRAINT refusing CHECK ({allowed})")
+    lake.spark.sql(f"ALTER TABLE {tables.sql(schema.LABELS)} ADD CONSTRAINT refusing CHECK ({condition})")
     try:
         yield
     finally:
         lake.spark.sql(f"ALTER TABLE {tables.sql(schema.LABELS)} DROP CONSTRAINT refusing")
 
 
-def test_a_run_that_fails_after_answers_leaves_them_to_the_next_in_the_same_process(lake: Lake) -> None:
+def test_answers_of_a_failed_run_are_committed_by_the_next_run_in_the_same_process(lake: Lake) -> None:
     lake.write(posts(120))
-    with refusing(lake, "chunk <> 1"), pytest.raises(TableError, match="Labels cannot be written") as caught:
+    with (
+        labels_table_accepts(lake, "chunk <> 1"),
+        pytest.raises(TableError, match="Labels cannot be written") as caught,
+    ):
         lake.label(run={"chunk_rows": 40})
     assert "a table" not in str(caught.value) and "p1" not in str(caught.value)
     before = lake.calls()
-    again = lake.label(run={"chunk_rows": 40})
-    assert before + lake.calls() == 120  # nothing that was answered is asked again
-    said = {row.status: row.written for row in lake.read("runs").collect()}
-    assert said == {"failed": 120 - again.written, "complete": again.written}
-    assert_once(lake, 120)
+    second = lake.label(run={"chunk_rows": 40})
+    assert before + lake.calls() == 120  # no answered content is sent to the model again
+    written = {row.status: row.written for row in lake.read("runs").collect()}
+    assert written == {"failed": 120 - second.written, "complete": second.written}
+    assert_labelled_once(lake, 120)
 
 
-def test_an_engine_that_never_comes_up_leaves_no_label_without_a_run(lake: Lake) -> None:
+def test_after_an_engine_that_never_starts_no_label_is_without_a_run(lake: Lake) -> None:
     lake.write([("e", ""), ("x", "a table")])
     engine = {"kind": "endpoint", "url": "http://127.0.0.1:9", "model": "m", "deadline_s": 1.0}
     for _ in range(2):
@@ -102,23 +105,23 @@ def test_an_engine_that_never_comes_up_leaves_no_label_without_a_run(lake: Lake)
     assert not list((lake.tables / "_staging").glob("*"))
 
 
-def test_commits_that_conflict_are_made_again(lake: Lake) -> None:
+def test_conflicting_commits_are_tried_again(lake: Lake) -> None:
     lake.write(posts(90))
     lake.label(source={"location": str(lake.posts), "text_column": "body", "limit": 10})
-    place = f"delta.`{lake.tables}/labels`"
+    labels = f"delta.`{lake.tables}/labels`"
 
     def disturb() -> None:
         for number in range(8):
-            with contextlib.suppress(Exception):  # it may lose the race itself
-                lake.spark.sql(f"ALTER TABLE {place} SET TBLPROPERTIES ('note' = '{number}')")
+            with contextlib.suppress(Exception):  # this commit may be the one that loses
+                lake.spark.sql(f"ALTER TABLE {labels} SET TBLPROPERTIES ('note' = '{number}')")
             with contextlib.suppress(Exception):
-                lake.spark.sql(f"OPTIMIZE {place}")
+                lake.spark.sql(f"OPTIMIZE {labels}")
 
     with ThreadPoolExecutor(1) as pool:
         disturbed = pool.submit(disturb)
         assert lake.label(run={"chunk_rows": 30}).status is Status.complete
         disturbed.result()
-    assert_once(lake, 90)
+    assert_labelled_once(lake, 90)
 
 
 class Skewed(datetime):
@@ -131,7 +134,7 @@ class Skewed(datetime):
         return datetime.now(UTC) + cls.by
 
 
-def test_a_clock_set_back_makes_no_newer_label_older(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_the_clock_goes_back_newer_labels_stay_newer(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.write(posts(10))
     monkeypatch.setattr(tables_module, "datetime", Skewed)
     Skewed.by = timedelta(days=40)
@@ -142,42 +145,42 @@ def test_a_clock_set_back_makes_no_newer_label_older(lake: Lake, monkeypatch: py
     assert lake.label().written == 1
     assert lake.current()["p0"].violation is True
     assert lake.label().pending == 0
-    # A draft whose text changes under the same version rules with its new text.
+    # If a draft's text changes under the same version, the new text is active.
     changed = policy(text="No replicas, no rifles, no tables.")
     assert lake.label(changed).written == 10
     assert {row.policy_hash for row in lake.current().values()} == {changed.policy_hash}
 
 
-def test_drivers_that_recover_the_same_dead_run_at_once_do_not_stumble(lake: Lake) -> None:
+def test_several_drivers_can_recover_the_same_dead_run_at_once(lake: Lake) -> None:
     lake.write(posts(200))
     staged = lake.tables / "_staging"
-    with refusing(lake, "chunk < 0"), pytest.raises(TableError):
+    with labels_table_accepts(lake, "chunk < 0"), pytest.raises(TableError):
         lake.label(run={"chunk_rows": 25})
     assert len(list(staged.glob("*/0/results/*/_SUCCESS"))) >= 2
     tables, config = Tables(lake.spark, str(lake.tables)), lake.config()
     with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(recover, tables, Staging(lake.spark, str(staged)), config) for _ in range(4)]:
-            done.result()
+        for future in [pool.submit(recover, tables, Staging(lake.spark, str(staged)), config) for _ in range(4)]:
+            future.result()
     assert [row.status for row in lake.read("runs").collect()] == ["failed"]
     lake.label()
-    assert_once(lake, 200)
+    assert_labelled_once(lake, 200)
 
 
-def test_who_lives_does_not_depend_on_the_wall_clock(lake: Lake) -> None:
+def test_whether_a_driver_is_alive_does_not_depend_on_the_wall_clock(lake: Lake) -> None:
     staging = Staging(lake.spark, str(lake.folder / "staging"))
-    mine = this_process()
-    assert is_alive(staging, "r", {"driver": mine}, 1.0)
-    assert not any(key in json.dumps(mine) for key in ("boot", "time", "started"))
-    assert not is_alive(staging, "r", {"driver": {**mine, "born": "0"}}, 1.0)
-    assert not is_alive(staging, "r", {"driver": mine, "left": True}, 1.0)
-    elsewhere = {"driver": {**mine, "machine": mine["machine"].split()[0]}}  # another of its name
+    driver = this_process()
+    assert is_alive(staging, "r", {"driver": driver}, 1.0)
+    assert not any(key in json.dumps(driver) for key in ("boot", "time", "started"))
+    assert not is_alive(staging, "r", {"driver": {**driver, "born": "0"}}, 1.0)
+    assert not is_alive(staging, "r", {"driver": driver, "left": True}, 1.0)
+    elsewhere = {"driver": {**driver, "machine": driver["machine"].split()[0]}}  # another machine of the same name
     assert not is_alive(staging, "r", elsewhere, 1.0)
     staging.touch("r", "alive")
     assert is_alive(staging, "r", elsewhere, 1.0)
     assert not is_alive(staging, "r", elsewhere, -1.0)
 
 
-def test_what_a_run_left_without_its_manifest_goes_when_nobody_can_be_at_it(lake: Lake) -> None:
+def test_a_run_folder_without_a_manifest_is_deleted_once_its_driver_counts_as_dead(lake: Lake) -> None:
     lake.write(posts(3))
     staging = Staging(lake.spark, str(lake.tables / "_staging"))
     staging.touch("begun", f"{MANIFEST}.0a.draft")

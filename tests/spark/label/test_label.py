@@ -31,23 +31,23 @@ def test_every_row_gets_one_outcome_and_nothing_is_called_twice(lake: Lake) -> N
     assert all(row.violation is None for row in current.values() if row.outcome != "labelled")
 
     second = lake.label(run={"chunk_rows": 60, "max_attempts": 2})
-    assert (second.pending, lake.calls()) == (1, 1)  # only what may end otherwise
+    assert (second.pending, lake.calls()) == (1, 1)  # only the row that may end differently
     assert second.status is Status.complete and "max_attempts" in str(second.message)
     third = lake.label(run={"chunk_rows": 60, "max_attempts": 2})
     assert (third.pending, third.calls, third.written, lake.calls()) == (0, 0, 0, 0)
     assert lake.current()["fails"].attempt == 2
 
-    said = lake.read("runs").orderBy("started_at").select("run_id", "status", "written", "calls").collect()
+    runs = lake.read("runs").orderBy("started_at").select("run_id", "status", "written", "calls").collect()
     written = {
         row.run_id: row["n"] for row in lake.read("labels").groupBy("run_id").agg(F.count("*").alias("n")).collect()
     }
-    assert [row.status for row in said] == ["partial", "complete", "complete"]
-    assert [written.get(row.run_id, 0) for row in said] == [row.written for row in said]
+    assert [row.status for row in runs] == ["partial", "complete", "complete"]
+    assert [written.get(row.run_id, 0) for row in runs] == [row.written for row in runs]
     assert lake.read("reasoning").count() == 204 + 1
     assert not (lake.tables / "_staging").exists() or not list((lake.tables / "_staging").iterdir())
 
 
-def test_new_edited_and_reposted_rows_cost_only_their_new_contents(lake: Lake) -> None:
+def test_new_edited_and_reposted_rows_cost_only_calls_for_new_contents(lake: Lake) -> None:
     lake.write(posts(120))
     lake.label()
     assert lake.calls() == 120
@@ -60,28 +60,28 @@ def test_new_edited_and_reposted_rows_cost_only_their_new_contents(lake: Lake) -
     current = lake.current()
     assert len(current) == 230
     assert current["p3"].rule_ids == ["M2"] and current["repost99"].violation is False
-    assert current["repost99"].prompt_tokens is None  # paid for once, under p7
+    assert current["repost99"].prompt_tokens is None  # the call was paid for once, under p7
 
-    lake.write(posts(1), mode="overwrite")  # p0's edit taken back
-    back = lake.label()
-    assert (back.written, lake.calls()) == (1, 0)
+    lake.write(posts(1), mode="overwrite")  # p0's edit is reverted
+    reverted = lake.label()
+    assert (reverted.written, lake.calls()) == (1, 0)
     assert lake.current()["p0"].rule_ids == ["M1"]
 
 
-def test_several_policies_and_versions_are_labelled_apart(lake: Lake) -> None:
+def test_several_policies_and_versions_have_separate_labels(lake: Lake) -> None:
     lake.write(posts(40))
     one, other = policy(), policy(name="other", text="Something else.")
     both = lake.label(one, other)
     assert (both.rows, both.written, lake.calls()) == (80, 80, 80)
     newer = policy(version="1.1.0", text="No replicas at all.")
     assert lake.label(newer).written == 40 and lake.calls() == 40
-    # The new version rules only once it is promoted.
+    # The new version is active only after a promotion.
     rows = lake.spark.sql("SELECT policy, policy_version, count(*) n FROM labels_current GROUP BY 1, 2").collect()
     assert {(row.policy, row.policy_version, row.n) for row in rows} == {
         ("market", "1.0.0", 40),
         ("other", "1.0.0", 40),
     }
-    # The same text under another number costs nothing.
+    # The same text under another version number costs nothing.
     assert lake.label(policy(version="1.0.1")).written == 40 and lake.calls() == 0
 
 
@@ -131,7 +131,7 @@ def test_a_row_without_an_id_is_refused_before_any_call(lake: Lake) -> None:
     assert lake.calls() == 0
 
 
-def test_an_output_that_is_someone_elses_table_is_refused(lake: Lake) -> None:
+def test_an_output_that_is_another_programs_table_is_refused(lake: Lake) -> None:
     lake.write(posts(3))
     lake.spark.createDataFrame([(1,)], "a INT").write.format("delta").save(str(lake.tables / "labels"))
     with pytest.raises(TableError, match="made by another program"):
@@ -139,7 +139,7 @@ def test_an_output_that_is_someone_elses_table_is_refused(lake: Lake) -> None:
     assert lake.calls() == 0
 
 
-def test_tables_in_a_catalogue_schema_work_the_same(lake: Lake) -> None:
+def test_tables_in_a_catalog_schema_work_the_same(lake: Lake) -> None:
     lake.write(posts(20))
     lake.spark.sql("CREATE DATABASE IF NOT EXISTS trust")
     try:

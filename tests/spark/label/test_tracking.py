@@ -1,4 +1,4 @@
-"""One MLflow run per job run, on a real sqlite store."""
+"""One MLflow run per run of the label job, in a real sqlite store."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`safeguard_label` in SQL gives what the job gives."""
+"""`safeguard_label` in SQL gives the same verdicts as the label job."""
 
 import pytest
 
@@ -12,12 +12,14 @@ def test_sql_gives_the_jobs_verdicts(lake: Lake) -> None:
     odd = [("e", ""), ("n", None), ("r", "zzrefuse"), ("f", "zzfail"), ("g", "zzgarbage")]
     lake.write([*((f"p{n}", f"a replica {n}" if n % 4 == 0 else f"a table {n}") for n in range(95)), *odd])
     lake.label()
-    jobs = {id: (r.outcome, r.violation, r.category, r.rule_ids, r.rationale) for id, r in lake.current().items()}
+    from_job = {id: (r.outcome, r.violation, r.category, r.rule_ids, r.rationale) for id, r in lake.current().items()}
     lake.calls()
     register(lake.spark, lake.config(), policy())
     lake.spark.read.format("delta").load(str(lake.posts)).createOrReplaceTempView("posts")
     rows = lake.spark.sql("SELECT id, safeguard_label(body) AS l FROM posts").collect()
-    found = {row.id: (row.l.outcome, row.l.violation, row.l.category, row.l.rule_ids, row.l.rationale) for row in rows}
-    assert found == jobs
+    from_sql = {
+        row.id: (row.l.outcome, row.l.violation, row.l.category, row.l.rule_ids, row.l.rationale) for row in rows
+    }
+    assert from_sql == from_job
     assert lake.calls() == 98
     assert lake.spark.sql("SELECT safeguard_label(body).violation FROM posts LIMIT 10").count() == 10

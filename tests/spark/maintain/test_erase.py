@@ -1,4 +1,4 @@
-"""Erasure: what is asked for is gone from every table and, after VACUUM, from every file."""
+"""Erasure: the requested ids are gone from every table and, after VACUUM, from every file."""
 
 import json
 import time
@@ -22,18 +22,18 @@ def posts() -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def erased(lake: Lake, *ids: str, vacuum: bool = False) -> Erasure:
+def erase(lake: Lake, *ids: str, vacuum: bool = False) -> Erasure:
     return erase_contents(lake.spark, lake.config(), ids, vacuum=vacuum)
 
 
-def holding(folder: Path, text: str) -> list[str]:
-    """Files that hold a text, compressed pages of Parquet aside: those are written plain for this test."""
+def files_with(folder: Path, text: str) -> list[str]:
+    """Files whose bytes contain a text. Compressed Parquet pages would hide it, so these tests write none."""
     return [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and text.encode() in p.read_bytes()]
 
 
 @pytest.fixture
 def plain(lake: Lake) -> Lake:
-    """A lake whose files hold texts as they are, so that a search of their bytes means something."""
+    """A lake with uncompressed files, so that their bytes can be searched for texts."""
     lake.spark.conf.set("spark.sql.parquet.compression.codec", "none")
     lake.write(posts())
     lake.label()
@@ -44,48 +44,48 @@ def plain(lake: Lake) -> Lake:
 def test_an_erased_id_is_gone_from_tables_and_files_and_the_others_are_not(plain: Lake) -> None:
     labels = plain.read("labels").where("content_id LIKE 'secret-%'").select("work_key").collect()
     keys = {row.work_key for row in labels}
-    assert len(keys) == 2 and holding(plain.tables, "secret-1") and holding(plain.tables, "nothing of use")
-    done = erased(plain, "secret-1", "secret-2", "nobody", vacuum=True)
-    assert (done.ids, done.found, done.rows["labels"], done.rows["reasoning"], done.shared) == (3, 2, 2, 2, 0)
-    assert done.vacuumed and done.exit_code == 0
+    assert len(keys) == 2 and files_with(plain.tables, "secret-1") and files_with(plain.tables, "nothing of use")
+    result = erase(plain, "secret-1", "secret-2", "unknown", vacuum=True)
+    assert (result.ids, result.found, result.rows["labels"], result.rows["reasoning"], result.shared) == (3, 2, 2, 2, 0)
+    assert result.vacuumed and result.exit_code == 0
     assert plain.read("labels").count() == 42 and plain.read("reasoning").count() == 41
     assert not plain.read("reasoning").where(f"work_key IN {tuple(keys)}").count()
-    # Neither the id, nor what was said of it, nor its work key: not in data, not in the tables' own logs.
+    # Neither the id, nor the model's answer, nor the work key: not in data, not in the tables' own logs.
     for text in ("secret-1", "secret-2", "nothing of use", *keys):
-        assert not holding(plain.tables, text), text
-    assert holding(plain.tables, "twin-1")
+        assert not files_with(plain.tables, text), text
+    assert files_with(plain.tables, "twin-1")
     assert plain.spark.conf.get(RETENTION_CHECK, "true") == "true"
     assert plain.label().pending == 2  # they are still in the source
 
 
-def test_reasoning_goes_with_the_last_id_of_its_content(plain: Lake) -> None:
-    first = erased(plain, "twin-1")
+def test_reasoning_is_erased_with_the_last_id_of_its_content(plain: Lake) -> None:
+    first = erase(plain, "twin-1")
     assert (first.rows["labels"], first.rows["reasoning"], first.shared) == (1, 0, 1)
-    last = erased(plain, "twin-2")
+    last = erase(plain, "twin-2")
     assert (last.rows["labels"], last.rows["reasoning"], last.shared) == (1, 1, 0)
-    again = erased(plain, "twin-1", "twin-2")
+    again = erase(plain, "twin-1", "twin-2")
     assert (again.found, set(again.rows.values()), again.exit_code) == (0, {0}, 0)
 
 
-def test_without_vacuum_the_files_are_left_and_the_history_names_nobody(plain: Lake) -> None:
-    done = erased(plain, "secret-1")
-    assert not done.vacuumed and holding(plain.tables, "secret-1")
-    said = plain.spark.sql(f"DESCRIBE HISTORY delta.`{plain.tables}/labels`").drop("timestamp").collect()
-    assert "secret-1" not in str(said) and "erased_ids" in str(said)
+def test_without_vacuum_the_files_stay_and_the_history_contains_no_id(plain: Lake) -> None:
+    result = erase(plain, "secret-1")
+    assert not result.vacuumed and files_with(plain.tables, "secret-1")
+    history = plain.spark.sql(f"DESCRIBE HISTORY delta.`{plain.tables}/labels`").drop("timestamp").collect()
+    assert "secret-1" not in str(history) and "erased_ids" in str(history)
 
 
-def test_a_run_under_way_keeps_its_files_and_the_command_says_to_come_back(plain: Lake) -> None:
+def test_during_a_run_nothing_is_vacuumed_and_the_command_has_to_be_repeated(plain: Lake) -> None:
     staging = Staging(plain.spark, str(plain.tables / "_staging"))
     staging.touch("another", "alive")
     staging.write({"driver": {**this_process(), "machine": "elsewhere"}}, "another", MANIFEST)
-    done = erased(plain, "secret-1", vacuum=True)
-    assert (done.under_way, done.exit_code, done.vacuumed, done.rows["labels"]) == (("another",), 6, False, 1)
+    result = erase(plain, "secret-1", vacuum=True)
+    assert (result.under_way, result.exit_code, result.vacuumed, result.rows["labels"]) == (("another",), 6, False, 1)
     staging.clear("another")
-    assert erased(plain, "secret-1", vacuum=True).vacuumed
-    assert not holding(plain.tables, "secret-1")
+    assert erase(plain, "secret-1", vacuum=True).vacuumed
+    assert not files_with(plain.tables, "secret-1")
 
 
-def test_the_command_says_what_it_did(plain: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_what_it_erased(plain: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     listed = plain.folder / "ids"
     listed.write_text("secret-2\n\np1\n")
     (plain.folder / "conf.yaml").write_text("engine: {kind: scripted}\n")
@@ -101,7 +101,7 @@ def test_the_command_says_what_it_did(plain: Lake, capsys: pytest.CaptureFixture
     assert not (plain.folder / "nowhere").exists()
 
 
-def test_optimizing_changes_no_row_and_labelling_goes_on(plain: Lake) -> None:
+def test_optimizing_changes_no_row_and_labelling_still_works(plain: Lake) -> None:
     plain.write([("new", "a table, newer")])
     plain.label()
     before = sorted(map(str, plain.read("labels").collect()))
