@@ -45,10 +45,8 @@ def main(argv: Sequence[str]) -> int:
         interruptions = int(counter.read_text()) if counter.exists() else 0
         interruptions += soak_once(job, options.rows, f"{options.seed}/{number}", victims, interruptions)
         counter.write_text(str(interruptions))
-    print(
-        f"{options.runs} runs without a lost or doubled label, {job.rows():,} contents, {job.calls():,} calls, seed {options.seed}",
-        flush=True,
-    )
+    totals = f"{options.runs} runs, {job.rows():,} contents, {job.calls():,} calls, seed {options.seed}"
+    print(f"No label lost or doubled: {totals}", flush=True)
     if options.folder is None:
         shutil.rmtree(folder)
     return 0
