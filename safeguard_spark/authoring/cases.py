@@ -20,6 +20,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from safeguard_spark.authoring.diagnostics import nearest
 from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling import content
@@ -105,6 +106,16 @@ def load_cases(path: Path) -> tuple[Case, ...]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PolicyError(f"Cases {path}, `{where}`: {first['msg']}; `safeguard check` shows where.") from error
+
+
+def find_case(policy_file: Path, case_id: str) -> Case:
+    """The case of a policy file with this id. Raises PolicyError that names the closest id."""
+    path = cases_path(policy_file)
+    cases = load_cases(path) if path.is_file() else ()
+    case = next((case for case in cases if case.id == case_id), None)
+    if case is None:
+        raise PolicyError(f"{policy_file} has no case {case_id}; {nearest(case_id, (case.id for case in cases))}")
+    return case
 
 
 def dump_cases(cases: tuple[Case, ...]) -> str:

@@ -1,14 +1,17 @@
 """Verify: a policy's cases through an engine, and what came of them rule by rule."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from safeguard_spark.authoring.cases import Case
+from safeguard_spark.authoring.cases import Case, cases_path, load_cases
+from safeguard_spark.authoring.check import check_file
+from safeguard_spark.authoring.diagnostics import Level, Report
 from safeguard_spark.authoring.requirement import Bound, Requirement
-from safeguard_spark.errors import ExitCode
+from safeguard_spark.errors import ExitCode, PolicyError
 from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
@@ -122,6 +125,27 @@ def verify_policy(policy: Policy, cases: Iterable[Case], labeler: Labeler, engin
     verdicts = {done.key: done.verdict for done in label_rows(LabelSpec(policy, labeler), engine, rows)}
     results = [CaseResult(case, verdicts[i], judge(policy, case, verdicts[i])) for i, case in enumerate(listed)]
     return Verification(policy, labeler, tuple(results))
+
+
+def verification_errors(files: Sequence[Path]) -> Report:
+    """The errors of policies that would make their own cases fail, to be reported before a model is paid for."""
+    errors = (d for file in files for d in check_file(file) if d.level is Level.error)
+    return Report(len(files), tuple(errors))
+
+
+def require_cases(files: Sequence[Path]) -> None:
+    """Raise PolicyError for a policy file without cases: it must not count as verified."""
+    for file in files:
+        cases = cases_path(file)
+        if not cases.is_file() or not load_cases(cases):
+            what = "has no cases" if cases.is_file() else "does not exist"
+            raise PolicyError(f"{cases} {what}, so there is nothing to verify. Add cases to it.")
+
+
+def overall_exit_code(verifications: Iterable[Verification]) -> ExitCode:
+    """The exit code of several verifications: engine if any has it, else the highest."""
+    codes = {verification.exit_code for verification in verifications}
+    return ExitCode.engine if ExitCode.engine in codes else max(codes)
 
 
 def judge(policy: Policy, case: Case, verdict: Verdict) -> Finding:

@@ -1,45 +1,46 @@
 """Commands for a policy that changes: relabel plan, apply, compare, promote."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from safeguard_spark.cli.result_output import print_result
-from safeguard_spark.cli.table_options import (
+from safeguard_spark.cli.options import (
+    DEBUG_HELP,
     AsJson,
     Config,
-    Conversation,
+    ConversationColumn,
     IdColumn,
     Output,
     Settings,
     Source,
     SourceOptions,
     TextColumn,
-    load_options,
+    table_config,
 )
-from safeguard_spark.config.model import RunConfig
+from safeguard_spark.cli.result_output import print_message, print_result
 from safeguard_spark.errors import ConfigError
-from safeguard_spark.evaluation.comparison.html import comparison_page
-from safeguard_spark.evaluation.comparison.report import report_json, report_text
-from safeguard_spark.evaluation.comparison.run import log_comparison
-from safeguard_spark.policy.document import Policy
-from safeguard_spark.relabel import scope as relabel_scope
-from safeguard_spark.relabel.budget import Budget, parse_budget
-from safeguard_spark.relabel.plan import plan_text
-from safeguard_spark.relabel.scope import parse_scope
-from safeguard_spark.tracking.registry import resolve
+
+if TYPE_CHECKING:
+    from safeguard_spark.config.model import RunConfig
+    from safeguard_spark.policy.document import Policy
+    from safeguard_spark.relabel.budget import Budget
+    from safeguard_spark.spark.relabel.promote import Promotion
 
 relabel = typer.Typer(
-    help="Plan, apply, compare and promote another version of a policy.", no_args_is_help=True, rich_markup_mode=None
+    help="Plan, apply, compare and promote another version of a policy.",
+    epilog=DEBUG_HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 NewRef = Annotated[str, typer.Option("--policy", help="The version to label under: a file, name@version or an alias.")]
-From = Annotated[str | None, typer.Option("--from", help="The version to start from; default: the one that rules.")]
-Share = Annotated[float, typer.Option(help="With --scope touched: this share of the rest as well, from 0 to 1.")]
-Noise = Annotated[float | None, typer.Option(help="First label this share of OLD's contents a second time.")]
+From = Annotated[str | None, typer.Option("--from", help="The version to start from; default: the active version.")]
+Share = Annotated[float, typer.Option(help="With --scope touched: the share of the other contents, from 0 to 1.")]
+Noise = Annotated[
+    float | None, typer.Option(help="First label this share of OLD's contents a second time, from above 0 to 1.")
+]
 
 
 def add_relabel_commands(app: typer.Typer) -> None:
@@ -53,64 +54,72 @@ def plan(
     policy: NewRef,
     scope: Annotated[
         str, typer.Option(help="all, touched, 'since DATE', 'where CONDITION' or 'sample N'.")
-    ] = relabel_scope.ScopeKind.touched.value,
+    ] = "touched",
     old: From = None,
-    share: Share = relabel_scope.DEFAULT_SHARE,
-    seed: Annotated[int, typer.Option(help="Another number draws other contents.")] = 0,
+    share: Share = 0.01,
+    seed: Annotated[int, typer.Option(help="Another number samples other contents.")] = 0,
     source: Source = None,
     id_column: IdColumn = None,
     text_column: TextColumn = None,
-    conversation_column: Conversation = None,
+    conversation_column: ConversationColumn = None,
     output: Output = None,
     as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
-    """Say what a version changes, which contents that touches, and what labelling them costs. Labels nothing."""
-    asked = parse_scope(scope, share=share, seed=seed)
-    run = load_options(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
+    """Print what a version changes, which contents that affects, and what labelling them costs. Labels nothing."""
+    from safeguard_spark.relabel.plan import plan_text
+    from safeguard_spark.relabel.scope import parse_scope
+    from safeguard_spark.tracking.registry import resolve
+
+    requested = parse_scope(scope, share=share, seed=seed)
+    run = table_config(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     new = resolve(policy, run)
     from safeguard_spark.spark.relabel.planner import Question, plan_relabel
     from safeguard_spark.spark.session import session
 
     spark = session(run)
-    question = Question(_from(spark, run, new, old), new, asked)
-    planned = plan_relabel(spark, run, question)
-    _say(plan_text(planned))
+    report = plan_relabel(spark, run, Question(_start_version(spark, run, new, old), new, requested))
+    print_message(plan_text(report))
     if as_json:
-        _print(planned.to_json())
+        _print_json(report.to_json())
 
 
 @relabel.command()
 def apply(
-    plan_id: Annotated[str, typer.Argument(help="A plan's id, as plan printed it.", metavar="PLAN_ID")],
+    plan_id: Annotated[str, typer.Argument(help="The id that `relabel plan` printed.", metavar="PLAN_ID")],
     config: Config,
-    budget: Annotated[str | None, typer.Option(help="Stop after this: 2h, 90m, 1000000calls.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Stop after this much: 2h, 90m, 1000000calls.")] = None,
     order: Annotated[
-        str | None, typer.Option(help="Label first what is newest, or has the highest COLUMN.", metavar="newest|COLUMN")
+        str | None,
+        typer.Option(
+            help="Label the newest contents first, or those with the highest COLUMN.", metavar="newest|COLUMN"
+        ),
     ] = None,
-    policy: Annotated[str | None, typer.Option(help="Where the version's document is, if not in the folder.")] = None,
+    policy: Annotated[str | None, typer.Option(help="The version's file, if it is not in the policies folder.")] = None,
     carry: Annotated[
-        bool, typer.Option("--carry", help="In the end let what is not touched keep its verdict, without a call.")
+        bool, typer.Option("--carry", help="At the end carry over the verdicts of unaffected contents, without a call.")
     ] = False,
     source: Source = None,
     id_column: IdColumn = None,
     text_column: TextColumn = None,
-    conversation_column: Conversation = None,
+    conversation_column: ConversationColumn = None,
     output: Output = None,
     as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
-    """Label what a plan selects. Exit code 6 if the budget ended first: issue the same command again to go on."""
-    allowed = parse_budget(budget) if budget else Budget()
-    run = load_options(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
-    code, done = _apply(run, plan_id, policy, order, allowed, carry=carry)
+    """Label what a plan selects. Exit code 6 if the budget ran out first: issue the same command again to resume."""
+    from safeguard_spark.relabel.budget import Budget, parse_budget
+
+    limit = parse_budget(budget) if budget else Budget()
+    run = table_config(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
+    code, result = _apply(run, plan_id, policy, order, limit, carry=carry)
     if as_json:
-        _print(done)
+        _print_json(result)
     raise typer.Exit(code)
 
 
 def _apply(
-    run: RunConfig, plan_id: str, policy: str | None, order: str | None, budget: Budget, *, carry: bool
+    run: "RunConfig", plan_id: str, policy: str | None, order: str | None, budget: "Budget", *, carry: bool
 ) -> tuple[int, dict[str, Any]]:
     """Apply a plan and print the result; returns the exit code and the object for `--json`."""
     from safeguard_spark.spark.relabel.apply import (
@@ -122,20 +131,21 @@ def _apply(
     )
     from safeguard_spark.spark.session import session
     from safeguard_spark.spark.tables import Tables
+    from safeguard_spark.tracking.registry import resolve
 
     spark = session(run)
-    made = load_plan(Tables.open_existing(spark, run), plan_id)
-    document = resolve(policy or made.new_ref, run)
-    application = prepare_application(spark, run, made, document, order)
+    plan = load_plan(Tables.open_existing(spark, run), plan_id)
+    document = resolve(policy or plan.new_ref, run)
+    application = prepare_application(spark, run, plan, document, order)
     if application.moved:
-        _say(str(application.moved))
+        print_message(str(application.moved))
     if carry:
         result, carried = apply_and_carry_over(spark, run, application, document, budget)
     else:
         result, carried = Applied(apply_plan(spark, run, application, document, budget), 0)
     print_result(result)
     if carry and not result.exit_code:
-        _say(f"{carried:,} contents that the change does not touch keep their verdict of version {made.old_version}.")
+        print_message(f"{carried:,} contents that the change does not affect keep their verdict of {plan.old_version}.")
     moved = None if application.moved is None else application.moved._asdict()
     return result.exit_code, {**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried}
 
@@ -146,20 +156,25 @@ def compare(
     new: Annotated[str, typer.Argument(help="The version to compare with it.", metavar="NEW")],
     config: Config,
     noise_share: Noise = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report to this file, self-contained.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained HTML report to this file.")] = None,
     show_content: Annotated[bool, typer.Option("--show-content", help="Show the text of examples too.")] = False,
     source: Source = None,
     id_column: IdColumn = None,
     text_column: TextColumn = None,
-    conversation_column: Conversation = None,
+    conversation_column: ConversationColumn = None,
     output: Output = None,
     as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
-    """Show what two versions said of the same contents, and whether they differ more than one does from itself."""
-    run = load_options(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
+    """Compare two versions' verdicts on the same contents, and with how much one version differs from itself."""
+    run = table_config(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     if noise_share is not None and not 0 < noise_share <= 1:
-        raise ConfigError(f"--noise-share {noise_share}: a share is above 0, up to 1.")
+        raise ConfigError(f"--noise-share {noise_share} is not a share. Give a number above 0, up to 1.")
+    from safeguard_spark.evaluation.comparison.html import comparison_page
+    from safeguard_spark.evaluation.comparison.report import report_json, report_text
+    from safeguard_spark.evaluation.comparison.run import log_comparison
+    from safeguard_spark.tracking.registry import resolve
+
     policies = resolve(old, run), resolve(new, run)
     from safeguard_spark.spark.relabel.version_pairs import compare_versions, label_again, with_texts
     from safeguard_spark.spark.session import session
@@ -170,64 +185,69 @@ def compare(
     report = compare_versions(spark, run, *policies)
     if show_content:
         report = with_texts(spark, run, report)
-    _say(report_text(report))
+    print_message(report_text(report))
     if html is not None:
         html.write_text(comparison_page(report), encoding="utf-8")
-        _say(f"Report: {html}")
+        print_message(f"Report: {html}")
     mlflow_run_id = log_comparison(run, report)
     if as_json:
-        _print({**report_json(report), "mlflow_run_id": mlflow_run_id})
+        _print_json({**report_json(report), "mlflow_run_id": mlflow_run_id})
 
 
 @relabel.command()
 def promote(
-    ref: Annotated[str, typer.Argument(help="The version that shall rule: a file or name@version.", metavar="NEW")],
+    ref: Annotated[str, typer.Argument(help="The version to make active: a file or name@version.", metavar="NEW")],
     config: Config,
-    force: Annotated[bool, typer.Option("--force", help="Promote although the gate refuses; needs --reason.")] = False,
-    reason: Annotated[str, typer.Option(help="Why; it is written down.")] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote even if the gate is not met; needs --reason.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why; it is recorded with the promotion.")] = "",
     source: Source = None,
     id_column: IdColumn = None,
     text_column: TextColumn = None,
-    conversation_column: Conversation = None,
+    conversation_column: ConversationColumn = None,
     output: Output = None,
     as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
-    """Let a version rule, if its gate is met (else exit code 7). To roll back, promote the version before."""
+    """Make a version active if its gate is met (else exit code 7). To roll back, promote the previous version."""
     if force and not reason.strip():
-        raise ConfigError("--force needs --reason TEXT: it is written down with the promotion.")
-    run = load_options(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
+        raise ConfigError("--force needs --reason TEXT. The reason is recorded with the promotion.")
+    run = table_config(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
+    from safeguard_spark.tracking.registry import resolve
+
     policy = resolve(ref, run)
     from safeguard_spark.spark.relabel.promote import promote_version
     from safeguard_spark.spark.session import session
 
     done = promote_version(session(run), run, policy, force=force, reason=reason.strip())
     for line in done.lines:
-        _say(f"  {'met' if line.met else 'NOT MET, forced'}: {line}")
-    before = f", in place of {done.before}" if done.before not in (None, done.version) else ""
-    what = "rules again" if done.is_rollback else "rules"
-    _say(f"{policy.ref} {what if done.changed else 'rules already'}{before if done.changed else ''}; {done.alias}.")
+        print_message(f"  {'met' if line.met else 'NOT MET, forced'}: {line}")
+    print_message(f"{policy.ref} {_activation(done)}; {done.alias}.")
     if as_json:
-        _print(done.to_json())
+        _print_json(done.to_json())
 
 
-def _from(spark: Any, run: RunConfig, new: Policy, old: str | None) -> Policy | None:
-    """The version to start from: as asked, else the one that rules; None if there is no other."""
+def _activation(done: "Promotion") -> str:
+    if not done.changed:
+        return "is already active"
+    state = "is active again" if done.is_rollback else "is active"
+    return state if done.before in (None, done.version) else f"{state} (replaces {done.before})"
+
+
+def _start_version(spark: Any, run: "RunConfig", new: "Policy", old: str | None) -> "Policy | None":
+    """The version to start from: `old` if it is set, else the active version; None if that is `new` itself or none."""
     from safeguard_spark.spark.activations import newest_activation
     from safeguard_spark.spark.tables import Tables
+    from safeguard_spark.tracking.registry import resolve
 
     if old is not None:
         return resolve(old if Path(old).exists() or "@" in old else f"{new.name}@{old}", run)
-    now = newest_activation(Tables.open_existing(spark, run), new.name)
-    if now is None or now["policy_hash"] == new.policy_hash:
+    current = newest_activation(Tables.open_existing(spark, run), new.name)
+    if current is None or current["policy_hash"] == new.policy_hash:
         return None
-    return resolve(f"{new.name}@{now['policy_version']}", run)
+    return resolve(f"{new.name}@{current['policy_version']}", run)
 
 
-def _say(text: str) -> None:
-    if text:
-        print(text, file=sys.stderr)
-
-
-def _print(value: dict[str, Any]) -> None:
+def _print_json(value: dict[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)

@@ -1,29 +1,41 @@
-"""What a run came to, for a person."""
+"""Result output: the result of a run, for people."""
 
-from rich.console import Console
+import sys
+from typing import TYPE_CHECKING, Any
 
-from safeguard_spark.result import RunResult, Status
+if TYPE_CHECKING:
+    from safeguard_spark.result import RunResult
 
 
-def print_result(result: RunResult) -> None:
-    """Tell a person on stderr what a run came to."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+def print_result(result: "RunResult") -> None:
+    """Print the result of a run on stderr."""
+    from safeguard_spark.result import Status
+
     if result.status is Status.planned:
-        console.print(f"{result.rows:,} rows, {result.pending:,} without a final label: {result.calls:,} model calls.")
+        print_message(f"{result.rows:,} rows, {result.pending:,} without a final label: {result.calls:,} model calls.")
         seconds = result.seconds.get("label")
         rate = f"about {seconds:,.0f} s at the rate of past runs" if seconds is not None else "no past run to go by"
-        console.print(f"{result.tokens['prompt']:,} prompt tokens, {rate}. Nothing was changed.")
+        print_message(f"{result.tokens['prompt']:,} prompt tokens, {rate}. Nothing was changed.")
         return
     outcomes = ", ".join(f"{name} {count:,}" for name, count in sorted(result.outcomes.items())) or "nothing to do"
-    console.print(
+    print_message(
         f"{result.status.value}: {result.rows:,} rows, {result.pending:,} pending, {result.calls:,} calls, "
         f"{result.written:,} labels written ({outcomes}), {result.engine_starts} engine starts, "
         f"{result.seconds.get('total', 0):.0f} s."
     )
     if result.shadow is not None:
-        said, refs = result.shadow, ", ".join(result.shadow["by_policy"])
-        console.print(f"shadow {refs}: {said['rows']:,} rows, {said['calls']:,} calls, {said['written']:,} labels.")
-    if result.message:
-        console.print(result.message)
+        print_message(_shadow_line(result.shadow))
+    print_message(result.message or "")
     if result.status is Status.partial:
-        console.print("Some work is left: issue the same command again.")
+        print_message("Some work is left: issue the same command again.")
+
+
+def _shadow_line(shadow: dict[str, Any]) -> str:
+    refs = ", ".join(shadow["by_policy"])
+    return f"shadow {refs}: {shadow['rows']:,} rows, {shadow['calls']:,} calls, {shadow['written']:,} labels."
+
+
+def print_message(text: str) -> None:
+    """Print a message for people on stderr, unless it is empty: stdout is for results."""
+    if text:
+        print(text, file=sys.stderr)

@@ -8,13 +8,13 @@ found by tag and compared by hash, never by number.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy, load_policy, parse_policy, version_key
 from safeguard_spark.policy.lock import Lock, load_lock, lock_path
 from safeguard_spark.policy.ref import (
@@ -34,14 +34,6 @@ MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a sqlite sto
 LATEST = "latest"  # MLflow's own alias: what was registered last, even if that is an old version published again
 PAGE_SIZE = 200  # entries per search request
 Answer = TypeVar("Answer")
-
-
-class Alias(StrEnum):
-    """The role of a published version: not yet in use, labelling a share next to the active one, or in use."""
-
-    draft = "draft"
-    shadow = "shadow"
-    active = "active"
 
 
 class Entry(NamedTuple):

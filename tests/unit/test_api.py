@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import safeguard_spark as sg
-from safeguard_spark.tracking.registry import Alias, Registry
+from safeguard_spark.policy.alias import Alias
+from safeguard_spark.tracking.registry import Registry
 from tests.faulty_server import Behavior, Call, FaultyServer, always, closed, cut, garbage, row_of, status
 from tests.unit.samples import POLICY, lay
 

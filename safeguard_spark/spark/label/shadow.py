@@ -9,6 +9,7 @@ from dataclasses import replace
 from pyspark.sql import SparkSession
 
 from safeguard_spark.config.model import RunConfig
+from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.policy.ref import Ref
 from safeguard_spark.result import RunResult
@@ -16,7 +17,7 @@ from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.sampling import sample_score
 from safeguard_spark.spark.source import open_source
-from safeguard_spark.tracking.registry import Alias, Registry, resolve
+from safeguard_spark.tracking.registry import Registry, resolve
 
 SEED = "shadow"  # the same contents in every run: a version's sample grows with the table and is not paid for again
 

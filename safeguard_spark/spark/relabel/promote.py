@@ -21,6 +21,7 @@ from safeguard_spark.errors import GateError, PolicyError, TableError
 from safeguard_spark.evaluation import gate
 from safeguard_spark.evaluation.comparison.compare import Comparison
 from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.policy.ref import Ref, policy_file
 from safeguard_spark.spark.activations import newest_activation
@@ -28,7 +29,7 @@ from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.tables import Tables
-from safeguard_spark.tracking.registry import Alias, Registry, resolve
+from safeguard_spark.tracking.registry import Registry, resolve
 
 
 class Promotion(NamedTuple):

@@ -93,7 +93,7 @@ def test_the_command_reports_what_it_erased(plain: Lake, capsys: pytest.CaptureF
     assert run_command([*command, "--ids", "secret-1,p0", "--ids-file", str(listed), "--vacuum", "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out.splitlines()[-1])["rows"] == {"reasoning": 4, "labels": 4}
-    assert "4 ids asked for, 4 of them had labels" in said.err and "labelled again" in said.err
+    assert "4 ids requested, 4 of them had labels" in said.err and "labelled again" in said.err
     assert "secret" not in said.err
     assert run_command(command) == 2 and "--ids" in capsys.readouterr().err
     assert run_command([*command[:-1], str(plain.folder / "nowhere"), "--ids", "x"]) == 4

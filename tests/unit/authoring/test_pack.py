@@ -216,7 +216,7 @@ def test_the_command_says_what_it_decided_and_then_checks(safeguard: Safeguard, 
     assert ran.code == 0
     assert ran.out.startswith("Wrote policies/gift-cards/1.0.0/policy.md.\n  - 2 rules: GC1, GC2\n")
     assert "error[undefined-category]: the table's label `D-G2` is neither a rule nor a category" in ran.out
-    assert "correct the errors above before it is used" in ran.out
+    assert "Correct the errors above before you use the policy" in ran.out
     assert safeguard("show-prompt", "gift-cards", "hi").code == 0
 
 

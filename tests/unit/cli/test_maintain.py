@@ -1,11 +1,11 @@
-"""What `maintain` refuses before it starts Spark."""
+"""`maintain` refuses mistakes before it starts Spark."""
 
 from pathlib import Path
 
 import pytest
 
 from safeguard_spark.cli.app import run_command
-from safeguard_spark.cli.maintain import _listed
+from safeguard_spark.cli.maintain import _read_ids
 
 pytestmark = pytest.mark.unit
 
@@ -16,15 +16,15 @@ def command(tmp_path: Path) -> list[str]:
     return ["maintain", "erase", "--config", str(tmp_path / "conf.yaml"), "--output", str(tmp_path / "tables")]
 
 
-@pytest.mark.parametrize("given", [[], ["--ids", ""], ["--ids", ",,"], ["--ids-file", "/nowhere/ids"]])
-def test_an_erasure_of_nobody_is_a_mistake(
-    command: list[str], given: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("options", [[], ["--ids", ""], ["--ids", ",,"], ["--ids-file", "/nowhere/ids"]])
+def test_an_erasure_without_ids_is_refused(
+    command: list[str], options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command([*command, *given]) == 2
+    assert run_command([*command, *options]) == 2
     assert "--ids" in capsys.readouterr().err
 
 
-def test_a_file_that_is_not_text_is_a_mistake(
+def test_a_file_of_ids_that_is_not_text_is_refused(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "ids").write_bytes(b"\xff\xfe")
@@ -32,7 +32,7 @@ def test_a_file_that_is_not_text_is_a_mistake(
     assert "UTF-8" in capsys.readouterr().err
 
 
-def test_an_id_is_a_line_as_it_is(tmp_path: Path) -> None:
+def test_each_line_of_the_file_is_an_id_unchanged(tmp_path: Path) -> None:
     (tmp_path / "ids").write_bytes("a\r\n\n b,c \n\u2028\nlast".encode())
-    assert _listed(tmp_path / "ids") == ["a", " b,c ", "last"]
-    assert _listed(None) == []
+    assert _read_ids(tmp_path / "ids") == ["a", " b,c ", "last"]
+    assert _read_ids(None) == []

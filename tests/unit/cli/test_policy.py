@@ -1,4 +1,4 @@
-"""Every policy command says in one sentence what is wrong and what to do, and its exit code says who must act."""
+"""Every policy command reports mistakes in one message, and its exit code says who must act."""
 
 import json
 import subprocess
@@ -16,15 +16,16 @@ NEXT = edited(POLICY, ("version: 1.0.0", "version: 1.1.0"), ("are safe.", "are s
 
 COMMANDS = ["check", "verify", "show-prompt", "diff", "new", "import", "list", "publish"]
 USAGE, POLICY_AUTHOR = 2, 3
+SLOW = {"mlflow", "pyspark", "pandas", "vllm", "torch"}  # packages that take seconds to import
 
 
-def words(value: object) -> str:
+def command_line(value: object) -> str:
     """A test's name from a command line."""
     return " ".join(value) if isinstance(value, list) else str(value)[:20]
 
 
 @pytest.mark.parametrize(
-    ("argv", "code", "said"),
+    ("argv", "code", "message"),
     [
         (["chek"], USAGE, "Did you mean 'check'?"),
         (["check", "--format", "yaml"], USAGE, "'yaml' is not one of 'text', 'json', 'github'"),
@@ -44,21 +45,21 @@ def words(value: object) -> str:
         (["list", "--policies", "nowhere"], POLICY_AUTHOR, "The policies folder nowhere does not exist."),
         (["check", "--policies", "nowhere"], POLICY_AUTHOR, "The policies folder nowhere does not exist."),
         (["publish", "--policies", "nowhere"], POLICY_AUTHOR, "The policies folder nowhere does not exist."),
-        (["verify", "market", "--policies", "nowhere"], USAGE, "Which engine shall answer?"),
+        (["verify", "market", "--policies", "nowhere"], USAGE, "No engine is configured."),
         (["show-prompt", "market", "hi", "--policies", "nowhere"], POLICY_AUTHOR, "folder nowhere does not exist"),
         (["new", "market"], POLICY_AUTHOR, "Policy market exists: 1.0.0. Its next version: safeguard new market@"),
         (["import", "nowhere"], POLICY_AUTHOR, "nowhere does not exist. Give a pack's folder"),
         (["show-prompt", "market", "hi", "--set", "engine.kynd=vllm"], USAGE, "did you mean engine.kind?"),
     ],
-    ids=words,
+    ids=command_line,
 )
-def test_a_slip_is_one_sentence_and_the_exit_code_of_who_must_act(
-    safeguard: Safeguard, argv: list[str], code: int, said: str
+def test_a_mistake_is_one_message_and_the_exit_code_of_the_person_who_must_act(
+    safeguard: Safeguard, argv: list[str], code: int, message: str
 ) -> None:
     lay(Path("policies"))
     ran = safeguard(*argv)
     assert (ran.code, ran.out) == (code, "")
-    assert said in ran.err
+    assert message in ran.err
     assert ran.err.splitlines()[-1].startswith("Error: ")
     assert "Traceback" not in ran.err
 
@@ -70,19 +71,25 @@ def test_without_a_command_the_commands_are_listed(safeguard: Safeguard) -> None
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(safeguard: Safeguard, command: str) -> None:
+def test_every_command_has_a_help_page(safeguard: Safeguard, command: str) -> None:
     ran = safeguard(command, "--help")
     assert ran.code == 0
     assert f"Usage: safeguard {command}" in ran.out
 
 
-def test_debug_shows_where_an_error_comes_from_with_any_command(safeguard: Safeguard) -> None:
-    ran = safeguard("check", "nowhere", "--debug")
-    assert ran.code == POLICY_AUTHOR
-    assert "Traceback" in ran.err
+def test_debug_anywhere_on_the_line_shows_the_traceback(safeguard: Safeguard) -> None:
+    for argv in (["--debug", "check", "nowhere"], ["check", "--debug", "nowhere"], ["check", "nowhere", "--debug"]):
+        ran = safeguard(*argv)
+        assert ran.code == POLICY_AUTHOR
+        assert "Traceback" in ran.err
 
 
-def test_check_looks_at_everything_below_the_policies_folder_and_fails_on_errors(safeguard: Safeguard) -> None:
+@pytest.mark.parametrize("argv", [[], ["relabel"], ["maintain"]], ids=command_line)
+def test_the_help_of_the_program_and_of_each_group_names_debug(safeguard: Safeguard, argv: list[str]) -> None:
+    assert "--debug" in safeguard(*argv, "--help").out
+
+
+def test_check_reads_every_policy_in_the_folder_and_fails_on_errors(safeguard: Safeguard) -> None:
     lay(Path("policies"))
     assert safeguard("check") == (0, "1 policy checked: no problems.\n", "")
     lay(Path("policies"), edited(NEXT, ("are safe;", "are usually safe;")), version="1.1.0")
@@ -95,12 +102,14 @@ def test_check_looks_at_everything_below_the_policies_folder_and_fails_on_errors
     assert ran.out.startswith("policies/market/1.1.0/policy.md:4:1: error[unknown-key]: there is no key `ownr` here\n")
 
 
-def test_check_speaks_to_programs_and_to_github(safeguard: Safeguard) -> None:
+def test_check_prints_json_and_github_annotations(safeguard: Safeguard) -> None:
     lay(Path("policies"), edited(POLICY, ("owner:", "ownr:")))
-    found = json.loads(safeguard("check", "--format", "json").out)
-    assert (found["errors"], found["diagnostics"][0]["line"]) == (1, 4)
-    said = safeguard("check", "--format", "github").out
-    assert said.startswith("::error file=policies/market/1.0.0/policy.md,line=4,col=1,endColumn=5,title=unknown-key::")
+    report = json.loads(safeguard("check", "--format", "json").out)
+    assert (report["errors"], report["diagnostics"][0]["line"]) == (1, 4)
+    annotations = safeguard("check", "--format", "github").out
+    assert annotations.startswith(
+        "::error file=policies/market/1.0.0/policy.md,line=4,col=1,endColumn=5,title=unknown-key::"
+    )
 
 
 @pytest.mark.parametrize("command", ["check", "show-prompt", "diff", "publish", "verify"])
@@ -138,7 +147,7 @@ def test_a_file_from_windows_is_the_same_policy(safeguard: Safeguard) -> None:
     assert "same policy hash" in safeguard("diff", "market", "1.0.0", "1.1.0").out
 
 
-def test_publishing_to_the_lock_alone_needs_no_registry_and_changes_nothing_the_second_time(
+def test_publishing_with_lock_only_needs_no_registry_and_is_idempotent(
     safeguard: Safeguard,
 ) -> None:
     lay(Path("policies"))
@@ -161,13 +170,13 @@ def test_the_policies_folder_may_come_from_a_configuration_or_the_environment(
     assert safeguard("list", "--policies", "nowhere").code == POLICY_AUTHOR
 
 
-def test_nothing_is_published_while_anything_has_an_error_or_is_to_be_filled_in(safeguard: Safeguard) -> None:
+def test_nothing_is_published_while_any_policy_has_an_error_or_a_todo(safeguard: Safeguard) -> None:
     lay(Path("policies"))
     safeguard("new", "gifts")
     ran = safeguard("publish", "--lock-only")
     assert ran.code == POLICY_AUTHOR
     assert "warning[todo]" in ran.err
-    assert ran.err.endswith("Error: Nothing was published: correct what is shown above first.\n")
+    assert ran.err.endswith("Error: Nothing was published. Correct the problems above, then publish again.\n")
     assert not Path("policies/lock.json").exists()
 
 
@@ -179,7 +188,7 @@ def test_two_files_of_one_version_cannot_both_be_published(safeguard: Safeguard)
     assert "bump the version" in ran.err
 
 
-def test_a_changed_published_version_is_refused_by_every_command_that_would_use_it(safeguard: Safeguard) -> None:
+def test_every_command_that_would_use_a_changed_published_version_refuses_it(safeguard: Safeguard) -> None:
     file = lay(Path("policies"))
     safeguard("publish", "--lock-only")
     file.write_text(edited(POLICY, ("are safe.", "are safe!")))
@@ -195,7 +204,7 @@ def test_a_changed_published_version_is_refused_by_every_command_that_would_use_
     assert "CHANGED SINCE PUBLISHED" in safeguard("list").out
 
 
-def test_the_list_tells_published_changed_unreadable_and_missing_versions_apart(safeguard: Safeguard) -> None:
+def test_the_list_distinguishes_published_changed_unreadable_and_missing_versions(safeguard: Safeguard) -> None:
     assert safeguard("list").code == POLICY_AUTHOR
     Path("policies").mkdir()
     assert safeguard("list").out == "No policies yet. Begin one: safeguard new NAME\n"
@@ -220,7 +229,7 @@ def test_the_list_tells_published_changed_unreadable_and_missing_versions_apart(
     assert text[3].startswith("market@1.2.0   missing")
 
 
-def test_an_alias_is_set_listed_and_used_in_place_of_a_version(safeguard: Safeguard, empty_store: Path) -> None:
+def test_an_alias_is_set_listed_and_used_instead_of_a_version(safeguard: Safeguard, empty_store: Path) -> None:
     Path("mlflow.db").write_bytes(empty_store.read_bytes())
     lay(Path("policies"))
     lay(Path("policies"), NEXT, version="1.1.0")
@@ -234,11 +243,11 @@ def test_an_alias_is_set_listed_and_used_in_place_of_a_version(safeguard: Safegu
     assert safeguard("show-prompt", "market@active", "hi").code == POLICY_AUTHOR
     Path("policies/market/1.1.0/policy.md").unlink()
     ran = safeguard("diff", "market", "1.0.0", "active")
-    assert (ran.code, "has no file policies/market/1.1.0/policy.md" in ran.err) == (POLICY_AUTHOR, True)
+    assert (ran.code, "its file policies/market/1.1.0/policy.md does not exist" in ran.err) == (POLICY_AUTHOR, True)
 
 
-@pytest.mark.parametrize("command", [["list"], ["publish"], ["show-prompt", "market@active", "hi"]], ids=words)
-def test_a_registry_that_is_down_is_said_at_once(
+@pytest.mark.parametrize("command", [["list"], ["publish"], ["show-prompt", "market@active", "hi"]], ids=command_line)
+def test_a_registry_that_is_down_is_reported_at_once(
     safeguard: Safeguard, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     lay(Path("policies"))
@@ -250,7 +259,7 @@ def test_a_registry_that_is_down_is_said_at_once(
     assert not Path("policies/lock.json").exists()
 
 
-def test_the_job_that_publishes_is_the_command_that_publishes(tmp_path: Path) -> None:
+def test_the_publishing_job_runs_the_publish_command(tmp_path: Path) -> None:
     job = Path(__file__).parents[3] / "jobs" / "publish_policies.py"
     lay(tmp_path / "policies")
     argv = [sys.executable, str(job), "--lock-only", "--json"]
@@ -258,6 +267,12 @@ def test_the_job_that_publishes_is_the_command_that_publishes(tmp_path: Path) ->
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["pinned"] == ["market@1.0.0"]
     assert lock_path(tmp_path / "policies").is_file()
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["label", "--help"], ["relabel", "plan", "--help"]], ids=command_line)
+def test_help_imports_only_what_the_command_line_itself_needs(tmp_path: Path, argv: list[str]) -> None:
+    ours = {"safeguard_spark.config.model", "safeguard_spark.policy.document", "safeguard_spark.labelling.prompt"}
+    assert imported(tmp_path, argv, {*SLOW, *ours, "yaml", "rich", "aiohttp", "numpy", "openai_harmony"}) == "[]"
 
 
 @pytest.mark.parametrize(
@@ -271,15 +286,20 @@ def test_the_job_that_publishes_is_the_command_that_publishes(tmp_path: Path) ->
         ["diff", "market", "1.0.0", "1.0.0"],
         ["publish", "--lock-only"],
     ],
-    ids=words,
+    ids=command_line,
 )
-def test_only_aliases_and_publishing_import_what_takes_seconds(tmp_path: Path, argv: list[str]) -> None:
+def test_only_aliases_and_publishing_import_slow_packages(tmp_path: Path, argv: list[str]) -> None:
     lay(tmp_path / "policies")
+    assert imported(tmp_path, argv, SLOW) == "[]"
+
+
+def imported(folder: Path, argv: list[str], packages: set[str]) -> str:
+    """Which of the packages a new process has imported when the command ends."""
     program = (
         "import sys; from safeguard_spark.cli.app import run_command; run_command(sys.argv[1:]); "
-        "print(sorted({'mlflow', 'pyspark', 'pandas', 'vllm', 'torch'} & set(sys.modules)), file=sys.stderr)"
+        f"print(sorted({packages!r} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, *argv], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, *argv], cwd=folder, capture_output=True, text=True, check=True
     )
-    assert done.stderr.splitlines()[-1] == "[]"
+    return done.stderr.splitlines()[-1]

@@ -1,0 +1,11 @@
+"""Alias: the movable names of a policy's versions."""
+
+from enum import StrEnum
+
+
+class Alias(StrEnum):
+    """The role of a published version: not yet in use, labelling a share next to the active one, or in use."""
+
+    draft = "draft"
+    shadow = "shadow"
+    active = "active"

@@ -1,0 +1,45 @@
+"""Options take precedence over the configuration file, and their defaults are those of the functions they reach."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from safeguard_spark.authoring.new import FIRST_VERSION
+from safeguard_spark.cli.options import SourceOptions, table_config
+from safeguard_spark.cli.policy import import_pack
+from safeguard_spark.cli.relabel import plan
+from safeguard_spark.relabel.scope import DEFAULT_SHARE, ScopeKind
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "conf.yaml").write_text(
+        "engine: {kind: scripted}\noutput: there\nsource: {location: a, id_column: id, text_column: body}\n"
+    )
+    return tmp_path / "conf.yaml"
+
+
+def test_an_option_takes_precedence_over_the_file_and_an_absent_one_keeps_its_value(file: Path) -> None:
+    unchanged = table_config(file, None, None)
+    assert (unchanged.output, unchanged.source.location, unchanged.source.text_column) == ("there", "a", "body")
+    changed = table_config(
+        file, ["run.chunk_rows=7"], "here", SourceOptions("b", "key"), {"source.limit": 3, "policy": None}
+    )
+    assert (changed.output, changed.source.location, changed.source.id_column) == ("here", "b", "key")
+    assert (changed.source.text_column, changed.source.limit, changed.run.chunk_rows) == ("body", 3, 7)
+
+
+def test_a_content_column_replaces_one_of_the_other_kind(file: Path) -> None:
+    conversations = table_config(file, None, None, SourceOptions(conversation_column="turns")).source
+    assert (conversations.text_column, conversations.conversation_column) == (None, "turns")
+    texts = table_config(file, ["source.conversation_column=turns"], None, SourceOptions(text_column="words")).source
+    assert (texts.text_column, texts.conversation_column) == ("words", None)
+
+
+def test_defaults_that_the_command_line_repeats_are_those_of_the_modules_it_does_not_import() -> None:
+    planned = inspect.signature(plan).parameters
+    assert (planned["scope"].default, planned["share"].default) == (ScopeKind.touched.value, DEFAULT_SHARE)
+    assert inspect.signature(import_pack).parameters["version"].default == FIRST_VERSION
