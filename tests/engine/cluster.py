@@ -1,6 +1,6 @@
 """`python -m tests.engine.cluster FOLDER`: label a table on a cluster of two executors with a GPU each, on one machine.
 
-The GPUs are made up: Spark hands out addresses, and the CPU build of the server does not look. Prints one JSON object.
+The GPUs are fake: Spark assigns their addresses, and the CPU build of the server ignores them. Prints one JSON object.
 """
 
 import json
@@ -16,14 +16,14 @@ from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.session import session
 from tests.engine import laptop
 
-GPU = '#!/bin/sh\necho \'{"name": "gpu", "addresses": ["0"]}\'\n'
+GPU_DISCOVERY_SCRIPT = '#!/bin/sh\necho \'{"name": "gpu", "addresses": ["0"]}\'\n'
 ROWS = 400
 
 
 def main(folder: Path) -> None:
-    """Label `ROWS` contents in small chunks, so that every slot has work, and say who did it."""
+    """Label `ROWS` contents and print the result and the servers that took part."""
     script = folder / "gpus"
-    script.write_text(GPU)
+    script.write_text(GPU_DISCOVERY_SCRIPT)
     script.chmod(0o755)
     content.write(folder / "posts.parquet", count=ROWS)
     config = build_config({
@@ -48,23 +48,23 @@ def main(folder: Path) -> None:
     })  # fmt: skip
     spark = session(config)
     root = Path(__file__).parents[2]
-    rules = load_policy(root / "policies" / "marketplace" / "1.0.0" / "policy.md")
-    result = label_table(spark, config, [rules], show=False)
+    policy = load_policy(root / "policies" / "marketplace" / "1.0.0" / "policy.md")
+    result = label_table(spark, config, [policy], show=False)
     labels = spark.read.format("delta").load(str(folder / "tables" / "labels"))
-    states = [(found, json.loads(found.read_text())) for found in (folder / "w").glob("safeguard-*/*/state.json")]
+    states = [(path, json.loads(path.read_text())) for path in (folder / "w").glob("safeguard-*/*/state.json")]
     print(json.dumps({
         "result": result.to_json(),
         "labels": labels.count(),
         "ids": labels.select("content_id").distinct().count(),
         "servers": [
             {
-                "engine": state["server_id"],
+                "server_id": state["server_id"],
                 "executor": psutil.Process(state["owner"]).ppid(),
                 "devices": psutil.Process(state["server"]).environ().get("CUDA_VISIBLE_DEVICES"),
-                "answered": (found.parent / "answered").exists(),
+                "answered": (path.parent / "answered").exists(),
                 "supervisor": state["supervisor"],
             }
-            for found, state in states
+            for path, state in states
         ],
     }))  # fmt: skip
     spark.stop()

@@ -1,4 +1,4 @@
-"""The engine's environment and arguments of a laptop, as `conf/local.yaml` has them."""
+"""The engine's environment and arguments for a laptop, from `conf/local.yaml`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,6 @@ ENGINE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "conf" / "l
 ENV: dict[str, str] = ENGINE["env"]
 
 
-def args(**changed: Any) -> dict[str, Any]:
-    """The arguments with some of them changed."""
-    return {**ENGINE["args"], **changed}
+def args(**overrides: Any) -> dict[str, Any]:
+    """The arguments, with overrides."""
+    return {**ENGINE["args"], **overrides}

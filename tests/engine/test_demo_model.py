@@ -1,4 +1,4 @@
-"""The shipped demo model reads the policy, asked by the real engine through vLLM's server, on what it never saw."""
+"""The shipped demo model follows policies it was not trained on, through the real engine and vLLM's server."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tools.demo_model import evaluate
 
 pytestmark = pytest.mark.engine
 
-# Below what docs/demo-model.md states by what so few rows vary: flips are of 84 contents of 12 topics.
+# Lower than the figures in docs/demo-model.md, because few rows vary: flips are counted on 84 contents of 12 topics.
 AT_LEAST = {
     "labelled": 0.99,
     "violation": 0.95,
@@ -30,28 +30,28 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, fl
     pytest.importorskip("vllm", reason="vLLM is not installed")
     command = [sys.executable, "-m", "tools.demo_model.evaluate", "--policies", "6", "--contents", "14"]
     command += ["--changed", "12", "--rows", "120"]
-    cache = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}  # the folder is made anew
-    done = subprocess.run(
+    cache = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}  # so that the model folder is created anew
+    process = subprocess.run(
         command, cwd=Path(__file__).parents[2], env={**os.environ, **cache}, capture_output=True, text=True, timeout=500
     )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    assert process.returncode == 0, process.stderr
+    figures: dict[str, dict[str, float]] = json.loads(process.stdout.splitlines()[-1])
+    return figures
 
 
 @pytest.mark.parametrize("structured", ["on", "off"])
-def test_the_model_follows_policies_and_rule_ids_it_never_saw(
+def test_the_model_follows_policies_and_rule_ids_it_was_not_trained_on(
     measured: dict[str, dict[str, float]], structured: str
 ) -> None:
-    found = measured[f"structured {structured}"]
+    figures = measured[f"structured {structured}"]
 
-    too_low = {name: found[name] for name, least in AT_LEAST.items() if not found[name] >= least}
-    too_high = {name: found[name] for name, most in AT_MOST.items() if not found[name] <= most}
+    too_low = {name: figures[name] for name, bound in AT_LEAST.items() if not figures[name] >= bound}
+    too_high = {name: figures[name] for name, bound in AT_MOST.items() if not figures[name] <= bound}
 
     assert not too_low and not too_high
 
 
-def test_the_server_runs_on_a_laptops_configuration_with_the_folder_alone() -> None:
+def test_the_servers_settings_on_a_laptop_need_only_the_model_folder() -> None:
     run = evaluate.settings(Path("/no/model"), structured=True)
 
     assert run.engine.model == "/no/model" and run.labeler.structured

@@ -1,6 +1,6 @@
-"""A real vLLM server killed with rows in flight: no row is lost, and in the end nothing is left of it.
+"""A real vLLM server killed while rows are in flight: no row is lost, and no process or socket is left.
 
-The stand-in's tests kill every other part as well; `python -m tests.soak --engine` does it to the whole label job.
+The tests with the faulty server also kill every other part; `python -m tests.soak --engine` kills during label jobs.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.contract import Contract
-from safeguard_spark.labelling.engine import CallSpec, Request
+from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Effort
 from tests.engine import laptop
@@ -30,13 +30,13 @@ from tests.soak.engine import is_core, model_folder, until
 from tests.spark.lake import policy
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
-GONE_S = 30.0
+CLEANUP_S = 30.0
 CANARY = "c4n4ry"
 ROWS = 400
 
 
 class Executor:
-    """A process whose end the server must not survive, and the engine of its one task."""
+    """A process that stands for an executor, and the engine of its only task. The server must end with the process."""
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.work = folder / "w"
@@ -51,26 +51,25 @@ class Executor:
         })  # fmt: skip
         key = f"{self.owner.pid}-{start_time(self.owner.pid)}"
         self.engine = VllmEngine(run.engine, key, [], 16, "run")
-        self.task = CallSpec(Labeler.of(run, policy()), Contract.of(policy()))
+        self.call_spec = CallSpec(Labeler.of(run, policy()), Contract.of(policy()))
 
     @property
     def folder(self) -> Path:
-        """The server's."""
+        """The server's folder."""
         return next(self.work.glob("safeguard-*/*/state.json")).parent
 
     def kill(self, victim: str) -> str:
-        """SIGKILL a process of the server; the life it belonged to."""
+        """SIGKILL a process of the server. Returns the server_id."""
         state = read_json(self.folder / "state.json")
-        pid = (
-            state[victim]
-            if victim != "core"
-            else next(p.pid for p in server_processes(state["server_id"]) if is_core(p))
-        )
+        if victim == "core":
+            pid = next(process.pid for process in server_processes(state["server_id"]) if is_core(process))
+        else:
+            pid = state[victim]
         os.kill(pid, signal.SIGKILL)
         return str(state["server_id"])
 
     def assert_private(self) -> None:
-        """It is asked through its socket; torch's own rendezvous is all that listens, on loopback."""
+        """Only the Unix socket takes requests: nothing listens on a network but torch's rendezvous, on loopback."""
         assert stat.S_IMODE(self.folder.stat().st_mode) == 0o700
         listening = [
             connection.laddr.ip
@@ -84,10 +83,10 @@ class Executor:
 @pytest.fixture
 def executor(tmp_path: Path) -> Iterator[Executor]:
     pytest.importorskip("vllm", reason="vLLM is not installed")
-    made = Executor(tmp_path, model_folder(tmp_path))
-    yield made
-    made.owner.kill()
-    made.owner.wait()
+    executor = Executor(tmp_path, model_folder(tmp_path))
+    yield executor
+    executor.owner.kill()
+    executor.owner.wait()
 
 
 def requests(count: int) -> Iterator[Request]:
@@ -96,25 +95,23 @@ def requests(count: int) -> Iterator[Request]:
         yield Request(number, prompt.harmony(policy().body, Effort.low, content))
 
 
-def test_a_server_killed_in_flight_loses_no_row_and_leaves_nothing(executor: Executor) -> None:
-    victims, lives, answers = ["core", "supervisor"], [], []
+def test_a_server_killed_with_rows_in_flight_loses_no_row_and_leaves_no_process(executor: Executor) -> None:
+    victims, killed, answers = ["core", "supervisor"], list[str](), list[Answer]()
     with executor.engine as engine:
-        life = ""
-        for answer in engine.answers(executor.task, requests(ROWS)):
+        for answer in engine.answers(executor.call_spec, requests(ROWS)):
             answers.append(answer)
-            if victims and engine.server_id != life and engine._endpoint.in_flight > 4:
-                life = engine.server_id
+            if victims and engine.server_id not in killed and engine._endpoint.in_flight > 4:
                 executor.assert_private()
-                lives.append(executor.kill(victims.pop(0)))
+                killed.append(executor.kill(victims.pop(0)))
         assert sorted(answer.key for answer in answers) == list(range(ROWS))
-        # One death is made up for. The second is one too many: what it held is to be tried again by another run.
-        assert len(set(lives)) == 2 and len(engine.server_ids) == 2
-        lost = engine.unavailable
-        assert lost and "engine.restarts" in lost
+        # After the first death the server is restarted. After the second it is not: another run has to try its rows.
+        assert len(set(killed)) == 2 and len(engine.server_ids) == 2
+        reason = engine.unavailable
+        assert reason and "engine.restarts" in reason
     failures = {answer.failure for answer in answers if answer.completion is None}
-    assert lost in failures
+    assert reason in failures
     assert sum(answer.completion is not None for answer in answers) > 8
-    until(lambda: not any(server_processes(life) for life in lives), GONE_S)
-    until(lambda: not [path for path in executor.work.rglob("*") if path.is_socket()], GONE_S)
-    # The server's own log is as silent about content as ours.
+    until(lambda: not any(server_processes(server_id) for server_id in killed), CLEANUP_S)
+    until(lambda: not [path for path in executor.work.rglob("*") if path.is_socket()], CLEANUP_S)
+    # The server's own log contains no content either.
     assert not [path for path in executor.work.rglob("log*") if CANARY.encode() in path.read_bytes()]
