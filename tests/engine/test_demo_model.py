@@ -30,7 +30,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, fl
     pytest.importorskip("vllm", reason="vLLM is not installed")
     command = [sys.executable, "-m", "tools.demo_model.evaluate", "--policies", "6", "--contents", "14"]
     command += ["--changed", "12", "--rows", "120"]
-    cache = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}  # so that the model folder is created anew
+    cache = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}  # so that the model folder is created again
     process = subprocess.run(
         command, cwd=Path(__file__).parents[2], env={**os.environ, **cache}, capture_output=True, text=True, timeout=500
     )

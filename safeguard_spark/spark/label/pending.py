@@ -1,7 +1,7 @@
 """Plan: which contents have no final label yet, cut into chunks and staged, so that nothing is decided twice.
 
-A content is done when the newest label of its id under this policy version and labeler is final and was made for this
-very content. So new rows, edited rows, reverted edits, new versions and resumed runs are all the same case: pending.
+A content is done when the newest label of its id under this policy version and labeler is final and belongs to the same
+content hash. So new rows, edited rows, reverted edits, new versions and resumed runs are all the same case: pending.
 """
 
 from dataclasses import dataclass, field

@@ -58,20 +58,20 @@ def erase_contents(spark: SparkSession, config: RunConfig, ids: Iterable[str], *
     tables = Tables.open_existing(spark, config)
     staging = Staging(spark, config.run.staging or tables.sibling_folder("_staging"))
     recover(tables, staging, config)
-    under_way = _running(staging, config)
+    running = _running(staging, config)
     distinct = sorted(set(ids))
     requested = spark.createDataFrame([[id] for id in distinct], "content_id STRING")
     labels = tables.read(schema.LABELS)
-    found = requested.join(labels, on="content_id", how="left_semi").count()
+    num_labelled = requested.join(labels, on="content_id", how="left_semi").count()
     work_keys, shared = _work_keys(labels, requested)
     # Reasoning first: its work keys are looked up in the labels.
     rows = {table.name: _remove(tables, table, work_keys, "work_key", len(distinct)) for table in BY_KEY}
     rows |= {table.name: _remove(tables, table, requested, "content_id", len(distinct)) for table in BY_ID}
-    if vacuum and not under_way:
+    if vacuum and not running:
         with _without_retention_check(spark):
             for table in (*BY_KEY, *BY_ID):
                 spark.sql(f"VACUUM {tables.sql(table)} RETAIN 0 HOURS")
-    return Erasure(len(distinct), found, rows, shared, under_way, vacuum and not under_way)
+    return Erasure(len(distinct), num_labelled, rows, shared, running, vacuum and not running)
 
 
 def _running(staging: Staging, config: RunConfig) -> tuple[str, ...]:

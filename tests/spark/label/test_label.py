@@ -9,7 +9,7 @@ from tests.spark.lake import Lake, policy
 
 pytestmark = pytest.mark.spark
 
-ODD = [("empty", ""), ("null", None), ("refused", "zzrefuse"), ("garbage", "zzgarbage"), ("cut", "zzcut")]
+NOT_LABELLED = [("empty", ""), ("null", None), ("refused", "zzrefuse"), ("garbage", "zzgarbage"), ("cut", "zzcut")]
 
 
 def posts(count: int, start: int = 0) -> list[tuple[str, str]]:
@@ -17,13 +17,13 @@ def posts(count: int, start: int = 0) -> list[tuple[str, str]]:
 
 
 def test_every_row_gets_one_outcome_and_nothing_is_called_twice(lake: Lake) -> None:
-    lake.write([*posts(200), *ODD, ("fails", "zzfail")])
+    lake.write([*posts(200), *NOT_LABELLED, ("fails", "zzfail")])
     first = lake.label(run={"chunk_rows": 60, "max_attempts": 2})
     assert first.status is Status.partial
     assert (first.rows, first.pending, first.written) == (206, 206, 206)
     assert lake.calls() == first.calls == 204
     current = lake.current()
-    assert {id: current[id].outcome for id, _ in ODD} == {
+    assert {id: current[id].outcome for id, _ in NOT_LABELLED} == {
         "empty": "empty", "null": "empty", "refused": "refused", "garbage": "unparseable", "cut": "truncated",
     }  # fmt: skip
     assert sum(row.violation is True for row in current.values()) == 40

@@ -9,8 +9,8 @@ pytestmark = pytest.mark.spark
 
 
 def test_sql_gives_the_jobs_verdicts(lake: Lake) -> None:
-    odd = [("e", ""), ("n", None), ("r", "zzrefuse"), ("f", "zzfail"), ("g", "zzgarbage")]
-    lake.write([*((f"p{n}", f"a replica {n}" if n % 4 == 0 else f"a table {n}") for n in range(95)), *odd])
+    not_labelled = [("e", ""), ("n", None), ("r", "zzrefuse"), ("f", "zzfail"), ("g", "zzgarbage")]
+    lake.write([*((f"p{n}", f"a replica {n}" if n % 4 == 0 else f"a table {n}") for n in range(95)), *not_labelled])
     lake.label()
     from_job = {id: (r.outcome, r.violation, r.category, r.rule_ids, r.rationale) for id, r in lake.current().items()}
     lake.calls()

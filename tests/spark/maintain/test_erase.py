@@ -17,8 +17,8 @@ pytestmark = pytest.mark.spark
 
 def posts() -> list[tuple[str, str]]:
     return [(f"p{n}", f"a table {n}") for n in range(40)] + [
-        ("secret-1", "a replica, canary alpha"), ("secret-2", "zzgarbage canary beta"), ("twin-1", "a rifle, twins"),
-        ("twin-2", "a rifle, twins"),
+        ("secret-1", "a replica, canary alpha"), ("secret-2", "zzgarbage canary beta"), ("copy-1", "a rifle, copied"),
+        ("copy-2", "a rifle, copied"),
     ]  # fmt: skip
 
 
@@ -53,17 +53,17 @@ def test_an_erased_id_is_gone_from_tables_and_files_and_the_others_are_not(plain
     # Neither the id, nor the model's answer, nor the work key: not in data, not in the tables' own logs.
     for text in ("secret-1", "secret-2", "nothing of use", *keys):
         assert not files_with(plain.tables, text), text
-    assert files_with(plain.tables, "twin-1")
+    assert files_with(plain.tables, "copy-1")
     assert plain.spark.conf.get(RETENTION_CHECK, "true") == "true"
     assert plain.label().pending == 2  # they are still in the source
 
 
 def test_reasoning_is_erased_with_the_last_id_of_its_content(plain: Lake) -> None:
-    first = erase(plain, "twin-1")
+    first = erase(plain, "copy-1")
     assert (first.rows["labels"], first.rows["reasoning"], first.shared) == (1, 0, 1)
-    last = erase(plain, "twin-2")
+    last = erase(plain, "copy-2")
     assert (last.rows["labels"], last.rows["reasoning"], last.shared) == (1, 1, 0)
-    again = erase(plain, "twin-1", "twin-2")
+    again = erase(plain, "copy-1", "copy-2")
     assert (again.found, set(again.rows.values()), again.exit_code) == (0, {0}, 0)
 
 
