@@ -6,7 +6,7 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """`value` as JSON with sorted keys, no spaces and no ASCII escapes: equal values give equal text."""
+    """JSON of `value` with sorted keys, no spaces and no ASCII escapes: equal values give equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

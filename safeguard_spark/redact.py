@@ -1,4 +1,4 @@
-"""Secret: what a configuration may hold and nobody else may read, taken out before it is logged or stored."""
+"""Redact: remove the secrets of a configuration before it is logged or stored."""
 
 import re
 from typing import Any
@@ -10,17 +10,17 @@ _USER = re.compile(r"(?<=://)(?!/)\S*@")
 
 
 def without_password(text: str) -> str:
-    """A URI, or a sentence with one, as it may be shown: without what stands before the host.
+    """A URI, or a sentence with one, without the user and password before the host.
 
-    A password may itself hold `/` or `@`, so everything up to the last `@` goes.
+    A password may contain `/` or `@`, so everything up to the last `@` is removed.
     """
     return _USER.sub("", text)
 
 
 def redacted(value: Any) -> Any:
-    """A configuration's plain values without secrets: texts whose key names one, and passwords in URIs.
+    """A configuration's plain values without secrets: texts whose key names a secret, and passwords in URIs.
 
-    `api_key_env` and its like name a variable, which is no secret.
+    `api_key_env` and other keys ending in `_env` hold the name of a variable, which is not a secret.
     """
     if isinstance(value, dict):
         return {key: HIDDEN if _is_secret(str(key), inner) else redacted(inner) for key, inner in value.items()}

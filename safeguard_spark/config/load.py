@@ -13,8 +13,8 @@ from safeguard_spark.policy.document import ENCODING
 from safeguard_spark.suggest import closest_match
 
 ENV_PREFIX = "SAFEGUARD_"
-FREE = ("spark.conf", "engine.env")  # mappings whose keys are names of others, dots and all
-OPEN = ("spark.conf.", "engine.env.", "engine.args.")  # what may be anything
+FREE = ("spark.conf", "engine.env")  # mappings whose keys are other programs' names and may contain dots
+OPEN = ("spark.conf.", "engine.env.", "engine.args.")  # sections whose keys are not checked
 
 
 def load_config(path: Path, environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> RunConfig:
@@ -23,7 +23,7 @@ def load_config(path: Path, environ: Mapping[str, str], overrides: Iterable[tupl
         values = yaml.safe_load(path.read_text(encoding=ENCODING))
     except OSError as error:
         raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8; no such date; brackets without end
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8; no such date; brackets never closed
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise ConfigError(f"Configuration {path} is not valid YAML{where}.") from error
@@ -35,12 +35,12 @@ def load_config(path: Path, environ: Mapping[str, str], overrides: Iterable[tupl
 
 
 def apply_overrides(values: dict[str, Any], environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> None:
-    """Put `SAFEGUARD_A__B` variables, then overrides (`a.b`, value), over nested values. Raises ConfigError."""
-    known = set(_keys(RunConfig))
+    """Set `SAFEGUARD_A__B` variables, then overrides (`a.b`, value), in nested values. Raises ConfigError."""
+    keys = set(_keys(RunConfig))
     for name, raw in environ.items():
         if name.startswith(ENV_PREFIX):
             key = _dotted(name.removeprefix(ENV_PREFIX))
-            if key not in known and not key.startswith(OPEN):
+            if key not in keys and not key.startswith(OPEN):
                 raise ConfigError(f"Environment variable {name}: {_unknown(key)}")
             set_value(values, key, parse_scalar(raw))
     for name, value in overrides:
@@ -48,20 +48,20 @@ def apply_overrides(values: dict[str, Any], environ: Mapping[str, str], override
 
 
 def build_config(values: dict[str, Any]) -> RunConfig:
-    """The configuration of nested values. Raises ConfigError naming every problem in one sentence."""
+    """Build the configuration from nested values. Raises ConfigError naming every problem in one sentence."""
     try:
         config = RunConfig.model_validate(values)
         _ = config.config_hash
     except ValidationError as error:
-        said = "; ".join(_say(problem) for problem in error.errors())
-        raise ConfigError(f"Configuration: {said}{'' if said.endswith('?') else '.'}") from error
+        message = "; ".join(_message(problem) for problem in error.errors())
+        raise ConfigError(f"Configuration: {message}{'' if message.endswith('?') else '.'}") from error
     except UnicodeEncodeError as error:
         raise ConfigError("Configuration: a value is not UTF-8 text.") from error
     return config
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """A `--set` argument `a.b=c` as (name, value read as YAML). Raises ConfigError."""
+    """Parse a `--set` argument `a.b=c` to (name, value read as YAML). Raises ConfigError."""
     name, equals, raw = text.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"--set {text}: write it as key=value, for example engine.window=256.")
@@ -69,7 +69,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def parse_scalar(raw: str) -> Any:
-    """A command line or environment value read as YAML, or as the plain text it is."""
+    """Read a value of the command line or the environment as YAML; if it is not YAML, as plain text."""
     try:
         return yaml.safe_load(raw)
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -77,7 +77,7 @@ def parse_scalar(raw: str) -> Any:
 
 
 def set_value(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set the dotted `name` in nested `values`. What follows `spark.conf.` or `engine.env.` is one key."""
+    """Set the dotted `name` in nested `values`. Everything after `spark.conf.` or `engine.env.` is one key."""
     *path, last = _parts(name)
     for key in path:
         inner = values.setdefault(key, {})
@@ -100,7 +100,7 @@ def _dotted(variable: str) -> str:
     return f"engine.env.{key}" if free and not section else variable.lower().replace("__", ".")
 
 
-def _say(problem: Any) -> str:
+def _message(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return _unknown(where).removesuffix(".")

@@ -1,6 +1,6 @@
 """The run configuration as frozen models; every key of conf/*.yaml is a field here.
 
-The docstring below a field is what docs/configuration.md says of it (`make docs`).
+`make docs` copies the docstring below a field to docs/configuration.md.
 """
 
 from enum import StrEnum
@@ -17,18 +17,18 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"
 FilePath = Annotated[str, Field(json_schema_extra={"format": "path"})]
 
 
-def _word(value: Any) -> Any:
+def _as_text(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
 
 
-Word = Annotated[str, BeforeValidator(_word)]  # YAML reads 4 and true as something else than text
+Word = Annotated[str, BeforeValidator(_as_text)]  # YAML reads 4 and true as a number and a boolean
 
 
-def _listed(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-Refs = Annotated[tuple[str, ...], BeforeValidator(_listed)]  # one alone needs no brackets
+Refs = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]  # a single one needs no brackets
 
 
 class EngineKind(StrEnum):
@@ -52,7 +52,7 @@ class _Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty(cls, values: Any) -> Any:
-        return {} if values is None else values  # in YAML a section whose keys are all commented out
+        return {} if values is None else values  # None: a YAML section whose keys are all commented out
 
 
 class SourceConfig(_Section):
@@ -155,7 +155,7 @@ class EngineConfig(_Section):
 
     @property
     def requests_in_flight(self) -> int:
-        """Requests all tasks of one executor together keep in flight."""
+        """Number of requests that all tasks of one executor together keep in flight."""
         return self.window or -(-3 * int(self.args.get("max_num_seqs") or 256) // 2)
 
     @field_validator("args")
@@ -205,7 +205,7 @@ class LabelerConfig(_Section):
 
 
 class TrackingConfig(_Section):
-    """MLflow. `uri` null: a sqlite file beside the tables, or below the current directory."""
+    """MLflow: where runs are logged and policies are registered."""
 
     enabled: bool = True
     """Whether runs are logged to MLflow"""

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
-TURN = 8  # characters that show a turn in a prompt, at least
+TURN_CHARACTERS = 8  # what a turn adds to a prompt, at least, before its role and text
 
 
 class Turn(NamedTuple):
@@ -21,10 +21,10 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A text, or a conversation whose last turn is judged in the light of the others.
+    """A text, or a conversation whose last turn is judged with the others as context.
 
-    `text` and `turns` are both None for a null column; `invalid` says why the bytes could not be read
-    (a cause, never the content).
+    `text` and `turns` are both None for a null cell; `invalid` says why the bytes could not be read (a cause, never
+    the content).
     """
 
     text: str | None = None
@@ -40,29 +40,29 @@ class Content:
 
     @property
     def size(self) -> int:
-        """Length in characters, a bound to check before anything costly. A turn without text has a length too."""
+        """Length in characters, checked before anything costly. A turn without text has a length too."""
         if self.turns is not None:
-            return sum(TURN + len(t.text or "") + len(t.role or "") for t in self.turns)
+            return sum(TURN_CHARACTERS + len(t.text or "") + len(t.role or "") for t in self.turns)
         return len(self.text or "")
 
 
 def from_text(raw: bytes | str | None) -> Content:
-    """Content of a text column's cell. Never raises: bytes that are not UTF-8 give `invalid`."""
+    """The content of a text column's cell. Never raises: bytes that are not UTF-8 give `invalid`."""
     text, invalid = _decode(raw)
     return Content(text=text, invalid=invalid)
 
 
 def from_turns(turns: list[tuple[bytes | str | None, bytes | str | None]] | None) -> Content:
-    """Content of a conversation column's cell, from (role, text) pairs. Never raises."""
+    """The content of a conversation column's cell, from (role, text) pairs. Never raises."""
     if turns is None:
         return Content()
-    read, invalid = [], None
+    decoded, invalid = [], None
     for raw_role, raw_text in turns:
-        role, role_problem = _decode(raw_role)
-        text, text_problem = _decode(raw_text)
-        invalid = invalid or role_problem or text_problem
-        read.append(Turn(role, text))
-    return Content(turns=tuple(read), invalid=invalid)
+        role, role_error = _decode(raw_role)
+        text, text_error = _decode(raw_text)
+        invalid = invalid or role_error or text_error
+        decoded.append(Turn(role, text))
+    return Content(turns=tuple(decoded), invalid=invalid)
 
 
 def _decode(raw: bytes | str | None) -> tuple[str | None, str | None]:
@@ -72,8 +72,8 @@ def _decode(raw: bytes | str | None) -> tuple[str | None, str | None]:
         if isinstance(raw, bytes):
             return raw.decode("utf-8"), None
         raw.encode("utf-8")
-    except (UnicodeDecodeError, UnicodeEncodeError) as problem:
-        return None, f"not UTF-8: {problem.reason}"
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        return None, f"not UTF-8: {error.reason}"
     return raw, None
 
 
@@ -97,5 +97,5 @@ def _bytes(raw: bytes | str | None) -> bytes | None:
 
 
 def _netstring(raw: bytes | None) -> bytes:
-    """A netstring, or `-,` for null, which no length can be."""
+    """A netstring, or `-,` for null; no length begins with `-`."""
     return b"-," if raw is None else b"%d:%b," % (len(raw), raw)

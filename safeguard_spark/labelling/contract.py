@@ -1,4 +1,4 @@
-"""Output contract: the answer a policy asks for, as a JSON schema and as the structural tag that binds it."""
+"""Output contract: the answer a policy requires, as a JSON schema and as the structural tag that enforces it."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FINAL_HEADERS = (
 
 @dataclass(frozen=True)
 class Contract:
-    """What an answer may say. `category_of` maps rule ids to categories, in the policy's order."""
+    """What an answer may contain. `category_of` maps rule ids to categories, in the policy's order."""
 
     output: Output
     category_of: dict[str, str]
@@ -34,7 +34,7 @@ class Contract:
         return tuple(dict.fromkeys(self.category_of.values()))
 
     def json_schema(self) -> dict[str, Any]:
-        """The JSON schema of the answer. No `maxLength`: one takes the engine 14 s to compile."""
+        """The JSON schema of the answer. Without `maxLength`: the engine needs 14 s to compile one."""
         violation = {"type": "integer", "enum": [0, 1]}
         if self.output is Output.binary:
             return violation
@@ -54,10 +54,10 @@ class Contract:
     def structural_tag(self) -> str:
         """xgrammar's structural tag for a harmony completion, as JSON text.
 
-        The analysis channel stays free; only the final channel is bound. Byte-identical for a policy, because the
-        engine caches the compiled grammar by this text.
+        The analysis channel stays free; only the final channel is constrained. Byte-identical for a policy, because
+        the engine caches the compiled grammar by this text.
         """
-        # A plain schema passed to the engine would apply from the first token and forbid the analysis channel.
+        # A plain schema would apply from the first token on and forbid the analysis channel.
         analysis = {
             "type": "tag",
             "begin": "<|channel|>analysis<|message|>",
@@ -65,14 +65,14 @@ class Contract:
             "end": "<|end|>",
         }
         answer = {"type": "json_schema", "json_schema": self.json_schema()}
-        finals = [
+        final_channels = [
             {"type": "tag", "begin": header, "content": answer, "end": ["<|end|>", ""]} for header in FINAL_HEADERS
         ]
         turn = {"type": "const_string", "value": "<|start|>assistant"}
-        thought = {"type": "optional", "content": {"type": "sequence", "elements": [analysis, turn]}}
-        either = {"type": "or", "elements": finals}
-        tag = {"type": "structural_tag", "format": {"type": "sequence", "elements": [thought, either]}}
-        # In the schema's own key order, which is the order the model must answer in.
+        reasoning = {"type": "optional", "content": {"type": "sequence", "elements": [analysis, turn]}}
+        final = {"type": "or", "elements": final_channels}
+        tag = {"type": "structural_tag", "format": {"type": "sequence", "elements": [reasoning, final]}}
+        # Not sorted: the schema's key order is the order in which the model must answer.
         return json.dumps(tag, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -13,7 +13,7 @@ DEFAULT_MAX_TOKENS = 4096  # recorded 20b completions: p95 1.1k, longest 3.2k to
 
 
 class Labeler(BaseModel):
-    """One labeler. Its hash is part of every work key, and not cached: `model_copy` would take it along."""
+    """One labeler. Its hash is part of every work key, and not cached: `model_copy` would copy the cached value."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,24 +29,24 @@ class Labeler(BaseModel):
     structured: bool
     prompt_version: int = PROMPT_VERSION
     contract_version: int = CONTRACT_VERSION
-    salt: str | None = None  # keeps a second labelling, made to measure noise, apart from the one that counts
+    salt: str | None = None  # separates a second labelling, made to measure noise, from the one that counts
 
     @classmethod
     def of(cls, config: RunConfig, policy: Policy) -> "Labeler":
-        """The labeler a run uses for a policy: the job's configuration wins over the policy's defaults."""
-        asked, engine = config.labeler, config.engine
+        """The labeler a run uses for a policy: the job's configuration overrides the policy's defaults."""
+        settings, engine = config.labeler, config.engine
         return cls(
             model=engine.name,
             revision=engine.revision,
             dialect=engine.dialect,
             engine_class=engine.version_class,
-            effort=asked.effort or policy.labeler.effort or DEFAULT_EFFORT,
-            temperature=asked.temperature,
-            top_p=asked.top_p,
-            max_tokens=asked.max_tokens or policy.labeler.max_tokens or DEFAULT_MAX_TOKENS,
-            max_prompt_tokens=asked.max_prompt_tokens,
-            structured=asked.structured,
-            salt=asked.salt,
+            effort=settings.effort or policy.labeler.effort or DEFAULT_EFFORT,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens or policy.labeler.max_tokens or DEFAULT_MAX_TOKENS,
+            max_prompt_tokens=settings.max_prompt_tokens,
+            structured=settings.structured,
+            salt=settings.salt,
         )
 
     @property

@@ -1,7 +1,7 @@
-"""Prompt: a policy and a content as what the model is given, in two dialects.
+"""Prompt: a policy and a content in the form the model reads, in two dialects.
 
 Harmony renders to token ids with oss-harmony. The content is encoded as plain text, so control-token strings in it
-stay text; the special ids of every prompt are counted all the same and must be the template's own.
+stay text. As a second check the special ids of every prompt are counted, and must be the template's own.
 """
 
 import re
@@ -15,16 +15,16 @@ from safeguard_spark.policy.document import Effort
 PROMPT_VERSION = 1
 TEMPLATE_SPECIALS = 10  # [start, message, end] for system, developer and user, then the assistant's start
 
-# The tokenizer's time grows with the square of a run without boundaries: 70 s for 262,144 times the letter a. A text
-# is encoded in slices that end where the tokenizer would end a token all the same, and only a run longer than a slice
-# is cut anywhere.
+# The tokenizer's time grows with the square of the length of a run without boundaries: 70 s for 262,144 letters a. So a
+# text is encoded in slices that end where the tokenizer would end a token anyway. Only a run that is longer than a
+# slice is cut elsewhere.
 SLICE = 1024
 _BOUNDARY = r"(?:(?<=[^\W_])(?=[\s.,;:!?()，。！？、])|(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9])(?=[A-Za-z]))"
 _SLICES = re.compile(rf".{{1,{SLICE}}}{_BOUNDARY}|.{{1,{SLICE}}}", re.DOTALL)
 
 
 class Prompt(NamedTuple):
-    """What one model call is given. `token_ids` is None in the chat dialect."""
+    """The input of one model call. `token_ids` is None in the chat dialect."""
 
     policy_text: str
     user_text: str
@@ -37,15 +37,15 @@ class Prompt(NamedTuple):
 
 
 class TooLongError(ValueError):
-    """A prompt is longer than allowed. The message says how long it may be."""
+    """A prompt is longer than allowed. The message says the limit."""
 
 
 class InjectionError(ValueError):
-    """A rendered prompt has a special token that is not the template's. Never expected."""
+    """A rendered prompt has a special token that is not the template's. This should never happen."""
 
 
 def user_text(content: Content) -> str:
-    """The user message: a text bare, or the turns, each indented so that no text can imitate a turn's header."""
+    """The user message: the text itself, or the turns, indented so that no text can imitate the header of a turn."""
     if content.turns is None:
         return content.text or ""
     count = len(content.turns)
@@ -57,14 +57,14 @@ def user_text(content: Content) -> str:
 
 
 def chat(body: str, content: Content) -> Prompt:
-    """The chat dialect."""
+    """The prompt in the chat dialect."""
     return Prompt(body, user_text(content))
 
 
 def harmony(body: str, effort: Effort, content: Content, limit: int | None = None) -> Prompt:
-    """The harmony dialect, up to and including `<|start|>assistant`.
+    """The prompt in the harmony dialect, up to and including `<|start|>assistant`.
 
-    Raises TooLongError at more than `limit` tokens, having encoded little more than so many, and InjectionError.
+    Raises TooLongError for more than `limit` tokens, without encoding much more than those, and InjectionError.
     """
     text = user_text(content)
     prefix, tail = _frame(body, effort)
@@ -81,18 +81,18 @@ def harmony(body: str, effort: Effort, content: Content, limit: int | None = Non
 
 
 def prefix_tokens(body: str, effort: Effort) -> int:
-    """Tokens of a harmony prompt whatever its content."""
+    """Number of tokens that every harmony prompt of a policy has before and after the content."""
     return sum(len(part) for part in _frame(body, effort))
 
 
 def system_text(effort: Effort) -> str:
-    """The system message in words: identity, effort and channels. No date: it would change labels and the cache."""
+    """The system message as text: identity, effort and channels. No date: it would change labels and the cache."""
     encoding = harmony_encoding()
     return str(encoding.decode(encoding.render(_system_message(effort))))
 
 
 def _encoded(text: str) -> Iterator[list[int]]:
-    """The ids of a text, slice by slice. Without allowed specials: control-token strings in it stay text."""
+    """The ids of a text, slice by slice. No special token is allowed: control-token strings in it stay text."""
     encoding = harmony_encoding()
     slices = (text,) if len(text) <= SLICE else (match[0] for match in _SLICES.finditer(text))
     for piece in slices:
@@ -109,7 +109,7 @@ def harmony_encoding() -> Any:
 
 @lru_cache(maxsize=1)
 def _first_special() -> int:
-    """Special ids are the top of the vocabulary: every id from this one on is special."""
+    """The lowest special id. Special ids are at the top of the vocabulary: every id from this one on is special."""
     encoding = harmony_encoding()
     return min(int(encoding.encode(token, allowed_special="all")[0]) for token in encoding.special_tokens_set)
 
@@ -122,10 +122,10 @@ def _frame(body: str, effort: Effort) -> tuple[tuple[int, ...], tuple[int, ...]]
     encoding = harmony_encoding()
     developer = DeveloperContent.new().with_instructions(body)
     head = [_system_message(effort), Message.from_role_and_content(Role.DEVELOPER, developer)]
-    mark = Message.from_role_and_content(Role.USER, "")
-    ids = encoding.render_conversation_for_completion(Conversation.from_messages([*head, mark]), Role.ASSISTANT)
-    end = 1 + 2  # <|end|>, then <|start|>assistant
-    return tuple(ids[:-end]), tuple(ids[-end:])
+    empty = Message.from_role_and_content(Role.USER, "")
+    ids = encoding.render_conversation_for_completion(Conversation.from_messages([*head, empty]), Role.ASSISTANT)
+    tail = 1 + 2  # <|end|>, then <|start|>assistant
+    return tuple(ids[:-tail]), tuple(ids[-tail:])
 
 
 def _system_message(effort: Effort) -> Any:

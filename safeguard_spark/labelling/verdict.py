@@ -1,4 +1,4 @@
-"""Verdict: what the labeler said of one content under one policy. Reading is total: any completion, one outcome."""
+"""Verdict: the labeler's answer about one content under one policy. Reading is total: any completion, one outcome."""
 
 import json
 import re
@@ -26,16 +26,16 @@ class Outcome(StrEnum):
     screened = "screened"
 
     def may_change(self, temperature: float) -> bool:
-        """Whether the same call may end otherwise next time.
+        """Whether the same call may have another outcome next time.
 
-        At temperature 0 an answer that could not be read will be given again; a sampled one may be better.
+        At temperature 0 the model repeats an answer that could not be read; a sampled answer may be better.
         """
         sampled = self in (Outcome.unparseable, Outcome.truncated) and temperature > 0
         return self is Outcome.engine_failed or sampled
 
 
 class Completion(NamedTuple):
-    """An engine's raw answer: token ids (harmony), or text and what the server took out as reasoning (chat)."""
+    """An engine's raw answer: token ids (harmony), or text and the reasoning that the server separated (chat)."""
 
     finish_reason: str | None
     token_ids: list[int] | None = None
@@ -48,7 +48,7 @@ class Completion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One outcome; if labelled, what was decided. `error` is a short cause, never content."""
+    """One outcome; if labelled, the decision. `error` is a short cause, never content."""
 
     outcome: Outcome
     violation: bool | None = None
@@ -62,7 +62,7 @@ class Verdict:
 
 
 class Channels(NamedTuple):
-    """A completion taken apart. `final` is None when the model never reached its final channel."""
+    """The parts of a completion. `final` is None if the model never reached its final channel."""
 
     reasoning: str | None
     final: str | None
@@ -73,16 +73,16 @@ class _Unreadable(ValueError):
     """An answer that breaks the contract; the message says how, without quoting it."""
 
 
-CUT = ("length", "repetition")  # finish reasons of an answer that was stopped from outside
-BRACES = 64  # opening braces looked at in one answer
+CUT_SHORT = ("length", "repetition")  # finish reasons of an answer that the engine stopped
+MAX_BRACES = 64  # opening braces that are tried in one answer
 
 _REFUSAL = re.compile(
     r"\A\W*(?:i['’]?m (?:so )?(?:very )?sorry|i am sorry|sorry,|i apologi[sz]e|i can(?:['’]t|not| not)|"
     r"i(?:['’]m| am) (?:unable|not able)|i won['’]t|i must (?:decline|refuse))",
     re.IGNORECASE,
 )
-_OPENING = re.compile(r"""\{\s*(?:\\?["'“”‘’]|\w+\s*:)""")  # of an object, whole or broken; `{this}` is none
-# A 0 or 1 that stands alone: not a part of a word, a negative, a decimal, a date, a ratio or a share.
+_OPENING = re.compile(r"""\{\s*(?:\\?["'“”‘’]|\w+\s*:)""")  # of a JSON object, whole or broken, but not of `{this}`
+# A 0 or 1 by itself: not part of a word, a negative number, a decimal, a date, a ratio or a percentage.
 _DIGIT = re.compile(r"(?<![\w.\-−+/$€£])(?<!\d[,:])[01](?![\w.]*\w|[,:/\-−–]\d|/\w|\s?%)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -90,22 +90,22 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def read(completion: Completion, contract: Contract) -> Verdict:
     """The verdict of a completion under a contract. Never raises."""
     channels = _channels(completion)
-    verdict = _said(channels, completion.finish_reason in CUT, contract)
+    verdict = _verdict(channels, completion.finish_reason in CUT_SHORT, contract)
     return replace(verdict, reasoning=channels.reasoning, raw_output=channels.raw)
 
 
-def _said(channels: Channels, cut: bool, contract: Contract) -> Verdict:
-    if cut and not _is_whole(channels.final):
+def _verdict(channels: Channels, cut_short: bool, contract: Contract) -> Verdict:
+    if cut_short and not _is_whole(channels.final):
         return Verdict(Outcome.truncated, error="the answer was cut short")
-    said = channels.raw if channels.final is None else channels.final
+    text = channels.raw if channels.final is None else channels.final
     try:
         if channels.final is None:
             raise _Unreadable("no final message")
         return Verdict(Outcome.labelled, **_answer(channels.final, contract))
-    except _Unreadable as problem:
-        if _REFUSAL.match(said or ""):
+    except _Unreadable as error:
+        if _REFUSAL.match(text or ""):
             return Verdict(Outcome.refused, error="the model declined")
-        return Verdict(Outcome.unparseable, error=str(problem))
+        return Verdict(Outcome.unparseable, error=str(error))
     except RecursionError:
         return Verdict(Outcome.unparseable, error="answer nested too deeply")
 
@@ -128,13 +128,13 @@ def _channels(completion: Completion) -> Channels:
     for message in messages:
         text = "".join(getattr(part, "text", "") or "" for part in message.content)
         (finals if message.channel == "final" else reasoning).append(text)
-    # All of them: of several final messages that differ, none is the answer. NUL is what no JSON can go across.
+    # All of them: if several final messages differ, none is the answer. No JSON value can span a NUL.
     final = _printable("\0".join(finals)) if finals else None
     return Channels(_optional("\n".join(reasoning)), final, raw)
 
 
 def _is_whole(final: str | None) -> bool:
-    """Whether a final message that was cut short is one complete JSON value and nothing besides."""
+    """Whether a final message that was cut short is one complete JSON value and nothing else."""
     try:
         json.loads(final or "")
     except (ValueError, RecursionError):
@@ -166,37 +166,37 @@ def _binary(text: str) -> bool:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every outermost JSON object in a text, whatever stands around it. Raises _Unreadable at a broken one.
+    """Every outermost JSON object in a text, whatever is around it. Raises _Unreadable at a broken one.
 
-    An object inside a broken one is no answer: it may be the content's own, quoted in a rationale.
+    An object inside a broken one is not an answer: it may come from the content, quoted in a rationale.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_no_doubles, parse_int=_integer)
-    at = text.find("{")
-    for _ in range(BRACES):
-        if at < 0:
+    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
+    start = text.find("{")
+    for _ in range(MAX_BRACES):
+        if start < 0:
             return
         try:
-            value, end = decoder.raw_decode(text, at)
+            value, end = decoder.raw_decode(text, start)
         except json.JSONDecodeError as error:
-            if _OPENING.match(text, at):
+            if _OPENING.match(text, start):
                 raise _Unreadable("broken JSON object") from error
-            end = at + 1
+            end = start + 1
         else:
             yield value
-        at = text.find("{", end)
-    if at >= 0:
+        start = text.find("{", end)
+    if start >= 0:
         raise _Unreadable("too many braces")
 
 
 def _integer(digits: str) -> int:
     if len(digits) > 20:  # Python refuses to convert thousands of digits
-        raise _Unreadable("a number without end")
+        raise _Unreadable("a number with too many digits")
     return int(digits)
 
 
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) != len(pairs):
-        raise _Unreadable("a key given twice")
+        raise _Unreadable("a duplicate key")
     return dict(pairs)
 
 
@@ -204,10 +204,10 @@ def _fields(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
     if "violation" not in value:
         raise _Unreadable("no violation key")
     violation = _boolean(value["violation"])
-    named = {_category(value[key], contract) for key in ("policy_category", "category") if key in value}
-    if len(named) > 1:
+    categories = {_category(value[key], contract) for key in ("policy_category", "category") if key in value}
+    if len(categories) > 1:
         raise _Unreadable("two categories")
-    category = next(iter(named), None)
+    category = next(iter(categories), None)
     if category is not None and not violation:
         raise _Unreadable("a category without a violation")
     if contract.output is Output.category:
@@ -240,7 +240,7 @@ def _boolean(value: Any) -> bool:
 
 
 def _category(value: Any, contract: Contract) -> str | None:
-    """A category of the policy, or None for "none". A rule id where a category belongs stands for its category."""
+    """A category of the policy, or None for "none". A rule id in its place means the rule's category."""
     if value is None or (isinstance(value, str) and value.strip().lower() in (NONE, "")):
         return None
     if isinstance(value, str):
@@ -254,11 +254,11 @@ def _category(value: Any, contract: Contract) -> str | None:
 def _rule_ids(value: Any, contract: Contract) -> tuple[str, ...]:
     if value is None:
         return ()
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise _Unreadable("rule_ids is not a list of texts")
-    ids = [item.strip() for item in listed]
-    if any(item not in contract.category_of for item in ids):
+    ids = [item.strip() for item in items]
+    if any(rule_id not in contract.category_of for rule_id in ids):
         raise _Unreadable("unknown rule id")
     return tuple(dict.fromkeys(ids))
 
@@ -276,5 +276,5 @@ def _optional(text: str | None) -> str | None:
 
 
 def _printable(text: str) -> str:
-    """Text that UTF-8 and so Parquet can hold: lone surrogates become U+FFFD."""
+    """Text that UTF-8, and so Parquet, can hold: lone surrogates become U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)

@@ -1,4 +1,4 @@
-"""Policy references as people write them: a file, `name@version`, `name@alias`, and where they lead among the files."""
+"""Policy references as people write them (a file, `name@version` or `name@alias`), and the files they refer to."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ POLICY_FILE = "policy.md"
 
 
 class Ref(NamedTuple):
-    """A reference that is no file: `tag` is a version, an alias, or empty for a bare name."""
+    """A reference that is not a file: `tag` is a version, an alias, or empty for a name alone."""
 
     name: str
     tag: str
@@ -25,7 +25,7 @@ class Ref(NamedTuple):
 
 
 def read_ref(text: str) -> Path | Ref:
-    """The file a reference names, or its name and tag. Raises PolicyError for a path that leads to no policy."""
+    """The file of a reference, or its name and tag. Raises PolicyError for a path without a policy."""
     path = Path(text)
     if path.is_file():
         return path
@@ -39,21 +39,21 @@ def read_ref(text: str) -> Path | Ref:
 
 
 def policy_file(folder: Path, name: str, version: str) -> Path:
-    """Where the file of a version lies."""
+    """The path of a version's file."""
     return folder / name / version / POLICY_FILE
 
 
 def locate_policy(text: str, folder: Path) -> Path:
-    """The file of a reference, for work on files: a bare name means the newest version. Raises PolicyError."""
+    """The file of a reference; a name alone means the newest version. Raises PolicyError."""
     ref = read_ref(text)
     if isinstance(ref, Path):
         return ref
-    known = versions_of(folder, ref.name)
-    if not known:
+    versions = versions_of(folder, ref.name)
+    if not versions:
         raise unknown_name_error(ref.name, folder, policy_names(folder))
-    if ref.tag and ref.tag not in known:
-        raise unknown_version_error(ref, known, str(folder))
-    return policy_file(folder, ref.name, ref.tag or known[-1])
+    if ref.tag and ref.tag not in versions:
+        raise unknown_version_error(ref, versions, str(folder))
+    return policy_file(folder, ref.name, ref.tag or versions[-1])
 
 
 def all_policy_files(folder: Path) -> list[Path]:
@@ -73,32 +73,34 @@ def policy_names(folder: Path) -> list[str]:
 
 def versions_of(folder: Path, name: str) -> list[str]:
     """The versions of a policy below a folder, oldest first."""
-    return [tag for known, _, tag in (ref.partition("@") for ref in policy_refs(folder)) if known == name]
+    return [tag for policy, _, tag in (ref.partition("@") for ref in policy_refs(folder)) if policy == name]
 
 
 def no_policies_error(folder: Path) -> PolicyError:
     """An error for a folder without a policy."""
     what = "holds no policies" if folder.is_dir() else "does not exist"
     return PolicyError(
-        f"The policies folder {folder} {what}. Begin a policy with `safeguard new NAME`, or give --policies DIR."
+        f"The policies folder {folder} {what}. Create a policy with `safeguard new NAME`, or give --policies DIR."
     )
 
 
 def unknown_name_error(name: str, folder: Path, known: Iterable[str]) -> PolicyError:
-    """An error for a name nobody knows: it names the nearest, and where policies come from if there is none."""
+    """An error for an unknown name: it suggests the most similar name, or lists all there are."""
     names = sorted(set(known))
     if not folder.is_dir():
         return PolicyError(
-            f"There is no policy {name}: the policies folder {folder} does not exist. Begin one with `safeguard new "
+            f"There is no policy {name}: the policies folder {folder} does not exist. Create one with `safeguard new "
             f"{name}`, or give --policies DIR."
         )
     match = closest_match(name, names)
-    hint = f"Did you mean {match} ({_versions(folder, match)})?" if match else f"Known: {', '.join(names) or 'none'}."
+    hint = (
+        f"Did you mean {match} ({_versions(folder, match)})?" if match else f"Policies: {', '.join(names) or 'none'}."
+    )
     return PolicyError(f"There is no policy {name} in {folder}. {hint}")
 
 
 def unknown_version_error(ref: Ref, known: Sequence[str], where: str) -> PolicyError:
-    """An error for a version that does not exist: it lists those that do."""
+    """An error for a version that does not exist: it lists the existing ones."""
     kind = "version" if ref.is_version else "version or alias"
     ordered = sorted(set(known), key=version_key)
     return PolicyError(f"Policy {ref.name} has no {kind} {ref.tag} in {where}. Versions: {', '.join(ordered)}.")

@@ -35,7 +35,7 @@ def command_line(value: object) -> str:
         (["publish", "--alias", "active", "--lock-only"], USAGE, "An alias lives in MLflow"),
         (["list", "--jsn"], USAGE, "No such option: --jsn"),
         (["check", "markt"], POLICY_AUTHOR, "There is no policy markt in policies. Did you mean market (1.0.0)?"),
-        (["check", "spam"], POLICY_AUTHOR, "There is no policy spam in policies. Known: market."),
+        (["check", "spam"], POLICY_AUTHOR, "There is no policy spam in policies. Policies: market."),
         (["check", "market@9.0.0"], POLICY_AUTHOR, "has no version 9.0.0 in policies. Versions: 1.0.0."),
         (["check", "nowhere/policy.md"], POLICY_AUTHOR, "nowhere/policy.md does not exist. Name a policy file"),
         (["show-prompt", "market@active", "hi"], POLICY_AUTHOR, "no alias active (aliases: none is set). Set one with"),
