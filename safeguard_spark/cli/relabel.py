@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
     from safeguard_spark.policy.document import Policy
     from safeguard_spark.relabel.budget import Budget
-    from safeguard_spark.spark.relabel.promote import Promotion
 
 relabel = typer.Typer(
     help="Plan, apply, compare and promote another version of a policy.",
@@ -74,11 +73,11 @@ def plan(
     requested = parse_scope(scope, share=share, seed=seed)
     run = table_config(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     new = resolve(policy, run)
-    from safeguard_spark.spark.relabel.planner import Question, plan_relabel
+    from safeguard_spark.spark.relabel.planner import PlanRequest, plan_relabel
     from safeguard_spark.spark.session import session
 
     spark = session(run)
-    report = plan_relabel(spark, run, Question(_start_version(spark, run, new, old), new, requested))
+    report = plan_relabel(spark, run, PlanRequest(_start_version(spark, run, new, old), new, requested))
     print_message(plan_text(report))
     if as_json:
         _print_json(report.to_json())
@@ -137,8 +136,8 @@ def _apply(
     plan = load_plan(Tables.open_existing(spark, run), plan_id)
     document = resolve(policy or plan.new_ref, run)
     application = prepare_application(spark, run, plan, document, order)
-    if application.moved:
-        print_message(str(application.moved))
+    if application.source_change:
+        print_message(str(application.source_change))
     if carry:
         result, carried = apply_and_carry_over(spark, run, application, document, budget)
     else:
@@ -146,7 +145,7 @@ def _apply(
     print_result(result)
     if carry and not result.exit_code:
         print_message(f"{carried:,} contents that the change does not affect keep their verdict of {plan.old_version}.")
-    moved = None if application.moved is None else application.moved._asdict()
+    moved = None if application.source_change is None else application.source_change._asdict()
     return result.exit_code, {**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried}
 
 
@@ -217,22 +216,15 @@ def promote(
     from safeguard_spark.tracking.registry import resolve
 
     policy = resolve(ref, run)
-    from safeguard_spark.spark.relabel.promote import promote_version
+    from safeguard_spark.spark.relabel.promote import promote_version, promotion_text
     from safeguard_spark.spark.session import session
 
     done = promote_version(session(run), run, policy, force=force, reason=reason.strip())
     for line in done.lines:
         print_message(f"  {'met' if line.met else 'NOT MET, forced'}: {line}")
-    print_message(f"{policy.ref} {_activation(done)}; {done.alias}.")
+    print_message(promotion_text(done))
     if as_json:
         _print_json(done.to_json())
-
-
-def _activation(done: "Promotion") -> str:
-    if not done.changed:
-        return "is already active"
-    state = "is active again" if done.is_rollback else "is active"
-    return state if done.before in (None, done.version) else f"{state} (replaces {done.before})"
 
 
 def _start_version(spark: Any, run: "RunConfig", new: "Policy", old: str | None) -> "Policy | None":

@@ -1,4 +1,4 @@
-"""Budget: how many calls or how much time a run may spend, and whether its next chunk still fits."""
+"""Budget: how many calls or how much time a run may spend, and whether its next chunk fits."""
 
 import re
 import time
@@ -12,7 +12,7 @@ PART = re.compile(r"(\d[\d,_]*(?:\.\d+)?)\s*(calls?|[smhd])(?=$|[\s,+])")
 
 @dataclass(frozen=True)
 class Budget:
-    """An upper bound; without one, anything fits."""
+    """Upper bounds on calls and on time; None is no bound."""
 
     calls: int | None = None
     seconds: float | None = None
@@ -30,17 +30,17 @@ class Budget:
 
 @dataclass
 class Spent:
-    """What a run has begun so far. Calls count when they are begun, so that two chunks under way fit as well."""
+    """What a run has spent. The calls of a chunk count when it starts, so that two chunks in flight fit too."""
 
     calls: int = 0
-    began: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
 
     def allows(self, calls: int, budget: Budget) -> bool:
-        """Whether a chunk of so many calls still fits; if so, it counts as begun."""
+        """Whether a chunk of so many calls fits into the budget; if it does, it counts as started."""
         if budget.calls is not None and self.calls + calls > budget.calls:
             return False
         if budget.seconds is not None:
-            elapsed = time.monotonic() - self.began
+            elapsed = time.monotonic() - self.started
             expected = elapsed / self.calls * calls if self.calls else 0.0
             if elapsed + expected > budget.seconds:
                 return False
@@ -50,12 +50,12 @@ class Spent:
 
 def parse_budget(text: str) -> Budget:
     """`2h`, `90m`, `1000000calls`, or calls and a time together. Raises ConfigError."""
-    found = PART.findall(text.strip().lower())
+    parts = PART.findall(text.strip().lower())
     rest = re.sub(r"[\s,+]", "", PART.sub("", text.strip().lower()))
-    calls = [round(float(_plain(number))) for number, unit in found if unit.startswith("call")]
-    seconds = [float(_plain(number)) * SECONDS[unit] for number, unit in found if unit in SECONDS]
+    calls = [round(float(_plain(number))) for number, unit in parts if unit.startswith("call")]
+    seconds = [float(_plain(number)) * SECONDS[unit] for number, unit in parts if unit in SECONDS]
     budget = Budget(calls[0] if calls else None, seconds[0] if seconds else None)
-    if rest or not found or len(calls) > 1 or len(seconds) > 1 or 0 in (budget.calls, budget.seconds):
+    if rest or not parts or len(calls) > 1 or len(seconds) > 1 or 0 in (budget.calls, budget.seconds):
         raise ConfigError(f"--budget {text}: write a time or calls, for example 2h, 90m or 1000000calls.")
     return budget
 

@@ -1,15 +1,15 @@
-"""Estimate: what calls will cost at the rates of past runs, with their spread. Without a past run, nothing is said."""
+"""Estimate: what calls will cost at the rates of past runs, with their spread. Without a past run there is none."""
 
 import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-NEWEST = 20  # past runs looked at
-SHORT_S = 5.0  # a run shorter than this measures its start
+MAX_RUNS = 20  # the newest past runs, which the estimate uses
+SHORT_S = 5.0  # the rate of a run shorter than this is that of its start
 
 
 class PastRun(NamedTuple):
-    """A run of the same labeler: its calls, the wall seconds they took, tokens generated, engines."""
+    """A run of the same labeler: its calls, their wall time, generated tokens, engines."""
 
     calls: int
     seconds: float
@@ -18,7 +18,7 @@ class PastRun(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A median and the quartiles around it; with fewer than four values the lowest and the highest."""
+    """The median and the quartiles; with fewer than four values, the median, the lowest and the highest."""
 
     low: float
     median: float
@@ -26,7 +26,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of at least one value."""
+        """The spread of at least one value."""
         if len(values) < 4:
             return cls(min(values), statistics.median(values), max(values))
         low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -38,7 +38,7 @@ class Spread(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What a number of calls will cost. `runs` is how many past runs it rests on."""
+    """What a number of calls will cost. `runs` is the number of past runs it is based on."""
 
     runs: int
     calls_per_s: Spread  # of one engine
@@ -52,30 +52,30 @@ class Estimate(NamedTuple):
 
 
 def estimate_cost(calls: int, past: Sequence[PastRun], price: float | None = None) -> Estimate | None:
-    """What `calls` will cost, or None where no past run tells. `price` is per engine-hour.
+    """What `calls` will cost, or None without a past run. `price` is per engine-hour.
 
-    Short runs are left out where there are longer ones.
+    Short runs are only used if there are no longer ones.
     """
-    known = [run for run in past if run.calls > 0 and run.seconds > 0][:NEWEST]
-    known = [run for run in known if run.seconds >= SHORT_S] or known
-    if not known:
+    runs = [run for run in past if run.calls > 0 and run.seconds > 0][:MAX_RUNS]
+    runs = [run for run in runs if run.seconds >= SHORT_S] or runs
+    if not runs:
         return None
-    per_s = Spread.of([run.calls / run.seconds / max(1, run.engines) for run in known])
-    tokens = Spread.of([run.completion_tokens / run.calls for run in known]).scaled(calls)
+    per_s = Spread.of([run.calls / run.seconds / max(1, run.engines) for run in runs])
+    tokens = Spread.of([run.completion_tokens / run.calls for run in runs]).scaled(calls)
     hours = Spread(*(calls / rate / 3600 for rate in reversed(per_s)))
-    return Estimate(len(known), per_s, tokens, hours, None if price is None else hours.scaled(price))
+    return Estimate(len(runs), per_s, tokens, hours, None if price is None else hours.scaled(price))
 
 
-def estimate_text(found: Estimate | None, currency: str = "") -> str:
+def estimate_text(estimate: Estimate | None, currency: str = "") -> str:
     """One line for people."""
-    if found is None:
-        return "no past run of this labeler, so no time is said"
-    parts = [f"{_range(found.completion_tokens, '{:,.0f}')} tokens generated"]
-    parts.append(f"{_range(found.engine_hours)} engine-hours")
-    if found.money is not None:
-        parts.append(f"{_range(found.money)} {currency}".rstrip())
-    times = "1 past run" if found.runs == 1 else f"{found.runs} past runs"
-    return f"{', '.join(parts)} (by {times}: {_range(found.calls_per_s, '{:,.1f}')} calls/s per engine)"
+    if estimate is None:
+        return "no past run of this labeler, so time cannot be estimated"
+    parts = [f"{_range(estimate.completion_tokens, '{:,.0f}')} tokens generated"]
+    parts.append(f"{_range(estimate.engine_hours)} engine-hours")
+    if estimate.money is not None:
+        parts.append(f"{_range(estimate.money)} {currency}".rstrip())
+    times = "1 past run" if estimate.runs == 1 else f"{estimate.runs} past runs"
+    return f"{', '.join(parts)} (by {times}: {_range(estimate.calls_per_s, '{:,.1f}')} calls/s per engine)"
 
 
 def _range(spread: Spread, form: str | None = None) -> str:

@@ -1,8 +1,8 @@
-"""Plan to re-label: what a new version of a policy would cost, and exactly which contents it is about."""
+"""Re-labelling plan: which contents to label under a new version of a policy, and what that costs."""
 
 import json
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,11 +11,11 @@ from safeguard_spark.relabel.estimate import Estimate, estimate_text
 from safeguard_spark.relabel.rules import RuleChanges, rule_lines
 from safeguard_spark.relabel.scope import Scope
 
-UNHASHED = {"rows", "pending", "calls", "prompt_tokens"}  # what was found, not what was asked
+NOT_HASHED = {"rows", "pending", "calls", "prompt_tokens"}  # results: the hash is over the request
 
 
 class RelabelPlan(BaseModel):
-    """A plan. Its id is the start of its hash: the same question about the same tables is the same plan."""
+    """A plan. Its id is the start of its hash: the same request on the same tables is the same plan."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,21 +36,21 @@ class RelabelPlan(BaseModel):
 
     @cached_property
     def plan_hash(self) -> str:
-        """Over what is selected and what it was planned on."""
-        return sha256(self.model_dump(mode="json", exclude=UNHASHED))
+        """SHA-256 over the selection and the table versions it was planned on."""
+        return sha256(self.model_dump(mode="json", exclude=NOT_HASHED))
 
     @property
     def plan_id(self) -> str:
-        """What people call it."""
+        """The short id for commands and reports."""
         return f"p{self.plan_hash[:11]}"
 
     @property
     def new_ref(self) -> str:
-        """`name@version` to label under."""
+        """`name@version` of the version to label under."""
         return f"{self.policy}@{self.new_version}"
 
     def to_row(self, cost: Estimate | None) -> dict[str, Any]:
-        """The row of `plans`, `created_at` aside."""
+        """The row of `plans`, without `created_at`."""
         values = self.model_dump(mode="json")
         return {
             **values,
@@ -63,13 +63,20 @@ class RelabelPlan(BaseModel):
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "RelabelPlan":
-        """The plan of a row of `plans`."""
+        """The plan in a row of `plans`."""
         names = set(cls.model_fields) - {"scope"}
         return cls(scope=Scope.model_validate_json(row["scope"]), **{name: row[name] for name in names})
 
 
+class ScopeSize(NamedTuple):
+    """What a scope has: contents, and an upper bound on the model calls for them."""
+
+    rows: int
+    max_calls: int
+
+
 class PlanReport(BaseModel):
-    """A plan with what is said about it once: the rules that changed, the cost, the other scopes beside it."""
+    """A plan with what is reported when it is made: changed rules, cost, and other scopes to compare with."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -77,7 +84,7 @@ class PlanReport(BaseModel):
     changes: RuleChanges
     cost: Estimate | None
     unlabelled: int  # contents of the source that have no label under the new version
-    others: dict[str, tuple[int, int]]  # scope: contents, distinct ones without a verdict
+    others: dict[str, ScopeSize]  # by scope
     currency: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -90,38 +97,40 @@ class PlanReport(BaseModel):
             "changes": self.changes.to_json(),
             "unlabelled": self.unlabelled,
             "estimate": None if self.cost is None else self.cost.to_json(),
-            "others": {name: {"rows": rows, "calls_at_most": calls} for name, (rows, calls) in self.others.items()},
+            "others": {
+                name: {"rows": size.rows, "calls_at_most": size.max_calls} for name, size in self.others.items()
+            },
         }
 
 
-def plan_text(planned: PlanReport) -> str:
-    """For people: what changed, what each scope comes to, and the command that applies the plan."""
-    plan = planned.plan
+def plan_text(report: PlanReport) -> str:
+    """For people: what changed, how many contents and calls each scope has, and the command that applies the plan."""
+    plan = report.plan
     old = f"{plan.policy}@{plan.old_version}" if plan.old_version else "no earlier version"
     lines = [f"Plan {plan.plan_id}: {old} -> {plan.new_ref}", ""]
-    lines += [f"  {line}" for line in rule_lines(planned.changes)]
+    lines += [f"  {line}" for line in rule_lines(report.changes)]
     version = f" at version {plan.source_version}" if plan.source_version is not None else ""
-    lines += ["", f"  {planned.unlabelled:,} contents of {plan.source}{version} have no label under {plan.new_ref}."]
+    lines += ["", f"  {report.unlabelled:,} contents of {plan.source}{version} have no label under {plan.new_ref}."]
     lines.append("")
     table = [("scope", "contents", "without a label", "model calls")]
     table.append((str(plan.scope), f"{plan.rows:,}", f"{plan.pending:,}", f"{plan.calls:,}"))
-    table += [(name, f"{rows:,}", "", f"at most {calls:,}") for name, (rows, calls) in planned.others.items()]
+    table += [(name, f"{size.rows:,}", "", f"at most {size.max_calls:,}") for name, size in report.others.items()]
     widths = [max(len(row[column]) for row in table) for column in range(4)]
     for first, *rest in table:
         cells = "  ".join(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
         lines.append(f"  {first.ljust(widths[0])}  {cells}")
-    cost = estimate_text(planned.cost, planned.currency)
+    cost = estimate_text(report.cost, report.currency)
     lines += ["", f"  {plan.calls:,} calls, {plan.prompt_tokens:,} prompt tokens;", f"  {cost}."]
-    lines += [f"  {line}" for line in _notes(planned)]
-    return "\n".join([*lines, "", f"Nothing was labelled. To go on: safeguard relabel apply {plan.plan_id}", ""])
+    lines += [f"  {line}" for line in _notes(report)]
+    return "\n".join([*lines, "", f"Nothing was labelled. To label: safeguard relabel apply {plan.plan_id}", ""])
 
 
-def _notes(planned: PlanReport) -> list[str]:
-    plan, changes = planned.plan, planned.changes
+def _notes(report: PlanReport) -> list[str]:
+    plan, changes = report.plan, report.changes
     notes = []
     if changes.added and plan.scope.kind.value == "touched":
-        named = ", ".join(changes.added)
-        notes.append(f"No old label names {named}: only the share of the rest can show what it catches.")
+        added = ", ".join(changes.added)
+        notes.append(f"No old label names {added}: only the share of the rest can show what it catches.")
     if plan.old_version and plan.old_hash == plan.new_hash:
-        notes.append("The two versions have the same policy hash: every verdict stands, and no call is needed.")
+        notes.append("The two versions have the same policy hash: every verdict stays valid, and no call is needed.")
     return notes

@@ -1,4 +1,4 @@
-"""Rules between two versions: added, removed, changed, or only reworded. What a re-labelling calls touched."""
+"""Rules of two versions: added, removed, changed, or only reworded, and so which old labels a change affects."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from safeguard_spark.policy.document import Policy, version_key
 
 @dataclass(frozen=True)
 class RuleChanges:
-    """Rule ids by what became of them. `sections` are headings outside the rules whose text changed."""
+    """Rule ids by kind of change. `sections` are headings outside the rules whose text changed."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -21,23 +21,23 @@ class RuleChanges:
     new_categories: tuple[str, ...] = ()  # of added and changed rules
 
     @property
-    def touched(self) -> tuple[str, ...]:
-        """Rules an old label may name whose verdict may not stand."""
+    def affected(self) -> tuple[str, ...]:
+        """Rules that an old label may name and whose change may make it invalid."""
         return (*self.removed, *self.changed)
 
     @property
     def explaining(self) -> frozenset[str]:
-        """Rules whose change explains that a verdict flipped."""
+        """Rules whose change explains a flip."""
         return frozenset((*self.added, *self.removed, *self.changed))
 
     @property
     def explaining_categories(self) -> frozenset[str]:
-        """Categories whose change explains that a verdict flipped."""
+        """Categories whose change explains a flip."""
         return frozenset((*self.categories, *self.new_categories))
 
     @property
     def any(self) -> bool:
-        """Whether anything changed that may change a label."""
+        """Whether any change can change a label."""
         return bool(self.added or self.removed or self.changed or self.reworded or self.sections)
 
     def to_json(self) -> dict[str, Any]:
@@ -48,19 +48,19 @@ class RuleChanges:
 def rule_changes(old: Policy, new: Policy) -> RuleChanges:
     """Compare two versions rule by rule.
 
-    A rule is only reworded if its words are the same but for case, punctuation and marks, or if the author says so by
-    raising nothing but the patch number.
+    A rule is only reworded if its words are the same except for case, punctuation and markup, or if the author declares
+    it by raising only the patch number.
     """
-    found = diff_policies(old, new)
+    diff = diff_policies(old, new)
     before, after = set(old.rule_ids), set(new.rule_ids)
     patch = version_key(old.version)[:2] == version_key(new.version)[:2] and old.version != new.version
-    texts = {owner for owner in found.owners if owner in before & after}
+    texts = {owner for owner in diff.owners if owner in before & after}
     changed: list[str] = []
     reworded: list[str] = []
     for rule in new.rule_ids:
         if rule not in texts:
             continue
-        only_words = rule not in found.behaviour and (patch or _same_words(found, rule))
+        only_words = rule not in diff.behaviour and (patch or _same_words(diff, rule))
         (reworded if only_words else changed).append(rule)
     added = tuple(rule for rule in new.rule_ids if rule not in before)
     removed = tuple(rule for rule in old.rule_ids if rule not in after)
@@ -69,7 +69,7 @@ def rule_changes(old: Policy, new: Policy) -> RuleChanges:
         removed=removed,
         changed=tuple(changed),
         reworded=tuple(reworded),
-        sections=tuple(owner for owner in found.owners if owner not in before | after),
+        sections=tuple(owner for owner in diff.owners if owner not in before | after),
         categories=_categories(old, (*removed, *changed)),
         new_categories=_categories(new, (*added, *changed)),
     )
@@ -77,20 +77,20 @@ def rule_changes(old: Policy, new: Policy) -> RuleChanges:
 
 def rule_lines(changes: RuleChanges) -> list[str]:
     """One line per kind of change, for people."""
-    named = (
+    kinds = (
         ("added", changes.added),
         ("removed", changes.removed),
         ("changed", changes.changed),
         ("only reworded", changes.reworded),
     )
-    lines = [f"rules {what}: {', '.join(ids)}" for what, ids in named if ids]
+    lines = [f"rules {kind}: {', '.join(ids)}" for kind, ids in kinds if ids]
     if changes.sections:
-        lines.append(f"text outside the rules changed, which may bear on any of them: {', '.join(changes.sections)}")
-    return lines or ["no rule and no text changed: every label stands"]
+        lines.append(f"text outside the rules changed, which may affect any rule: {', '.join(changes.sections)}")
+    return lines or ["no rule and no text changed: every label stays valid"]
 
 
-def _same_words(found: PolicyDiff, rule: str) -> bool:
-    changes = [change for change in found.text if change.owner == rule]
+def _same_words(diff: PolicyDiff, rule: str) -> bool:
+    changes = [change for change in diff.text if change.owner == rule]
     return all(_words(change.removed) == _words(change.added) for change in changes)
 
 

@@ -1,20 +1,20 @@
-"""Scope: which contents a re-labelling is about. A function of nothing but the tables it was planned on."""
+"""Scope: which contents to re-label. It depends only on the tables it was planned on."""
 
 import re
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_serializer
 
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy.document import Share
 
-DEFAULT_SHARE = 0.01  # of what no changed rule touched: 300 contents show what was newly caught at 1 %
+DEFAULT_SHARE = 0.01  # of the contents not affected: 300 sampled contents detect a 1 % rate of new violations
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?")
 
 
 class ScopeKind(StrEnum):
-    """Ways to choose contents."""
+    """Ways to select contents."""
 
     all = "all"
     touched = "touched"
@@ -23,24 +23,31 @@ class ScopeKind(StrEnum):
     sample = "sample"
 
     @property
-    def by_label(self) -> bool:
-        """Whether it reads the old labels, and so has strata with weights."""
+    def uses_labels(self) -> bool:
+        """Whether it depends on the old labels, and so has strata with weights."""
         return self in (ScopeKind.touched, ScopeKind.sample)
 
 
 class Stratum(BaseModel):
-    """Contents drawn alike: how many there are, how many were taken, and up to which draw (0 to 1)."""
+    """Contents sampled at one rate: those whose sample score (0 to 1) is below the threshold.
+
+    Stored plans call the last two `taken` and `up_to`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     size: int
-    taken: int
-    up_to: float
+    sampled: int = Field(validation_alias=AliasChoices("sampled", "taken"))
+    sample_threshold: float = Field(validation_alias=AliasChoices("sample_threshold", "up_to"))
+
+    @model_serializer
+    def _stored(self) -> dict[str, Any]:
+        return {"name": self.name, "size": self.size, "taken": self.sampled, "up_to": self.sample_threshold}
 
 
 class Scope(BaseModel):
-    """Which contents. A content is drawn by a hash of its id and the seed, so the same ones are drawn again."""
+    """Which contents. Samples follow from a hash of content id and seed, so the same contents are sampled again."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,18 +55,21 @@ class Scope(BaseModel):
     since: str | None = None
     where: str | None = None
     size: Annotated[int, Field(gt=0)] | None = None  # of a sample
-    share: Share = DEFAULT_SHARE  # of what is not touched
+    share: Share = DEFAULT_SHARE  # of the contents not affected
     seed: int = 0
-    rules: tuple[str, ...] = ()  # touched ones
+    rules: tuple[str, ...] = ()  # those that affect old labels
     categories: tuple[str, ...] = ()
     strata: tuple[Stratum, ...] = ()
 
     def __str__(self) -> str:
-        given = {"since": self.since, "where": self.where, "sample": f"{self.size:,}" if self.size else None}
-        said = given.get(self.kind.value)
-        if self.kind is ScopeKind.touched:
-            said = f"and {self.share:.2%} of the rest"
-        return f"{self.kind.value} {said}" if said else self.kind.value
+        details = {
+            ScopeKind.touched: f"and {self.share:.2%} of the rest",
+            ScopeKind.since: self.since,
+            ScopeKind.where: self.where,
+            ScopeKind.sample: f"{self.size:,}" if self.size else None,
+        }
+        detail = details.get(self.kind)
+        return f"{self.kind.value} {detail}" if detail else self.kind.value
 
 
 def parse_scope(text: str, *, share: float = DEFAULT_SHARE, seed: int = 0) -> Scope:
@@ -83,14 +93,15 @@ def parse_scope(text: str, *, share: float = DEFAULT_SHARE, seed: int = 0) -> Sc
 
 
 def allocate(sizes: dict[str, int], total: int) -> dict[str, int]:
-    """How many of each stratum a sample of `total` takes: as many of each as there are, the rare ones whole.
+    """How many contents of each stratum a sample of `total` has.
 
-    Equal parts, and what a small stratum leaves goes to the others; so a rare category is seen as well as a common one.
+    Equal parts; a stratum smaller than its part is sampled whole and leaves the remainder to the others. So a rare
+    category is measured as well as a common one.
     """
-    taken = dict.fromkeys(sizes, 0)
-    left, open_ones = min(total, sum(sizes.values())), sorted(sizes, key=lambda name: (sizes[name], name))
-    while open_ones:
-        name = open_ones.pop(0)
-        taken[name] = min(sizes[name], left // (len(open_ones) + 1))
-        left -= taken[name]
-    return taken
+    counts = dict.fromkeys(sizes, 0)
+    remaining = min(total, sum(sizes.values()))
+    smallest_first = sorted(sizes, key=lambda name: (sizes[name], name))
+    for number, name in enumerate(smallest_first):
+        counts[name] = min(sizes[name], remaining // (len(sizes) - number))
+        remaining -= counts[name]
+    return counts

@@ -17,7 +17,7 @@ from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.relabel.scope import parse_scope
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.relabel.apply import apply_plan, prepare_application
-from safeguard_spark.spark.relabel.planner import Question, plan_relabel
+from safeguard_spark.spark.relabel.planner import PlanRequest, plan_relabel
 from safeguard_spark.spark.relabel.promote import promote_version
 from safeguard_spark.spark.session import session
 
@@ -73,7 +73,7 @@ def measure(folder: Path, rows: int) -> None:
     print(f"  calls {calls(folder):,}")
     for scope in ("touched", "sample 2000", "all"):
         planned = timed(
-            f"plan {scope}", lambda s=scope: plan_relabel(spark, run, Question(old, new, parse_scope(s, share=0.0)))
+            f"plan {scope}", lambda s=scope: plan_relabel(spark, run, PlanRequest(old, new, parse_scope(s, share=0.0)))
         )
         print(f"  {planned.plan.rows:,} contents, {planned.plan.calls:,} calls planned")
         if scope == "touched":

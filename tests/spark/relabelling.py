@@ -8,7 +8,7 @@ from safeguard_spark.relabel.plan import PlanReport, RelabelPlan
 from safeguard_spark.relabel.scope import parse_scope
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.relabel.apply import Application, apply_plan, prepare_application
-from safeguard_spark.spark.relabel.planner import Question, plan_relabel
+from safeguard_spark.spark.relabel.planner import PlanRequest, plan_relabel
 from tests.spark.lake import Lake
 from tests.versions import NEW, OLD, TEXT
 
@@ -33,7 +33,9 @@ def configured(lake: Lake, **sections: Any) -> Any:
 
 def planned(lake: Lake, scope: str, new: Policy = NEW, share: float = 0.0, **sections: Any) -> PlanReport:
     """A plan from OLD to a new version."""
-    return plan_relabel(lake.spark, configured(lake, **sections), Question(OLD, new, parse_scope(scope, share=share)))
+    return plan_relabel(
+        lake.spark, configured(lake, **sections), PlanRequest(OLD, new, parse_scope(scope, share=share))
+    )
 
 
 def prepared(lake: Lake, made: RelabelPlan, new: Policy = NEW, order: str | None = None) -> Application:

@@ -1,4 +1,4 @@
-"""Apply a plan to re-label: the label job on what it selects, as far as the budget goes."""
+"""Apply a re-labelling plan: run the label job on the contents it selects, within a budget."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,23 +19,23 @@ from safeguard_spark.result import RunResult
 from safeguard_spark.spark.failures import FAILED
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
-from safeguard_spark.spark.relabel.carry import carry_verdicts
+from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts
 from safeguard_spark.spark.relabel.planner import past_runs
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import labels_at, old_labels, select_scope
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
-CHUNKS_OF_A_BUDGET = 4  # at least; so that the last chunk that does not fit is a small part of it
-FIRST_CHUNK = 2_000  # contents, where only a time is given and no past run tells the rate
-CHUNKS_OF_A_TIME = 10
+CHUNKS_PER_CALL_BUDGET = 4  # at least; so that the last chunk, which does not fit, is a small part of the budget
+CHUNKS_PER_TIME_BUDGET = 10
+DEFAULT_CHUNK_ROWS = 2_000  # with a time budget, if there is no past run to estimate the rate from
 
 
-class Moved(NamedTuple):
-    """How the contents in scope differ from those planned."""
+class SourceChange(NamedTuple):
+    """How the contents in scope differ from those planned. Counts are None if the planned version is gone."""
 
-    planned: int | None  # source version
-    now: int | None
+    planned: int | None  # source version of the plan
+    now: int | None  # source version now
     added: int | None
     edited: int | None
     gone: int | None
@@ -45,9 +45,11 @@ class Moved(NamedTuple):
     def __str__(self) -> str:
         where = f" from version {self.planned} to {self.now}" if self.planned != self.now else ""
         if self.added is None:
-            return f"The source moved{where}: {self.rows_planned:,} contents in scope then, {self.rows_now:,} now."
+            return (
+                f"The source changed{where}: {self.rows_planned:,} contents were in scope, {self.rows_now:,} are now."
+            )
         what = f"{self.added:,} contents in scope are new, {self.edited:,} edited, {self.gone:,} gone"
-        return f"The source moved{where}: {what} since the plan."
+        return f"The source changed{where}: {what} since the plan."
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Application:
 
     plan: RelabelPlan
     source: Source
-    moved: Moved | None
+    source_change: SourceChange | None
 
 
 class Applied(NamedTuple):
@@ -67,7 +69,7 @@ class Applied(NamedTuple):
 
 
 def load_plan(tables: Tables, plan_id: str) -> RelabelPlan:
-    """A plan written down before. Raises TableError."""
+    """A stored plan. Raises TableError if there is none with this id."""
     rows = tables.read(schema.PLANS)
     row = rows.where(F.col("plan_id") == plan_id).first()
     if row is None:
@@ -79,48 +81,55 @@ def load_plan(tables: Tables, plan_id: str) -> RelabelPlan:
 def prepare_application(
     spark: SparkSession, config: RunConfig, plan: RelabelPlan, policy: Policy, order: str | None = None
 ) -> Application:
-    """The contents a plan selects in the source as it is now. Raises SafeguardError if it is not the plan's own."""
+    """The contents a plan selects in the current source.
+
+    Raises PolicyError or ConfigError if the policy, the labeler or the source is not the one of the plan.
+    """
     if (policy.name, policy.policy_hash) != (plan.policy, plan.new_hash):
         raise PolicyError(
-            f"Plan {plan.plan_id} is about {plan.new_ref} with policy hash {plan.new_hash[:12]}, and {policy.ref} has "
+            f"Plan {plan.plan_id} is for {plan.new_ref} with policy hash {plan.new_hash[:12]}, but {policy.ref} has "
             f"{policy.policy_hash[:12]}. Plan again."
         )
     labeler = Labeler.of(config, policy)
     if labeler.labeler_hash != plan.labeler_hash:
         raise ConfigError(
-            f"Plan {plan.plan_id} counted calls for another labeler than the configuration's {labeler.name}. Use the "
-            "configuration it was made with, or plan again."
+            f"Plan {plan.plan_id} was made with another labeler than the configured {labeler.name}. Use the "
+            "configuration of the plan, or plan again."
         )
     tables = Tables.open_existing(spark, config)
-    said = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
-    source = select_scope(open_scoped(spark, config, plan.scope, order=order), said, plan.scope)
+    old = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
+    source = select_scope(open_scoped(spark, config, plan.scope, order=order), old, plan.scope)
     if source.name != plan.source:
-        raise ConfigError(f"Plan {plan.plan_id} was made on {plan.source}; the configuration names {source.name}.")
-    return Application(plan, source, _moved(spark, config, plan, source, said))
+        raise ConfigError(
+            f"Plan {plan.plan_id} was made on {plan.source}, but the configured source is {source.name}. Plan again."
+        )
+    return Application(plan, source, _source_change(spark, config, plan, source, old))
 
 
-def _moved(spark: SparkSession, config: RunConfig, plan: RelabelPlan, source: Source, said: DataFrame) -> Moved | None:
+def _source_change(
+    spark: SparkSession, config: RunConfig, plan: RelabelPlan, source: Source, old: DataFrame
+) -> SourceChange | None:
     if source.version == plan.source_version and source.version is not None:
         return None
     rows = source.frame.count()
-    unknown = Moved(plan.source_version, source.version, None, None, None, plan.rows, rows)
+    uncounted = SourceChange(plan.source_version, source.version, None, None, None, plan.rows, rows)
     if plan.source_version is None:
-        return unknown if rows != plan.rows else None
+        return uncounted if rows != plan.rows else None
     try:
-        before = select_scope(open_scoped(spark, config, plan.scope, version=plan.source_version), said, plan.scope)
-    except AnalysisException:  # the version has left the table's log
-        return unknown
-    was = before.frame.select("content_id", F.col("content_hash").alias("was"))
+        planned = select_scope(open_scoped(spark, config, plan.scope, version=plan.source_version), old, plan.scope)
+    except AnalysisException:  # the version is no longer in the table's log
+        return uncounted
+    before = planned.frame.select("content_id", F.col("content_hash").alias("before"))
     now = source.frame.select("content_id", F.col("content_hash").alias("now"))
-    conditions = {"added": "was IS NULL", "edited": "was != now", "gone": "now IS NULL"}
+    conditions = {"added": "before IS NULL", "edited": "before != now", "gone": "now IS NULL"}
     counts = [F.expr(f"count_if({condition})").alias(name) for name, condition in conditions.items()]
-    counted = was.join(now, on="content_id", how="full").agg(*counts)
+    changes = before.join(now, on="content_id", how="full").agg(*counts)
     try:
-        row = counted.first()
+        row = changes.first()
     except FAILED:  # its files have been vacuumed
-        return unknown
+        return uncounted
     assert row is not None  # an aggregate without groups has one row
-    return unknown._replace(added=row["added"], edited=row["edited"], gone=row["gone"])
+    return uncounted._replace(added=row["added"], edited=row["edited"], gone=row["gone"])
 
 
 def apply_plan(
@@ -132,16 +141,16 @@ def apply_plan(
     *,
     show: bool = True,
 ) -> RunResult:
-    """Label what a plan selects, as far as the budget goes. Issue it again to go on."""
-    cut = config.run.chunk_rows
+    """Label what a plan selects, within the budget. Call it again to continue."""
+    chunk_rows = config.run.chunk_rows
     if budget.calls is not None:
-        cut = min(cut, -(-budget.calls // CHUNKS_OF_A_BUDGET))
+        chunk_rows = min(chunk_rows, -(-budget.calls // CHUNKS_PER_CALL_BUDGET))
     if budget.seconds is not None:
         tables = Tables.open(spark, config)
-        known = estimate_cost(1, past_runs(tables, application.plan.labeler_hash))
-        in_time = known.calls_per_s.median * budget.seconds / CHUNKS_OF_A_TIME if known else FIRST_CHUNK
-        cut = min(cut, max(1, int(in_time)))
-    run = config.model_copy(update={"run": config.run.model_copy(update={"chunk_rows": cut})})
+        estimate = estimate_cost(1, past_runs(tables, application.plan.labeler_hash))
+        rows = estimate.calls_per_s.median * budget.seconds / CHUNKS_PER_TIME_BUDGET if estimate else DEFAULT_CHUNK_ROWS
+        chunk_rows = min(chunk_rows, max(1, int(rows)))
+    run = config.model_copy(update={"run": config.run.model_copy(update={"chunk_rows": chunk_rows})})
     selection = Selection(application.source, budget, application.plan.plan_id)
     return label_table(spark, run, [policy], show=show, selection=selection)
 
@@ -162,4 +171,4 @@ def apply_and_carry_over(
     result = apply_plan(spark, config, application, policy, budget, show=show)
     if result.exit_code:
         return Applied(result, 0)
-    return Applied(result, carry_verdicts(spark, config, application.plan, policy))
+    return Applied(result, carry_over_verdicts(spark, config, application.plan, policy))

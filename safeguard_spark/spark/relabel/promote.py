@@ -1,7 +1,7 @@
-"""Promote: let a version rule, if its gate is met. One appended row switches every reader at once.
+"""Promote: activate a version if its gate is met. One appended row switches every reader at once.
 
-The row comes first, then the registry's alias. Whoever dies between the two issues the same command again: a version
-that rules already gets no second row, and an alias that stands already is left alone.
+The row is appended first, then the registry's alias is moved. After a crash between the two, the same command completes
+the promotion: a version that is already active gets no second row, and an alias already set is not moved.
 """
 
 import json
@@ -33,7 +33,7 @@ from safeguard_spark.tracking.registry import Registry, resolve
 
 
 class Promotion(NamedTuple):
-    """What a promotion did. `is_rollback`: the version ruled before, and went through its gate then."""
+    """The result of a promotion. `is_rollback`: the version was active before, and passed its gate then."""
 
     policy: str
     version: str
@@ -43,41 +43,51 @@ class Promotion(NamedTuple):
     forced: bool
     calls: int
     lines: tuple[Requirement, ...]
-    alias: str  # what became of the registry's alias, in words
+    alias: str  # the state of the registry's alias, in words
 
     def to_json(self) -> dict[str, Any]:
         """The object `--json` prints."""
         return {**self._asdict(), "lines": [line.to_json() for line in self.lines]}
 
 
+def promotion_text(promotion: Promotion) -> str:
+    """The result in one sentence."""
+    ref = f"{promotion.policy}@{promotion.version}"
+    if not promotion.changed:
+        return f"{ref} is already active; {promotion.alias}."
+    again = " again" if promotion.is_rollback else ""
+    replaces = f" (replaces {promotion.before})" if promotion.before not in (None, promotion.version) else ""
+    return f"{ref} is active{again}{replaces}; {promotion.alias}."
+
+
 def promote_version(
     spark: SparkSession, config: RunConfig, policy: Policy, *, force: bool = False, reason: str = ""
 ) -> Promotion:
-    """Let a version rule. Raises GateError if its gate refuses and nobody forces it; PolicyError, TableError."""
+    """Activate a version. Raises GateError if its gate is not met and `force` is not set; PolicyError, TableError."""
     tables = Tables.open_existing(spark, config)
-    now = newest_activation(tables, policy.name)
-    is_active = now is not None and (now["policy_version"], now["policy_hash"]) == (policy.version, policy.policy_hash)
-    before = None if now is None else str(now["policy_version"])
+    current = newest_activation(tables, policy.name)
+    version = (policy.version, policy.policy_hash)
+    is_active = current is not None and (current["policy_version"], current["policy_hash"]) == version
+    before = None if current is None else str(current["policy_version"])
     registry = _registry(config, policy)
     if is_active:
-        return Promotion(policy.name, policy.version, before, False, False, False, 0, (), _move(registry, policy))
-    if not _mine(tables, policy).limit(1).count():
+        return Promotion(policy.name, policy.version, before, False, False, False, 0, (), _move_alias(registry, policy))
+    if not _labels_of_version(tables, policy).limit(1).count():
         raise TableError(f"Nothing is labelled under {policy.ref} yet: plan and apply first.")
-    back = _ruled_before(tables, policy)
-    lines, calls = ((), 0) if back else _gate(spark, config, tables, policy, now)
-    refused = gate.failed(lines)
-    if refused and not force:
-        said = "; ".join(str(line) for line in refused)
-        raise GateError(f"{policy.ref} is not promoted. {said}. To promote it anyway: --force --reason TEXT.")
-    forced = bool(refused)
-    why = reason or ("rolled back" if back else "promoted")
-    _activate(tables, policy, now, why, forced, lines)
-    return Promotion(
-        policy.name, policy.version, before, True, back, forced, calls, tuple(lines), _move(registry, policy)
-    )
+    is_rollback = _was_active(tables, policy)
+    lines, calls = ((), 0) if is_rollback else _gate_lines(spark, config, tables, policy, current)
+    failed = gate.failed(lines)
+    if failed and not force:
+        failures = "; ".join(str(line) for line in failed)
+        raise GateError(f"{policy.ref} is not promoted. {failures}. To promote it anyway: --force --reason TEXT.")
+    forced = bool(failed)
+    reason = reason or ("rolled back" if is_rollback else "promoted")
+    _activate(tables, policy, current, reason, forced, lines)
+    alias = _move_alias(registry, policy)
+    return Promotion(policy.name, policy.version, before, True, is_rollback, forced, calls, tuple(lines), alias)
 
 
-def _mine(tables: Tables, policy: Policy) -> Any:
+def _labels_of_version(tables: Tables, policy: Policy) -> Any:
     return tables.read(schema.LABELS).where(
         (F.col("policy") == policy.name)
         & (F.col("policy_version") == policy.version)
@@ -86,7 +96,7 @@ def _mine(tables: Tables, policy: Policy) -> Any:
     )
 
 
-def _ruled_before(tables: Tables, policy: Policy) -> bool:
+def _was_active(tables: Tables, policy: Policy) -> bool:
     rows = tables.read(schema.ACTIVATIONS).where(
         (F.col("policy") == policy.name)
         & (F.col("policy_version") == policy.version)
@@ -95,22 +105,24 @@ def _ruled_before(tables: Tables, policy: Policy) -> bool:
     return rows.limit(1).count() > 0
 
 
-def _gate(
-    spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy, now: dict[str, Any] | None
+def _gate_lines(
+    spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy, current: dict[str, Any] | None
 ) -> tuple[tuple[Requirement, ...], int]:
-    asked = config.relabel.gate
-    verification = _cases(config, policy) if asked.cases else None
-    lines = gate.cases_lines(verification) if asked.cases else []
-    compared = _compared(spark, config, policy, now) if asked.max_unexplained_flips is not None else None
-    covered = _coverage(spark, config, tables, policy) if asked.min_coverage is not None else None
+    required = config.relabel.gate
+    verification = _verify_cases(config, policy) if required.cases else None
+    lines = gate.cases_lines(verification) if required.cases else []
+    comparison = (
+        _compare_with_active(spark, config, policy, current) if required.max_unexplained_flips is not None else None
+    )
+    coverage = _coverage(spark, config, tables, policy) if required.min_coverage is not None else None
     agreement = human_agreement(spark, config, tables, policy)
     precision = agreement.precision.value if agreement and agreement.precision else None
     recall = agreement.recall.value if agreement and agreement.recall else None
-    lines += gate.table_lines(asked, covered, compared, precision, recall)
+    lines += gate.table_lines(required, coverage, comparison, precision, recall)
     return tuple(lines), len(verification.results) if verification else 0
 
 
-def _cases(config: RunConfig, policy: Policy) -> Verification | None:
+def _verify_cases(config: RunConfig, policy: Policy) -> Verification | None:
     """The policy's cases through the engine, on the driver; None if it has none."""
     from safeguard_spark.engines.factory import open_engine
 
@@ -123,21 +135,23 @@ def _cases(config: RunConfig, policy: Policy) -> Verification | None:
         return verify_policy(policy, cases, Labeler.of(config, policy), engine)
 
 
-def _compared(spark: SparkSession, config: RunConfig, policy: Policy, now: dict[str, Any] | None) -> Comparison | None:
-    if now is None:
+def _compare_with_active(
+    spark: SparkSession, config: RunConfig, policy: Policy, current: dict[str, Any] | None
+) -> Comparison | None:
+    if current is None:
         return None
     try:
-        ruling = resolve(f"{policy.name}@{now['policy_version']}", config)
-        return compare_versions(spark, config, ruling, policy).comparison
+        old = resolve(f"{policy.name}@{current['policy_version']}", config)
+        return compare_versions(spark, config, old, policy).comparison
     except TableError:
         return None
 
 
 def _coverage(spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy) -> float | None:
-    """The share of the source's contents that have a label under the version."""
+    """The share of the source's contents with a label under the version; None without contents."""
     ids = open_source(spark, config.source).frame.select("content_id", "content_hash").distinct().cache()
     try:
-        labelled = _mine(tables, policy).select("content_id", "content_hash")
+        labelled = _labels_of_version(tables, policy).select("content_id", "content_hash")
         total = ids.count()
         return ids.join(labelled, on=["content_id", "content_hash"], how="left_semi").count() / total if total else None
     finally:
@@ -145,20 +159,25 @@ def _coverage(spark: SparkSession, config: RunConfig, tables: Tables, policy: Po
 
 
 def _activate(
-    tables: Tables, policy: Policy, now: dict[str, Any] | None, why: str, forced: bool, lines: tuple[Requirement, ...]
+    tables: Tables,
+    policy: Policy,
+    current: dict[str, Any] | None,
+    reason: str,
+    forced: bool,
+    lines: tuple[Requirement, ...],
 ) -> None:
-    at = tables.now()
-    if now is not None:
-        # After the one that rules, whatever the clocks say. Spark gives times in this process's own zone.
-        at = max(at, now["activated_at"].astimezone(UTC) + timedelta(microseconds=1))
+    activated_at = tables.now()
+    if current is not None:
+        # Monotonic: later than the last activation even if the clock goes back. Spark returns times in the local zone.
+        activated_at = max(activated_at, current["activated_at"].astimezone(UTC) + timedelta(microseconds=1))
     run_id = f"promote-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
     row = {
         "policy": policy.name,
         "policy_version": policy.version,
         "policy_hash": policy.policy_hash,
-        "activated_at": at,
+        "activated_at": activated_at,
         "run_id": run_id,
-        "reason": why,
+        "reason": reason,
         "forced": forced,
         "gate": json.dumps([line.to_json() for line in lines]),
     }
@@ -174,15 +193,17 @@ def _registry(config: RunConfig, policy: Policy) -> Registry | None:
     if entry is not None:
         published = parse_policy(entry.document)
         if published.policy_hash != policy.policy_hash:
-            raise PolicyError(f"{policy.ref} is in {registry.display_name} with another text. Publish another version.")
+            raise PolicyError(
+                f"{policy.ref} is in {registry.display_name} with a different text. Publish a new version."
+            )
         return registry
     if registry.entries(policy.name):
-        raise PolicyError(f"{policy.ref} is not in {registry.display_name}, and other versions are. Publish it first.")
+        raise PolicyError(f"{policy.ref} is not in {registry.display_name}, but other versions are. Publish it first.")
     return None
 
 
-def _move(registry: Registry | None, policy: Policy) -> str:
+def _move_alias(registry: Registry | None, policy: Policy) -> str:
     if registry is None:
         return "not published, so there is no alias to move"
-    moved = registry.set_alias(policy.name, Alias.active.value, policy.version)
-    return f"alias active is {policy.version}" + ("" if moved else " already")
+    was_moved = registry.set_alias(policy.name, Alias.active.value, policy.version)
+    return f"alias active is {policy.version}" + ("" if was_moved else " already")

@@ -1,5 +1,6 @@
-"""Scope on Spark: the contents a re-labelling is about, found again whenever it is asked for."""
+"""Strata on Spark: the contents of a scope. The same tables and scope always select the same contents."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pyspark.sql import Column, DataFrame, Window
@@ -11,55 +12,65 @@ from safeguard_spark.spark.sampling import DISTINCT_SCORES, sample_score
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
-TOUCHED, REST, NO_LABEL = "touched", "rest", "no label"
+AFFECTED, REST, NO_LABEL = "touched", "rest", "no label"  # as plans store them
 
 
 def select_scope(source: Source, old: DataFrame, scope: Scope) -> Source:
-    """The contents a planned scope draws. `old` are the labels `old_labels` gives."""
-    if not scope.kind.by_label:
+    """The contents that a planned scope selects. `old` are labels as `old_labels` returns them."""
+    if not scope.kind.uses_labels:
         return source
-    drawn = strata(source.frame.select("content_id").distinct(), old, scope)
-    up_to = F.lit(0.0)
-    for stratum in scope.strata:
-        up_to = F.when(F.col("stratum") == stratum.name, F.lit(stratum.up_to)).otherwise(up_to)
-    chosen = drawn.where(F.col("draw") < up_to).select("content_id")
-    return replace(source, frame=source.frame.join(chosen, on="content_id", how="left_semi"))
+    sample = select_sample(strata(source.frame.select("content_id").distinct(), old, scope), scope)
+    return replace(source, frame=source.frame.join(sample.select("content_id"), on="content_id", how="left_semi"))
+
+
+def select_sample(scores: DataFrame, scope: Scope) -> DataFrame:
+    """The rows of `strata` whose sample score is below the threshold of their stratum."""
+    thresholds = {stratum.name: stratum.sample_threshold for stratum in scope.strata}
+    return scores.where(F.col("sample_score") < _by_stratum(thresholds))
 
 
 def plan_strata(source: Source, old: DataFrame, scope: Scope) -> Scope:
-    """The scope with its strata as they are in these tables."""
-    if not scope.kind.by_label:
+    """The scope with its strata, counted in these tables."""
+    if not scope.kind.uses_labels:
         return scope
-    drawn = strata(source.frame.select("content_id").distinct(), old, scope).cache()
+    scores = strata(source.frame.select("content_id").distinct(), old, scope).cache()
     try:
-        sizes = {row["stratum"]: int(row["count"]) for row in drawn.groupBy("stratum").count().collect()}
+        sizes = _count_by_stratum(scores)
         if scope.kind is ScopeKind.touched:
-            up_to = {TOUCHED: 1.0, REST: scope.share}
+            thresholds = {AFFECTED: 1.0, REST: scope.share}
         else:
-            up_to = _thresholds(drawn, sizes, allocate(sizes, scope.size or 0))
-        bound = F.lit(0.0)
-        for name, value in up_to.items():
-            bound = F.when(F.col("stratum") == name, F.lit(value)).otherwise(bound)
-        rows = drawn.where(F.col("draw") < bound).groupBy("stratum").count().collect()
-        taken = {row["stratum"]: int(row["count"]) for row in rows}
+            thresholds = _thresholds(scores, sizes, allocate(sizes, scope.size or 0))
+        sampled = _count_by_stratum(scores.where(F.col("sample_score") < _by_stratum(thresholds)))
     finally:
-        drawn.unpersist()
-    found = [
-        Stratum(name=name, size=sizes.get(name, 0), taken=taken.get(name, 0), up_to=up_to[name])
-        for name in sorted(up_to)
-    ]
-    return scope.model_copy(update={"strata": tuple(found)})
+        scores.unpersist()
+    planned = tuple(
+        Stratum(name=name, size=sizes.get(name, 0), sampled=sampled.get(name, 0), sample_threshold=thresholds[name])
+        for name in sorted(thresholds)
+    )
+    return scope.model_copy(update={"strata": planned})
+
+
+def _count_by_stratum(scores: DataFrame) -> dict[str, int]:
+    return {row["stratum"]: int(row["count"]) for row in scores.groupBy("stratum").count().collect()}
+
+
+def _by_stratum(values: Mapping[str, float | int]) -> Column:
+    """The value of a row's stratum, or 0 for another stratum."""
+    column = F.lit(0)
+    for name, value in values.items():
+        column = F.when(F.col("stratum") == name, F.lit(value)).otherwise(column)
+    return column
 
 
 def strata(ids: DataFrame, old: DataFrame, scope: Scope) -> DataFrame:
-    """(content_id, stratum, draw) of ids; every id has exactly one row."""
+    """(content_id, stratum, sample_score), one row for each id. The score is from 0 to 1."""
     joined = ids.join(old, on="content_id", how="left")
-    return joined.select("content_id", _stratum(scope).alias("stratum"), sample_score(scope.seed).alias("draw"))
+    return joined.select("content_id", _stratum(scope).alias("stratum"), sample_score(scope.seed).alias("sample_score"))
 
 
 def old_labels(labels: DataFrame, policy: str, version: str | None, policy_hash: str | None) -> DataFrame:
     """(content_id, outcome, violation, category, rule_ids) of each id's newest label under a version."""
-    mine = labels.where(
+    of_version = labels.where(
         (F.col("policy") == policy)
         & (F.col("policy_version") == F.lit(version))
         & (F.col("policy_hash") == F.lit(policy_hash))
@@ -67,15 +78,15 @@ def old_labels(labels: DataFrame, policy: str, version: str | None, policy_hash:
     )
     names = ["outcome", "violation", "category", "rule_ids"]
     newest = F.max_by(F.struct(*names), F.struct("labelled_at", "attempt", "run_id", "chunk", "work_key"))
-    return mine.groupBy("content_id").agg(newest.alias("said")).select("content_id", "said.*")
+    return of_version.groupBy("content_id").agg(newest.alias("label")).select("content_id", "label.*")
 
 
 def labels_at(tables: Tables, version: int) -> DataFrame:
-    """The labels a plan was made on; if that version is gone (vacuumed, erased), those of now."""
+    """The labels at a version of the table, or the current ones if that version is gone (vacuumed, erased)."""
     try:
         frame = tables.read(schema.LABELS, version)
         frame.limit(1).collect()
-    except Exception:  # Delta's own errors come as several kinds
+    except Exception:  # Delta raises errors of several classes
         return tables.read(schema.LABELS)
     return frame
 
@@ -83,29 +94,26 @@ def labels_at(tables: Tables, version: int) -> DataFrame:
 def _stratum(scope: Scope) -> Column:
     if scope.kind is ScopeKind.touched:
         rules = F.array(*(F.lit(rule) for rule in scope.rules)).cast("array<string>")
-        unnamed = F.size(F.coalesce("rule_ids", F.array().cast("array<string>"))) == 0
+        without_rule = F.size(F.coalesce("rule_ids", F.array().cast("array<string>"))) == 0
         by_rule = F.arrays_overlap("rule_ids", rules)
-        # An answer that names no rule is touched by its category, and one that names nothing by any change.
+        # A label without a rule is affected by a change of its category; one without both, by any change.
         any_category = F.col("category").isNull() & F.lit(bool(scope.rules))
-        by_category = F.col("violation") & unnamed & (F.col("category").isin(*scope.categories) | any_category)
-        touched = F.coalesce(by_rule, F.lit(False)) | F.coalesce(by_category, F.lit(False))
-        return F.when(touched, F.lit(TOUCHED)).otherwise(F.lit(REST))
-    said = F.when(F.col("violation"), F.coalesce("category", F.lit("violation"))).otherwise(
+        by_category = F.col("violation") & without_rule & (F.col("category").isin(*scope.categories) | any_category)
+        affected = F.coalesce(by_rule, F.lit(False)) | F.coalesce(by_category, F.lit(False))
+        return F.when(affected, F.lit(AFFECTED)).otherwise(F.lit(REST))
+    verdict = F.when(F.col("violation"), F.coalesce("category", F.lit("violation"))).otherwise(
         F.when(F.col("violation").isNull(), F.col("outcome")).otherwise(F.lit("none"))
     )
-    return F.coalesce(said, F.lit(NO_LABEL))
+    return F.coalesce(verdict, F.lit(NO_LABEL))
 
 
-def _thresholds(drawn: DataFrame, sizes: dict[str, int], take: dict[str, int]) -> dict[str, float]:
-    """Up to which draw each stratum gives so many contents."""
-    # Only the lowest draws are sorted: a few more than are taken, as the draws are even.
-    enough = {name: (count + 6 * count**0.5 + 10) / sizes[name] for name, count in take.items()}
-    bound = F.lit(0.0)
-    wanted = F.lit(0)
-    for name, count in take.items():
-        bound = F.when(F.col("stratum") == name, F.lit(enough[name])).otherwise(bound)
-        wanted = F.when(F.col("stratum") == name, F.lit(count)).otherwise(wanted)
-    place = F.row_number().over(Window.partitionBy("stratum").orderBy("draw", "content_id"))
-    last = drawn.where(F.col("draw") < bound).withColumn("place", place).where(F.col("place") == wanted)
-    found = {row["stratum"]: float(row["draw"]) + 0.5 / DISTINCT_SCORES for row in last.collect()}
-    return {name: 1.0 if take[name] == sizes[name] else found.get(name, 0.0) for name in take}
+def _thresholds(scores: DataFrame, sizes: dict[str, int], counts: dict[str, int]) -> dict[str, float]:
+    """The sample threshold at which each stratum yields its count of contents."""
+    # Only the lowest scores are sorted: a few more than are needed, as the scores are uniform.
+    bounds = {name: (count + 6 * count**0.5 + 10) / sizes[name] for name, count in counts.items()}
+    rank = F.row_number().over(Window.partitionBy("stratum").orderBy("sample_score", "content_id"))
+    lowest = scores.where(F.col("sample_score") < _by_stratum(bounds)).withColumn("rank", rank)
+    last = lowest.where(F.col("rank") == _by_stratum(counts)).collect()
+    # Half a step above the last sampled score.
+    thresholds = {row["stratum"]: float(row["sample_score"]) + 0.5 / DISTINCT_SCORES for row in last}
+    return {name: 1.0 if counts[name] == sizes[name] else thresholds.get(name, 0.0) for name in counts}

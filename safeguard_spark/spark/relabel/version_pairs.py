@@ -22,7 +22,7 @@ from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
-from safeguard_spark.spark.relabel.strata import NO_LABEL, labels_at, old_labels, strata
+from safeguard_spark.spark.relabel.strata import NO_LABEL, labels_at, old_labels, select_sample, strata
 from safeguard_spark.spark.sampling import sample_score
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
@@ -76,14 +76,11 @@ def _newest_plan(tables: Tables, old: Policy, new: Policy) -> RelabelPlan | None
 
 def _sampled(tables: Tables, plan: RelabelPlan) -> DataFrame | None:
     """(content_id, stratum) of the contents a plan sampled, or None if it does not sample."""
-    if not plan.scope.kind.by_label:
+    if not plan.scope.kind.uses_labels:
         return None
-    said = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
-    ids = said.select("content_id")
-    up_to = F.lit(0.0)
-    for stratum in plan.scope.strata:
-        up_to = F.when(F.col("stratum") == stratum.name, F.lit(stratum.up_to)).otherwise(up_to)
-    return strata(ids, said, plan.scope).where(F.col("draw") < up_to).select("content_id", "stratum")
+    old = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
+    scores = strata(old.select("content_id"), old, plan.scope)
+    return select_sample(scores, plan.scope).select("content_id", "stratum")
 
 
 def _sizes(plan: RelabelPlan) -> dict[str, int]:

@@ -17,8 +17,8 @@ from safeguard_spark.spark.history import activation_history, labels_as_of, labe
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.maintain.erase import erase_contents
 from safeguard_spark.spark.relabel.apply import apply_plan, prepare_application
-from safeguard_spark.spark.relabel.carry import carry_verdicts
-from safeguard_spark.spark.relabel.planner import Question, plan_relabel
+from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts
+from safeguard_spark.spark.relabel.planner import PlanRequest, plan_relabel
 from safeguard_spark.spark.relabel.promote import promote_version
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
 from safeguard_spark.spark.tables import Tables
@@ -34,7 +34,7 @@ def now() -> datetime:
 
 def relabelled(lake: Lake, scope: str, new: Policy = NEW) -> None:
     config = configured(lake)
-    made = plan_relabel(lake.spark, config, Question(OLD, new, parse_scope(scope, share=0.0))).plan
+    made = plan_relabel(lake.spark, config, PlanRequest(OLD, new, parse_scope(scope, share=0.0))).plan
     apply_plan(lake.spark, config, prepare_application(lake.spark, config, made, new), new, Budget(), show=False)
 
 
@@ -111,11 +111,11 @@ def test_what_is_not_touched_is_carried_over_and_the_version_rules_the_whole_tab
     lake.write([*posts(80), ("again", posts(80)[4][1])])
     config = configured(lake, relabel={"gate": {"cases": False, "min_coverage": 1.0}})
     label_table(lake.spark, config, [OLD], show=False)
-    made = plan_relabel(lake.spark, config, Question(OLD, NEW, parse_scope("touched", share=0.0))).plan
+    made = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("touched", share=0.0))).plan
     apply_plan(lake.spark, config, prepare_application(lake.spark, config, made, NEW), NEW, Budget(), show=False)
     lake.calls()
-    assert carry_verdicts(lake.spark, config, made, NEW) == 71
-    assert carry_verdicts(lake.spark, config, made, NEW) == 0
+    assert carry_over_verdicts(lake.spark, config, made, NEW) == 71
+    assert carry_over_verdicts(lake.spark, config, made, NEW) == 0
     assert promote_version(lake.spark, config, NEW).changed
     current = lake.current()
     assert len(current) == 81 and {row.policy_version for row in current.values()} == {"1.1.0"}

@@ -14,7 +14,7 @@ import yaml
 
 from safeguard_spark.relabel.scope import parse_scope
 from safeguard_spark.spark.label.job import label_table
-from safeguard_spark.spark.relabel.planner import Question, plan_relabel
+from safeguard_spark.spark.relabel.planner import PlanRequest, plan_relabel
 from tests.soak.job import CONF
 from tests.spark.lake import Lake
 from tests.spark.relabelling import NEW, OLD, TEXT, configured, posts
@@ -79,7 +79,7 @@ class Job:
 def test_apply_and_promote_killed_and_issued_again_end_as_if_nothing_had_been(lake: Lake) -> None:
     lake.write(posts(400))
     label_table(lake.spark, configured(lake), [OLD], show=False)
-    made = plan_relabel(lake.spark, configured(lake), Question(OLD, NEW, parse_scope("all"))).plan
+    made = plan_relabel(lake.spark, configured(lake), PlanRequest(OLD, NEW, parse_scope("all"))).plan
     job, draw = Job(lake), random.Random(os.getpid())
     lake.calls()
     staging, log = lake.tables / "_staging", lake.tables / "policy_activations" / "_delta_log"

@@ -74,7 +74,7 @@ def load_plan_of(lake: Lake, plan_id: str) -> RelabelPlan:
 
 def test_a_sample_sees_rare_categories_and_is_drawn_again_alike(labelled: Lake) -> None:
     found = planned(labelled, "sample 80")
-    sizes = {s.name: (s.size, s.taken) for s in found.plan.scope.strata}
+    sizes = {s.name: (s.size, s.sampled) for s in found.plan.scope.strata}
     assert {name: taken for name, (_, taken) in sizes.items()} == {
         "none": 20, "counterfeit": 20, "weapons": 20, "drugs": 20,
     }  # fmt: skip
@@ -130,10 +130,10 @@ def test_conditions_choose_rows_and_ones_that_change_their_mind_are_refused(labe
 
 def test_a_source_that_moved_is_described_and_the_plan_goes_on(labelled: Lake) -> None:
     made = planned(labelled, "touched").plan
-    assert prepared(labelled, made).moved is None
+    assert prepared(labelled, made).source_change is None
     rows = [*posts(240)[3:], ("p0000", "a lamp"), ("p0002", "a rifle, of brass"), ("new", "a rifle, brand new")]
     labelled.write(rows, mode="overwrite")
-    moved = prepared(labelled, made).moved
+    moved = prepared(labelled, made).source_change
     assert moved is not None and (moved.added, moved.edited, moved.gone) == (0, 1, 5)
     assert "from version 0 to 1" in str(moved)
     everything = planned(labelled, "all").plan

@@ -21,16 +21,16 @@ def plan(scope: Scope) -> RelabelPlan:
     )  # fmt: skip
 
 
-def test_a_plan_stopped_early_is_as_far_as_its_last_run_came() -> None:
+def test_a_plan_stopped_early_has_the_progress_of_its_last_run() -> None:
     assert progress("p1", []) is None
     assert progress("p1", [STOPPED]) == Progress(130, 280)
     assert progress("p1", [STOPPED, PlanRun("p1", "partial", 280, 150, 100)]) == Progress(230, 280)
     assert progress("p1", [STOPPED, PlanRun("p1", "complete", 280, 150, 150)]) is None
-    assert progress("p1", [STOPPED, PlanRun("p1", "partial", 280, 150, 150)]) is None  # some rows may be tried again
+    assert progress("p1", [STOPPED, PlanRun("p1", "partial", 280, 150, 150)]) is None  # only rows to be retried remain
     assert progress("p2", [STOPPED]) is None
 
 
-def test_the_rest_may_have_been_labelled_by_another_run_of_as_many_contents() -> None:
+def test_the_rest_may_have_been_labelled_by_another_run_over_as_many_contents() -> None:
     for other in (PlanRun(None, "complete", 300, 170, 170), PlanRun("p2", "complete", 280, 150, 150)):
         assert progress("p1", [STOPPED, other]) is None
         assert progress("p1", [other, STOPPED]) == Progress(130, 280)
@@ -44,27 +44,27 @@ runs = st.builds(PlanRun, ids, statuses, st.just(9), st.integers(0, 9), st.integ
 
 
 @given(st.lists(runs, max_size=5))
-def test_progress_is_below_the_plan_whatever_ran(listed: list[PlanRun]) -> None:
-    found = progress("p1", listed)
-    assert found is None or 0 <= found.labelled < found.planned
+def test_progress_is_always_below_the_plan(plan_runs: list[PlanRun]) -> None:
+    unfinished = progress("p1", plan_runs)
+    assert unfinished is None or 0 <= unfinished.labelled < unfinished.planned
 
 
 @pytest.mark.parametrize("kind", ScopeKind)
 @pytest.mark.parametrize("weighted", [True, False])
-def test_a_comparison_of_a_part_says_so_once_whatever_the_scope(kind: ScopeKind, weighted: bool) -> None:
-    strata = (Stratum(name="rest", size=2_000, taken=280, up_to=0.1),)
-    chosen = plan(Scope(kind=kind, since="2026-01-01", where="id > 3", size=280, strata=strata))
-    whole = coverage(chosen, weighted=weighted)
-    assert chosen.plan_id in whole and "--order" not in whole
+def test_a_comparison_of_a_part_of_the_plan_says_so_in_every_scope(kind: ScopeKind, weighted: bool) -> None:
+    strata = (Stratum(name="rest", size=2_000, sampled=280, sample_threshold=0.1),)
+    scoped = plan(Scope(kind=kind, since="2026-01-01", where="id > 3", size=280, strata=strata))
+    whole = coverage(scoped, weighted=weighted)
+    assert scoped.plan_id in whole and "--order" not in whole
     assert ("weighted to 2,000 contents" in whole) == weighted
-    said = coverage(chosen, weighted=weighted, unfinished=Progress(130, 280))
-    assert said == (
-        f"{whole}, but was not applied to its end: only the 130 of its 280 contents with a label under market@1.1.0 "
-        "are compared, and with --order these are no fair sample"
+    partial = coverage(scoped, weighted=weighted, unfinished=Progress(130, 280))
+    assert partial == (
+        f"{whole}, but the plan was not applied completely: only the 130 of its 280 contents with a label under "
+        "market@1.1.0 are compared, which with --order are not a fair sample"
     )
 
 
-def test_without_a_plan_nothing_is_claimed_and_a_condition_covers_only_itself() -> None:
+def test_without_a_plan_nothing_is_claimed_and_a_condition_covers_only_its_contents() -> None:
     assert "no plan says" in coverage(None, weighted=False)
     assert coverage(plan(parse_scope("all")), weighted=False).endswith("covers every content")
     assert "the rest of the table may differ" in coverage(plan(parse_scope("where id > 3")), weighted=False)

@@ -1,7 +1,7 @@
-"""Carry: verdicts that a policy's change did not touch become labels of the new version, without a call.
+"""Carry over: verdicts that a policy's change does not affect become labels of the new version, without a call.
 
-So a version can rule over the whole table although only what it touched was judged again. Such a label says where its
-verdict is from, and is left out when versions are compared.
+So a version can be active for the whole table although only the affected contents were labelled again. The column
+`carried_from` of such a label names the version of its verdict; comparisons of versions leave these labels out.
 """
 
 import json
@@ -22,69 +22,72 @@ from safeguard_spark.relabel.scope import ScopeKind
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.commit_log import append_labels
 from safeguard_spark.spark.label.run_rows import count_written, ended_row
-from safeguard_spark.spark.relabel.strata import TOUCHED, labels_at, old_labels, strata
+from safeguard_spark.spark.relabel.strata import AFFECTED, labels_at, old_labels, strata
 from safeguard_spark.spark.source import open_source, work_key
 from safeguard_spark.spark.tables import Tables
 
 
-def carry_verdicts(spark: SparkSession, config: RunConfig, plan: RelabelPlan, policy: Policy) -> int:
-    """Give every content the plan does not touch its old verdict under the new version; rows written.
+def carry_over_verdicts(spark: SparkSession, config: RunConfig, plan: RelabelPlan, policy: Policy) -> int:
+    """Copy the old verdict of every content the change does not affect to the new version; returns the rows written.
 
-    Only contents that are still what was judged, and have no label under the new version. Safe to repeat. Raises
+    Only contents that were not edited since, and have no label under the new version. Safe to repeat. Raises
     ConfigError unless the plan's scope is `touched`.
     """
     if plan.scope.kind is not ScopeKind.touched or plan.old_version is None:
-        raise ConfigError(f"Plan {plan.plan_id} has scope {plan.scope}: verdicts are carried beside `touched` alone.")
+        raise ConfigError(
+            f"Plan {plan.plan_id} has scope {plan.scope}; verdicts can only be carried over with scope touched."
+        )
     tables = Tables.open_existing(spark, config)
-    began, version = datetime.now(UTC), tables.version(schema.LABELS)
+    started, version = datetime.now(UTC), tables.version(schema.LABELS)
     source = open_source(spark, config.source)
-    rows = _rows(tables, plan, policy, source.frame.select("content_id", "content_hash").distinct(), version).cache()
+    contents = source.frame.select("content_id", "content_hash").distinct()
+    rows = _rows(tables, plan, policy, contents, version).cache()
     try:
         count = rows.count()
         if count:
-            run_id = f"carry-{began:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+            run_id = f"carry-{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
             append_labels(tables, rows.withColumn("run_id", F.lit(run_id)), run_id, 0, version)
-            _note(tables, config, plan, policy, run_id, began, version)
+            _append_run(tables, config, plan, policy, run_id, started, version)
     finally:
         rows.unpersist()
     return count
 
 
-def _rows(tables: Tables, plan: RelabelPlan, policy: Policy, current: DataFrame, version: int) -> DataFrame:
-    """The labels to append, `labelled_at` and `run_id` aside."""
+def _rows(tables: Tables, plan: RelabelPlan, policy: Policy, contents: DataFrame, version: int) -> DataFrame:
+    """The labels to append, without `labelled_at` and `run_id`."""
     labels = tables.read(schema.LABELS, version).where((F.col("policy") == policy.name) & F.col("salt").isNull())
     old = labels.where((F.col("policy_version") == F.lit(plan.old_version)) & (F.col("policy_hash") == plan.old_hash))
     new = labels.where((F.col("policy_version") == policy.version) & (F.col("policy_hash") == policy.policy_hash))
     latest = [F.desc(name) for name in ("labelled_at", "attempt", "run_id", "chunk", "work_key")]
-    place = F.row_number().over(Window.partitionBy("content_id").orderBy(*latest))
-    newest = old.withColumn("place", place).where(F.col("place") == 1).drop("place")
-    said = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
-    touched = strata(said.select("content_id"), said, plan.scope).where(F.col("stratum") == TOUCHED)
-    kept = (
+    rank = F.row_number().over(Window.partitionBy("content_id").orderBy(*latest))
+    newest = old.withColumn("rank", rank).where(F.col("rank") == 1).drop("rank")
+    planned_on = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
+    affected = strata(planned_on.select("content_id"), planned_on, plan.scope).where(F.col("stratum") == AFFECTED)
+    carried = (
         newest.where(F.col("outcome") != Outcome.engine_failed.value)
-        .join(current, on=["content_id", "content_hash"], how="left_semi")
-        .join(touched, on="content_id", how="left_anti")
+        .join(contents, on=["content_id", "content_hash"], how="left_semi")
+        .join(affected, on="content_id", how="left_anti")
         .join(new.select("content_id", "content_hash"), on=["content_id", "content_hash"], how="left_anti")
     )
-    # Whose verdict it is stays: the labeler's columns are the old label's own.
-    none = {name: F.lit(None).cast("bigint") for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
-    return kept.withColumns({
+    # The labeler's columns stay those of the old label: it is its verdict. The tokens were spent there, not here.
+    no_tokens = {name: F.lit(None).cast("bigint") for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
+    return carried.withColumns({
         "carried_from": F.coalesce("carried_from", "policy_version"),
         "policy_version": F.lit(policy.version),
         "policy_hash": F.lit(policy.policy_hash),
         "work_key": work_key(policy.policy_hash, F.col("labeler_hash")),
         "chunk": F.lit(0),
-        **none,
+        **no_tokens,
     }).drop("run_id")  # fmt: skip
 
 
-def _note(
-    tables: Tables, config: RunConfig, plan: RelabelPlan, policy: Policy, run_id: str, began: datetime, version: int
+def _append_run(
+    tables: Tables, config: RunConfig, plan: RelabelPlan, policy: Policy, run_id: str, started: datetime, version: int
 ) -> None:
-    """The row of `runs`: whoever finds such a label can see what wrote it."""
-    found = count_written(tables, run_id, config.run.max_attempts)
-    written = sum(found.outcomes.values())
-    seconds = {"total": (datetime.now(UTC) - began).total_seconds()}
+    """Append the row of `runs`, so that the `run_id` of these labels leads to what wrote them."""
+    counts = count_written(tables, run_id, config.run.max_attempts)
+    written = sum(counts.outcomes.values())
+    seconds = {"total": (datetime.now(UTC) - started).total_seconds()}
     result = RunResult(
         run_id=run_id,
         status=Status.complete,
@@ -92,15 +95,15 @@ def _note(
         pending=written,
         calls=0,
         written=written,
-        outcomes=found.outcomes,
+        outcomes=counts.outcomes,
         engine_starts=0,
-        tokens=found.tokens,
+        tokens=counts.tokens,
         seconds=seconds,
         tables={},
-        message=f"Verdicts of {plan.policy}@{plan.old_version} that the change does not touch, carried over.",
+        message=f"Verdicts of {plan.policy}@{plan.old_version} that the change does not affect, carried over.",
     )
     manifest = {
-        "started_at": began.isoformat(),
+        "started_at": started.isoformat(),
         "source": {"name": plan.source, "version": plan.source_version},
         "policies": [{"ref": policy.ref, "hash": policy.policy_hash}],
         "labelers": [plan.labeler_hash],
