@@ -43,7 +43,7 @@ def test_the_notebook_creates_its_tables_and_queries_them(tmp_path: Path, monkey
     executed = notebook()
     # The last cell itself asserts that DuckDB and Spark agree.
     NotebookClient(
-        executed, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(start_folder)}}
+        executed, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(start_folder)}}
     ).execute()
     outputs = {cell.source: output_of(cell) for cell in executed.cells if cell.cell_type == "code"}
     all_output = "\n".join(outputs.values())
@@ -73,7 +73,8 @@ def test_the_pages_examples_run_in_spark_duckdb_and_polars(
     monkeypatch.chdir(labelled.folder)
     for block in blocks("python"):
         # The JVM keeps the folder it was started in, so Spark needs the absolute path.
-        exec(block.replace('"tables/', f'"{labelled.tables}/'), {"spark": labelled.spark})
+        code = block.replace('"tables/', f'"{labelled.tables}/').replace('"./tables"', f'"{labelled.tables}"')
+        exec(code, {"spark": labelled.spark})
         assert "labelled" in capsys.readouterr().out
     results = [labelled.spark.sql(query).collect() for query in blocks("sql")]
     assert len(results) >= 5 and all(results)

@@ -6,6 +6,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 import safeguard_spark as sg
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.tracking.registry import Registry
-from tests.faulty_server import Behavior, Call, FaultyServer, always, closed, cut, garbage, row_of, status
+from tests.faulty_server import Behavior, Call, FaultyServer, always, closed, cut, garbage, row_of, slow, status
 from tests.unit.samples import POLICY, lay
 
 pytestmark = pytest.mark.unit
@@ -204,6 +205,15 @@ def test_an_array_of_turns_as_pandas_reads_it_from_parquet_is_a_conversation(pol
 def test_identical_contents_each_have_a_verdict(policy: sg.Policy) -> None:
     verdicts = sg.judge(policy, ["a replica", "a chair"] * 50, CONFIG)
     assert [verdict.violation for verdict in verdicts] == [True, False] * 50
+
+
+def test_threads_of_a_service_judge_at_once(policy: sg.Policy) -> None:
+    with FaultyServer(always(slow(0.05))) as server, ThreadPoolExecutor(8) as threads:
+        config = endpoint(server)
+        each = [threads.submit(sg.judge, policy, [f"row {n}", "", f"row {n + 100}"], config) for n in range(24)]
+        rationales = [[verdict.rationale for verdict in future.result()] for future in each]
+    assert rationales == [[f"row {n}", None, f"row {n + 100}"] for n in range(24)]
+    assert server.most_open > 2
 
 
 @pytest.mark.parametrize("value", ["a replica", b"a replica", {"a": "replica"}])

@@ -1,0 +1,34 @@
+"""The page on Python says what really happens without Spark; tests/spark/test_python_page.py has the rest."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import safeguard_spark as sg
+from tests.python_page import PAGE, halves, with_outputs
+
+pytestmark = pytest.mark.unit
+ROOT = PAGE.parents[1]
+
+
+def test_what_runs_without_spark_prints_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    without_spark, on_spark = halves(PAGE.read_text(encoding="utf-8"))
+    expected = with_outputs(without_spark)
+    assert expected.count("```text") >= 4
+    if request.config.getoption("--rewrite-golden"):
+        PAGE.write_text(expected + on_spark, encoding="utf-8")
+    assert halves(PAGE.read_text(encoding="utf-8"))[0] == expected
+
+
+def test_the_page_names_everything_there_is_and_nothing_else() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert [name for name in sg.__all__ if not re.search(rf"`{name}\b", page)] == []
+    used = {*re.findall(r"\bsg\.(\w+)", page), *re.findall(r"^\| `(\w+)\(", page, re.MULTILINE)}
+    assert used - set(sg.__all__) == set()
