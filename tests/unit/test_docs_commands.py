@@ -1,0 +1,126 @@
+"""The pages' commands, files and links: those that need no tables are run; of the others, the options exist."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+
+import safeguard_spark
+from safeguard_spark.cli import app
+from tests.unit.commands import Safeguard
+from tools.rooms import ROOT
+
+pytestmark = pytest.mark.unit
+
+NOT_RUN = "<!-- not run by a test -->"
+RUN_ELSEWHERE = {  # by which test
+    "docs/writing-a-policy.md": "tests/unit/authoring/test_docs_writing_a_policy.py",
+    "docs/changing-a-policy.md": "tests/unit/relabel/test_docs_changing_a_policy.py",
+    "docs/first-table.md": "tests/spark/test_docs_first_table.py",
+}
+PAGES = sorted(str(file.relative_to(ROOT)) for file in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+BLOCK = re.compile(r"^(?P<before>[^\n]*)\n```(?P<kind>console|sh|bash)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+PLACEHOLDER = r"NAME|VERSION"
+NOT_HERE = (
+    *("safeguard_spark/screen/", "safeguard_spark/spark/screen/", "cli/screen.py"),  # where they will be
+    *("pending/", "reused/"),  # in a run's staging
+)
+# A command of ours, with a prompt or a folder in front, up to a pipe.
+COMMAND = re.compile(r"^(?:\$ )?(?:\S+/)?safeguard (.+?)(?: [|>] .*)?$", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A block of commands: the line above it, and what is in it."""
+
+    page: str
+    before: str
+    text: str
+
+
+def blocks() -> Iterator[Block]:
+    for page in PAGES:
+        for found in BLOCK.finditer((ROOT / page).read_text(encoding="utf-8")):
+            yield Block(page, found["before"], found["text"])
+
+
+def commands() -> list[str]:
+    """Every `safeguard` command in a block of a page, lines put together."""
+    joined = [block.text.replace("\\\n", " ") for block in blocks()]
+    return sorted({command for text in joined for command in COMMAND.findall(text) if "…" not in command})
+
+
+def test_each_block_of_commands_is_run_by_a_test_or_says_that_it_is_not() -> None:
+    assert all((ROOT / test).is_file() for test in RUN_ELSEWHERE.values())
+    unknown = [b for b in blocks() if b.page not in RUN_ELSEWHERE and b.page != "README.md" and b.before != NOT_RUN]
+    assert unknown == []
+
+
+def test_the_commands_of_the_readme_print_what_it_says(
+    safeguard: Safeguard, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+
+    def output(line: str) -> str:
+        command, _, pipe = line.removeprefix("safeguard ").partition(" | ")
+        ran = safeguard(*shlex.split(command))
+        shown = subprocess.run(["bash", "-c", pipe or "cat"], input=ran.out, capture_output=True, text=True)
+        return shown.stdout + ran.err
+
+    def run(block: re.Match[str]) -> str:
+        if block["before"] == NOT_RUN:
+            return block[0]
+        lines = [line for line in block["text"].splitlines() if line.startswith("$ ")]
+        text = "".join(f"{line}\n{output(line[2:])}" for line in lines)
+        return f"{block['before']}\n```{block['kind']}\n{text}```"
+
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    printed = BLOCK.sub(run, page)
+    if request.config.getoption("--rewrite-golden"):
+        (ROOT / "README.md").write_text(printed, encoding="utf-8")
+    assert printed == (ROOT / "README.md").read_text(encoding="utf-8")
+    assert printed.count("$ safeguard") >= 4
+
+
+@pytest.mark.parametrize("line", commands())
+def test_each_option_of_a_command_exists(line: str) -> None:
+    command: Any = typer.main.get_command(app.app)
+    words = shlex.split(line)
+    while words and hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    known = {name for parameter in command.params for name in parameter.opts} | {"--help", "--debug"}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_file_that_a_page_names_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    folders = (ROOT, ROOT / "safeguard_spark", ROOT / "docs")
+    named = re.findall(r"`([\w./-]+/[\w.-]*\.(?:py|md|yaml|ipynb)|(?:[a-z_]+/)+)`", text)
+    missing = [name for name in named if not any((folder / name).exists() for folder in folders)]
+    assert [name for name in missing if not re.search(PLACEHOLDER, name) and not name.startswith(NOT_HERE)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_link_leads_to_a_file_and_a_heading(page: str) -> None:
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("http"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / name if name else ROOT / page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+        slugs = {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in slugs, target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_name_of_the_python_interface_exists(page: str) -> None:
+    names = re.findall(r"\bsg\.(\w+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert set(names) <= set(safeguard_spark.__all__)
