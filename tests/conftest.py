@@ -1,5 +1,5 @@
-"""What every tier of tests shares: golden files with a flag to rewrite them, property tests without a deadline, and one
-Spark session for the tiers that need one."""
+"""Fixtures of all tests: golden files with a flag to rewrite them, property tests without a deadline, and one Spark
+session for the tests that need one."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
-# Tests run each query once over a few rows: compiling it well costs more than running it. With one compiler the code
-# cache would be a fifth of its usual size, and the JVM would spend half its time clearing it.
+# Tests run each query once over a few rows, so optimized compilation costs more than it saves. With one compiler tier
+# the default code cache would be a fifth of its usual size, and the JVM would spend half its time clearing it.
 BRIEF_QUERIES = {
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseParallelGC",
     "spark.sql.codegen.wholeStage": "false",
@@ -21,13 +21,13 @@ BRIEF_QUERIES = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rewrite-golden", action="store_true", help="write what tests print into tests/golden/")
+    parser.addoption("--rewrite-golden", action="store_true", help="write the output of tests to tests/golden/")
 
 
 def pytest_configure() -> None:
     from hypothesis import settings
 
-    # A shared machine is slow at times, and that is no failure.
+    # A shared machine is slow at times, which is not a failure.
     settings.register_profile("project", deadline=None)
     settings.load_profile("project")
 
@@ -50,19 +50,20 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real session as the job makes it, with Delta, for all tests of the process."""
+    """A real session with Delta, made as the job makes it, for all tests of the process."""
     from safeguard_spark.config.load import build_config
     from safeguard_spark.spark.session import session
 
     settings = {**BRIEF_QUERIES, "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}
-    made = session(build_config({"engine": {"kind": "scripted"}, "spark": {"master": "local[2]", "conf": settings}}))
-    yield made
-    made.stop()
+    config = build_config({"engine": {"kind": "scripted"}, "spark": {"master": "local[2]", "conf": settings}})
+    shared = session(config)
+    yield shared
+    shared.stop()
 
 
 @pytest.fixture
 def lake(spark: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """An empty place for a content table and label tables."""
+    """A folder for a content table and label tables, both still empty."""
     from tests.spark.lake import Lake
 
     return Lake(spark, tmp_path, tmp_path_factory.getbasetemp() / "empty-tables")

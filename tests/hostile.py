@@ -1,7 +1,7 @@
 """Contents that try to break the pipeline or the prompt: a fixed corpus, and hypothesis strategies of the same kinds.
 
-A cell is what a table may hold: bytes of a text column (valid UTF-8 or not), or the turns of a conversation as (role,
-text) pairs in bytes, or null. The corpus is the same for the same count and seed, on every machine.
+A cell is any value a table may contain: bytes of a text column (valid UTF-8 or not), or the turns of a conversation as
+(role, text) pairs in bytes, or null. The corpus is the same for the same count and seed, on every machine.
 """
 
 import random
@@ -70,7 +70,7 @@ LARGE = 5 << 20  # bytes
 
 
 class Hostile(NamedTuple):
-    """A hostile row. `kind` names what it tries; exactly one of `text` and `turns` is meant, by `is_conversation`."""
+    """A hostile row. `kind` says what it tries; `is_conversation` says whether its cell is `turns` or `text`."""
 
     kind: str
     text: Cell = None
@@ -79,24 +79,24 @@ class Hostile(NamedTuple):
 
     @property
     def content(self) -> Content:
-        """As the pipeline reads it."""
+        """The content, as the pipeline reads it."""
         return from_turns(list(self.turns) if self.turns is not None else None) if self.is_conversation else (
             from_text(self.text)
         )  # fmt: skip
 
 
 def corpus(count: int = 10_000, seed: int = 0) -> Iterator[Hostile]:
-    """`count` rows, all kinds in turn, the costly ones (texts of megabytes, 10,000 turns) one in 500."""
+    """`count` rows of all kinds in rotation; one in 500 is a costly one (a text of megabytes, 10,000 turns)."""
     chance = random.Random(seed)
     cheap, costly = _kinds(), _costly()
     for number in range(count):
-        kinds, place = (costly, number // 500) if number % 500 == 499 else (cheap, number)
-        name, make = kinds[place % len(kinds)]
+        kinds, index = (costly, number // 500) if number % 500 == 499 else (cheap, number)
+        name, make = kinds[index % len(kinds)]
         yield make(name, chance)
 
 
 def text_cells() -> st.SearchStrategy[bytes | None]:
-    """Cells of a text column: anything, and mixtures of what is known to hurt."""
+    """Cells of a text column: anything, and mixtures of pieces that are known to cause trouble."""
     pieces = st.one_of(st.sampled_from(_PIECES), st.text(max_size=20).map(_utf8))
     return st.one_of(
         st.none(),

@@ -1,4 +1,4 @@
-"""What unit tests share: the command line as a user runs it, in an empty folder, and an empty registry."""
+"""Fixtures of unit tests: the command line as a user runs it, in an empty folder, and an empty registry."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.unit.commands import Ran, Safeguard
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with its tables and nothing in it: making the tables takes seconds, copying them does not."""
+    """An empty registry with its tables: creating the tables takes seconds, copying the file does not."""
     file = tmp_path_factory.mktemp("store") / "mlflow.db"
     Registry(f"sqlite:///{file}").names()
     return file

@@ -1,4 +1,4 @@
-"""A small policy without problems, its cases, and ways to put changed ones on disk."""
+"""A small policy without problems, its cases, and functions that change them and write them to a folder."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ cases:
 def lay(
     folder: Path, policy: str = POLICY, cases: str | None = CASES, *, name: str = "market", version: str = "1.0.0"
 ) -> Path:
-    """Write `folder/<name>/<version>/policy.md` and the cases beside it; returns the policy file."""
+    """Write `folder/<name>/<version>/policy.md` and `cases.yaml` next to it; returns the policy file."""
     file = folder / name / version / "policy.md"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(policy, encoding="utf-8")
@@ -83,7 +83,7 @@ def lay(
 
 
 def edited(text: str, *changes: tuple[str, str]) -> str:
-    """The text with each (old, new) replaced once; the old must be there."""
+    """The text with each (old, new) replaced once; the text must contain `old`."""
     for old, new in changes:
         assert old in text, old
         text = text.replace(old, new, 1)

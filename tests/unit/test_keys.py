@@ -1,4 +1,4 @@
-"""Identity: equal values have equal keys, and what differs in anything does not."""
+"""Identity: equal values have equal keys, and different values different ones."""
 
 import json
 import math
@@ -24,7 +24,7 @@ def test_canonical_json_is_json_of_the_same_value(value: object) -> None:
 
 
 @given(st.dictionaries(st.text(max_size=3), JSON, max_size=5), st.randoms(use_true_random=False))
-def test_the_order_of_keys_does_not_count(value: dict[str, object], chance: object) -> None:
+def test_the_order_of_keys_does_not_matter(value: dict[str, object], chance: object) -> None:
     keys = list(value)
     chance.shuffle(keys)  # type: ignore[attr-defined]
     assert canonical_json({key: value[key] for key in keys}) == canonical_json(value)
@@ -37,12 +37,12 @@ def test_different_values_have_different_hashes(one: object, two: object) -> Non
 
 def test_the_form_is_fixed() -> None:
     assert canonical_json({"b": [1, None, "é"], "a": True}) == '{"a":true,"b":[1,null,"é"]}'
-    # sha256sum of those bytes: other programs compute the same
+    # The sha256sum of those bytes: other programs compute the same.
     assert sha256({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, {"a": [-math.inf]}])
-def test_what_no_json_can_hold_has_no_hash(value: object) -> None:
+def test_a_value_that_json_cannot_represent_has_no_hash(value: object) -> None:
     with pytest.raises(ValueError, match="JSON"):
         sha256(value)
 

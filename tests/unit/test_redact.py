@@ -1,4 +1,4 @@
-"""What is logged of a configuration holds no secret."""
+"""What is logged of a configuration has no secrets."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "redacted_uri"),
     [
         ("https://user:pass@host:5000/mlflow", "https://host:5000/mlflow"),
         ("postgresql://user@host/db", "postgresql://host/db"),
@@ -22,16 +22,16 @@ pytestmark = pytest.mark.unit
         ("no store at mysql://u:p@h/d here", "no store at mysql://h/d here"),
     ],
 )
-def test_a_uri_is_shown_without_what_stands_before_its_host(uri: str, said: str) -> None:
-    assert without_password(uri) == said
+def test_a_uri_loses_everything_before_its_host(uri: str, redacted_uri: str) -> None:
+    assert without_password(uri) == redacted_uri
 
 
 @given(st.text("abc:/@%", min_size=1, max_size=12).filter(lambda text: text[0] != "/"))
-def test_no_password_passes_whatever_it_is_made_of(password: str) -> None:
+def test_any_password_is_removed(password: str) -> None:
     assert without_password(f"db://user:{password}SECRET@host/x") == "db://host/x"
 
 
-def test_a_configuration_is_shown_without_its_secrets_and_otherwise_as_it_is() -> None:
+def test_a_configuration_loses_its_secrets_and_nothing_else() -> None:
     settings = {
         "engine": {
             "kind": "scripted",
@@ -43,13 +43,13 @@ def test_a_configuration_is_shown_without_its_secrets_and_otherwise_as_it_is() -
         "tracking": {"uri": "https://me:sesame@mlflow.example.org"},
     }
     resolved = build_config(settings)
-    said = redacted(resolved.model_dump(mode="json"))
-    assert "sesame" not in str(said)
-    assert said["engine"]["env"] == {"HF_TOKEN": HIDDEN, "VLLM_CPU_KVCACHE_SPACE": "1"}
-    assert said["engine"]["args"] == {
+    logged = redacted(resolved.model_dump(mode="json"))
+    assert "sesame" not in str(logged)
+    assert logged["engine"]["env"] == {"HF_TOKEN": HIDDEN, "VLLM_CPU_KVCACHE_SPACE": "1"}
+    assert logged["engine"]["args"] == {
         "tokenizer": "a/b", "max_num_seqs": 8, "hf_token": HIDDEN, "deep": [{"password": HIDDEN}],
     }  # fmt: skip
-    assert said["spark"]["conf"] == {"spark.hadoop.fs.s3a.secret.key": HIDDEN, "spark.sql.shuffle.partitions": "8"}
-    assert said["tracking"]["uri"] == "https://mlflow.example.org"
+    assert logged["spark"]["conf"] == {"spark.hadoop.fs.s3a.secret.key": HIDDEN, "spark.sql.shuffle.partitions": "8"}
+    assert logged["tracking"]["uri"] == "https://mlflow.example.org"
     without = build_config({"engine": {"kind": "scripted", "api_key_env": "MY_KEY"}}).model_dump(mode="json")
     assert redacted(without) == {**without, "policy": []}

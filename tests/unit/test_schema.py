@@ -1,4 +1,4 @@
-"""The tables' definition: what other programs rely on, and the view `labels_current` against its words."""
+"""The tables' definition: what other programs rely on, and the view `labels_current` against its description."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from safeguard_spark.schema import LABELS, REASONING, RUNS, TABLES
 
 pytestmark = pytest.mark.unit
 
-# The promise of docs/tables.md to other programs: a name here never goes or changes. New columns are not listed.
+# docs/tables.md promises other programs that these names never change or disappear. New columns are not listed.
 PROMISED = {
     "labels": """content_id content_hash policy policy_version policy_hash labeler labeler_hash work_key outcome
         violation category rule_ids confidence rationale model effort prompt_tokens cached_tokens completion_tokens
@@ -27,13 +27,13 @@ PROMISED = {
 TYPES = r"STRING|BOOLEAN|INT|BIGINT|DOUBLE|TIMESTAMP|ARRAY<STRING>|MAP<STRING, (BIGINT|DOUBLE)>"
 
 
-def test_no_promised_column_is_gone() -> None:
+def test_every_promised_column_exists() -> None:
     for table in TABLES:
         assert set(PROMISED.get(table.name, "").split()) <= set(table.names), table.name
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_each_column_is_there_once_with_a_known_type_and_a_meaning(table: schema.Table) -> None:
+def test_each_column_is_unique_and_has_a_known_type_and_a_meaning(table: schema.Table) -> None:
     assert len(set(table.names)) == len(table.names)
     for column in table.columns:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", column.name)
@@ -47,14 +47,14 @@ def test_long_texts_come_after_the_columns_with_statistics() -> None:
     assert RUNS.names[-1] == "config"
 
 
-# Constraints, read by DuckDB: the SQL is plain
+# Constraints, evaluated by DuckDB: their SQL is portable
 
 
 def allowed(table: schema.Table, **values: object) -> bool:
     columns = ", ".join(f"{_literal(values.get(column.name))} AS {column.name}" for column in table.columns)
     checks = " AND ".join(f"coalesce({check}, true)" for _, check in table.checks)  # null passes a CHECK
-    found = duckdb.sql(f"SELECT {checks} FROM (SELECT {columns})").fetchall()
-    return bool(found[0][0])
+    ((result,),) = duckdb.sql(f"SELECT {checks} FROM (SELECT {columns})").fetchall()
+    return bool(result)
 
 
 def _literal(value: object) -> str:
@@ -64,7 +64,7 @@ def _literal(value: object) -> str:
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_each_outcome_may_be_written_with_a_violation_only_if_it_was_judged(outcome: Outcome) -> None:
+def test_an_outcome_may_have_a_violation_only_if_the_content_was_judged(outcome: Outcome) -> None:
     judged = outcome in (Outcome.labelled, Outcome.screened)
     for violation in (True, False, None):
         assert allowed(LABELS, outcome=outcome.value, violation=violation, attempt=1) == (
@@ -75,13 +75,13 @@ def test_each_outcome_may_be_written_with_a_violation_only_if_it_was_judged(outc
 @pytest.mark.parametrize(
     "values", [{"outcome": "safe"}, {"outcome": "empty", "attempt": 0}, {"outcome": "empty", "confidence": "sure"}]
 )
-def test_impossible_values_may_not(values: dict[str, object]) -> None:
+def test_impossible_values_are_refused(values: dict[str, object]) -> None:
     assert not allowed(LABELS, **{"attempt": 1, **values})
 
 
-def test_a_run_has_one_of_its_ends() -> None:
-    ends = ("complete", "partial", "failed", "died", "planned", "running")
-    assert [status for status in ends if allowed(RUNS, status=status)] == ["complete", "partial", "failed", "died"]
+def test_a_run_has_a_final_status() -> None:
+    statuses = ("complete", "partial", "failed", "died", "planned", "running")
+    assert [status for status in statuses if allowed(RUNS, status=status)] == ["complete", "partial", "failed", "died"]
 
 
 # The view
@@ -112,34 +112,35 @@ VERSIONS = st.sampled_from([("1.0.0", "h1"), ("1.0.0", "h2"), ("2.0.0", "h2")])
 
 @st.composite
 def labels(draw: st.DrawFn) -> list[Label]:
-    few = st.integers(0, 2)
-    made = draw(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("pq"), VERSIONS, few, few, few), max_size=12))
-    # A work key tells any two rows of one instant apart, as content and run do in real tables.
+    small = st.integers(0, 2)
+    row = st.tuples(st.sampled_from("ab"), st.sampled_from("pq"), VERSIONS, small, small, small)
+    rows = draw(st.lists(row, max_size=12))
+    # The work key distinguishes any two rows of one instant, as content and run do in real tables.
     return [
-        Label(content, policy, *version, at, attempt, f"r{run}", 0, f"k{number}")
-        for number, (content, policy, version, at, attempt, run) in enumerate(made)
+        Label(content, policy, *version, labelled_at, attempt, f"r{run}", 0, f"k{number}")
+        for number, (content, policy, version, labelled_at, attempt, run) in enumerate(rows)
     ]
 
 
 @st.composite
 def activations(draw: st.DrawFn) -> list[Activation]:
-    made = draw(st.lists(st.tuples(st.sampled_from("pq"), VERSIONS), max_size=4))
-    at = draw(st.permutations(range(len(made))))
-    return [Activation(policy, *version, at[n], "r") for n, (policy, version) in enumerate(made)]
+    versions = draw(st.lists(st.tuples(st.sampled_from("pq"), VERSIONS), max_size=4))
+    times = draw(st.permutations(range(len(versions))))
+    return [Activation(policy, *version, time, "r") for time, (policy, version) in zip(times, versions, strict=True)]
 
 
 def view(rows: Sequence[Label], active: Sequence[Activation]) -> list[Label]:
     with duckdb.connect() as connection:
-        for name, kind, given_ in (("labels", Label, rows), ("activations", Activation, active)):
+        for name, kind, table_rows in (("labels", Label, rows), ("activations", Activation, active)):
             columns = [f"{n} {'BIGINT' if t is int else 'VARCHAR'}" for n, t in kind.__annotations__.items()]
             missing = [f"{n} VARCHAR" for n in LABELS.names if n not in kind._fields] if kind is Label else []
             connection.execute(f"CREATE TABLE {name} ({', '.join([*columns, *missing])})")
-            for row in given_:
+            for row in table_rows:
                 marks = ", ".join("?" * len(row))
                 connection.execute(f"INSERT INTO {name} ({', '.join(kind._fields)}) VALUES ({marks})", list(row))
         select = schema.labels_current("labels", "activations")
-        found = connection.execute(f"SELECT {', '.join(Label._fields)} FROM ({select})").fetchall()
-    return [Label(*row) for row in found]
+        result = connection.execute(f"SELECT {', '.join(Label._fields)} FROM ({select})").fetchall()
+    return [Label(*row) for row in result]
 
 
 @settings(max_examples=40)
@@ -147,10 +148,10 @@ def view(rows: Sequence[Label], active: Sequence[Activation]) -> list[Label]:
 def test_the_view_is_the_newest_label_per_content_and_policy_under_the_active_version(
     rows: list[Label], active: list[Activation]
 ) -> None:
-    rules = {a.policy: a for a in sorted(active, key=lambda a: a.activated_at)}
-    wanted: dict[tuple[str, str], Label] = {}
+    active_version = {a.policy: a for a in sorted(active, key=lambda a: a.activated_at)}
+    newest: dict[tuple[str, str], Label] = {}
     for row in sorted(rows, key=lambda r: (r.labelled_at, r.attempt, r.run_id, r.chunk, r.work_key)):
-        rule = rules.get(row.policy)
-        if rule and (rule.policy_version, rule.policy_hash) == (row.policy_version, row.policy_hash):
-            wanted[row.policy, row.content_id] = row
-    assert sorted(view(rows, active)) == sorted(wanted.values())
+        version = active_version.get(row.policy)
+        if version and (version.policy_version, version.policy_hash) == (row.policy_version, row.policy_hash):
+            newest[row.policy, row.content_id] = row
+    assert sorted(view(rows, active)) == sorted(newest.values())

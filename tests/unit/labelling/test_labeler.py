@@ -1,4 +1,4 @@
-"""The labeler: whatever of it can change a label changes its hash, and whose default counts."""
+"""The labeler: everything in it that can change a label changes its hash; and which default applies."""
 
 from typing import Any
 
@@ -30,9 +30,9 @@ def labeler(policy: Policy, **sections: Any) -> Labeler:
     return Labeler.of(build_config({"engine": {"kind": "scripted"}, **sections}), policy)
 
 
-def test_there_is_a_change_here_for_every_field() -> None:
+def test_changed_has_a_value_for_every_field() -> None:
     missing = set(Labeler.model_fields) - set(CHANGED)
-    assert not missing, f"give {sorted(missing)} another value in CHANGED"
+    assert not missing, f"add other values of {sorted(missing)} to CHANGED"
 
 
 @pytest.mark.parametrize("field", Labeler.model_fields)
@@ -40,23 +40,23 @@ def test_each_field_changes_the_hash(field: str) -> None:
     assert LABELER.model_copy(update={field: CHANGED[field]}).labeler_hash != LABELER.labeler_hash
 
 
-def test_the_hash_of_a_labeler_is_the_one_that_tables_hold() -> None:
-    # Another value here means that every row ever labelled is labelled anew.
+def test_the_hash_is_the_one_in_existing_tables() -> None:
+    # Another value here means that every row ever labelled is labelled again.
     assert LABELER.labeler_hash == "4acea92907e643cdad2f38c246fbbb61b2a00aa519bc9a11ee457d0c5d9864e2"
 
 
-def test_the_hash_survives_a_journey_as_json() -> None:
+def test_the_hash_survives_json() -> None:
     assert Labeler.model_validate(LABELER.model_dump(mode="json")).labeler_hash == LABELER.labeler_hash
 
 
-def test_the_job_wins_over_the_policy_and_the_policy_over_the_default() -> None:
-    asks = policy("labeler: {effort: low, max_tokens: 50}\n")
-    job = {"labeler": {"effort": "high", "max_tokens": 70}}
-    assert (labeler(asks, **job).effort, labeler(asks, **job).max_tokens) == (Effort.high, 70)
-    assert (labeler(asks).effort, labeler(asks).max_tokens) == (Effort.low, 50)
+def test_the_job_overrides_the_policy_and_the_policy_the_default() -> None:
+    recommending = policy("labeler: {effort: low, max_tokens: 50}\n")
+    config = {"labeler": {"effort": "high", "max_tokens": 70}}
+    assert (labeler(recommending, **config).effort, labeler(recommending, **config).max_tokens) == (Effort.high, 70)
+    assert (labeler(recommending).effort, labeler(recommending).max_tokens) == (Effort.low, 50)
     assert (labeler(policy()).effort, labeler(policy()).max_tokens) == (DEFAULT_EFFORT, DEFAULT_MAX_TOKENS)
-    half = labeler(asks, labeler={"max_tokens": 70})
-    assert (half.effort, half.max_tokens) == (Effort.low, 70)
+    partial = labeler(recommending, labeler={"max_tokens": 70})
+    assert (partial.effort, partial.max_tokens) == (Effort.low, 70)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_configuration_that_can_change_a_label_changes_the_hash(sections: dict[s
         {"output": "elsewhere", "spark": {"master": "local[1]"}, "tracking": {"enabled": False}},
     ],
 )
-def test_where_and_how_fast_it_runs_does_not(sections: dict[str, Any]) -> None:
+def test_configuration_of_where_and_how_fast_it_runs_does_not_change_the_hash(sections: dict[str, Any]) -> None:
     assert labeler(policy(), **sections).labeler_hash == labeler(policy()).labeler_hash
 
 
-def test_a_folder_on_another_machine_is_the_same_labeler_under_its_model_name() -> None:
-    here, there = ({"engine": {"kind": "vllm", "model": f"/{at}/x", "model_name": "x"}} for at in ("a", "b"))
+def test_model_name_makes_one_labeler_of_folders_on_different_machines() -> None:
+    here, there = ({"engine": {"kind": "vllm", "model": f"/{folder}/x", "model_name": "x"}} for folder in ("a", "b"))
     assert labeler(policy(), **here).labeler_hash == labeler(policy(), **there).labeler_hash
     assert labeler(policy(), **here).name == "x/medium"

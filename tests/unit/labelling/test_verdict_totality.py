@@ -1,4 +1,4 @@
-"""Any completion has exactly one outcome, and nothing but an answer within the contract reads as a verdict."""
+"""Any completion has exactly one outcome, and only an answer that follows the contract is read as a verdict."""
 
 import json
 from collections import Counter
@@ -20,7 +20,7 @@ CONTRACTS = [Contract(output, rules) for output in Output for rules in (CATEGORY
 READ = {Outcome.labelled, Outcome.refused, Outcome.unparseable, Outcome.truncated}
 FINISHES = st.sampled_from(["stop", "length", "repetition", None, "", "abort", "odd"])
 
-# Values and keys of an answer, the right ones and what stands in their place.
+# Values and keys of an answer, right and wrong ones.
 VALUES = st.recursive(
     st.sampled_from([0, 1, 2, -1, True, False, None, "0", "1", "true", " FALSE ", "none", "counterfeit", "stolen", "M1",
                      "M9", "", "low", "HIGH", "certain", 1.0, 0.5, float("nan"), float("inf"), 10**400, "\ud800", "\0"])
@@ -52,8 +52,8 @@ IDS = st.lists(
 )
 
 
-def harmony_ids(thought: str, said: str) -> list[int]:
-    text = f"<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant<|channel|>final<|message|>{said}"
+def harmony_ids(reasoning: str, final: str) -> list[int]:
+    text = f"<|channel|>analysis<|message|>{reasoning}<|end|><|start|>assistant<|channel|>final<|message|>{final}"
     return list(harmony_encoding().encode(f"{text}<|return|>", allowed_special="all"))
 
 
@@ -90,9 +90,9 @@ def test_any_token_ids_have_one_outcome_under_every_contract(ids: list[int], fin
 
 
 @settings(max_examples=200)
-@given(thought=st.text(max_size=20), said=TEXTS, cut=st.integers(0, 40), finish=FINISHES)
-def test_a_harmony_answer_broken_off_anywhere_has_one_outcome(thought: str, said: str, cut: int, finish: str) -> None:
-    ids = harmony_ids(thought.encode("utf-8", "replace").decode(), said.encode("utf-8", "replace").decode())
+@given(reasoning=st.text(max_size=20), final=TEXTS, cut=st.integers(0, 40), finish=FINISHES)
+def test_a_harmony_answer_cut_off_anywhere_has_one_outcome(reasoning: str, final: str, cut: int, finish: str) -> None:
+    ids = harmony_ids(reasoning.encode("utf-8", "replace").decode(), final.encode("utf-8", "replace").decode())
     for contract in CONTRACTS:
         assert_total(read(Completion(finish, token_ids=ids[: len(ids) - cut]), contract), contract)
 
@@ -107,14 +107,14 @@ def test_any_bytes_read_as_text_have_one_outcome(raw: bytes, finish: str) -> Non
 
 
 @pytest.mark.parametrize("contract", [c for c in CONTRACTS if c.category_of], ids=lambda c: c.output.value)
-def test_what_the_contract_asks_for_is_read_in_both_dialects(contract: Contract) -> None:
-    said = {
+def test_the_answer_the_contract_requires_is_read_in_both_dialects(contract: Contract) -> None:
+    answer = {
         Output.binary: "1",
         Output.category: '{"violation": 1, "policy_category": "stolen"}',
         Output.full: '{"violation": 1, "category": "stolen", "rule_ids": ["M2"], "confidence": "low"}',
     }[contract.output]
     for completion in (
-        Completion("stop", text=said, reasoning="hm"), Completion("stop", token_ids=harmony_ids("hm", said)),
+        Completion("stop", text=answer, reasoning="hm"), Completion("stop", token_ids=harmony_ids("hm", answer)),
     ):  # fmt: skip
         verdict = read(completion, contract)
         assert (verdict.outcome, verdict.violation, verdict.reasoning) == (Outcome.labelled, True, "hm")
@@ -130,7 +130,7 @@ GARBAGE = ["", " ", "}{", "It is about sorry people.", "maybe", '{"violation": 2
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: f"{c.output.value}-{len(c.category_of)}")
-def test_refusals_are_told_from_garbage(contract: Contract) -> None:
+def test_refusals_are_distinguished_from_garbage(contract: Contract) -> None:
     refused = {text: read(Completion("stop", text=text), contract).outcome for text in REFUSALS}
     assert set(refused.values()) == {Outcome.refused}, refused
     garbage = {text: read(Completion("stop", text=text), contract).outcome for text in GARBAGE}
@@ -141,16 +141,16 @@ def test_refusals_are_told_from_garbage(contract: Contract) -> None:
 @given(before=st.text(max_size=20), after=st.text(max_size=20))
 def test_a_refusal_before_or_after_anything_never_reads_as_safe(before: str, after: str) -> None:
     for contract in CONTRACTS:
-        said = f"I'm sorry, but I can't help with that. {before}"
-        assert read(Completion("stop", text=said), contract).outcome in (Outcome.refused, Outcome.labelled)
+        refusal = f"I'm sorry, but I can't help with that. {before}"
+        assert read(Completion("stop", text=refusal), contract).outcome in (Outcome.refused, Outcome.labelled)
         if not any(mark in before for mark in "{01"):
-            assert read(Completion("stop", text=said), contract).outcome is Outcome.refused
+            assert read(Completion("stop", text=refusal), contract).outcome is Outcome.refused
         cut = read(Completion("length", text=before + '{"violation": 0, "category"' + after[:5]), contract)
         assert cut.outcome is not Outcome.labelled
 
 
 @pytest.mark.skipif(not RECORDED.is_file(), reason="the recorded answers are not on this machine")
-def test_recorded_answers_of_the_real_model_all_have_an_outcome_and_agree_with_their_readers() -> None:
+def test_recorded_answers_of_the_real_model_have_an_outcome_and_agree_with_the_recorded_readings() -> None:
     import pyarrow.parquet as pq
 
     rows = pq.read_table(RECORDED, columns=["raw_model_response", "predicted_toxic", "parsed_successfully"]).to_pylist()

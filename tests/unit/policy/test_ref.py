@@ -1,4 +1,4 @@
-"""A reference leads to one policy, as it was published; where it leads nowhere, the error names what is near."""
+"""A reference gives one policy, as it was published; the error for an unknown one suggests a similar name."""
 
 from pathlib import Path
 
@@ -27,16 +27,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     return build_config({"engine": {"kind": "scripted"}})
 
 
-def test_files_folders_and_names_are_told_apart(run: RunConfig) -> None:
+def test_files_folders_and_names_are_distinguished(run: RunConfig) -> None:
     assert read_ref("market@1.0.0") == Ref("market", "1.0.0")
     assert read_ref("market@active") == Ref("market", "active")
     assert read_ref("policies/market/1.0.0") == Path("policies/market/1.0.0/policy.md")
-    for text, said in (("policies/market", "holds no policy.md"), ("draft.md", "does not exist"), ("a/b", "not exist")):
-        with pytest.raises(PolicyError, match=said):
+    for text, why in (("policies/market", "holds no policy.md"), ("draft.md", "does not exist"), ("a/b", "not exist")):
+        with pytest.raises(PolicyError, match=why):
             read_ref(text)
 
 
-def test_a_bare_name_means_the_newest_version_to_an_author_and_none_to_a_job(run: RunConfig) -> None:
+def test_a_name_alone_is_the_newest_version_for_an_author_and_an_error_for_a_job(run: RunConfig) -> None:
     assert locate_policy("market", run.policies) == Path("policies/market/1.10.0/policy.md")
     with pytest.raises(PolicyError, match=r"needs a version: market@1\.10\.0 \(the newest\), market@1\.9\.0, market@1"):
         resolve("market", run)
@@ -50,7 +50,7 @@ def test_a_version_and_a_file_resolve_without_a_registry(run: RunConfig) -> None
     assert not Path("mlflow.db").exists()
 
 
-def test_a_copy_of_a_published_version_must_be_a_true_one_wherever_it_lies(run: RunConfig, tmp_path: Path) -> None:
+def test_a_copy_of_a_published_version_must_be_identical_wherever_it_is(run: RunConfig, tmp_path: Path) -> None:
     save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(run.policies))
     copy = tmp_path / "copy.md"
     copy.write_text(POLICY)
@@ -60,7 +60,7 @@ def test_a_copy_of_a_published_version_must_be_a_true_one_wherever_it_lies(run: 
         resolve(str(copy), run)
 
 
-def test_a_file_in_another_policies_folder_answers_to_the_lock_beside_it(run: RunConfig, tmp_path: Path) -> None:
+def test_a_file_in_another_policies_folder_is_checked_against_the_lock_there(run: RunConfig, tmp_path: Path) -> None:
     other = tmp_path / "other"
     file = lay(other, edited(POLICY, ("are safe.", "are safe!")))
     assert resolve(str(file), run).policy_hash != HASH
@@ -69,7 +69,7 @@ def test_a_file_in_another_policies_folder_answers_to_the_lock_beside_it(run: Ru
         resolve(str(file), run)
 
 
-def test_a_file_that_calls_itself_otherwise_than_its_folders_is_not_used(run: RunConfig) -> None:
+def test_a_file_whose_name_or_version_differs_from_its_folders_is_refused(run: RunConfig) -> None:
     lay(run.policies, POLICY, version="2.0.0")
     with pytest.raises(PolicyError, match=r"calls itself market@1\.0\.0; its folders say market@2\.0\.0"):
         resolve("market@2.0.0", run)
@@ -84,7 +84,7 @@ def test_an_alias_without_a_registry_says_how_to_set_one(run: RunConfig) -> None
         resolve("market@3.0.0", run)
 
 
-def test_versions_and_names_are_listed_in_their_order(run: RunConfig) -> None:
+def test_names_and_versions_are_listed_in_order(run: RunConfig) -> None:
     lay(run.policies, name="gifts")
     assert policy_names(run.policies) == ["gifts", "market"]
     assert versions_of(run.policies, "market") == ["1.0.0", "1.9.0", "1.10.0"]
