@@ -106,6 +106,14 @@ def test_each_file_that_a_page_names_exists(page: str) -> None:
     assert [name for name in missing if not re.search(PLACEHOLDER, name) and not name.startswith(NOT_HERE)] == []
 
 
+@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/glossary.md", "CONTRIBUTING.md"])
+def test_each_name_of_the_code_that_a_page_uses_exists(page: str) -> None:
+    quoted = re.findall(r"`(\w+)`", (ROOT / page).read_text(encoding="utf-8"))
+    names = {name for name in quoted if re.search(r"[a-z]_[a-z]|^_|^[A-Z]{4}|[a-z][A-Z]", name)} - {"NAME", "VERSION"}
+    code = "".join(file.read_text(encoding="utf-8") for file in sorted(ROOT.glob("[jst]*/**/*.py")))
+    assert sorted(name for name in names if not re.search(rf"\b{name}\b", code)) == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_each_link_leads_to_a_file_and_a_heading(page: str) -> None:
     text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -124,3 +132,19 @@ def test_each_link_leads_to_a_file_and_a_heading(page: str) -> None:
 def test_each_name_of_the_python_interface_exists(page: str) -> None:
     names = re.findall(r"\bsg\.(\w+)", (ROOT / page).read_text(encoding="utf-8"))
     assert set(names) <= set(safeguard_spark.__all__)
+
+
+def quoted_messages() -> list[str]:
+    """The parts of messages that "Troubleshooting" quotes in its first column; `…` stands for a value."""
+    section = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## Troubleshooting")[2]
+    cells = re.findall(r"^\| (.+?) \|", section.partition("\n## ")[0], re.MULTILINE)
+    quoted = [text for cell in cells for text in re.findall(r"`([^`]+)`", cell) if " " in text]
+    return [part.strip() for text in quoted for part in text.split("…") if len(part.strip()) > 6]
+
+
+def test_each_message_that_troubleshooting_quotes_is_one_of_ours_or_of_the_systems() -> None:
+    code = "".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "safeguard_spark").rglob("*.py")))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # a text over several lines
+    systems = ("CUDA out of memory", "No space left on device", "File too large", "relabel promote")
+    assert len(quoted_messages()) > 10
+    assert [part for part in quoted_messages() if part not in systems and part not in code] == []
