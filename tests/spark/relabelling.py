@@ -1,4 +1,4 @@
-"""The way from one version of a policy to the next, over a lake of posts."""
+"""Steps from one version of a policy to the next, over a lake of posts."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ NO_GATE = {"gate": {"cases": False, "min_coverage": None}}
 
 
 def posts(count: int) -> list[tuple[str, str]]:
-    things = ["a table", "a replica", "a rifle", "a pill", "a chair", "a lamp", "a book", "a coat"]
-    return [(f"p{n:04d}", f"{things[n % len(things)]}, number {n}") for n in range(count)]
+    items = ["a table", "a replica", "a rifle", "a pill", "a chair", "a lamp", "a book", "a coat"]
+    return [(f"p{n:04d}", f"{items[n % len(items)]}, number {n}") for n in range(count)]
 
 
 def configured(lake: Lake, **sections: Any) -> Any:
-    """The lake's configuration with three rules' words."""
+    """The lake's configuration, with a scripted engine that knows a word for each of three rules."""
     args = sections.pop("args", {})
     config = lake.config(**{"relabel": NO_GATE, **sections})
     script = {**config.engine.args, "words": WORDS, **args}
@@ -38,13 +38,13 @@ def planned(lake: Lake, scope: str, new: Policy = NEW, share: float = 0.0, **sec
     )
 
 
-def prepared(lake: Lake, made: RelabelPlan, new: Policy = NEW, order: str | None = None) -> Application:
-    return prepare_application(lake.spark, configured(lake), made, new, order)
+def prepared(lake: Lake, plan: RelabelPlan, new: Policy = NEW, order: str | None = None) -> Application:
+    return prepare_application(lake.spark, configured(lake), plan, new, order)
 
 
 def applied(
-    lake: Lake, made: RelabelPlan, new: Policy = NEW, budget: Budget | None = None, order: str | None = None
+    lake: Lake, plan: RelabelPlan, new: Policy = NEW, budget: Budget | None = None, order: str | None = None
 ) -> RunResult:
-    """A plan applied."""
-    ready = prepared(lake, made, new, order)
-    return apply_plan(lake.spark, configured(lake), ready, new, budget or Budget(), show=False)
+    """The result of applying a plan."""
+    application = prepared(lake, plan, new, order)
+    return apply_plan(lake.spark, configured(lake), application, new, budget or Budget(), show=False)

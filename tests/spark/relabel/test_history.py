@@ -1,4 +1,4 @@
-"""What was believed when: as-of queries across promotions, edits, roll-backs and erasure; verdicts carried over."""
+"""As-of queries across promotions, edits, roll-backs and erasure; verdicts carried over."""
 
 import json
 from datetime import UTC, datetime
@@ -34,12 +34,12 @@ def now() -> datetime:
 
 def relabelled(lake: Lake, scope: str, new: Policy = NEW) -> None:
     config = configured(lake)
-    made = plan_relabel(lake.spark, config, PlanRequest(OLD, new, parse_scope(scope, share=0.0))).plan
-    apply_plan(lake.spark, config, prepare_application(lake.spark, config, made, new), new, Budget(), show=False)
+    plan = plan_relabel(lake.spark, config, PlanRequest(OLD, new, parse_scope(scope, share=0.0))).plan
+    apply_plan(lake.spark, config, prepare_application(lake.spark, config, plan, new), new, Budget(), show=False)
 
 
 @pytest.mark.slow
-def test_every_moment_keeps_what_was_believed_then(lake: Lake) -> None:
+def test_every_moment_keeps_the_labels_of_that_time(lake: Lake) -> None:
     lake.write([("a", "a rifle"), ("b", "a lamp"), ("gone", "a replica")])
     config = configured(lake)
     before = now()
@@ -53,19 +53,19 @@ def test_every_moment_keeps_what_was_believed_then(lake: Lake) -> None:
     lake.write([("a", "a toy"), ("b", "a lamp"), ("gone", "a replica"), ("late", "a pill")], mode="overwrite")
     edited = now()
     label_table(lake.spark, config, [NEW], show=False)
-    label_table(lake.spark, config, [OLD], show=False)  # a late run of the old version changes no yesterday
+    label_table(lake.spark, config, [OLD], show=False)  # a late run of the old version does not change the past
     again = now()
     promote_version(lake.spark, config, OLD)
     back = now()
 
-    def said(moment: datetime) -> dict[str, tuple[str, bool]]:
+    def labels_at(moment: datetime) -> dict[str, tuple[str, bool]]:
         rows = labels_as_of(tables, moment).collect()
         assert len({row.content_id for row in rows}) == len(rows)
         return {row.content_id: (row.policy_version, row.violation) for row in rows}
 
     old = {"a": ("1.0.0", True), "b": ("1.0.0", False), "gone": ("1.0.0", True)}
     new = {id: ("1.1.0", violation) for id, (_, violation) in old.items()}
-    wanted = {
+    expected = {
         before: {},
         first: old,
         unpromoted: old,
@@ -74,13 +74,13 @@ def test_every_moment_keeps_what_was_believed_then(lake: Lake) -> None:
         again: {**new, "a": ("1.1.0", False), "late": ("1.1.0", True)},
         back: {**old, "a": ("1.0.0", False), "late": ("1.0.0", True)},
     }
-    assert {moment: said(moment) for moment in wanted} == wanted
-    # The table function, and DuckDB's macro as it is written beside the tables, say the same.
+    assert {moment: labels_at(moment) for moment in expected} == expected
+    # The table function, and DuckDB's macro in views.sql, return the same.
     for moment in (first, promoted, back):
         sql = f"labels_as_of(TIMESTAMP'{moment:%Y-%m-%d %H:%M:%S.%f}')"
         rows = lake.spark.sql(f"SELECT content_id, policy_version, violation FROM {sql}").collect()
-        assert {row[0]: (row[1], row[2]) for row in rows} == wanted[moment]
-        assert duck(lake, moment) == wanted[moment]
+        assert {row[0]: (row[1], row[2]) for row in rows} == expected[moment]
+        assert duck(lake, moment) == expected[moment]
     [label] = labels_of_content_as_of(tables, "a", promoted)
     assert (label["policy_version"], label["policy_hash"], label["rule_ids"]) == ("1.1.0", NEW.policy_hash, ["M2"])
     activations = activation_history(tables, "market")
@@ -88,41 +88,43 @@ def test_every_moment_keeps_what_was_believed_then(lake: Lake) -> None:
     assert [row["until"] for row in activations] == [*(row["activated_at"] for row in activations[1:]), None]
 
     erase_contents(lake.spark, config, ["gone"])
-    assert {moment: set(said(moment)) for moment in wanted} == {
-        moment: set(found) - {"gone"} for moment, found in wanted.items()
+    assert {moment: set(labels_at(moment)) for moment in expected} == {
+        moment: set(labels) - {"gone"} for moment, labels in expected.items()
     }
 
 
 def duck(lake: Lake, moment: datetime) -> dict[str, tuple[str, bool]]:
     text = (lake.tables / "views.sql").read_text()
-    written = "".join(line[3:] for line in text.split("-- DuckDB")[1].splitlines(keepends=True)[1:])
+    macros = "".join(line[3:] for line in text.split("-- DuckDB")[1].splitlines(keepends=True)[1:])
     with duckdb.connect() as connection:
         for name in ("labels", "policy_activations"):
-            place = str(lake.tables / name)
-            connection.register(name, DeltaTable(place).to_pyarrow_dataset())
-            written = written.replace(f"delta_scan('{place}')", name)
-        connection.execute(written)
-        asked = f"SELECT content_id, policy_version, violation FROM labels_as_of(TIMESTAMPTZ '{moment.isoformat()}')"
-        return {id: (version, violation) for id, version, violation in connection.execute(asked).fetchall()}
+            location = str(lake.tables / name)
+            connection.register(name, DeltaTable(location).to_pyarrow_dataset())
+            macros = macros.replace(f"delta_scan('{location}')", name)
+        connection.execute(macros)
+        query = f"SELECT content_id, policy_version, violation FROM labels_as_of(TIMESTAMPTZ '{moment.isoformat()}')"
+        return {id: (version, violation) for id, version, violation in connection.execute(query).fetchall()}
 
 
 @pytest.mark.slow
-def test_what_is_not_touched_is_carried_over_and_the_version_rules_the_whole_table(lake: Lake) -> None:
+def test_verdicts_of_unaffected_contents_are_carried_over_and_the_version_is_active_for_the_whole_table(
+    lake: Lake,
+) -> None:
     lake.write([*posts(80), ("again", posts(80)[4][1])])
     config = configured(lake, relabel={"gate": {"cases": False, "min_coverage": 1.0}})
     label_table(lake.spark, config, [OLD], show=False)
-    made = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("touched", share=0.0))).plan
-    apply_plan(lake.spark, config, prepare_application(lake.spark, config, made, NEW), NEW, Budget(), show=False)
+    plan = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("touched", share=0.0))).plan
+    apply_plan(lake.spark, config, prepare_application(lake.spark, config, plan, NEW), NEW, Budget(), show=False)
     lake.calls()
-    assert carry_over_verdicts(lake.spark, config, made, NEW) == 71
-    assert carry_over_verdicts(lake.spark, config, made, NEW) == 0
+    assert carry_over_verdicts(lake.spark, config, plan, NEW) == 71
+    assert carry_over_verdicts(lake.spark, config, plan, NEW) == 0
     assert promote_version(lake.spark, config, NEW).changed
     current = lake.current()
     assert len(current) == 81 and {row.policy_version for row in current.values()} == {"1.1.0"}
     assert {row.carried_from for row in current.values() if row.rule_ids == ["M2"]} == {None}
     assert {row.carried_from for row in current.values() if row.rule_ids != ["M2"]} == {"1.0.0"}
     assert current["again"].carried_from == "1.0.0" and current["p0001"].category == "counterfeit"
-    # They are done for the label job, and nothing to compare.
+    # Verdicts carried over are done for the label job, and are not compared.
     assert label_table(lake.spark, config, [NEW], show=False).pending == 0
     assert lake.calls() == 0
     assert compare_versions(lake.spark, config, OLD, NEW).comparison.compared == 10
@@ -130,7 +132,7 @@ def test_what_is_not_touched_is_carried_over_and_the_version_rules_the_whole_tab
 
 @pytest.fixture
 def published(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Both versions in a folder and in a registry; the options every command shares."""
+    """The options that every command shares; both versions are in the folder and in the registry."""
     for policy, weapons in ((OLD, "no rifles."), (NEW, "no rifles, unless they are toys.")):
         folder = lake.folder / "policies" / "market" / policy.version
         folder.mkdir(parents=True)
@@ -153,9 +155,9 @@ def published(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             "--output", str(lake.tables), "--json"]  # fmt: skip
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
-    found: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return found
+def json_output(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    output: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return output
 
 
 def test_the_commands_go_from_plan_to_promotion_and_back(
@@ -169,31 +171,31 @@ def test_the_commands_go_from_plan_to_promotion_and_back(
     lake.write([*posts(160), ("x", "<script>alert(1)</script> a rifle")])
     shadow = ["--policy", "market@active", "--set", "run.shadow_share=0.2"]
     assert run_command(["label", *published, *shadow]) == 0
-    first = said(capsys)
+    first = json_output(capsys)
     assert isinstance(first["shadow"], dict) and 10 < first["shadow"]["rows"] < 60
     assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
 
     assert run_command(["relabel", "plan", "--policy", "market@1.1.0", "--share", "0", *published]) == 0
     captured = capsys.readouterr()
-    made = json.loads(captured.out.splitlines()[-1])
-    assert "rules changed: M2" in captured.err and f"relabel apply {made['plan_id']}" in captured.err
+    plan = json.loads(captured.out.splitlines()[-1])
+    assert "rules changed: M2" in captured.err and f"relabel apply {plan['plan_id']}" in captured.err
     lake.calls()
-    assert run_command(["relabel", "apply", str(made["plan_id"]), "--budget", "5calls", *published]) == 6
+    assert run_command(["relabel", "apply", str(plan["plan_id"]), "--budget", "5calls", *published]) == 6
     assert lake.calls() <= 5
     capsys.readouterr()
-    assert run_command(["relabel", "apply", str(made["plan_id"]), "--carry", *published]) == 0
-    done = said(capsys)
+    assert run_command(["relabel", "apply", str(plan["plan_id"]), "--carry", *published]) == 0
+    done = json_output(capsys)
     assert done["moved"] is None and done["carried"] and done["status"] == "complete"
 
     report = tmp_path / "report.html"
     compare = ["relabel", "compare", "market@1.0.0", "market@1.1.0", *published, "--html", str(report)]
     assert run_command([*compare, "--noise-share", "0.5"]) == 0
     captured = capsys.readouterr()
-    found = json.loads(captured.out.splitlines()[-1])
-    assert found["standing"] == "within noise" and "Within noise" in captured.err
+    compared = json.loads(captured.out.splitlines()[-1])
+    assert compared["standing"] == "within noise" and "Within noise" in captured.err
     page = report.read_text()
     assert 'class="bar"' in page and "http:" not in page and "<script" not in page
-    run = mlflow.MlflowClient(registry.uri).get_run(str(found["mlflow_run_id"]))
+    run = mlflow.MlflowClient(registry.uri).get_run(str(compared["mlflow_run_id"]))
     assert run.data.params["standing"] == "within noise" and run.data.metrics["flipped"] == 0
 
     assert run_command(["relabel", "promote", "market@1.1.0", *published, "--set", "relabel.gate.min_coverage=1"]) == 0
@@ -202,7 +204,7 @@ def test_the_commands_go_from_plan_to_promotion_and_back(
     capsys.readouterr()
     lake.calls()
     assert run_command(["relabel", "promote", "market@1.0.0", *published]) == 0
-    assert said(capsys)["is_rollback"] is True and lake.calls() == 0
+    assert json_output(capsys)["is_rollback"] is True and lake.calls() == 0
     assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
     assert registry.aliases("market")["active"] == "1.0.0"
 
@@ -218,15 +220,15 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_one_sentence_with_their_exit_code(
+def test_a_mistake_prints_one_error_and_has_its_exit_code(
     lake: Lake, published: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lake.write(posts(8))
     assert run_command(["relabel", "plan", "--policy", "market@1.1.0", *published]) == 4
     assert "no label tables" in capsys.readouterr().err
     assert run_command(["label", *published, "--policy", "market@1.0.0"]) == 0
-    for given, code, words in MISTAKES:
+    for arguments, code, message in MISTAKES:
         capsys.readouterr()
-        assert (run_command(["relabel", *given, *published]), given) == (code, given)
+        assert (run_command(["relabel", *arguments, *published]), arguments) == (code, arguments)
         error = capsys.readouterr().err
-        assert words in error and error.count("Error:") == 1
+        assert message in error and error.count("Error:") == 1

@@ -1,4 +1,4 @@
-"""A comparison while its plan is not applied to its end."""
+"""A comparison while its plan is not applied completely."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,10 +16,10 @@ from tests.spark.relabelling import NEW, OLD, applied, configured, planned, post
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 
-def test_a_comparison_of_the_newest_part_says_so_until_the_plan_is_applied_to_its_end(lake: Lake) -> None:
+def test_a_comparison_of_the_newest_part_says_so_until_the_plan_is_applied_completely(lake: Lake) -> None:
     ddl = "id STRING, body STRING, plan TIMESTAMP"
-    begin = datetime(2026, 1, 1, tzinfo=UTC)
-    lake.write([(id, body, begin + timedelta(hours=n)) for n, (id, body) in enumerate(posts(200))], ddl)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    lake.write([(id, body, start + timedelta(hours=n)) for n, (id, body) in enumerate(posts(200))], ddl)
     label_table(lake.spark, configured(lake), [OLD], show=False)
     plan = planned(lake, "all").plan
     applied(lake, plan, budget=Budget(calls=40), order="newest")

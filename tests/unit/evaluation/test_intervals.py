@@ -17,8 +17,8 @@ pytestmark = pytest.mark.unit
 def test_wilson_is_scipys(hits: int, n: int) -> None:
     hits = min(hits, n)
     low, high = wilson(hits / n, n)
-    known = binomtest(hits, n).proportion_ci(method="wilson")
-    assert math.isclose(low, known.low, abs_tol=1e-9) and math.isclose(high, known.high, abs_tol=1e-9)
+    expected = binomtest(hits, n).proportion_ci(method="wilson")
+    assert math.isclose(low, expected.low, abs_tol=1e-9) and math.isclose(high, expected.high, abs_tol=1e-9)
 
 
 def exact_p_value(gained: int, lost: int) -> float:
@@ -42,13 +42,13 @@ def test_mcnemar_of_many_pairs_is_exact_too() -> None:
 def test_a_rate_lies_in_its_interval_and_its_effective_size_is_at_most_its_contents(
     parts: list[tuple[int, float, bool]],
 ) -> None:
-    found = rate(Weighted(*part) for part in parts)
+    share = rate(Weighted(*part) for part in parts)
     n = sum(count for count, _, _ in parts)
-    if found is None:
+    if share is None:
         assert n == 0
         return
-    assert 0 <= found.low <= found.value <= found.high <= 1
-    assert found.n == n and 0 < found.effective <= n * (1 + 1e-9)
+    assert 0 <= share.low <= share.value <= share.high <= 1
+    assert share.n == n and 0 < share.effective <= n * (1 + 1e-9)
 
 
 def test_equal_weights_change_nothing_and_unequal_weights_do() -> None:
@@ -64,9 +64,9 @@ def test_equal_weights_change_nothing_and_unequal_weights_do() -> None:
 def test_newcombes_interval_is_the_published_one() -> None:
     # R. G. Newcombe, Statistics in Medicine 17 (1998), table II, example (a): 56/70 less 48/80, method 10.
     def of(hits: int, n: int) -> Rate:
-        found = rate([Weighted(hits, 1, True), Weighted(n - hits, 1, False)])
-        assert found is not None
-        return found
+        share = rate([Weighted(hits, 1, True), Weighted(n - hits, 1, False)])
+        assert share is not None
+        return share
 
-    found = difference(of(56, 70), of(48, 80))
-    assert (round(found.value, 4), round(found.low, 4), round(found.high, 4)) == (0.2, 0.0524, 0.3339)
+    gap = difference(of(56, 70), of(48, 80))
+    assert (round(gap.value, 4), round(gap.low, 4), round(gap.high, 4)) == (0.2, 0.0524, 0.3339)

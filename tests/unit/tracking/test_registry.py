@@ -1,4 +1,4 @@
-"""MLflow's Prompt Registry on sqlite holds what was published, once, and never in another text than the files."""
+"""MLflow's Prompt Registry on sqlite: every version is published once, and its text always equals the file."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ HASH = parse_policy(POLICY).policy_hash
 
 @pytest.fixture
 def run(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
-    """A configuration whose policies folder has market@1.0.0 and 1.1.0, beside a registry with nothing in it."""
+    """A configuration whose policies folder has market@1.0.0 and 1.1.0, next to an empty registry."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
     lay(tmp_path / "policies")
@@ -41,7 +41,7 @@ def published(run: RunConfig, *versions: str, alias: str | None = None) -> Publi
     return publish_all(publish_candidates(files).ready, run, alias=alias)
 
 
-def put(run: RunConfig, text: str, version: str = "1.0.0") -> None:
+def write_policy(run: RunConfig, text: str, version: str = "1.0.0") -> None:
     lay(run.policies, text, version=version)
 
 
@@ -59,7 +59,7 @@ def test_publishing_twice_gives_one_version_and_changes_nothing(run: RunConfig) 
     assert publication_text(again).endswith("0 published, 2 already there.\n")
 
 
-def test_a_published_version_holds_the_whole_document_and_says_what_it_is(run: RunConfig) -> None:
+def test_a_published_version_has_the_whole_document_and_its_tags(run: RunConfig) -> None:
     published(run, "1.0.0")
     (entry,) = Registry.of(run).entries("market")
     assert entry.document == POLICY
@@ -73,7 +73,7 @@ def test_a_published_version_holds_the_whole_document_and_says_what_it_is(run: R
     }
 
 
-def test_the_tag_of_the_check_follows_what_the_check_says_now(run: RunConfig) -> None:
+def test_the_check_tag_is_updated_to_the_current_result(run: RunConfig) -> None:
     published(run, "1.0.0")
     cases_path(run.policies / "market" / "1.0.0" / "policy.md").unlink()
     assert not published(run, "1.0.0").published[0].is_new
@@ -90,9 +90,9 @@ def test_an_alias_resolves_to_its_version_and_moves(run: RunConfig) -> None:
     assert Registry.of(run).aliases("market") == {"shadow": "1.0.0", "active": "1.1.0"}
 
 
-def test_another_owner_is_published_again_and_aliases_of_the_version_follow(run: RunConfig) -> None:
+def test_a_new_owner_is_published_again_and_aliases_of_the_version_follow(run: RunConfig) -> None:
     published(run, "1.0.0", alias="active")
-    put(run, edited(POLICY, ("trust@", "safety@")))
+    write_policy(run, edited(POLICY, ("trust@", "safety@")))
     (again,) = published(run, "1.0.0").published
     assert (again.number, again.is_new) == (2, True)
     assert resolve("market@active", run).owner == "safety@example.org"
@@ -101,34 +101,34 @@ def test_another_owner_is_published_again_and_aliases_of_the_version_follow(run:
 
 def test_a_changed_text_of_a_published_version_is_refused_with_and_without_the_lock(run: RunConfig) -> None:
     published(run, "1.0.0")
-    put(run, edited(POLICY, ("are safe.", "are safe!")))
-    found = publish_candidates(all_policy_files(run.policies))
-    assert [d.code for d in found.refused.diagnostics] == ["published-changed"]
+    write_policy(run, edited(POLICY, ("are safe.", "are safe!")))
+    candidates = publish_candidates(all_policy_files(run.policies))
+    assert [d.code for d in candidates.refused.diagnostics] == ["published-changed"]
     lock_path(run.policies).unlink()
     with pytest.raises(PolicyError, match=rf"market@1\.0\.0 is in MLflow .* with policy hash {HASH[:12]}"):
         published(run, "1.0.0")
 
 
-def test_a_version_that_only_the_registry_has_is_resolved_from_it(run: RunConfig) -> None:
+def test_a_version_without_a_file_is_resolved_from_the_registry(run: RunConfig) -> None:
     published(run)
     (run.policies / "market" / "1.0.0" / "policy.md").unlink()
     assert resolve("market@1.0.0", run).policy_hash == HASH
 
 
 @pytest.mark.parametrize("ref", ["market@active", "market@1.0.0"])
-def test_registry_and_files_disagreeing_is_an_error_that_says_which_has_what(run: RunConfig, ref: str) -> None:
+def test_an_error_names_the_hash_in_the_registry_and_in_the_file_if_they_differ(run: RunConfig, ref: str) -> None:
     published(run, "1.0.0", alias="active")
     lock_path(run.policies).unlink()
     changed = edited(POLICY, ("are safe.", "are safe!"))
-    put(run, changed)
+    write_policy(run, changed)
     with pytest.raises(PolicyError) as raised:
         resolve(ref, run)
-    here = parse_policy(changed).policy_hash[:12]
+    file_hash = parse_policy(changed).policy_hash[:12]
     assert f"(prompt version 1) has policy hash {HASH[:12]}" in str(raised.value)
-    assert f"market/1.0.0/policy.md has {here}" in str(raised.value)
+    assert f"market/1.0.0/policy.md has {file_hash}" in str(raised.value)
 
 
-def test_a_lock_at_odds_with_the_registry_is_named_with_its_hash(run: RunConfig) -> None:
+def test_an_error_names_the_hash_in_the_lock_if_it_differs_from_the_registry(run: RunConfig) -> None:
     published(run, "1.0.0", alias="active")
     other = parse_policy(edited(POLICY, ("are safe.", "are safe!")))
     save_lock(Lock({}).with_policies([other]), lock_path(run.policies))
@@ -147,17 +147,17 @@ def test_a_prompt_whose_text_is_not_what_its_tags_say_is_not_used(run: RunConfig
         registry.policy("essay", registry.entries("essay")[0])
 
 
-def test_prompts_of_others_are_passed_by(run: RunConfig) -> None:
+def test_prompts_that_are_not_policies_are_ignored(run: RunConfig) -> None:
     registry = Registry.of(run)
     registry._client.register_prompt("greeting", "Hello {{name}}")
     published(run, "1.0.0")
     assert registry.names() == ["market"]
     assert registry.entries("greeting") == []
-    assert registry.entries("nobody") == []
+    assert registry.entries("unknown") == []
     assert registry.entry(Ref("market", "active")) is None
 
 
-def test_an_alias_nobody_set_says_which_are_set_and_how_to_set_one(run: RunConfig) -> None:
+def test_an_alias_that_is_not_set_names_those_that_are_and_how_to_set_one(run: RunConfig) -> None:
     published(run, "1.0.0", alias="shadow")
     with pytest.raises(PolicyError, match=r"no alias active \(aliases: shadow is 1\.0\.0\).*--alias active"):
         resolve("market@active", run)
@@ -167,31 +167,31 @@ def test_an_alias_nobody_set_says_which_are_set_and_how_to_set_one(run: RunConfi
         resolve("markt@active", run)
 
 
-def test_latest_is_no_alias_for_what_was_registered_last_may_be_an_old_version(run: RunConfig) -> None:
+def test_latest_is_not_an_alias_because_the_last_registered_version_may_be_an_old_one(run: RunConfig) -> None:
     published(run)
     with pytest.raises(PolicyError, match="no alias latest"):
         resolve("market@latest", run)
 
 
-def test_an_alias_for_what_was_not_published_is_refused(run: RunConfig) -> None:
+def test_an_alias_for_an_unpublished_version_is_refused(run: RunConfig) -> None:
     with pytest.raises(PolicyError, match="Publish it first"):
         Registry.of(run).set_alias("market", "active", "1.0.0")
 
 
-def test_a_document_with_what_the_registry_would_interpret_comes_back_as_it_was(run: RunConfig) -> None:
+def test_a_document_with_template_syntax_is_read_back_unchanged(run: RunConfig) -> None:
     text = edited(POLICY, ("are safe.", "are safe: {{ no }} {% raw %}, “ß” and 🙂."))
     Registry.of(run).publish(text, "unchecked", "")
     assert Registry.of(run).entries("market")[0].document == text
 
 
-def test_a_registry_that_cannot_be_used_is_an_error_of_one_sentence(run: RunConfig, tmp_path: Path) -> None:
+def test_an_unusable_registry_is_an_error_of_one_sentence(run: RunConfig, tmp_path: Path) -> None:
     broken = run.model_copy(update={"tracking": run.tracking.model_copy(update={"uri": f"sqlite:///{tmp_path}"})})
     with pytest.raises(ConfigError, match="cannot be used"):
         publish_all(publish_candidates(all_policy_files(run.policies)).ready, broken)
     assert not lock_path(run.policies).exists()
 
 
-def test_what_publishing_did_is_one_object_for_programs(run: RunConfig) -> None:
+def test_the_json_output_of_publishing_is_one_object(run: RunConfig) -> None:
     assert publication_json(published(run, "1.0.0", alias="draft")) == {
         "registry": f"MLflow at sqlite:///{run.policies.parent}/mlflow.db",
         "lock": str(run.policies / "lock.json"),
@@ -201,7 +201,7 @@ def test_what_publishing_did_is_one_object_for_programs(run: RunConfig) -> None:
     }
 
 
-def test_cases_do_not_belong_to_what_is_pinned(run: RunConfig) -> None:
+def test_edited_cases_do_not_publish_a_version_again(run: RunConfig) -> None:
     published(run, "1.0.0")
     lay(run.policies, POLICY, edited(CASES, ("old-watch", "grandmothers-watch")))
     assert not published(run, "1.0.0").published[0].is_new
