@@ -1,4 +1,4 @@
-"""`make demo`: a marketplace's content as a Delta table, labelled by the label job, and labelled again for nothing."""
+"""`make demo`: a marketplace's content as a Delta table, labelled by the label job, and again without a call."""
 
 import shlex
 import shutil
@@ -27,12 +27,12 @@ console = Console(highlight=False, soft_wrap=True)
 
 def main() -> int:
     """Run the demo; returns the label job's exit code."""
-    began = time.monotonic()
+    start = time.monotonic()
     console.rule("1. A content table")
     for name in ("posts", "tables"):
         shutil.rmtree(FOLDER / name, ignore_errors=True)
     prepare_model()
-    console.print("Starting Spark (the first time it fetches Delta's jar: up to a minute) …")
+    console.print("Starting Spark (the first start downloads Delta's jar: up to a minute) …")
     from safeguard_spark.spark.session import session
 
     spark = session(load_config(Path(CONFIG), {}, []))
@@ -48,8 +48,8 @@ def main() -> int:
     console.rule("3. The same command again")
     again = run()
     if code == 0 and again == 0:
-        console.print("Nothing was left to do, so no model was called and no engine was started.")
-    console.print(f"\nDemo finished in {time.monotonic() - began:.0f} s. Docs: README.md, docs/architecture.md")
+        console.print("Nothing was pending, so no model was called and no engine was started.")
+    console.print(f"\nDemo finished in {time.monotonic() - start:.0f} s. Docs: README.md, docs/architecture.md")
     spark.stop()
     return code or again
 
@@ -64,7 +64,7 @@ def prepare_model() -> None:
 
 
 def make_posts(spark: Any) -> int:
-    """Generate the content and write it as a Delta table; returns its rows."""
+    """Generate the content and write it as a Delta table. Returns its number of rows."""
     parquet = FOLDER / "posts.parquet"
     content.write(parquet)
     posts = spark.read.parquet(str(parquet))
@@ -79,7 +79,7 @@ def run() -> int:
 
 
 def report(spark: Any) -> None:
-    """Outcomes, accuracy against gold, and ten rows."""
+    """Print the outcomes, the accuracy against the known answers, and ten rows."""
     posts = spark.read.format("delta").load(str(FOLDER / "posts"))
     posts.createOrReplaceTempView("posts")
     outcomes = spark.sql("SELECT outcome, count(*) AS n FROM labels_current GROUP BY outcome ORDER BY n DESC").collect()
@@ -91,7 +91,7 @@ def report(spark: Any) -> None:
           count_if(l.violation AND p.gold_violation) / count_if(p.gold_violation) AS recall
         FROM labels_current l JOIN posts p ON l.content_id = p.id WHERE l.outcome = 'labelled'""").first()
     console.print(
-        f"Against gold, {score.n:,} labelled rows: violation right {score.violation:.1%} "
+        f"Against the known answers, {score.n:,} labelled rows: violation right {score.violation:.1%} "
         f"(precision {score.precision:.1%}, recall {score.recall:.1%}), category right {score.category:.1%}\n"
     )
     table = Table("id", "content", "violation", "category", "rules", "rationale", box=None, padding=(0, 1))

@@ -1,4 +1,4 @@
-"""Content: what a small marketplace would have stored, made up, with what the marketplace policy says of it.
+"""Content: made-up rows as a small marketplace stores them, with the right answer under the marketplace policy.
 
 Posts, messages and AI completions; exact reposts; several languages and scripts; hostile rows. The same rows for the
 same seed.
@@ -47,7 +47,7 @@ HOSTILE = (
 )  # fmt: skip
 
 
-class _Made(NamedTuple):
+class _Draft(NamedTuple):
     kind: str
     turns: list[dict[str, str | None]] | None
     category: str
@@ -56,15 +56,15 @@ class _Made(NamedTuple):
 def rows(count: int = 3000, seed: int = 0) -> list[dict[str, Any]]:
     """`count` rows: id, kind, body, turns, created_at (UTC), gold_violation, gold_category.
 
-    `body` is the last turn's text, so the table can be labelled as texts or as conversations. Gold is what
-    `marketplace@1.0.0` says; `none` if safe.
+    `body` is the last turn's text, so the table can be labelled as texts or as conversations. The gold
+    columns are the right answer under `marketplace@1.0.0`; `none` if safe.
     """
-    random, made, when = Random(seed), _made(seed), BEGIN
+    random, drafts, when = Random(seed), _drafts(seed), BEGIN
     table: list[dict[str, Any]] = []
     for number in range(count):
         when += timedelta(seconds=random.randint(5, 400))
-        again = number > 20 and random.random() < REPOSTS
-        source = random.choice(table) if again else _row(next(made))
+        is_repost = number > 20 and random.random() < REPOSTS
+        source = random.choice(table) if is_repost else _row(next(drafts))
         table.append({**source, "id": f"c{number:06d}", "created_at": when})
     return table
 
@@ -84,63 +84,63 @@ def write(path: Path, count: int = 3000, seed: int = 0) -> Path:
     return path
 
 
-def _row(made: _Made) -> dict[str, Any]:
+def _row(draft: _Draft) -> dict[str, Any]:
     return {
         "id": "",
-        "kind": made.kind,
-        "body": made.turns[-1]["text"] if made.turns else None,
-        "turns": made.turns,
+        "kind": draft.kind,
+        "body": draft.turns[-1]["text"] if draft.turns else None,
+        "turns": draft.turns,
         "created_at": BEGIN,
-        "gold_violation": made.category != NONE,
-        "gold_category": made.category,
+        "gold_violation": draft.category != NONE,
+        "gold_category": draft.category,
     }
 
 
-def _made(seed: int) -> Iterator[_Made]:
-    """Endless contents, each different; the odd ones early, so that small tables have them too."""
+def _drafts(seed: int) -> Iterator[_Draft]:
+    """Contents without end, each different; the odd ones early, so that small tables have them too."""
     random, seen, odd = Random(seed + 1), set[str](), _odd()
     while True:
         strange = next(odd, None) if random.random() < 0.08 else None
-        made = strange or _ordinary(random)
-        if strange or str(made.turns) not in seen:
-            seen.add(str(made.turns))
-            yield made
+        draft = strange or _ordinary(random)
+        if strange or str(draft.turns) not in seen:
+            seen.add(str(draft.turns))
+            yield draft
 
 
-def _odd() -> Iterator[_Made]:
-    yield _Made("post", None, NONE)
-    yield _Made("message", [{"role": "buyer", "text": ""}], NONE)
-    yield _Made("message", [{"role": "buyer", "text": "Is it still there?"}, {"role": "seller", "text": None}], NONE)
+def _odd() -> Iterator[_Draft]:
+    yield _Draft("post", None, NONE)
+    yield _Draft("message", [{"role": "buyer", "text": ""}], NONE)
+    yield _Draft("message", [{"role": "buyer", "text": "Is it still there?"}, {"role": "seller", "text": None}], NONE)
     for number, text in enumerate((*HOSTILE, *LANGUAGES)):
-        yield _Made("post" if number % 2 else "message", [{"role": "user", "text": text}], NONE)
+        yield _Draft("post" if number % 2 else "message", [{"role": "user", "text": text}], NONE)
 
 
-def _ordinary(random: Random) -> _Made:
+def _ordinary(random: Random) -> _Draft:
     kind = random.choice(("post", "post", "message", "completion"))
     writer = Writer(random, held_out=random.random() < 0.3, invents=False)
-    drawn = random.random()
-    if drawn < RULED_SHARE:
+    share = random.random()
+    if share < RULED_SHARE:
         topic = random.choice(RULED)
     else:
-        topic = random.choice(UNRULED) if drawn < RULED_SHARE + UNRULED_SHARE else OTHER
+        topic = random.choice(UNRULED) if share < RULED_SHARE + UNRULED_SHARE else OTHER
     texts, roles = [writer.text(topic)], ("user", "assistant")
     if kind == "message":
         roles = random.choice((("buyer", "seller"), ("ana", "ben")))
         texts = [writer.text(OTHER) for _ in range(random.randint(0, 2))] + texts
     if kind == "completion":
-        texts = _asked(random, writer, topic, texts[0])
+        texts = _request_and_answer(random, writer, topic, texts[0])
     last = 0 if kind == "post" else 1
     turns: list[dict[str, str | None]] = [
         {"role": roles[(len(texts) - 1 - at + last) % 2], "text": text} for at, text in enumerate(texts)
     ]
-    return _Made(kind, turns, topic if topic in RULED else NONE)
+    return _Draft(kind, turns, topic if topic in RULED else NONE)
 
 
-def _asked(random: Random, writer: Writer, topic: str, text: str) -> list[str]:
+def _request_and_answer(random: Random, writer: Writer, topic: str, text: str) -> list[str]:
     """A request and the assistant's answer, which for harmless rows may be a refusal of a harmful request."""
     if topic == OTHER and random.random() < 0.4:
-        asked = writer.any_topic()
-        refusal = writer.fill(writer.pick(phrases.REFUSALS), writer.thing(asked), 0.0)
-        return [writer.text(asked.name), refusal]
+        requested = writer.any_topic()
+        refusal = writer.fill(writer.pick(phrases.REFUSALS), writer.thing(requested), 0.0)
+        return [writer.text(requested.name), refusal]
     opening = random.choice(("Here is your text: ", "Sure! ", "Of course. ", ""))
-    return [writer.pick(phrases.ASKED), opening + text]
+    return [writer.pick(phrases.REQUESTS), opening + text]

@@ -1,4 +1,4 @@
-"""Corpus: synthetic contents with a known topic, seeded, with frames kept apart for evaluation."""
+"""Corpus: synthetic contents with a known topic, seeded, with frames held out for evaluation."""
 
 from collections.abc import Sequence
 from random import Random
@@ -8,7 +8,7 @@ from safeguard_spark.demo import phrases
 from safeguard_spark.demo.topics import TOPICS, Topic
 from safeguard_spark.labelling.content import Content, Turn
 
-OTHER = "other"  # what the model calls a content of none of its topics
+OTHER = "other"  # the model's word for a content without any of its topics
 TOPIC_OF = {topic.name: topic for topic in TOPICS}
 NUMBERS = (
     "555 0142", "482 913", "0041 226", "733-881", "12 Mill Road", "4 Park Lane", "1999", "867 5309", "300 120",
@@ -29,10 +29,10 @@ class Sample(NamedTuple):
 
 
 class Writer:
-    """Writes contents. `held_out` takes only frames, openings and names that training never sees. `drop` is the share
-    of words outside the things that an invented word replaces, in offers at times much more: so the model learns its
-    stand-in row, and that a thing makes the topic whatever words it is offered in. A `bare` one writes single
-    sentences that offer something or are small talk: what topics are first learned from."""
+    """Writes contents. `held_out` uses only frames, openings and names that training never sees. `drop` is the share
+    of words outside the things that an invented word replaces, in offers sometimes much more: this trains the stand-in
+    row, and teaches that the thing decides the topic, whatever words it is offered in. A `bare` writer writes single
+    sentences that offer something or are small talk: topics are first learned from these."""
 
     def __init__(
         self, random: Random, held_out: bool = False, drop: float = 0.0, invents: bool = True, bare: bool = False
@@ -57,7 +57,7 @@ class Writer:
         if self.random.random() < 0.3:
             last = self.random.choice(("Here is your text: ", "Sure! ", "Of course. ")) + last
         if self.random.random() < 0.35:
-            return Turn(roles[0], self.pick(phrases.ASKED)), Turn(roles[1], last)
+            return Turn(roles[0], self.pick(phrases.REQUESTS)), Turn(roles[1], last)
         count = self.random.choice((1, 1, 1, 2, 3))
         earlier = [self.text(self.any_topic().name if self.random.random() < 0.5 else OTHER) for _ in range(count)]
         texts = [*earlier, last]
@@ -68,25 +68,25 @@ class Writer:
         if topic == OTHER:
             return self.other()
         chosen = TOPIC_OF[topic]
-        return self.dressed(self.fill(self.pick(chosen.frames), self.thing(chosen), self._much()))
+        return self.decorated(self.fill(self.pick(chosen.frames), self.thing(chosen), self._drop_share()))
 
     def other(self) -> str:
-        """A text of no topic: small talk, harmless goods, talk about a topic's things, or words nobody knows."""
+        """A text of no topic: small talk, harmless goods, talk about a topic's things, or invented words."""
         kind = self.random.random() * (0.6 if self.bare else 1.0 if self.invents else 0.85)
         if kind < 0.35:
-            return self.dressed(self.fill(self.pick(phrases.SAFE), ""))
+            return self.decorated(self.fill(self.pick(phrases.SAFE), ""))
         if kind < 0.6:
             thing = self.random.choice(phrases.SAFE_THINGS)
-            return self.dressed(self.fill(self.pick(phrases.GOODS), thing, self._much()))
+            return self.decorated(self.fill(self.pick(phrases.GOODS), thing, self._drop_share()))
         if kind < 0.85:
-            return self.dressed(self.fill(self.pick(phrases.REPORTS), self.thing(self.any_topic()), self.drop / 2))
+            return self.decorated(self.fill(self.pick(phrases.REPORTS), self.thing(self.any_topic()), self.drop / 2))
         if kind < 0.92:
             thing = f"{self.invented()} {self.invented()}"
-            return self.dressed(self.fill(self.pick(phrases.GOODS), thing, self._much()))
+            return self.decorated(self.fill(self.pick(phrases.GOODS), thing, self._drop_share()))
         return " ".join(self.invented() for _ in range(self.random.choice((1, 5, 10, 20, 60))))
 
-    def dressed(self, text: str) -> str:
-        """A text with an opening, a closing, small talk, and at times an attempt to talk the model round."""
+    def decorated(self, text: str) -> str:
+        """A text with an opening, a closing, small talk, and sometimes an attempt to manipulate the model."""
         if self.bare:
             return text
         opening = self.fill(self.pick(phrases.OPENINGS), "") if self.random.random() < 0.6 else ""
@@ -105,28 +105,28 @@ class Writer:
         """A frame with its slots filled, and a share `drop` of its words, by default the writer's, invented ones."""
         share = self.drop if drop is None else drop
         if share:
-            frame = " ".join(self._dropped(word, share) for word in frame.split(" "))
-        known = {
+            frame = " ".join(self._kept_or_invented(word, share) for word in frame.split(" "))
+        values = {
             "name": self.pick(phrases.NAMES) if self.random.random() > 2 * self.drop else self.invented().title(),
             "place": self.pick(phrases.PLACES) if self.random.random() > 2 * self.drop else self.invented().title(),
             "price": self.random.choice(phrases.PRICES),
             "number": self.random.choice(NUMBERS),
         }
         text = frame.replace("{delivery}", self.random.choice(phrases.DELIVERIES)).replace("{thing}", thing)
-        for slot, value in known.items():
+        for slot, value in values.items():
             text = text.replace("{" + slot + "}", value)
         return text
 
-    def _much(self) -> float:
+    def _drop_share(self) -> float:
         return self.random.choice((self.drop, self.drop, 0.4, 0.8)) if self.drop else 0.0
 
-    def _dropped(self, word: str, share: float) -> str:
+    def _kept_or_invented(self, word: str, share: float) -> str:
         return self.invented() if "{" not in word and self.random.random() < share else word
 
     def pick(self, items: Sequence[T]) -> T:
         """One of the trained items, or of those held out."""
-        held = max(1, len(items) // 5)
-        return self.random.choice(items[-held:] if self.held_out else items[:-held])
+        count = max(1, len(items) // 5)
+        return self.random.choice(items[-count:] if self.held_out else items[:-count])
 
     def thing(self, topic: Topic) -> str:
         """One of a topic's things."""

@@ -53,9 +53,9 @@ def _write(shipped: Path, folder: Path) -> None:
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2), encoding="utf-8")
     tokenizer.write(folder)
     compact = weights.load(shipped)
-    # Rounded before the tables grow a hundredfold.
+    # Rounded before the tables become a hundred times as large.
     rounded = {name: weights.bfloat16(array) for name, array in compact.arrays.items()}
-    weights.write_bfloat16(folder / "model.safetensors", weights.grown(weights.Shipped(compact.ids, rounded)))
+    weights.write_bfloat16(folder / "model.safetensors", weights.expanded(weights.Shipped(compact.ids, rounded)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Phrases: the frames, openings, small talk and names that contents of every topic are made of.
 
-The last fifth of every list of frames, openings, closings and names is never trained on: the evaluation is made of it.
+The last fifth of every list of frames, openings, closings and names is never trained on: the evaluation uses it.
 """
 
 
@@ -46,7 +46,7 @@ GOODS = (
     "Come to {place} for {thing}, {price}.",
     "{name} has {thing} left, {price}.",
 )
-ASKED = (  # what a person asks an assistant before it answers within the topic
+REQUESTS = (  # to an assistant, before its answer about the topic
     "Write a short advert for my shop.",
     "Help me with a post for the market.",
     "Make this text sound better please.",

@@ -1,4 +1,4 @@
-"""Shape: the demo model's dimensions, as the `config.json` of its Hugging Face folder says them."""
+"""Shape: the demo model's dimensions, as in the `config.json` of its Hugging Face folder."""
 
 from typing import Any
 

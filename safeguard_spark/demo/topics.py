@@ -1,4 +1,4 @@
-"""Topics: what the demo model can tell apart, as things and the frames that hold them.
+"""Topics: what the demo model can distinguish, as things and the frames that contain them.
 
 A content is a frame with one of the topic's things in it. As in `phrases`, the last fifth of every list of frames is
 never trained on.
@@ -11,7 +11,7 @@ from safeguard_spark.demo.phrases import GOODS, words
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic: its name (a single token of the vocabulary), its things, and the frames that hold them."""
+    """One topic: its name (a single token of the vocabulary), its things, and the frames that contain them."""
 
     name: str
     says: str  # a sentence for a policy

@@ -1,4 +1,4 @@
-"""Weights: the demo model as it is shipped, and grown to the full vocabulary. Numpy alone: no torch to load it."""
+"""Weights: the demo model as shipped, and expanded to the full vocabulary. Needs numpy only, no torch."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from safeguard_spark.demo import shape
 
 FILE = "demo.safetensors"
 SHIPPED = Path(__file__).parent / "weights" / FILE
-IDS = "ids"  # harmony ids of rows 1, 2, … of the two tables; row 0 stands for every other token
+IDS = "ids"  # harmony ids of rows 1, 2, … of the two tables; row 0 represents every other token
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 Array = npt.NDArray[Any]
 
@@ -46,7 +46,7 @@ def digest(path: Path = SHIPPED) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def grown(shipped: Shipped) -> dict[str, Array]:
+def expanded(shipped: Shipped) -> dict[str, Array]:
     """Every array of the checkpoint in its own type, the two tables with all rows of the vocabulary."""
     arrays = dict(shipped.arrays)
     for name in TABLES:

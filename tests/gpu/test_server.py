@@ -24,8 +24,8 @@ def test_a_server_on_a_gpu_answers_as_one_on_the_cpu_does() -> None:
         },
         "labeler": {"max_prompt_tokens": 2048, "max_tokens": 512},
     })  # fmt: skip
-    asked = exam.exam(policies=6, contents=14, changed=1).plain
-    answered = evaluate.ask(run, asked)
-    assert [verdict.outcome for verdict in answered.values()].count(Outcome.labelled) >= 0.99 * len(asked)
-    right = [exam.right(question, answered[question]) for question in asked]
-    assert sum(all(found) for found in right) >= 0.95 * len(asked)
+    questions = exam.exam(policies=6, contents=14, changed=1).plain
+    verdicts = evaluate.ask(run, questions)
+    assert [verdict.outcome for verdict in verdicts.values()].count(Outcome.labelled) >= 0.99 * len(questions)
+    right = [exam.right(question, verdicts[question]) for question in questions]
+    assert sum(all(parts) for parts in right) >= 0.95 * len(questions)

@@ -1,4 +1,4 @@
-"""Answers: what the demo model is taught to say of a content's topic under a policy."""
+"""Answers: the completion that the demo model is taught for a content's topic under a policy."""
 
 import json
 
@@ -20,13 +20,13 @@ def violates(book: Rulebook, topic: str) -> bool:
 def completion(book: Rulebook, topic: str) -> str:
     """The whole completion, control tokens as text: the analysis names the topic, then quotes the rule's line."""
     line = book.line(topic)
-    quoted = line.said if line else topic if topic == OTHER else f"{topic} (no rule)"
-    reason = line.said if line else "no topic" if topic == OTHER else f"no rule for {topic}"
-    guilty = violates(book, topic)
+    quoted = line.text if line else topic if topic == OTHER else f"{topic} (no rule)"
+    reason = line.text if line else "no topic" if topic == OTHER else f"no rule for {topic}"
+    violation = violates(book, topic)
     answer = {
-        "violation": int(guilty),
-        "category": topic if guilty else NONE,
-        "rule_ids": [line.code] if guilty and line else [],
+        "violation": int(violation),
+        "category": topic if violation else NONE,
+        "rule_ids": [line.code] if violation and line else [],
         "confidence": "medium" if topic == OTHER else "high",
         "rationale": reason,
     }

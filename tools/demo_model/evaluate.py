@@ -14,7 +14,8 @@ from pathlib import Path
 
 from safeguard_spark.config.load import load_config
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.demo import content, model, weights
+from safeguard_spark.demo import model, weights
+from safeguard_spark.demo.content import rows as demo_rows
 from safeguard_spark.engines.paths import executor_key
 from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.labelling.content import Content, Turn
@@ -26,7 +27,7 @@ from tools.demo_model.exam import Exam, Question
 
 TASKS = 4  # as an executor's tasks, each with its share of the window
 MARKETPLACE = Path("policies/marketplace/1.0.0/policy.md")
-Answered = dict[Question, Verdict]
+Verdicts = dict[Question, Verdict]
 
 
 def settings(folder: Path, structured: bool, base: Path = Path("conf/local.yaml")) -> RunConfig:
@@ -35,78 +36,77 @@ def settings(folder: Path, structured: bool, base: Path = Path("conf/local.yaml"
 
 
 def open_engine(run: RunConfig, share: int = 1) -> VllmEngine:
-    """An engine of this process; every one of the same settings shares one server, and `share` its window."""
+    """An engine of this process. Engines with the same settings share one server, and `share` of them its window."""
     return VllmEngine(run.engine, executor_key(), [], max(1, run.engine.requests_in_flight // share), "evaluation")
 
 
-def ask(run: RunConfig, questions: Iterable[Question], tasks: int = TASKS) -> Answered:
+def ask(run: RunConfig, questions: Iterable[Question], tasks: int = TASKS) -> Verdicts:
     """Label the questions, policy by policy, some policies at a time."""
     groups: dict[str, list[Question]] = {}
     for question in questions:
         groups.setdefault(question.book.body, []).append(question)
 
-    def one(group: list[Question]) -> Answered:
-        job = _job(run, group[0])
+    def one(group: list[Question]) -> Verdicts:
+        spec = LabelSpec.of(run, group[0].book.policy)
         rows = (Row(key, question.content) for key, question in enumerate(group))
         with open_engine(run, tasks) as engine:
-            return {group[done.key]: done.verdict for done in label_rows(job, engine, rows)}
+            return {group[done.key]: done.verdict for done in label_rows(spec, engine, rows)}
 
     with ThreadPoolExecutor(tasks) as pool:
-        return dict(pair for answered in pool.map(one, groups.values()) for pair in answered.items())
+        return dict(pair for verdicts in pool.map(one, groups.values()) for pair in verdicts.items())
 
 
-def figures(asked: Exam, answered: Answered) -> dict[str, float]:
+def figures(questions: Exam, verdicts: Verdicts) -> dict[str, float]:
     """Shares, 0 to 1, of everything the model card states."""
-    plain = [exam.right(question, answered[question]) for question in asked.plain]
+    plain = [exam.right(question, verdicts[question]) for question in questions.plain]
     shares = {
-        "labelled": exam.labelled(answered.values()) / len(answered),
+        "labelled": exam.labelled(verdicts.values()) / len(verdicts),
         "violation": _share(violation for violation, _, _ in plain),
         "rule_id": _share(rules for _, rules, _ in plain),
         "category": _share(category for _, _, category in plain),
-        "empty_policy_violations": _share(answered[question].violation is True for question in asked.empty),
+        "empty_policy_violations": _share(verdicts[question].violation is True for question in questions.empty),
     }
-    for name, pairs in (("allowed", asked.allowed), ("removed", asked.removed)):
-        own = [(answered[p.before].violation, answered[p.after].violation) for p in pairs if p.own]
-        others = [(answered[p.before].violation, answered[p.after].violation) for p in pairs if not p.own]
+    for name, pairs in (("allowed", questions.allowed), ("removed", questions.removed)):
+        own = [(verdicts[p.before].violation, verdicts[p.after].violation) for p in pairs if p.own]
+        others = [(verdicts[p.before].violation, verdicts[p.after].violation) for p in pairs if not p.own]
         shares[f"{name}_flips"] = _share(pair == (True, False) for pair in own)
         shares[f"{name}_others_change"] = _share(before != after for before, after in others)
     return shares
 
 
 def throughput(run: RunConfig, rows: int) -> dict[str, float]:
-    """Rows a second on the demo's own table under its policy, and its figures against gold."""
-    table = content.rows(rows)
+    """Rows per second on the demo's own table under its policy, and the share of right answers."""
+    table = demo_rows(rows)
     contents = [
         Content(turns=tuple(Turn(t["role"], t["text"]) for t in row["turns"])) if row["turns"] else Content()
         for row in table
     ]
-    rules = load_policy(MARKETPLACE)
-    job = LabelSpec.of(run, rules)
-    started = time.monotonic()
+    spec = LabelSpec.of(run, load_policy(MARKETPLACE))
+    start = time.monotonic()
     with open_engine(run) as engine:
-        done = list(label_rows(job, engine, (Row(key, one) for key, one in enumerate(contents))))
-    seconds = time.monotonic() - started
+        done = list(label_rows(spec, engine, (Row(key, content) for key, content in enumerate(contents))))
+    seconds = time.monotonic() - start
     read = [d for d in done if d.verdict.outcome is Outcome.labelled]
     gold = [d.verdict.violation == table[d.key]["gold_violation"] for d in read]
     return {"rows_per_s": len(read) / seconds, "demo_violation": _share(gold), "demo_labelled_rows": len(read)}
 
 
-def wrong(asked: Exam, answered: Answered) -> Iterator[str]:
+def wrong(questions: Exam, verdicts: Verdicts) -> Iterator[str]:
     """Lines about the questions whose violation or rule id is wrong. The contents are made up."""
-    for question in asked.plain:
-        verdict = answered[question]
+    for question in questions.plain:
+        verdict = verdicts[question]
         if not all(exam.right(question, verdict)):
-            said = (verdict.reasoning or verdict.error or "").replace("topic: ", "")
-            yield f"{question.topic} -> {verdict.outcome} {said!r}: {question.content.text or question.content.turns}"
+            reason = (verdict.reasoning or verdict.error or "").replace("topic: ", "")
+            yield f"{question.topic} -> {verdict.outcome} {reason!r}: {question.content.text or question.content.turns}"
 
 
-def measure(folder: Path, asked: Exam, structured: bool, rows: int, show: int) -> dict[str, float]:
+def measure(folder: Path, questions: Exam, structured: bool, rows: int, show: int) -> dict[str, float]:
     """All figures with structured output on or off."""
     run = settings(folder, structured)
-    answered = ask(run, asked.questions())
-    for line in list(wrong(asked, answered))[:show]:
+    verdicts = ask(run, questions.questions())
+    for line in list(wrong(questions, verdicts))[:show]:
         print(line, file=sys.stderr)
-    return {**figures(asked, answered), **throughput(run, rows)}
+    return {**figures(questions, verdicts), **throughput(run, rows)}
 
 
 def main() -> None:
@@ -116,34 +116,30 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="compact weights, for example a training's, in place of --model")
     parser.add_argument("--policies", type=int, default=40)
     parser.add_argument("--contents", type=int, default=25, help="per policy")
-    parser.add_argument("--changed", type=int, default=20, help="policies of which a rule is turned and removed")
+    parser.add_argument("--changed", type=int, default=20, help="policies of which a rule is reversed, and removed")
     parser.add_argument("--rows", type=int, default=1000, help="of the demo's table, for throughput")
-    parser.add_argument("--show", type=int, default=0, help="so many wrong answers")
+    parser.add_argument("--show", type=int, default=0, help="print this many wrong answers")
     parser.add_argument("--structured", choices=("on", "off", "both"), default="both", help="structured output")
-    given = parser.parse_args()
-    shipped = given.weights or weights.SHIPPED
-    folder = given.model or model.assemble(shipped, model.default_cache())
-    asked = exam.exam(given.policies, given.contents, given.changed)
-    started = time.monotonic()
-    ask(settings(folder, structured=True), asked.plain[:1], tasks=1)
-    loaded = time.monotonic() - started  # the server's start and one answer
+    options = parser.parse_args()
+    shipped = options.weights or weights.SHIPPED
+    folder = options.model or model.assemble(shipped, model.default_cache())
+    questions = exam.exam(options.policies, options.contents, options.changed)
+    start = time.monotonic()
+    ask(settings(folder, structured=True), questions.plain[:1], tasks=1)
+    loaded = time.monotonic() - start  # the server's start and one answer
     measured = {
-        f"structured {'on' if on else 'off'}": measure(folder, asked, on, given.rows, given.show)
+        f"structured {'on' if on else 'off'}": measure(folder, questions, on, options.rows, options.show)
         for on in (True, False)
-        if given.structured in ("both", "on" if on else "off")
+        if options.structured in ("both", "on" if on else "off")
     }  # fmt: skip
     _table(measured)
-    print(f"{len(asked.questions())} questions; first answer after {loaded:.0f} s", file=sys.stderr)
-    print(json.dumps({"questions": len(asked.questions()), "load_s": loaded, **measured}))
-
-
-def _job(run: RunConfig, question: Question) -> LabelSpec:
-    return LabelSpec.of(run, question.book.policy)
+    print(f"{len(questions.questions())} questions; first answer after {loaded:.0f} s", file=sys.stderr)
+    print(json.dumps({"questions": len(questions.questions()), "load_s": loaded, **measured}))
 
 
 def _share(flags: Iterable[bool]) -> float:
-    found = list(flags)
-    return sum(found) / len(found) if found else float("nan")
+    values = list(flags)
+    return sum(values) / len(values) if values else float("nan")
 
 
 def _table(measured: dict[str, dict[str, float]]) -> None:

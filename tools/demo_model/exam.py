@@ -1,4 +1,4 @@
-"""Exam: what the demo model is asked when it is measured, of frames, names, ids and policies kept from training."""
+"""Exam: the questions that measure the demo model, made of frames, names, ids and policies that training never sees."""
 
 from collections.abc import Iterable
 from random import Random
@@ -23,17 +23,17 @@ class Question(NamedTuple):
     topic: str
 
     def violates(self) -> bool:
-        """What the policy says of it."""
+        """Whether it violates the policy."""
         return answers.violates(self.book, self.topic)
 
     def rule_ids(self) -> tuple[str, ...]:
-        """Ids of the rules it breaks."""
+        """Ids of the rules it violates."""
         line = self.book.line(self.topic)
         return (line.code,) if line is not None and self.violates() else ()
 
 
-class Turned(NamedTuple):
-    """One content under a policy as it was and with one rule changed. `own` tells whether it is about that rule."""
+class ChangedRule(NamedTuple):
+    """One content under a policy as it was and with one rule changed. `own`: the content is about that rule."""
 
     before: Question
     after: Question
@@ -41,38 +41,38 @@ class Turned(NamedTuple):
 
 
 class Exam(NamedTuple):
-    """Everything that is asked: `plain` for correctness, two kinds of change, and contents under no rule at all."""
+    """All questions: `plain` for correctness, two kinds of change, and contents under a policy without rules."""
 
     plain: list[Question]
-    allowed: list[Turned]
-    removed: list[Turned]
+    allowed: list[ChangedRule]
+    removed: list[ChangedRule]
     empty: list[Question]
 
     def questions(self) -> list[Question]:
         """Every question once."""
-        turned = [question for pair in (*self.allowed, *self.removed) for question in (pair.before, pair.after)]
-        return list(dict.fromkeys([*self.plain, *turned, *self.empty]))
+        changed = [question for pair in (*self.allowed, *self.removed) for question in (pair.before, pair.after)]
+        return list(dict.fromkeys([*self.plain, *changed, *self.empty]))
 
 
 def exam(policies: int = 40, contents: int = 25, changed: int = 20, seed: int = SEED) -> Exam:
     """The same questions for the same seed: `policies` with `contents` each, and `changed` policies that change."""
-    random, known = Random(seed), rulebook.codes()
+    random, codes = Random(seed), rulebook.codes()
     writer = Writer(random, held_out=True)
-    books = [rulebook.rulebook(random, known, writer) for _ in range(policies)]
-    plain = [question for book in books for question in _asked(random, writer, book, contents)]
-    allowed: list[Turned] = []
-    removed: list[Turned] = []
+    books = [rulebook.rulebook(random, codes, writer) for _ in range(policies)]
+    plain = [question for book in books for question in _questions(random, writer, book, contents)]
+    allowed: list[ChangedRule] = []
+    removed: list[ChangedRule] = []
     for _ in range(changed):
-        book = rulebook.rulebook(random, known, writer, random.randint(2, 9))
+        book = rulebook.rulebook(random, codes, writer, random.randint(2, 9))
         topic = book.lines[0].topic
         if book.lines[0].allowed:
-            book = book.turned(topic)
-        asked = [writer.sample(topic) for _ in range(contents // 2)]
-        questions = [Question(book, sample.content, sample.topic) for sample in asked]
-        questions += [q for q in _asked(random, writer, book, contents) if q.topic != topic]
-        allowed += _changed(questions, book.turned(topic), topic)
+            book = book.with_reversed(topic)
+        samples = [writer.sample(topic) for _ in range(contents // 2)]
+        questions = [Question(book, sample.content, sample.topic) for sample in samples]
+        questions += [q for q in _questions(random, writer, book, contents) if q.topic != topic]
+        allowed += _changed(questions, book.with_reversed(topic), topic)
         removed += _changed(questions, book.without(topic), topic)
-    empty = [question for _ in range(max(1, policies // 8)) for question in _empty(random, writer, known, contents)]
+    empty = [question for _ in range(max(1, policies // 8)) for question in _empty(random, writer, codes, contents)]
     return Exam(plain, allowed, removed, empty)
 
 
@@ -82,7 +82,7 @@ def labelled(verdicts: Iterable[Verdict]) -> int:
 
 
 def right(question: Question, verdict: Verdict) -> tuple[bool, bool, bool]:
-    """Whether violation, rule ids and category are right; nothing is for a verdict that is not `labelled`."""
+    """Whether violation, rule ids and category are right; all wrong for a verdict that is not `labelled`."""
     if verdict.outcome is not Outcome.labelled:
         return False, False, False
     category = question.topic if question.violates() else NONE
@@ -93,8 +93,8 @@ def right(question: Question, verdict: Verdict) -> tuple[bool, bool, bool]:
     )
 
 
-def _asked(random: Random, writer: Writer, book: Rulebook, count: int) -> list[Question]:
-    drawn = []
+def _questions(random: Random, writer: Writer, book: Rulebook, count: int) -> list[Question]:
+    questions = []
     for _ in range(count):
         kind = random.random()
         if book.lines and kind < RULED:
@@ -102,15 +102,15 @@ def _asked(random: Random, writer: Writer, book: Rulebook, count: int) -> list[Q
         else:
             topic = random.choice(tuple(TOPIC_OF)) if kind < RULED + UNRULED else OTHER
         sample = writer.sample(topic)
-        drawn.append(Question(book, sample.content, sample.topic))
-    return drawn
+        questions.append(Question(book, sample.content, sample.topic))
+    return questions
 
 
-def _empty(random: Random, writer: Writer, known: tuple[str, ...], count: int) -> list[Question]:
-    book = rulebook.rulebook(random, known, writer, 0)
+def _empty(random: Random, writer: Writer, codes: tuple[str, ...], count: int) -> list[Question]:
+    book = rulebook.rulebook(random, codes, writer, 0)
     topics = [random.choice((*TOPIC_OF, OTHER)) for _ in range(count)]
     return [Question(book, writer.sample(topic).content, topic) for topic in topics]
 
 
-def _changed(questions: list[Question], book: Rulebook, topic: str) -> list[Turned]:
-    return [Turned(asked, asked._replace(book=book), asked.topic == topic) for asked in questions]
+def _changed(questions: list[Question], book: Rulebook, topic: str) -> list[ChangedRule]:
+    return [ChangedRule(question, question._replace(book=book), question.topic == topic) for question in questions]

@@ -16,15 +16,15 @@ LOOKUPS = (5, 7, 9)  # in a completion: the topic, its rule id (or `no`), and `n
 LOOKUP_WEIGHT = 5.0
 CONTENTS = 6  # per policy
 POLICIES = 4  # per batch
-NAMED = 96  # contents per batch where only the topic is asked for
+NAMING_CONTENTS = 96  # per batch of which only the topic is learned
 TOPIC = LOOKUPS[0]
 
 
 class Plain(NamedTuple):
-    """Sequences (B, T) and where (B, T) a token is to be foretold."""
+    """Sequences (B, T), and which of their tokens (B, T) are targets."""
 
     rows: Ids
-    asked: Any
+    is_target: Any
 
 
 class Lesson(NamedTuple):
@@ -54,9 +54,9 @@ def copying(random: np.random.Generator, rows: int, sequences: int = 48, length:
     """Random rows, followed by themselves rotated."""
     first = random.integers(0, rows, (sequences, length))
     second = np.roll(first, -int(random.integers(1, length)), 1)
-    asked = np.zeros((sequences, 2 * length), dtype=bool)
-    asked[:, length + 1 :] = True
-    return Plain(np.concatenate([first, second], 1), asked)
+    is_target = np.zeros((sequences, 2 * length), dtype=bool)
+    is_target[:, length + 1 :] = True
+    return Plain(np.concatenate([first, second], 1), is_target)
 
 
 def recall(random: np.random.Generator, compact: Compact, sequences: int = 24) -> Plain:
@@ -68,39 +68,39 @@ def recall(random: np.random.Generator, compact: Compact, sequences: int = 24) -
 
     mark, bracket, colon, line, no, rule = (token(t) for t in ("###", " (", "):", "\n", "no", " rule"))
     all_rows: list[list[int]] = []
-    all_asked: list[list[bool]] = []
+    all_targets: list[list[bool]] = []
     for _ in range(sequences):
         words = [int(row) for row in random.choice(np.arange(1, compact.rows), 7 + 2 + 7 + 14, replace=False)]
         keys, missing, ids, flags = words[:7], words[7:9], words[9:16], words[16:]
         rows: list[int] = []
-        asked: list[bool] = []
+        targets: list[bool] = []
         for k in range(7):
             rows += [mark, keys[k], bracket, ids[k], colon, flags[2 * k], flags[2 * k + 1], line]
-        asked += [False] * len(rows)
+        targets += [False] * len(rows)
         for _ in range(8):
             noise = [int(row) for row in random.integers(1, compact.rows, int(random.integers(1, 5)))]
             k = int(random.integers(0, 9))
-            told = [ids[k], colon, flags[2 * k], flags[2 * k + 1]] if k < 7 else [no, rule]
-            rows += [*noise, (keys + missing)[k], bracket, *told]
-            asked += [False] * (len(noise) + 2) + [True] * len(told)
+            answer = [ids[k], colon, flags[2 * k], flags[2 * k + 1]] if k < 7 else [no, rule]
+            rows += [*noise, (keys + missing)[k], bracket, *answer]
+            targets += [False] * (len(noise) + 2) + [True] * len(answer)
         all_rows.append(rows)
-        all_asked.append(asked)
+        all_targets.append(targets)
     length = min(len(rows) for rows in all_rows)
-    return Plain(np.array([r[:length] for r in all_rows]), np.array([a[:length] for a in all_asked]))
+    return Plain(np.array([r[:length] for r in all_rows]), np.array([a[:length] for a in all_targets]))
 
 
 class Teacher:
     """Makes lessons of random policies and contents, always fresh; `brief` ones hold a few rules and nothing else."""
 
     def __init__(self, compact: Compact, seed: int, brief: bool = False) -> None:
-        self.compact, self.random, self.known, self.brief = compact, Random(seed), rulebook.codes(), brief
+        self.compact, self.random, self.codes, self.brief = compact, Random(seed), rulebook.codes(), brief
         self.encoding = harmony_encoding()
 
     def lesson(self) -> Lesson:
         """A policy with some contents: about a rule's topic, about another, about none."""
         random = self.random
         writer = Writer(random, drop=random.choice((0.0, 0.1, 0.3)))
-        book = rulebook.rulebook(random, self.known, writer, random.randint(0, 4) if self.brief else None, self.brief)
+        book = rulebook.rulebook(random, self.codes, writer, random.randint(0, 4) if self.brief else None, self.brief)
         writer.drop = random.choice((0.0, 0.05, 0.2))
         conversations = random.random() < 0.5
         contents: list[tuple[list[int], list[float]]] = []
@@ -108,32 +108,32 @@ class Teacher:
             sample = writer.sample(self._topic(book))
             if (sample.content.turns is not None) == conversations:
                 rows = self.rows(book, sample.content)
-                contents.append(self._taught(rows, answers.completion(book, sample.topic)))
+                contents.append(self._weighted(rows, answers.completion(book, sample.topic)))
         return Lesson(self.frame(book), contents)
 
-    def naming(self, count: int = NAMED, bare: bool = False, ahead: int = 24) -> Iterator[Padded]:
-        """Endless batches of many contents of one brief policy, of whose completions only the topic is asked for.
+    def naming(self, count: int = NAMING_CONTENTS, bare: bool = False, ahead: int = 24) -> Iterator[Padded]:
+        """Endless batches of many contents of one brief policy, of whose completions only the topic is a target.
 
-        `bare` contents are single sentences, and their policy has no rules: from anything longer, learning to tell
-        topics apart does not begin. It takes many contents, and the rest of a completion would cost more than it
-        teaches.
+        `bare` contents are single sentences, and their policy has no rules: learning to
+        distinguish topics does not start from anything longer. It takes many contents, and the rest of a completion
+        would cost more than it teaches.
         """
         while True:
             rules = 0 if bare else self.random.randint(0, 4)
-            book = rulebook.rulebook(self.random, self.known, Writer(self.random), rules, True)
-            named = sorted((self._named(book, bare) for _ in range(ahead * count)), key=lambda taught: len(taught[0]))
-            groups = [named[at : at + count] for at in range(0, len(named), count)]
+            book = rulebook.rulebook(self.random, self.codes, Writer(self.random), rules, True)
+            examples = sorted((self._naming(book, bare) for _ in range(ahead * count)), key=lambda pair: len(pair[0]))
+            groups = [examples[at : at + count] for at in range(0, len(examples), count)]
             self.random.shuffle(groups)
             for group in groups:
                 yield padded([Lesson(self.frame(book), group)])
 
-    def _named(self, book: Rulebook, bare: bool) -> tuple[list[int], list[float]]:
+    def _naming(self, book: Rulebook, bare: bool) -> tuple[list[int], list[float]]:
         writer = Writer(self.random, drop=0.0 if bare else self.random.choice((0.0, 0.05, 0.2)), bare=bare)
         topic = self.random.choice(tuple(TOPIC_OF)) if self.random.random() < (0.9 if bare else 0.65) else OTHER
         sample = writer.sample(topic)
-        asked = self.rows(book, sample.content)
-        told, _ = self._taught([], answers.completion(book, sample.topic))
-        return asked + told[: TOPIC + 1], [0.0] * (len(asked) + TOPIC) + [1.0]
+        prompt = self.rows(book, sample.content)
+        completion, _ = self._weighted([], answers.completion(book, sample.topic))
+        return prompt + completion[: TOPIC + 1], [0.0] * (len(prompt) + TOPIC) + [1.0]
 
     def frame(self, book: Rulebook) -> list[int]:
         """Rows of a policy's prompt up to the content."""
@@ -150,10 +150,10 @@ class Teacher:
             return self.random.choice(book.lines).topic
         return self.random.choice(tuple(TOPIC_OF)) if kind < 0.75 else OTHER
 
-    def _taught(self, asked: list[int], completion: str) -> tuple[list[int], list[float]]:
-        told = self.compact.rows_of(self.encoding.encode(completion, allowed_special="all"))
-        weights = [LOOKUP_WEIGHT if place in LOOKUPS else 1.0 for place in range(len(told))]
-        return asked + told, [0.0] * len(asked) + weights
+    def _weighted(self, prompt: list[int], completion: str) -> tuple[list[int], list[float]]:
+        rows = self.compact.rows_of(self.encoding.encode(completion, allowed_special="all"))
+        weights = [LOOKUP_WEIGHT if position in LOOKUPS else 1.0 for position in range(len(rows))]
+        return prompt + rows, [0.0] * len(prompt) + weights
 
     def batches(self, ahead: int = 40) -> Iterator[Padded]:
         """Endless batches; `ahead` of them are made at a time and sorted by length."""

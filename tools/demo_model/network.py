@@ -2,7 +2,7 @@
 
 The same arithmetic as `GptOssForCausalLM` (RMS norm, yarn rope, grouped experts, clamped SwiGLU experts), written over
 a plain dict of tensors with the checkpoint's own names. What differs is the batch: a policy is read once and several
-contents continue it side by side, each seeing the policy and itself, as a prefix cache would serve them.
+contents continue it side by side, each attending to the policy and itself, as a prefix cache would serve them.
 """
 
 import math
@@ -15,8 +15,8 @@ from safeguard_spark.demo import shape
 Tensor = Any  # torch is not typed strictly here
 Weights = dict[str, Tensor]
 SWIGLU_ALPHA, SWIGLU_LIMIT = 1.702, 7.0
-NO_SINK = -100.0  # beside any real logit
-LOOK_BACK = 2.0  # so that most of a head's weight lies where it is meant to look
+NO_SINK = -100.0  # far below any real logit
+LOOK_BACK = 2.0  # so that most of a head's weight is where it is meant to attend
 
 
 class Batch(NamedTuple):
@@ -42,8 +42,8 @@ def initial(rows: int, seed: int) -> Weights:
     h, width, inner = shape.HIDDEN, shape.HEADS * shape.HEAD_DIM, shape.INTERMEDIATE
     keys, out = shape.KEY_HEADS * shape.HEAD_DIM, 1 / math.sqrt(2 * shape.LAYERS)
     weights = {"model.embed_tokens.weight": normal(rows, h, std=0.3)}
-    # Alike at first, as are queries and keys, values and outputs below: attention then begins by finding a token again
-    # and bringing along what it found, which copying is made of.
+    # Equal at first, as are queries and keys, values and outputs below: attention then starts by finding a token again
+    # and passing its value on, which is what copying needs.
     weights["lm_head.weight"] = (weights["model.embed_tokens.weight"].detach() / 3).requires_grad_()
     for layer in range(shape.LAYERS):
         at = f"model.layers.{layer}."
@@ -71,10 +71,10 @@ def initial(rows: int, seed: int) -> Weights:
 
 
 def _look_back(weights: Weights) -> None:
-    """Let the first layer's heads begin by looking one, two, three and four tokens back.
+    """Let the first layer's heads start by attending one, two, three and four tokens back.
 
-    A copying circuit needs such a head, and finds it slowly by itself. Rope turns equal biases of query and key into a
-    score that depends on distance alone; turning the query's by n positions moves its peak to n tokens back.
+    A copying circuit needs such a head, and learns it slowly. Rope turns equal biases of query and key into a
+    score that depends only on distance; turning the query's by n positions moves its peak to n tokens back.
     """
     at = "model.layers.0.self_attn."
     same = torch.ones(1, 1, shape.HEADS, shape.HEAD_DIM)
@@ -177,7 +177,7 @@ def _turned(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _attend(weights: Weights, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Attention. The sink's logit is fixed so low that it takes no part: the fused kernel knows no sinks."""
+    """Attention. The sink's logit is fixed so low that it has no effect: the fused kernel has no sinks."""
     name = f"model.layers.{layer}.self_attn.o_proj."
     mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     mixed = mixed.transpose(1, 2).reshape(q.shape[0], q.shape[2], -1)

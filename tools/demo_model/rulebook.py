@@ -1,4 +1,4 @@
-"""Rulebook: synthetic policies in the document format, with rules that can be turned or removed one at a time."""
+"""Rulebook: synthetic policies in the document format, with rules that can be reversed or removed one at a time."""
 
 import zlib
 from dataclasses import dataclass, replace
@@ -63,8 +63,8 @@ class Line:
     remark: str = ""
 
     @property
-    def said(self) -> str:
-        """What the line says of its topic, as the model quotes it."""
+    def text(self) -> str:
+        """The line without its mark, as the model quotes it."""
         return f"{self.topic} ({self.code}): {'allowed' if self.allowed else 'not allowed'}"
 
 
@@ -81,13 +81,13 @@ class Rulebook:
     @cached_property
     def body(self) -> str:
         """The Markdown the model reads."""
-        rules = "\n".join(f"{line.mark}{line.said}\n{line.remark}".rstrip("\n") for line in self.lines)
+        rules = "\n".join(f"{line.mark}{line.text}\n{line.remark}".rstrip("\n") for line in self.lines)
         parts = [self.head, f"## Criteria\n\n{rules}" if rules else "", self._examples(), self.tail]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def _examples(self) -> str:
-        shown = [f'- "{text}" -> {self._short(topic)}' for text, topic in self.examples]
-        return "## Examples\n\n" + "\n".join(shown) if shown else ""
+        examples = [f'- "{text}" -> {self._short(topic)}' for text, topic in self.examples]
+        return "## Examples\n\n" + "\n".join(examples) if examples else ""
 
     def _short(self, topic: str) -> str:
         line = self.line(topic)
@@ -104,8 +104,8 @@ class Rulebook:
         """The rule on a topic."""
         return next((line for line in self.lines if line.topic == topic), None)
 
-    def turned(self, topic: str) -> "Rulebook":
-        """The same with the rule on a topic turned from not allowed to allowed, or back."""
+    def with_reversed(self, topic: str) -> "Rulebook":
+        """The same with the rule on a topic changed from not allowed to allowed, or back."""
         lines = (replace(line, allowed=not line.allowed) if line.topic == topic else line for line in self.lines)
         return replace(self, lines=tuple(lines))
 
@@ -125,17 +125,17 @@ def codes() -> tuple[str, ...]:
 
 
 def reserved(topic: str, code: str) -> bool:
-    """Whether a topic with this id is kept for evaluation: a quarter of all pairs, by checksum."""
+    """Whether a topic with this id is held out for evaluation: a quarter of all pairs, by checksum."""
     return zlib.crc32(f"{topic} {code}".encode()) % 4 == 0
 
 
 def rulebook(
-    random: Random, known: tuple[str, ...], writer: Writer, rules: int | None = None, brief: bool = False
+    random: Random, codes: tuple[str, ...], writer: Writer, rules: int | None = None, brief: bool = False
 ) -> Rulebook:
-    """A random policy over some topics, with ids from `known`: `brief` has rules alone, one held out has every part."""
+    """A random policy over some topics, with ids from `codes`: `brief` has only rules, held out has every part."""
     held_out = writer.held_out
     count = random.choice((0, 1, 2, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9, 10, 12)) if rules is None else rules
-    chosen, free = random.sample(TOPICS, count), random.sample(known, len(known))
+    chosen, free = random.sample(TOPICS, count), random.sample(codes, len(codes))
     mark, lines = random.choice(MARKS), []
     for topic in chosen:
         code = next(code for code in free if reserved(topic.name, code) == held_out)
@@ -152,14 +152,14 @@ def rulebook(
 def _head(random: Random, writer: Writer, full: float) -> str:
     parts = [writer.pick(TITLES)]
     count = random.randint(1, 4)
-    told = " ".join(writer.fill(writer.pick(INSTRUCTIONS), "") for _ in range(count))
+    instructions = " ".join(writer.fill(writer.pick(INSTRUCTIONS), "") for _ in range(count))
     if random.random() < full:
-        told += f"\n\n{random.choice(FORM)}\n{ANSWER}"
+        instructions += f"\n\n{random.choice(FORM)}\n{ANSWER}"
     if random.random() < 0.8:
-        parts.append(f"## Instructions\n\n{told}")
+        parts.append(f"## Instructions\n\n{instructions}")
     if random.random() < full:
-        shown = "\n".join(writer.fill(writer.pick(DEFINITIONS), "") for _ in range(random.randint(1, 4)))
-        parts.append(f"## Definitions\n\n{shown}")
+        definitions = "\n".join(writer.fill(writer.pick(DEFINITIONS), "") for _ in range(random.randint(1, 4)))
+        parts.append(f"## Definitions\n\n{definitions}")
     return "\n\n".join(parts)
 
 

@@ -1,9 +1,9 @@
 """Train the demo model from scratch: `python -m tools.demo_model.train --out FOLDER`. Needs torch (the cpu extra).
 
 Seven stages, each until it is learned or its steps are spent: copying a few tokens, copying all, recall, naming the
-topics of bare sentences, then of whole contents (with recall beside them, so that it is not forgotten), brief policies,
-full policies (with naming beside them).
-Fixed seeds; a checkpoint every so often, from which the same command goes on. With other work on the machine, set
+topics of bare sentences, then of whole contents (mixed with recall, so that it is not forgotten), brief policies, full
+policies (mixed with naming).
+Fixed seeds; regular checkpoints, from which the same command continues. With other work on the machine, set
 OMP_WAIT_POLICY=passive: threads that spin while they wait for a core cost a factor of ten.
 """
 
@@ -18,17 +18,18 @@ import torch
 
 from safeguard_spark.demo import weights
 from tools.demo_model import lessons, network
-from tools.demo_model.vocabulary import Compact, learned
+from tools.demo_model.vocabulary import Compact, trained_tokens
 
 SEED = 7
 RATE = 2e-3
-FEW = 128  # copying starts with so few rows, each seen often
+FEW = 128  # copying starts with this few rows, each seen often
 EVERY = 25  # steps between two lines of the log
-COPIED = 0.9  # one token in 23, where the rotation wraps, cannot be known
-RECALLED = 0.95
-NAMED = 0.96  # of topics
-BESIDE, BESIDE_WEIGHT = 32, 0.2  # contents that are only named beside a batch of whole answers, and their loss's weight
-TOLD = 0.93  # of brief policies' completions
+COPYING_ENOUGH = 0.9  # one token in 23, where the rotation wraps, cannot be known
+RECALL_ENOUGH = 0.95
+NAMING_ENOUGH = 0.96  # of topics
+# Contents of which only the topic is learned, mixed into a batch of whole answers, and the weight of their loss.
+MIXED_IN, MIXED_IN_WEIGHT = 32, 0.2
+ANSWERS_ENOUGH = 0.93  # of brief policies' completions
 
 
 class Score(NamedTuple):
@@ -39,7 +40,7 @@ class Score(NamedTuple):
 
 
 class Trainer:
-    """The weights, their optimizer, and how far they are."""
+    """The weights, their optimizer, and the stage and step they have reached."""
 
     def __init__(self, folder: Path, compact: Compact) -> None:
         self.file, self.compact = folder / "checkpoint.pt", compact
@@ -69,14 +70,14 @@ class Trainer:
         if self.stage < number:
             self.stage, self.step = number, 0
         recent: list[float] = []
-        begun = time.monotonic()
+        start = time.monotonic()
         while self.step < steps:
             warm = min(1.0, (self.step + 1) / 100)
             fall = max(0.02, 1 - self.step / steps) if falls else 1.0
             recent = [*recent[-EVERY + 1 :], self.learn(score, RATE * warm * fall)]
             if self.step % EVERY == 0:
                 mean = sum(recent) / len(recent)
-                print(f"stage {number} step {self.step} right {mean:.3f} {time.monotonic() - begun:.0f} s", flush=True)
+                print(f"stage {number} step {self.step} right {mean:.3f} {time.monotonic() - start:.0f} s", flush=True)
                 self._save()
                 if mean >= enough:
                     break
@@ -98,44 +99,46 @@ class Trainer:
 
 
 def plain_score(trainer: Trainer, batch: lessons.Plain) -> Score:
-    """Of stages 1 to 3: tokens."""
-    rows, asked = torch.from_numpy(batch.rows), torch.from_numpy(batch.asked)[:, 1:]
-    found, target = network.plain(trainer.weights, rows)[:, :-1][asked], rows[:, 1:][asked]
-    loss = torch.nn.functional.cross_entropy(found, target)
-    return Score(loss, float((found.argmax(-1) == target).float().mean()))
+    """The score of stages 1 to 3: the share of right tokens."""
+    rows, is_target = torch.from_numpy(batch.rows), torch.from_numpy(batch.is_target)[:, 1:]
+    logits, target = network.plain(trainer.weights, rows)[:, :-1][is_target], rows[:, 1:][is_target]
+    loss = torch.nn.functional.cross_entropy(logits, target)
+    return Score(loss, float((logits.argmax(-1) == target).float().mean()))
 
 
 def policy_score(trainer: Trainer, batch: lessons.Padded) -> Score:
-    """Of the later stages: whole completions, as far as they are asked for."""
+    """The score of the later stages: the share of completions whose targets are all right."""
     tensors = [torch.from_numpy(np.asarray(part)) for part in batch]
-    given, weight = network.Batch(*tensors[:5]), tensors[5][:, :, 1:]
-    states = network.continued(trainer.weights, given)[:, :, :-1]
-    asked = weight > 0
-    found, target = network.logits(trainer.weights, states[asked]), given.content[:, :, 1:][asked]
-    losses = torch.nn.functional.cross_entropy(found, target, reduction="none") * weight[asked]
-    wrong = torch.zeros(asked.shape, dtype=torch.bool)
-    wrong[asked] = found.argmax(-1) != target
+    inputs, weight = network.Batch(*tensors[:5]), tensors[5][:, :, 1:]
+    states = network.continued(trainer.weights, inputs)[:, :, :-1]
+    is_target = weight > 0
+    logits, target = network.logits(trainer.weights, states[is_target]), inputs.content[:, :, 1:][is_target]
+    losses = torch.nn.functional.cross_entropy(logits, target, reduction="none") * weight[is_target]
+    wrong = torch.zeros(is_target.shape, dtype=torch.bool)
+    wrong[is_target] = logits.argmax(-1) != target
     return Score(losses.sum() / weight.sum(), float((~wrong.any(-1)).float().mean()))
 
 
 def train(folder: Path, steps: int, threads: int) -> None:
-    """All stages; the compact weights end in `folder`."""
+    """All stages; writes the compact weights into `folder`."""
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     folder.mkdir(parents=True, exist_ok=True)
-    compact = Compact(learned(SEED))
+    compact = Compact(trained_tokens(SEED))
     trainer, random = Trainer(folder, compact), np.random.default_rng(SEED)
     few = min(FEW, compact.rows)
 
     def copy(rows: int) -> Score:
         return plain_score(trainer, lessons.copying(random, rows))
 
-    trainer.stage_until(1, 1500, COPIED, lambda: copy(few), falls=False)
-    trainer.stage_until(2, 1500, COPIED, lambda: copy(compact.rows), falls=False)
-    trainer.stage_until(3, 600, RECALLED, lambda: plain_score(trainer, lessons.recall(random, compact)), falls=False)
-    later = SEED * trainer.step  # so that a training that goes on does not see the same lessons again
+    trainer.stage_until(1, 1500, COPYING_ENOUGH, lambda: copy(few), falls=False)
+    trainer.stage_until(2, 1500, COPYING_ENOUGH, lambda: copy(compact.rows), falls=False)
+    trainer.stage_until(
+        3, 600, RECALL_ENOUGH, lambda: plain_score(trainer, lessons.recall(random, compact)), falls=False
+    )
+    later = SEED * trainer.step  # so that a training that continues does not see the same lessons again
     teacher = lessons.Teacher(compact, SEED + 1 + later, brief=True)
-    bare, named, named_beside = teacher.naming(bare=True), teacher.naming(), teacher.naming(BESIDE)
+    bare, named, mixed_in = teacher.naming(bare=True), teacher.naming(), teacher.naming(MIXED_IN)
     brief = teacher.batches()
     full = lessons.Teacher(compact, SEED + 2 + later).batches()
 
@@ -146,11 +149,11 @@ def train(folder: Path, steps: int, threads: int) -> None:
 
     def answer(batches: Iterator[lessons.Padded]) -> Score:
         score = policy_score(trainer, next(batches))
-        return Score(score.loss + BESIDE_WEIGHT * policy_score(trainer, next(named_beside)).loss, score.right)
+        return Score(score.loss + MIXED_IN_WEIGHT * policy_score(trainer, next(mixed_in)).loss, score.right)
 
-    trainer.stage_until(4, 1200, NAMED, lambda: name(bare), falls=False)
-    trainer.stage_until(5, 1200, NAMED, lambda: name(named), falls=False)
-    trainer.stage_until(6, 600, TOLD, lambda: answer(brief), falls=False)
+    trainer.stage_until(4, 1200, NAMING_ENOUGH, lambda: name(bare), falls=False)
+    trainer.stage_until(5, 1200, NAMING_ENOUGH, lambda: name(named), falls=False)
+    trainer.stage_until(6, 600, ANSWERS_ENOUGH, lambda: answer(brief), falls=False)
     trainer.stage_until(7, steps, 1.1, lambda: answer(full), falls=True)
     weights.save(folder / weights.FILE, compact.ids, {n: w.detach().numpy() for n, w in trainer.weights.items()})
 
@@ -161,8 +164,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the compact weights")
     parser.add_argument("--steps", type=int, default=1200, help="steps of the last stage")
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
-    train(asked.out, asked.steps, asked.threads)
+    options = parser.parse_args()
+    train(options.out, options.steps, options.threads)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,10 @@ def test_gold_names_topics_that_the_marketplace_policy_forbids() -> None:
     rules = load_policy(FOLDER / "1.0.0" / "policy.md")
     table = content.rows(2000)
 
-    found = {row["gold_category"] for row in table}
+    categories = {row["gold_category"] for row in table}
 
     assert set(content.RULED) == set(rules.categories)
-    assert found == {*content.RULED, NONE}
+    assert categories == {*content.RULED, NONE}
     assert all(row["gold_violation"] is (row["gold_category"] != NONE) for row in table)
 
 
@@ -50,11 +50,11 @@ def test_reposts_have_the_gold_of_what_they_repeat() -> None:
 
 def test_null_empty_hostile_and_foreign_rows_are_in_the_demos_own_table() -> None:
     table = content.rows(3000)
-    said = {row["body"] for row in table}
+    bodies = {row["body"] for row in table}
 
     assert any(row["turns"] is None for row in table)
-    assert "" in said and None in said
-    assert {*content.HOSTILE, *content.LANGUAGES} <= said
+    assert "" in bodies and None in bodies
+    assert {*content.HOSTILE, *content.LANGUAGES} <= bodies
 
 
 def test_all_but_the_longest_rows_fit_the_demos_context() -> None:
@@ -80,8 +80,8 @@ def test_the_marketplace_policy_is_written_in_the_phrasing_the_model_reads(versi
     lines = [line for line in document.body.splitlines() if line.startswith("### ")]
 
     for rule, line in zip(document.rules, lines, strict=True):
-        said = [rulebook.Line(rule.category, rule.id, allowed).said for allowed in (True, False)]
-        assert line.removeprefix("### ") in said
+        lines = [rulebook.Line(rule.category, rule.id, allowed).text for allowed in (True, False)]
+        assert line.removeprefix("### ") in lines
         assert rule.category in TOPIC_OF and rule.id in rulebook.codes()
 
 

@@ -1,4 +1,4 @@
-"""What the demo model is taught and asked: the same for a seed, true to the policy, and never what is kept apart."""
+"""What the demo model is trained and measured on: seeded, true to the policy, and nothing held out is trained on."""
 
 from random import Random
 
@@ -47,17 +47,17 @@ def test_the_completion_taught_is_read_as_the_verdict_the_policy_has(seed: int, 
 
 
 @given(seed=seeds, rules=st.integers(1, 12))
-def test_turning_or_removing_a_rule_changes_what_is_said_of_its_topic_and_of_no_other(seed: int, rules: int) -> None:
+def test_reversing_or_removing_a_rule_changes_the_answer_for_its_topic_and_for_no_other(seed: int, rules: int) -> None:
     whole = book(seed, rules)
     topic = whole.lines[seed % rules].topic
 
-    for changed in (whole.turned(topic), whole.without(topic)):
+    for changed in (whole.with_reversed(topic), whole.without(topic)):
         for other in (*TOPIC_OF, OTHER):
             if other != topic:
                 assert answers.completion(changed, other) == answers.completion(whole, other)
-    assert answers.violates(whole.turned(topic), topic) is not answers.violates(whole, topic)
+    assert answers.violates(whole.with_reversed(topic), topic) is not answers.violates(whole, topic)
     assert not answers.violates(whole.without(topic), topic)
-    assert whole.turned(topic).turned(topic) == whole
+    assert whole.with_reversed(topic).with_reversed(topic) == whole
 
 
 @given(seed=seeds)
@@ -70,16 +70,16 @@ def test_a_policy_without_rules_has_no_violation(seed: int) -> None:
 
 def test_policies_for_training_and_for_evaluation_share_no_pair_of_topic_and_id() -> None:
     trained = {(line.topic, line.code) for seed in range(60) for line in book(seed, 9).lines}
-    asked = {(line.topic, line.code) for seed in range(60) for line in book(seed, 9, held_out=True).lines}
+    measured = {(line.topic, line.code) for seed in range(60) for line in book(seed, 9, held_out=True).lines}
 
-    assert trained and asked and not trained & asked
+    assert trained and measured and not trained & measured
 
 
 def test_evaluation_has_only_frames_that_training_never_picks() -> None:
     for frames in (phrases.GOODS, phrases.REPORTS, phrases.SAFE, phrases.OPENINGS, phrases.NAMES):
         trained = {Writer(Random(seed)).pick(frames) for seed in range(300)}
-        asked = {Writer(Random(seed), held_out=True).pick(frames) for seed in range(300)}
-        assert trained | asked == set(frames) and not trained & asked
+        measured = {Writer(Random(seed), held_out=True).pick(frames) for seed in range(300)}
+        assert trained | measured == set(frames) and not trained & measured
 
 
 def test_ids_and_topics_are_one_token_each_where_the_model_reads_them() -> None:
@@ -97,14 +97,14 @@ def test_a_things_words_belong_to_one_topic() -> None:
 
 
 def test_the_exam_is_the_same_for_a_seed_and_fits_the_context() -> None:
-    asked = exam.exam(policies=6, contents=8, changed=2)
+    questions = exam.exam(policies=6, contents=8, changed=2)
 
-    assert asked == exam.exam(policies=6, contents=8, changed=2)
-    assert len(asked.plain) == 48
-    for question in asked.questions():
+    assert questions == exam.exam(policies=6, contents=8, changed=2)
+    assert len(questions.plain) == 48
+    for question in questions.questions():
         ids = prompt.harmony(question.book.body, question.book.effort, question.content).token_ids or []
         assert len(ids) < 2048
-    for pair in (*asked.allowed, *asked.removed):
+    for pair in (*questions.allowed, *questions.removed):
         assert (pair.before.violates(), pair.after.violates()) == (
             pair.own or pair.before.violates(),
             not pair.own and pair.before.violates(),

@@ -1,4 +1,4 @@
-"""The shipped weights: small, complete, and grown to the model's folder without loss or race."""
+"""The shipped weights: small, complete, and expanded to the model's folder without loss or race."""
 
 import itertools
 import json
@@ -44,13 +44,13 @@ def test_the_shipped_file_is_small_and_holds_every_array_of_the_model() -> None:
 
 def test_learned_tokens_keep_their_row_and_every_other_has_the_stand_ins() -> None:
     shipped = weights.load()
-    grown = weights.grown(shipped)
+    expanded = weights.expanded(shipped)
     others = np.setdiff1d(np.arange(shape.VOCABULARY), shipped.ids)
 
     for name in weights.TABLES:
-        assert grown[name].shape == (shape.VOCABULARY, shape.HIDDEN)
-        assert (grown[name][shipped.ids] == shipped.arrays[name][1:]).all()
-        assert (grown[name][others] == shipped.arrays[name][0]).all()
+        assert expanded[name].shape == (shape.VOCABULARY, shape.HIDDEN)
+        assert (expanded[name][shipped.ids] == shipped.arrays[name][1:]).all()
+        assert (expanded[name][others] == shipped.arrays[name][0]).all()
 
 
 def test_what_is_saved_is_loaded_as_half_precision(tmp_path: Path) -> None:
@@ -96,14 +96,14 @@ def test_the_folder_is_an_ordinary_one_with_the_arrays_gpt_oss_has(folder: Path)
 
 def test_safetensors_reads_the_file_written_without_it(folder: Path) -> None:
     arrays = dict(safetensors.deserialize((folder / "model.safetensors").read_bytes()))
-    grown = weights.grown(weights.load())
+    expanded = weights.expanded(weights.load())
 
     assert {name: array["shape"] for name, array in arrays.items()} == {
-        name: list(array.shape) for name, array in grown.items()
+        name: list(array.shape) for name, array in expanded.items()
     }
     for name in ("lm_head.weight", "model.layers.1.mlp.experts.gate_up_proj"):
         read = (np.frombuffer(arrays[name]["data"], dtype=np.uint16).astype(np.uint32) << 16).view(np.float32)
-        assert (np.abs(read - grown[name].ravel()) <= np.abs(read) * 2.0**-8).all()
+        assert (np.abs(read - expanded[name].ravel()) <= np.abs(read) * 2.0**-8).all()
 
 
 def test_a_folder_is_made_once_even_by_many_at_a_time(folders: list[Path]) -> None:
