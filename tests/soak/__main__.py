@@ -56,7 +56,7 @@ def soak_once(job: LabelJob, rows: int, seed: str, victims: tuple[str, ...], ear
     """Add contents, kill once, repeat the command until done, and check. Returns the number of kills, 0 or 1."""
     start = time.monotonic()
     job.add(rows)
-    planned = Kill.random(random.Random(seed), victims)
+    planned = Kill.at_random(random.Random(seed), victims)
     print(f"seed {seed}: {planned}", end=" … ", flush=True)
     try:
         killed = kill(job, planned)

@@ -23,7 +23,7 @@ class Kill(NamedTuple):
     delay_s: float
 
     @classmethod
-    def random(cls, rng: random.Random, victims: tuple[str, ...] = VICTIMS) -> "Kill":
+    def at_random(cls, rng: random.Random, victims: tuple[str, ...] = VICTIMS) -> "Kill":
         """A random choice."""
         return cls(rng.choice(victims), rng.choice(MOMENTS), round(rng.uniform(0.0, 0.8), 3))
 
