@@ -51,7 +51,10 @@ def _decisions(spark: SparkSession, gold: GoldConfig) -> DataFrame:
     for column in (gold.id_column, gold.violation_column):
         if find_column(frame, column) is None:
             listed = ", ".join(frame.columns)
-            raise SourceError(f"The gold table {gold.location} has no column {column}; it has {listed}.")
+            raise SourceError(
+                f"The table of human decisions {gold.location} has no column {column}; it has {listed}. Set "
+                "relabel.gold.id_column and relabel.gold.violation_column."
+            )
     id, violation = (F.col(quoted(name)) for name in (gold.id_column, gold.violation_column))
     rows = frame.select(id.cast("string").alias("content_id"), violation.cast("boolean").alias("decided"))
     return rows.where(F.col("decided").isNotNull() & F.col("content_id").isNotNull()).dropDuplicates(["content_id"])

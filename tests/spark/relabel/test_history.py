@@ -201,7 +201,7 @@ def test_the_commands_go_from_plan_to_promotion_and_back(
     assert run_command(["relabel", "promote", "market@1.1.0", *published, "--set", "relabel.gate.min_coverage=1"]) == 0
     assert {row.policy_version for row in lake.current().values()} == {"1.1.0"}
     assert registry.aliases("market") == {"active": "1.1.0", "shadow": "1.1.0"}
-    capsys.readouterr()
+    assert "market@1.1.0 is active (replaces 1.0.0); alias active is 1.1.0." in capsys.readouterr().err
     lake.calls()
     assert run_command(["relabel", "promote", "market@1.0.0", *published]) == 0
     assert json_output(capsys)["is_rollback"] is True and lake.calls() == 0
