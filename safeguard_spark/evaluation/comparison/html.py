@@ -6,7 +6,7 @@ from typing import Any
 
 from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group
 from safeguard_spark.evaluation.comparison.report import ComparisonReport, Example, agreement_text
-from safeguard_spark.evaluation.comparison.text import NAMES, comparison_verdict, noise_text, p_value, percent
+from safeguard_spark.evaluation.comparison.text import FLIP_NAMES, comparison_verdict, noise_text, p_value, percent
 
 COLORS = {Flip.stricter: "#c0392b", Flip.permissive: "#2e86c1", Flip.moved: "#b7950b"}
 STYLE = """
@@ -53,7 +53,7 @@ def _summary(comparison: Comparison) -> str:
         ("Violation rate after", percent(comparison.violation_new)),
         ("McNemar's exact test", f"p {p_value(comparison.p_value)}"),
         ("Flips", percent(comparison.flipped)),
-        *((NAMES[kind].capitalize(), percent(rate)) for kind, rate in comparison.flips.items()),
+        *((FLIP_NAMES[kind].capitalize(), percent(rate)) for kind, rate in comparison.flips.items()),
         ("Noise", noise_text(comparison)),
     ]
     return _table(("", "share (95 % interval)"), rows)
@@ -79,11 +79,11 @@ def _groups(name: str, groups: Sequence[Group]) -> str:
 def _bars(groups: Sequence[Group]) -> str:
     """One stacked bar per group: its flips by kind, as a share of the group with the most flips."""
     longest = max(sum(group.flips.get(kind, 0) for kind in COLORS) for group in groups) or 1
-    legend = "".join(f'<i class="{kind}"></i>{NAMES[kind]}' for kind in COLORS)
+    legend = "".join(f'<i class="{kind}"></i>{FLIP_NAMES[kind]}' for kind in COLORS)
     lines = [f'<p class="legend">Contents that flipped:{legend}</p>']
     for group in groups:
         segments = "".join(
-            f'<i class="{kind}" style="width: {100 * count / longest:.2f}%" title="{NAMES[kind]}: {count:,}"></i>'
+            f'<i class="{kind}" style="width: {100 * count / longest:.2f}%" title="{FLIP_NAMES[kind]}: {count:,}"></i>'
             for kind in COLORS
             if (count := group.flips.get(kind, 0))
         )

@@ -6,7 +6,7 @@ from typing import Any
 from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group, NoiseFloor, Significance
 from safeguard_spark.evaluation.intervals import Difference, Rate
 
-NAMES = {
+FLIP_NAMES = {
     Flip.stricter: "stricter",
     Flip.permissive: "more permissive",
     Flip.moved: "moved to another category or rule",
@@ -25,7 +25,9 @@ def comparison_text(comparison: Comparison, coverage: str) -> str:
     lines.append(f"                  McNemar's exact test: p {p_value(comparison.p_value)}")
     lines.append(f"  flips           {percent(comparison.flipped)}")
     lines += [
-        f"    {percent(comparison.flips[kind])}  {name}" for kind, name in NAMES.items() if comparison.flips.get(kind)
+        f"    {percent(comparison.flips[kind])}  {name}"
+        for kind, name in FLIP_NAMES.items()
+        if comparison.flips.get(kind)
     ]
     lines.append(f"  noise           {noise_text(comparison)}")
     if comparison.unexplained is not None and comparison.changes.any:
