@@ -1,1 +1,1 @@
-"""What a policy's author uses: cases, checks, diffs, new versions, imports, publishing, verification. Pure."""
+"""For policy authors: cases, checks, diffs, new versions, imports, publishing, verification. Pure."""

@@ -1,13 +1,13 @@
-"""Cases: contents with the verdict a policy's author expects, in `cases.yaml` beside `policy.md`.
+"""Cases: contents with the verdict a policy's author expects, in `cases.yaml` next to `policy.md`.
 
 cases:
   - id: replica-watch
     text: Replica watches, looks just like the original
     violation: true
-    category: counterfeit        # may be left out where the rules say it
+    category: counterfeit        # optional: follows from the rules
     rules: [M1]
     why: M1 names replicas of brands.
-  - id: asked-for-advice
+  - id: advice-wanted
     conversation:
       - {role: user, text: How do I spot a fake?}
       - {role: assistant, text: Look at the stitching and ask for the receipt.}
@@ -42,7 +42,7 @@ class CaseTurn(_Frozen):
 
 
 class Case(_Frozen):
-    """One content and the verdict expected of it. The last turn of a conversation is the one judged."""
+    """One content and its expected verdict. Of a conversation, the last turn is judged."""
 
     id: Annotated[str, Field(min_length=1, max_length=80)]
     text: str | None = None
@@ -60,21 +60,21 @@ class Case(_Frozen):
 
     @property
     def content(self) -> content.Content:
-        """What is judged."""
+        """The content to judge."""
         if self.conversation is None:
             return content.from_text(self.text)
         return content.from_turns([(turn.role, turn.text) for turn in self.conversation])
 
     @property
     def content_hash(self) -> str:
-        """Equal for equal contents, whatever is expected of them."""
+        """Equal for equal contents, whatever their expected verdicts."""
         if self.conversation is None:
             return content.text_hash(self.text)
         return content.turns_hash([(turn.role, turn.text) for turn in self.conversation])
 
     @property
     def expected_category(self) -> str | None:
-        """The category, with `none` read as no category."""
+        """The category; None if it is `none`."""
         return None if self.category == NONE else self.category
 
 
@@ -85,17 +85,17 @@ class Cases(_Frozen):
 
     @field_validator("cases", mode="before")
     @classmethod
-    def _nothing_is_none(cls, value: Any) -> Any:
+    def _none_is_empty(cls, value: Any) -> Any:
         return () if value is None else value
 
 
 def cases_path(policy_file: Path) -> Path:
-    """Where the cases of a policy file lie."""
+    """The cases file of a policy file."""
     return policy_file.with_name(CASES_FILE)
 
 
 def load_cases(path: Path) -> tuple[Case, ...]:
-    """The cases in a file. Raises PolicyError with one sentence for the first thing wrong."""
+    """The cases in a file. Raises PolicyError for the first problem."""
     try:
         value = read_yaml(read_text(path)).value
     except InvalidYamlError as error:
@@ -119,11 +119,11 @@ def find_case(policy_file: Path, case_id: str) -> Case:
 
 
 def dump_cases(cases: tuple[Case, ...]) -> str:
-    """The document of some cases, keys in the order people read them, a blank line between."""
+    """Cases as YAML: keys in reading order, a blank line between cases."""
     if not cases:
         return "cases: []\n"
-    listed = [case.model_dump(mode="json", exclude_defaults=True) for case in cases]
-    return "cases:\n" + "\n".join(_indented(as_yaml([case])) for case in listed)
+    entries = [case.model_dump(mode="json", exclude_defaults=True) for case in cases]
+    return "cases:\n" + "\n".join(_indented(as_yaml([entry])) for entry in entries)
 
 
 def _indented(entry: str) -> str:

@@ -1,14 +1,14 @@
-"""Golden sets as CSV: the two shapes found in published policy packs, read into cases.
+"""Golden sets as CSV, in the two layouts of published policy packs, read into cases.
 
-Named columns (ROOST's packs): rows before the header are notes; each text column has its label column after it, and a
-second pair is the answer to the first, so it becomes a conversation.
+Named columns (ROOST's packs): rows before the header are notes; each text column is followed by its label column. A
+second pair is the answer to the first, so the two become a conversation.
 
     These are synthetic prompts …,,,
     example,classification,Responses,Response Label
     How old must I be?,ARS0,In most places 18.,ARS0
 
-Sections (OpenAI's example): a row with nothing but a label opens a section; the items below it carry a number, the
-text, and further right what a model once said of it. The section is the expected label, not the model's answer.
+Sections (OpenAI's example): a row with only a label starts a section; the rows below it have a number, the text, and
+further right a model's label. The expected label is the section's, not the model's.
 
     SP2,,,,,,,,,,
     1,Check out the entire collection,,,,,,,,SP2,
@@ -30,14 +30,14 @@ SAFE = {"valid", "0", "false", "safe", "none", "allowed"}
 
 
 class Expected(NamedTuple):
-    """A label read: whether it is a violation, and of which rule where it says so."""
+    """The meaning of a label: whether it is a violation, and of which rule if it names one."""
 
     violation: bool
     rule: Rule | None = None
 
 
 class Labels(NamedTuple):
-    """The labels a golden set may use: the policy's rules, and its names for what violates nothing."""
+    """The labels a golden set may use: the policy's rules, and its labels for content that violates nothing."""
 
     rules: Sequence[Rule]
     allowed: Sequence[str]
@@ -56,7 +56,7 @@ class Labels(NamedTuple):
 
 
 class Golden(NamedTuple):
-    """The cases of a golden set, and what to tell its owner."""
+    """The cases of a golden set, and notes for its owner."""
 
     cases: tuple[Case, ...]
     notes: tuple[str, ...]
@@ -66,44 +66,44 @@ class _Item(NamedTuple):
     row: int  # 1-based row of the CSV
     texts: tuple[str, ...]  # one text, or a prompt and its response
     expected: Expected | None
-    otherwise: str | None = None  # a model's label that differs from the section's
+    model_label: str | None = None  # if it differs from the section's
 
 
 def read_golden(text: str, labels: Labels, file: str) -> Golden:
-    """The cases of a CSV's text. Never raises: what cannot be understood is a note."""
+    """The cases in CSV text. Never raises: what cannot be understood becomes a note."""
     try:
         rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
     except csv.Error as error:
         return Golden((), (f"{file} is not CSV ({error}); no cases were read",))
     header = next((n for n, row in enumerate(rows[:10]) if _pairs(row)), None)
     items = list(_sections(rows, labels) if header is None else _columns(rows, header, labels))
-    notes = [f"{file} row {item.row}: no label of the policy; left out" for item in items if item.expected is None]
+    notes = [f"{file} row {item.row}: no label of the policy; skipped" for item in items if item.expected is None]
     if not items:
         notes.append(f"{file} has neither a header with text and label columns nor sections of labels")
-    kept = [item for item in items if item.expected is not None]
-    unlike = [item for item in kept if item.otherwise]
-    if unlike:
-        listed = ", ".join(str(item.row) for item in unlike)
+    labelled = [item for item in items if item.expected is not None]
+    differing = [item for item in labelled if item.model_label]
+    if differing:
+        numbers = ", ".join(str(item.row) for item in differing)
         notes.append(
-            f"{file}: in {len(unlike)} row{'s' if len(unlike) > 1 else ''} ({listed}) the classification column "
-            "differs from the section's label; the section was taken, the column is a model's answer"
+            f"{file}: in {len(differing)} row{'s' if len(differing) > 1 else ''} ({numbers}) the classification column "
+            "differs from the section's label; the section's label is used, the column is a model's answer"
         )
     cases: dict[str, Case] = {}
-    for item in kept:
-        case = _case(item, file, len(kept))
+    for item in labelled:
+        case = _case(item, file, len(labelled))
         earlier = cases.setdefault(case.content_hash, case)
         if earlier is not case:
-            as_before = (case.violation, case.rules) == (earlier.violation, earlier.rules)
-            otherwise = "" if as_before else ", with another label"
-            notes.append(f"{file} row {item.row}: the same content as {earlier.id}{otherwise}; left out")
+            same_label = (case.violation, case.rules) == (earlier.violation, earlier.rules)
+            difference = "" if same_label else ", with another label"
+            notes.append(f"{file} row {item.row}: the same content as {earlier.id}{difference}; skipped")
     return Golden(tuple(cases.values()), tuple(notes))
 
 
 def _pairs(row: Sequence[str]) -> list[tuple[int, int]]:
     """(text column, label column) of a header row."""
     texts = [n for n, cell in enumerate(row) if TEXT_COLUMN.match(cell.strip())]
-    marks = [n for n, cell in enumerate(row) if LABEL_COLUMN.search(cell) and n not in texts]
-    return [(t, next(m for m in marks if m > t)) for t in texts if any(m > t for m in marks)]
+    label_columns = [n for n, cell in enumerate(row) if LABEL_COLUMN.search(cell) and n not in texts]
+    return [(t, next(n for n in label_columns if n > t)) for t in texts if any(n > t for n in label_columns)]
 
 
 def _columns(rows: list[list[str]], header: int, labels: Labels) -> Iterator[_Item]:
@@ -129,9 +129,9 @@ def _sections(rows: list[list[str]], labels: Labels) -> Iterator[_Item]:
         if section is None or len(filled) < 2 or not cells[0].isdigit():
             continue
         text = max(filled, key=len)
-        said = next((cell for cell in reversed(cells[1:]) if cell and cell != text and labels.read(cell)), None)
-        unlike = said is not None and labels.read(said) != section
-        yield _Item(number, (text,), section, said if unlike else None)
+        model_label = next((cell for cell in reversed(cells[1:]) if cell and cell != text and labels.read(cell)), None)
+        differs = model_label is not None and labels.read(model_label) != section
+        yield _Item(number, (text,), section, model_label if differs else None)
 
 
 def _case(item: _Item, file: str, count: int) -> Case:
@@ -140,7 +140,7 @@ def _case(item: _Item, file: str, count: int) -> Case:
     roles = ("user", "assistant")
     turns = tuple(CaseTurn(role=roles[n % 2], text=text) for n, text in enumerate(item.texts)) if last else None
     suffix = "-response" if last else ""
-    said = f" A model once said {item.otherwise}." if item.otherwise else ""
+    answer = f" A model answered {item.model_label}." if item.model_label else ""
     return Case(
         id=f"row-{item.row:0{len(str(count))}d}{suffix}",
         text=None if last else item.texts[0],
@@ -148,5 +148,5 @@ def _case(item: _Item, file: str, count: int) -> Case:
         violation=item.expected.violation,
         category=rule.category if rule else None,
         rules=(rule.id,) if rule else (),
-        why=f"Row {item.row} of {file}.{said}",
+        why=f"Row {item.row} of {file}.{answer}",
     )

@@ -1,4 +1,4 @@
-"""Policy check: every problem of every policy in one report, each at its place."""
+"""Policy check: every problem of every policy in one report, with file, line and column."""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -16,41 +16,41 @@ from safeguard_spark.policy.positions import Span
 
 
 def check_paths(paths: Iterable[Path]) -> Report:
-    """Check policy files and every policy below folders. Raises PolicyError if a path leads to no policy."""
+    """Check policy files, and every policy in folders. Raises PolicyError for a path without a policy."""
     files = list(dict.fromkeys(file for path in paths for file in _files(path)))
-    found = [diagnostic for file in files for diagnostic in check_file(file)]
-    return Report(len(files), tuple(in_order(found)))
+    diagnostics = [diagnostic for file in files for diagnostic in check_file(file)]
+    return Report(len(files), tuple(in_order(diagnostics)))
 
 
 def check_file(path: Path) -> tuple[Diagnostic, ...]:
-    """Every problem of one policy file, of the cases beside it, and of its standing to the lock."""
-    draft = read_draft(path, _shown(path))
-    found = [*draft.problems, *(draft.cases.problems if draft.cases else ())]
+    """Every problem of one policy file, of the cases next to it, and of the file against the lock."""
+    draft = read_draft(path, _display_path(path))
+    diagnostics = [*draft.problems, *(draft.cases.problems if draft.cases else ())]
     if draft.front.value:
-        for part in (check_front, check_labels, check_text, check_cases, _check_lock):
-            found.extend(part(draft))
+        for check in (check_front, check_labels, check_text, check_cases, _check_lock):
+            diagnostics.extend(check(draft))
     allowed = set(draft.words("allow"))
-    return tuple(in_order(d for d in found if d.level is Level.error or d.code not in allowed))
+    return tuple(in_order(d for d in diagnostics if d.level is Level.error or d.code not in allowed))
 
 
 def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
-    """Only where the file lies as published policies do: `<folder>/<name>/<version>/policy.md`."""
+    """Only for a file laid out as published policies are: `<folder>/<name>/<version>/policy.md`."""
     if draft.policy is None or draft.path.name != "policy.md":
         return
     file = lock_path(draft.path.resolve().parent.parent.parent)
     try:
-        standing = _lock(file, file.stat().st_mtime_ns if file.is_file() else 0).status(draft.policy)
+        status = _lock(file, file.stat().st_mtime_ns if file.is_file() else 0).status(draft.policy)
     except PolicyError as error:
         yield draft.source.diagnose("unreadable", Span(1, 1, 3), str(error).rstrip("."))
         return
     where = draft.front.value_span(("version",))
-    if standing is LockStatus.changed:
-        problem = f"{draft.policy.ref} is published, and its text, rules or output form changed since"
-        hint = f"bump the version: `safeguard new {draft.policy.name}@VERSION` copies this one; then restore this one"
+    if status is LockStatus.changed:
+        problem = f"{draft.policy.ref} is published, but its text, rules or output form have changed since"
+        hint = f"bump the version: copy it with `safeguard new {draft.policy.name}@VERSION`, then restore this one"
         yield draft.source.diagnose("published-changed", where, problem, hint)
-    elif standing is LockStatus.document_changed:
-        problem = f"{draft.policy.ref} is published, and its front matter changed since (no label can)"
-        yield draft.source.diagnose("lock-behind", where, problem, "`safeguard publish` records it")
+    elif status is LockStatus.document_changed:
+        problem = f"{draft.policy.ref} is published, but its front matter has changed since (this changes no label)"
+        yield draft.source.diagnose("lock-behind", where, problem, "record the change with `safeguard publish`")
 
 
 @lru_cache(maxsize=8)
@@ -62,15 +62,15 @@ def _files(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
-    found = sorted(path.rglob("policy.md"))
-    if not found:
-        what = "holds no policy.md" if path.is_dir() else "does not exist"
+    files = sorted(path.rglob("policy.md"))
+    if not files:
+        what = "contains no policy.md" if path.is_dir() else "does not exist"
         raise PolicyError(f"{path} {what}. Give a policy file, or a folder with policies/<name>/<version>/policy.md.")
-    yield from found
+    yield from files
 
 
-def _shown(path: Path) -> str:
-    """The path from here if it lies below, so that reports read the same on every machine."""
+def _display_path(path: Path) -> str:
+    """The path relative to the current folder if it is inside it, so that reports are the same on every machine."""
     try:
         return path.resolve().relative_to(Path.cwd()).as_posix()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Check output: a report for people (as a compiler shows it), for programs (JSON), and for GitHub's annotations."""
+"""Check output: a report for people (as a compiler prints it), as JSON, and as GitHub annotations."""
 
 import json
 import unicodedata
@@ -10,7 +10,7 @@ WIDTH = 100  # of an excerpt, in columns
 
 
 def report_text(report: Report) -> str:
-    """For a terminal: file:line:column, the line, a caret, a hint; a summary last."""
+    """For a terminal: file:line:column, the line, a caret and a hint per problem; then a summary."""
     parts = [_block(diagnostic) for diagnostic in report.diagnostics]
     return "\n".join([*parts, report_summary(report), ""])
 
@@ -18,28 +18,28 @@ def report_text(report: Report) -> str:
 def report_summary(report: Report) -> str:
     """One line: how many policies, errors and warnings."""
     checked = f"{report.policies} {'policy' if report.policies == 1 else 'policies'} checked"
-    return f"{checked}: {counted(report)}."
+    return f"{checked}: {problem_counts(report)}."
 
 
-def counted(report: Report) -> str:
+def problem_counts(report: Report) -> str:
     """How many errors and warnings, in words."""
-    found = " and ".join(
+    counts = " and ".join(
         f"{count} {word}{'' if count == 1 else 's'}"
         for count, word in ((report.errors, "error"), (report.warnings, "warning"))
         if count
     )
-    return found or "no problems"
+    return counts or "no problems"
 
 
 def report_json(report: Report) -> str:
     """One JSON object: `policies`, `errors`, `warnings`, `diagnostics` (file, line, column, length, level, …)."""
-    found = {
+    values = {
         "policies": report.policies,
         "errors": report.errors,
         "warnings": report.warnings,
         "diagnostics": [_fields(diagnostic) for diagnostic in report.diagnostics],
     }
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
 def report_github(report: Report) -> str:
@@ -75,7 +75,7 @@ def _block(d: Diagnostic) -> str:
 
 
 def _crop(line: str, column: int) -> tuple[str, int]:
-    """A long line cut around the column; tabs become one space, so that the caret stays under its word."""
+    """A long line cut around the column; tabs become one space, so that the caret stays under the word."""
     line = "".join(" " if unicodedata.category(c) == "Cc" else c for c in line)
     if len(line) <= WIDTH:
         return line, column

@@ -1,4 +1,4 @@
-"""Diagnostics: what `safeguard check` has to say, as values. Rendering is in `check_output`."""
+"""Diagnostics: the problems that `safeguard check` reports, as values. `check_output` renders them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from safeguard_spark.suggest import closest_match
 
 
 class Level(StrEnum):
-    """An error makes labels wrong or unreadable; a warning makes them worse, or the policy harder to trust."""
+    """An error makes labels wrong or unreadable; a warning makes labels worse or the policy harder to trust."""
 
     error = "error"
     warning = "warning"
 
 
 class Check(NamedTuple):
-    """One thing that is looked for."""
+    """One kind of problem."""
 
     level: Level
     summary: str
@@ -28,46 +28,46 @@ class Check(NamedTuple):
 _E, _W = Level.error, Level.warning
 CHECKS: dict[str, Check] = {
     "unreadable": Check(_E, "The file cannot be read: not UTF-8, no front matter, not YAML."),
-    "unknown-key": Check(_E, "A key that the format does not have."),
-    "missing-key": Check(_E, "A key that the format needs."),
-    "duplicate-key": Check(_E, "A key given twice; YAML would silently keep the last."),
-    "bad-value": Check(_E, "A value of the wrong kind."),
-    "wrong-folder": Check(_E, "Name and version differ from the folders the file lies in."),
-    "published-changed": Check(_E, "A published version whose text, rules or output form changed."),
-    "lock-behind": Check(_W, "A published version whose owner, description or the like changed; no label can."),
-    "no-rules": Check(_W, "No rules in an output form that names them: every violation is anonymous."),
-    "duplicate-rule": Check(_E, "A rule id defined twice."),
+    "unknown-key": Check(_E, "A key that is not part of the format."),
+    "missing-key": Check(_E, "A required key is missing."),
+    "duplicate-key": Check(_E, "A duplicate key: YAML would silently keep the last one."),
+    "bad-value": Check(_E, "A value of the wrong type or outside its limits."),
+    "wrong-folder": Check(_E, "Name and version differ from the folders that contain the file."),
+    "published-changed": Check(_E, "The text, rules or output form of a published version changed."),
+    "lock-behind": Check(_W, "Metadata of a published version changed, such as its owner; this changes no label."),
+    "no-rules": Check(_W, "The output form names rules, but there are none: no violation has a reason."),
+    "duplicate-rule": Check(_E, "Two rules have the same id."),
     "undefined-rule": Check(_E, "The text names a rule id that the rules do not define."),
     "undefined-category": Check(_E, "A table or an answer in the text uses a label that the rules do not define."),
-    "untold-rule": Check(_W, "A rule id or category the text never mentions, so the model cannot name it."),
-    "no-output-format": Check(_E, "The text never says in what form to answer."),
-    "incomplete-output-format": Check(_W, "The text leaves out keys of the answer that `output` promises."),
-    "output-format-once": Check(_W, "The answer's form is stated only once; near the top and at the end is best."),
+    "untold-rule": Check(_W, "The text never mentions a rule id or category, so the model cannot answer it."),
+    "no-output-format": Check(_E, "The text does not state the answer format."),
+    "incomplete-output-format": Check(_W, "The text does not mention all keys of the answer that `output` requires."),
+    "output-format-once": Check(_W, "The answer format is stated only once; near the top and at the end is best."),
     "missing-section": Check(_W, "No section of instructions, definitions, criteria or examples."),
     "no-examples": Check(_W, "The text has no examples."),
     "one-sided-examples": Check(_W, "The text's examples show only violations, or only safe content."),
-    "vague-word": Check(_W, "A word that leaves the decision open, such as `generally`."),
-    "todo": Check(_W, "A place left to be filled in."),
+    "vague-word": Check(_W, "A vague word, such as `generally`, leaves the decision to the model."),
+    "todo": Check(_W, "A placeholder is not filled in."),
     "long": Check(_W, "More than 1,000 tokens: longer policies are slower and followed less closely."),
-    "too-long": Check(_E, "More than 10,000 tokens: the model is not reliable beyond."),
+    "too-long": Check(_E, "More than 10,000 tokens: the model is not reliable with such a policy."),
     "control-token": Check(_E, "A control token of the prompt format, such as <|start|>."),
-    "template-braces": Check(_E, "{{…}} or {%…%}: a template left unfilled, which the registry would interpret."),
-    "no-cases": Check(_W, "No cases.yaml beside the policy: nothing tests it."),
-    "one-sided-cases": Check(_W, "Only violations, or only safe content, among the cases."),
-    "untested-rule": Check(_W, "A rule that no case tests."),
-    "duplicate-case-id": Check(_E, "A case id used twice."),
-    "duplicate-case": Check(_W, "The same content in two cases."),
-    "contradicting-cases": Check(_E, "The same content with different expectations."),
-    "inconsistent-case": Check(_E, "A case at odds with itself: safe but with rules, or rules of another category."),
-    "unknown-case-rule": Check(_E, "A case that names a rule or category the policy does not define."),
-    "case-without-rule": Check(_W, "A violating case that does not say which rule."),
-    "unexplained-case": Check(_W, "A case that does not say why."),
+    "template-braces": Check(_E, "An unfilled template, {{…}} or {%…%}, which the registry would interpret."),
+    "no-cases": Check(_W, "No cases.yaml next to the policy: nothing tests it."),
+    "one-sided-cases": Check(_W, "The cases show only violations, or only safe content."),
+    "untested-rule": Check(_W, "No case tests a rule."),
+    "duplicate-case-id": Check(_E, "Two cases have the same id."),
+    "duplicate-case": Check(_W, "Two cases have the same content."),
+    "contradicting-cases": Check(_E, "Two cases of the same content expect different verdicts."),
+    "inconsistent-case": Check(_E, "A case contradicts itself: safe with rules, or rules of another category."),
+    "unknown-case-rule": Check(_E, "A case names a rule or category that the policy does not define."),
+    "case-without-rule": Check(_W, "A violating case does not say which rule it violates."),
+    "unexplained-case": Check(_W, "A case does not say why."),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One problem at one place. `excerpt` is the line it stands in."""
+    """One problem at one position. `excerpt` is its line."""
 
     code: str
     message: str
@@ -84,25 +84,25 @@ class Diagnostic:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file as diagnostics show it: the name to show, and its text."""
+    """A file as diagnostics show it: its display name and its text."""
 
     file: str
     text: str = field(repr=False)
 
     @cached_property
     def lines(self) -> list[str]:
-        """Lines without their ends. Only \\n ends a line, as in an editor."""
+        """Lines without line ends. Only \\n ends a line, as in an editor."""
         return [line.rstrip("\r") for line in self.text.split("\n")]
 
     def diagnose(self, code: str, span: Span, message: str, hint: str = "") -> Diagnostic:
-        """A diagnostic at a place in this file."""
+        """A diagnostic at a position in this file."""
         excerpt = self.lines[span.line - 1] if 0 < span.line <= len(self.lines) else ""
         return Diagnostic(code, message, self.file, span, hint, excerpt)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found: every problem of every policy."""
+    """The result of a check: every problem of every policy."""
 
     policies: int
     diagnostics: tuple[Diagnostic, ...]
@@ -118,7 +118,7 @@ class Report:
         return len(self.diagnostics) - self.errors
 
     def passed(self, strict: bool = False) -> bool:
-        """Whether nothing stands in the way; `strict` counts warnings too."""
+        """Whether there are no errors; with `strict` no warnings either."""
         return not (self.diagnostics if strict else self.errors)
 
     def exit_code(self, strict: bool = False) -> ExitCode:
@@ -127,13 +127,13 @@ class Report:
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
-    """By file and place, each once."""
+    """Without duplicates, sorted by file and position."""
     return iter(sorted(dict.fromkeys(diagnostics), key=lambda d: (d.file, d.span, d.code)))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not known: the one most like it, or all there are."""
-    names = sorted(set(known))
+def nearest(name: str, defined: Iterable[str]) -> str:
+    """A hint for an undefined name: the most similar defined name, or all of them."""
+    names = sorted(set(defined))
     # Ids as short as SP1 are all alike: another one is no suggestion.
     match = closest_match(name, names) if len(name) > 3 else None
     return f"did you mean {match}?" if match else f"defined: {', '.join(names) or 'none'}"

@@ -1,4 +1,4 @@
-"""Policy diff: what changed between two versions, rule by rule, behaviour and text apart."""
+"""Policy diff: what changed between two versions, rule by rule; behavior and text are separate."""
 
 import difflib
 import re
@@ -13,7 +13,7 @@ from safeguard_spark.policy.document import Policy
 
 
 class TextChange(NamedTuple):
-    """Lines of the text taken out and put in, at one place. `owner` is the rule they speak of, or the section."""
+    """Lines removed and added at one place in the text. `owner` is the rule they are about, or the section."""
 
     owner: str
     removed: tuple[str, ...]
@@ -21,7 +21,7 @@ class TextChange(NamedTuple):
 
 
 class CaseChange(NamedTuple):
-    """The same content, expected otherwise."""
+    """A content whose expected verdict changed."""
 
     case: str
     before: str
@@ -38,12 +38,12 @@ class FieldChange(NamedTuple):
 
 @dataclass(frozen=True)
 class PolicyDiff:
-    """What changed from one policy to another. `behaviour` is by rule id, or "policy" for what concerns them all."""
+    """What changed from one policy to another. `behavior` is by rule id, or "policy" for all rules."""
 
     before: str
     after: str
     labels_may_change: bool
-    behaviour: dict[str, tuple[str, ...]]
+    behavior: dict[str, tuple[str, ...]]
     text: tuple[TextChange, ...]
     cases: tuple[CaseChange, ...]
     cases_added: tuple[str, ...]
@@ -52,18 +52,18 @@ class PolicyDiff:
 
     @cached_property
     def owners(self) -> tuple[str, ...]:
-        """Rules and sections with a change, in the order they come up."""
-        return tuple(dict.fromkeys([*self.behaviour, *(change.owner for change in self.text)]))
+        """Rules and sections with a change, in order of appearance."""
+        return tuple(dict.fromkeys([*self.behavior, *(change.owner for change in self.text)]))
 
 
 def diff_policies(before: Policy, after: Policy, cases: tuple[Iterable[Case], Iterable[Case]] = ((), ())) -> PolicyDiff:
-    """The difference of two policies and, where given, of their cases."""
-    old_cases, new_cases = ({case.content_hash: case for case in listed} for listed in cases)
+    """The difference between two policies and, if passed, their cases."""
+    old_cases, new_cases = ({case.content_hash: case for case in side} for side in cases)
     return PolicyDiff(
         before=before.ref,
         after=after.ref,
         labels_may_change=before.policy_hash != after.policy_hash,
-        behaviour=_behaviour(before, after),
+        behavior=_behavior(before, after),
         text=tuple(_text(before, after)),
         cases=tuple(
             CaseChange(new_cases[key].id, expected(old), expected(new_cases[key]))
@@ -77,22 +77,23 @@ def diff_policies(before: Policy, after: Policy, cases: tuple[Iterable[Case], It
 
 
 def expected(case: Case) -> str:
-    """What a case expects, in words."""
-    named = ", ".join(case.rules) or case.expected_category or ""
-    return "safe" if not case.violation else f"violation of {named}" if named else "violation"
+    """The expected verdict of a case, in words."""
+    violated = ", ".join(case.rules) or case.expected_category or ""
+    return "safe" if not case.violation else f"violation of {violated}" if violated else "violation"
 
 
-def diff_json(found: PolicyDiff) -> dict[str, Any]:
-    """For programs."""
-    return asdict(found) | {
-        name: [item._asdict() for item in getattr(found, name)] for name in ("text", "cases", "fields")
+def diff_json(diff: PolicyDiff) -> dict[str, Any]:
+    """For programs. The key `behaviour` is the field `behavior`."""
+    values = asdict(diff) | {
+        name: [item._asdict() for item in getattr(diff, name)] for name in ("text", "cases", "fields")
     }
+    return {"behaviour" if name == "behavior" else name: value for name, value in values.items()}
 
 
-def _behaviour(before: Policy, after: Policy) -> dict[str, tuple[str, ...]]:
+def _behavior(before: Policy, after: Policy) -> dict[str, tuple[str, ...]]:
     changes: dict[str, list[str]] = {}
     if before.output is not after.output:
-        changes["policy"] = [f"answer form {before.output.value} -> {after.output.value}"]
+        changes["policy"] = [f"answer format {before.output.value} -> {after.output.value}"]
     old, new = ({rule.id: rule for rule in policy.rules} for policy in (before, after))
     for rule_id in dict.fromkeys([*new, *old]):
         was, now = old.get(rule_id), new.get(rule_id)
@@ -103,7 +104,7 @@ def _behaviour(before: Policy, after: Policy) -> dict[str, tuple[str, ...]]:
         elif was and now and was.category != now.category:
             changes[rule_id] = [f"category {was.category} -> {now.category}"]
     if not changes and before.rule_ids != after.rule_ids:
-        changes["policy"] = ["the rules' order, which the answer's form follows"]
+        changes["policy"] = ["the order of the rules, which the answer format follows"]
     return {owner: tuple(lines) for owner, lines in changes.items()}
 
 
@@ -117,25 +118,25 @@ def _text(before: Policy, after: Policy) -> list[TextChange]:
             continue
         removed, added = old[a:b], new[c:d]
         for owner in dict.fromkeys(owner for owner, _ in [*removed, *added]):
-            out, put = (tuple(line for o, line in side if o == owner and line.strip()) for side in (removed, added))
-            if out or put:
-                changes.append(TextChange(owner, out, put))
+            minus, plus = (tuple(line for o, line in side if o == owner and line.strip()) for side in (removed, added))
+            if minus or plus:
+                changes.append(TextChange(owner, minus, plus))
     return changes
 
 
 def _owned(policy: Policy, ids: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Every line with the one rule it speaks of: named in the line, in its innermost heading, or just above it."""
+    """Every line with its owner: the one rule named in the line, in its innermost heading, or just above it."""
     owned: list[tuple[str, str]] = []
     for line in PolicyText(policy.body).lines:
-        named = _named(line.text, ids) or (_named(line.headings[-1], ids) if line.headings else [])
+        rules = _ids_in(line.text, ids) or (_ids_in(line.headings[-1], ids) if line.headings else [])
         section = line.headings[-1] if line.headings else "before the first heading"
         continues = line.text[:1].isspace() and owned and not line.is_heading and line.text.strip()
-        owner = named[0] if len(named) == 1 else owned[-1][0] if continues else section
+        owner = rules[0] if len(rules) == 1 else owned[-1][0] if continues else section
         owned.append((owner, line.text))
     return owned
 
 
-def _named(text: str, ids: tuple[str, ...]) -> list[str]:
+def _ids_in(text: str, ids: tuple[str, ...]) -> list[str]:
     return [i for i in ids if re.search(rf"(?<!\w){re.escape(i)}(?!\w)", text)]
 
 

@@ -1,6 +1,6 @@
-"""Policy draft: a policy file as far as it can be read, with every structural problem found on the way.
+"""Policy draft: a policy file as far as it can be read, with every structural problem in it.
 
-A draft is what the checks look at: unlike a `Policy` it exists for a file with any number of mistakes.
+The checks read drafts: unlike a `Policy`, a draft exists for a file with any number of mistakes.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ EMPTY = Yaml({}, {}, {}, ())
 
 
 class DraftRule(NamedTuple):
-    """A rule as far as it is written; `position` is its place in the list."""
+    """A rule as far as it is written; `position` is its index in the list."""
 
     id: str
     category: str
@@ -32,7 +32,7 @@ class DraftRule(NamedTuple):
 
 @dataclass(frozen=True)
 class DraftCases:
-    """A cases file as far as it can be read. `values` are the entries that are mappings, by their place."""
+    """A cases file as far as it can be read. `values` are the entries that are mappings, by index."""
 
     source: SourceFile
     yaml: Yaml
@@ -42,7 +42,7 @@ class DraftCases:
 
 @dataclass(frozen=True)
 class Draft:
-    """A policy file as far as it can be read. `policy` is None if it has a mistake that stops it from loading."""
+    """A policy file as far as it can be read. `policy` is None if a mistake keeps it from loading."""
 
     path: Path
     source: SourceFile
@@ -56,8 +56,8 @@ class Draft:
     @cached_property
     def rules(self) -> list[DraftRule]:
         """The rules that have an id, in order."""
-        listed = self.front.value.get("rules")
-        entries = enumerate(listed) if isinstance(listed, list) else ()
+        value = self.front.value.get("rules")
+        entries = enumerate(value) if isinstance(value, list) else ()
         return [
             DraftRule(str(entry["id"]), str(entry.get("category", "")), index)
             for index, entry in entries
@@ -66,28 +66,28 @@ class Draft:
 
     @property
     def output(self) -> Output:
-        """The output form; the default where the file's own is none."""
-        named = self.front.value.get("output")
-        return Output(named) if named in list(Output) else Output.full
+        """The output form; the default if the file has no valid one."""
+        value = self.front.value.get("output")
+        return Output(value) if value in list(Output) else Output.full
 
     @cached_property
     def text(self) -> PolicyText:
-        """The body, read for its structure."""
+        """The body with its structure."""
         return PolicyText(self.body)
 
     def words(self, key: str) -> list[str]:
-        """The front matter's list `key` as far as it holds texts."""
-        listed = self.front.value.get(key)
-        return [word for word in listed if isinstance(word, str)] if isinstance(listed, list) else []
+        """The strings in the front matter's list `key`."""
+        value = self.front.value.get(key)
+        return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
 
     def in_body(self, line: int, column: int = 1, length: int = 1) -> Span:
-        """The place in the file of a place in the body."""
+        """The span in the file of a position in the body."""
         return Span(line + self.body_line - 1, column, length)
 
 
-def read_draft(path: Path, shown: str) -> Draft:
-    """The draft of a policy file and the cases beside it; `shown` is the file's name in diagnostics. Never raises."""
-    source, problems = _source(path, shown)
+def read_draft(path: Path, display_name: str) -> Draft:
+    """The draft of a policy file and the cases next to it; `display_name` is for diagnostics. Never raises."""
+    source, problems = _source(path, display_name)
     try:
         parts = split_document(source.text)
         front = read_yaml(parts.front_matter, first_line=2)
@@ -96,8 +96,8 @@ def read_draft(path: Path, shown: str) -> Draft:
     except (PolicyError, InvalidYamlError) as error:
         span = error.span if isinstance(error, InvalidYamlError) else Span(1)
         problems = problems or [source.diagnose("unreadable", span, str(error))]
-        return Draft(path, source, EMPTY, "", 1, None, _cases(path, shown), tuple(problems))
-    problems += _doubled(source, front)
+        return Draft(path, source, EMPTY, "", 1, None, _cases(path, display_name), tuple(problems))
+    problems += _duplicates(source, front)
     policy = None
     try:
         policy = Policy.model_validate({**front.value, "body": parts.body})
@@ -105,72 +105,72 @@ def read_draft(path: Path, shown: str) -> Draft:
         problems += _invalid(error, source, front, Policy)
     if "body" in front.value:
         problems.append(_unknown(source, front, ("body",), []))
-    cases = _cases(path, shown)
+    cases = _cases(path, display_name)
     return Draft(path, source, front, parts.body, parts.body_line, policy, cases, tuple(problems))
 
 
-def _cases(policy_path: Path, shown: str) -> DraftCases | None:
+def _cases(policy_path: Path, display_name: str) -> DraftCases | None:
     path = cases_path(policy_path)
     if not path.is_file():
         return None
-    source, problems = _source(path, str(Path(shown).with_name(path.name)))
+    source, problems = _source(path, str(Path(display_name).with_name(path.name)))
     try:
         yaml = read_yaml(source.text)
     except InvalidYamlError as error:
         return DraftCases(source, EMPTY, {}, (source.diagnose("unreadable", error.span, str(error)),))
-    problems += _doubled(source, yaml)
+    problems += _duplicates(source, yaml)
     try:
         Cases.model_validate(yaml.value if yaml.value is not None else {})
     except ValidationError as error:
         problems += _invalid(error, source, yaml, Cases)
-    listed = yaml.value.get("cases") if isinstance(yaml.value, dict) else None
-    entries = enumerate(listed) if isinstance(listed, list) else ()
+    value = yaml.value.get("cases") if isinstance(yaml.value, dict) else None
+    entries = enumerate(value) if isinstance(value, list) else ()
     values = {index: entry for index, entry in entries if isinstance(entry, dict)}
     return DraftCases(source, yaml, values, tuple(problems))
 
 
-def _source(path: Path, shown: str) -> tuple[SourceFile, list[Diagnostic]]:
+def _source(path: Path, display_name: str) -> tuple[SourceFile, list[Diagnostic]]:
     try:
-        return SourceFile(shown, path.read_text(encoding=ENCODING)), []
+        return SourceFile(display_name, path.read_text(encoding=ENCODING)), []
     except UnicodeDecodeError as error:
         before = error.object[: error.start].decode("utf-8", "replace")
         span = Span(before.count("\n") + 1, len(before) - before.rfind("\n"))
         problem = f"not UTF-8 text (byte {error.start})"
-        # Shown as far as it can be read, but checked no further: what it says is not known.
-        shown_as = SourceFile(shown, error.object.decode("utf-8", "replace"))
-        return SourceFile(shown, ""), [shown_as.diagnose("unreadable", span, problem, "save the file as UTF-8")]
+        # Shown as far as it can be read, but not checked: its text is not known.
+        readable = SourceFile(display_name, error.object.decode("utf-8", "replace"))
+        return SourceFile(display_name, ""), [readable.diagnose("unreadable", span, problem, "save the file as UTF-8")]
     except OSError as error:
-        source = SourceFile(shown, "")
+        source = SourceFile(display_name, "")
         return source, [source.diagnose("unreadable", Span(1), f"it cannot be read: {error.strerror}")]
 
 
-def _doubled(source: SourceFile, yaml: Yaml) -> list[Diagnostic]:
+def _duplicates(source: SourceFile, yaml: Yaml) -> list[Diagnostic]:
     return [
-        source.diagnose("duplicate-key", double.span, f"`{double.key}` is given twice", "keep one of them")
-        for double in yaml.duplicate_keys
+        source.diagnose("duplicate-key", duplicate.span, f"`{duplicate.key}` occurs twice", "keep one of them")
+        for duplicate in yaml.duplicate_keys
     ]
 
 
 def _invalid(error: ValidationError, source: SourceFile, yaml: Yaml, model: type[BaseModel]) -> list[Diagnostic]:
-    found = []
+    diagnostics = []
     for problem in error.errors():
         path = tuple(problem["loc"])
         name = ".".join(str(part) for part in path)
         if problem["type"] == "extra_forbidden":
-            found.append(_unknown(source, yaml, path, _fields(model, path[:-1])))
+            diagnostics.append(_unknown(source, yaml, path, _fields(model, path[:-1])))
         elif problem["type"] == "missing":
             where = yaml.value_span(path[:-1])._replace(length=1)
-            found.append(source.diagnose("missing-key", where, f"`{name}` is missing", _MISSING.get(name, "")))
+            diagnostics.append(source.diagnose("missing-key", where, f"`{name}` is missing", _MISSING.get(name, "")))
         else:
             message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
             hint = _BAD.get(_shape(path), "")
             if problem["type"] == "string_type" and not hint and isinstance(problem["input"], int | float):
                 hint = "put it in quotes"
-            found.append(source.diagnose("bad-value", yaml.value_span(path), f"`{name}`: {message}", hint))
-    return found
+            diagnostics.append(source.diagnose("bad-value", yaml.value_span(path), f"`{name}`: {message}", hint))
+    return diagnostics
 
 
-_MISSING = {"version": "a new policy begins at 1.0.0", "name": "it is the first part of name@version"}
+_MISSING = {"version": "a new policy starts at 1.0.0", "name": "it is the first part of name@version"}
 _BAD = {
     "version": "three numbers, for example 1.2.0",
     "name": "letters, digits, `.`, `_` and `-` only",
@@ -186,16 +186,16 @@ def _shape(path: tuple[str | int, ...]) -> str:
     return ".".join("0" if isinstance(part, int) else part for part in path)
 
 
-def _unknown(source: SourceFile, yaml: Yaml, path: tuple[str | int, ...], known: Iterable[str]) -> Diagnostic:
+def _unknown(source: SourceFile, yaml: Yaml, path: tuple[str | int, ...], valid: Iterable[str]) -> Diagnostic:
     key = str(path[-1])
-    match = closest_match(key, known)
-    listed = f"known keys: {', '.join(known)}" if known else "the text after the second --- is the body"
-    hint = f"did you mean {match}?" if match else listed
+    match = closest_match(key, valid)
+    alternatives = f"valid keys: {', '.join(valid)}" if valid else "the text after the second --- is the body"
+    hint = f"did you mean {match}?" if match else alternatives
     return source.diagnose("unknown-key", yaml.key_span(path), f"there is no key `{key}` here", hint)
 
 
 def _fields(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """The keys the format has at a path. `body` is a field of the model but no key of the file."""
+    """The keys of the format at a path. `body` is a field of the model but not a key of the file."""
     for part in path:
         if isinstance(part, str) and part in model.model_fields:
             model = _model(model.model_fields[part].annotation) or model
@@ -206,4 +206,4 @@ def _model(annotation: Any) -> type[BaseModel] | None:
     """The model inside an annotation such as `tuple[Rule, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for inner in get_args(annotation) if (found := _model(inner))), None)
+    return next((model for inner in get_args(annotation) if (model := _model(inner))), None)

@@ -1,4 +1,4 @@
-"""Policy list: every version in the policies folder, how it stands to the lock, and the aliases it has."""
+"""Policy list: every version in the policies folder, its status in the lock, and its aliases."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_path
 from safeguard_spark.policy.ref import no_policies_error, policy_file, policy_names, unknown_name_error
 from safeguard_spark.tracking.registry import Registry
 
-SAID = {
+STATE = {
     LockStatus.unpublished: "not published",
     LockStatus.same: "published",
     LockStatus.document_changed: "published, front matter changed",
@@ -19,9 +19,9 @@ SAID = {
 
 
 class Listed(NamedTuple):
-    """One version. `standing` is the lock's, or `unreadable`, or `missing` where only the lock still knows it.
+    """One version. `standing` is the LockStatus, or `unreadable`, or `missing` if only the lock has the version.
 
-    `cases` is None without a case file that can be read.
+    `cases` is None if there is no readable cases file.
     """
 
     ref: str
@@ -33,12 +33,12 @@ class Listed(NamedTuple):
 
 
 def list_versions(config: RunConfig, name: str | None = None) -> list[Listed]:
-    """The versions of all policies, or of one. Raises PolicyError if there is none of that name, or no folder."""
+    """The versions of all policies, or of one. Raises PolicyError if no policy has that name, or without a folder."""
     if not config.policies.is_dir():
         raise no_policies_error(config.policies)
     lock = load_lock(lock_path(config.policies))
-    known = sorted({*policy_refs(config.policies), *lock.pins}, key=ref_key)
-    refs = [ref for ref in known if name in (None, ref.partition("@")[0])]
+    all_refs = sorted({*policy_refs(config.policies), *lock.pins}, key=ref_key)
+    refs = [ref for ref in all_refs if name in (None, ref.partition("@")[0])]
     if name and not refs:
         raise unknown_name_error(name, config.policies, policy_names(config.policies))
     registry = Registry.of(config)
@@ -46,17 +46,15 @@ def list_versions(config: RunConfig, name: str | None = None) -> list[Listed]:
     return [_listed(ref, config, lock, aliases.get(ref.partition("@")[0], {})) for ref in refs]
 
 
-def listing_text(found: list[Listed]) -> str:
-    """For people: a line for each version."""
-    if not found:
-        return "No policies yet. Begin one: safeguard new NAME\n"
+def listing_text(versions: list[Listed]) -> str:
+    """For people: one line per version."""
+    if not versions:
+        return "No policies yet. Create one: safeguard new NAME\n"
     rows = [("policy", "state", "aliases", "rules", "cases", "description")]
-    for item in found:
+    for item in versions:
         cases = "-" if item.cases is None else str(item.cases)
-        standing = SAID.get(LockStatus(item.standing)) if item.standing in list(LockStatus) else item.standing
-        rows.append(
-            (item.ref, standing or "", ", ".join(item.aliases) or "-", str(item.rules), cases, item.description)
-        )
+        state = STATE.get(LockStatus(item.standing)) if item.standing in list(LockStatus) else item.standing
+        rows.append((item.ref, state or "", ", ".join(item.aliases) or "-", str(item.rules), cases, item.description))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[5]]).rstrip() for row in rows]
     return "\n".join([*lines, ""])
@@ -66,7 +64,7 @@ def _listed(ref: str, config: RunConfig, lock: Lock, aliases: dict[str, str]) ->
     name, _, version = ref.partition("@")
     file = policy_file(config.policies, name, version)
     if not file.is_file():
-        return Listed(ref, "missing", (), 0, None, f"published, but there is no {file}")
+        return Listed(ref, "missing", (), 0, None, f"published, but {file} does not exist")
     try:
         policy = load_policy(file)
     except PolicyError:
@@ -75,5 +73,5 @@ def _listed(ref: str, config: RunConfig, lock: Lock, aliases: dict[str, str]) ->
         cases = len(load_cases(cases_path(file))) if cases_path(file).is_file() else None
     except PolicyError:
         cases = None
-    stands = tuple(alias for alias, tag in aliases.items() if tag == version)
-    return Listed(ref, lock.status(policy).value, stands, len(policy.rules), cases, policy.description)
+    names = tuple(alias for alias, tag in aliases.items() if tag == version)
+    return Listed(ref, lock.status(policy).value, names, len(policy.rules), cases, policy.description)

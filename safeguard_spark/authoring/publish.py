@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safeguard_spark.authoring import check_output
 from safeguard_spark.authoring.check import check_file
+from safeguard_spark.authoring.check_output import problem_counts
 from safeguard_spark.authoring.diagnostics import Level, Report
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.policy.document import Policy, load_policy, read_text, ref_key
@@ -15,7 +15,7 @@ from safeguard_spark.tracking.registry import Published, Registry
 
 
 class Candidate(NamedTuple):
-    """A policy file without errors: what it holds, and what `safeguard check` said in a few words."""
+    """A policy file without errors: its policy, its text, and the result of `safeguard check` in a few words."""
 
     policy: Policy
     document: str
@@ -24,7 +24,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidates:
-    """The files somebody wants published: those that may be, and what stands in the way of the others."""
+    """Files to publish: those that are ready, and the problems of the others."""
 
     ready: tuple[Candidate, ...]
     refused: Report
@@ -32,7 +32,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Publication:
-    """What was done. `registry` is None if none was asked; `aliases` are those that moved."""
+    """What was published. `registry` is None if there was none to publish to; `aliases` are those that moved."""
 
     registry: str | None
     published: tuple[Published, ...]
@@ -42,37 +42,37 @@ class Publication:
 
 
 def publish_candidates(files: Sequence[Path]) -> Candidates:
-    """Check files before they are published: no error, and no place left to be filled in. Never raises."""
+    """Check files before they are published: they must have no errors and no placeholders. Never raises."""
     ready: list[Candidate] = []
     refused = []
     for file in files:
-        found = check_file(file)
-        wrong = [d for d in found if d.level is Level.error or d.code == "todo"]
-        refused.extend(wrong)
-        if not wrong:
-            said = check_output.counted(Report(1, found))
-            ready.append(Candidate(load_policy(file), read_text(file), said))
+        diagnostics = check_file(file)
+        blocking = [d for d in diagnostics if d.level is Level.error or d.code == "todo"]
+        refused.extend(blocking)
+        if not blocking:
+            summary = problem_counts(Report(1, diagnostics))
+            ready.append(Candidate(load_policy(file), read_text(file), summary))
     return Candidates(tuple(ready), Report(len(files), tuple(refused)))
 
 
 def publish_all(
-    found: Sequence[Candidate], config: RunConfig, *, alias: str | None = None, registry: bool = True
+    candidates: Sequence[Candidate], config: RunConfig, *, alias: str | None = None, registry: bool = True
 ) -> Publication:
-    """Publish what is not yet published, pin it, and let `alias` stand for the newest version given of each policy.
+    """Publish what is not yet published, pin it, and point `alias` at the newest of these versions of each policy.
 
-    Doing it again changes nothing. Without `registry`, versions are only pinned. Raises PolicyError, ConfigError.
+    A second time changes nothing. Without `registry`, versions are only pinned. Raises PolicyError, ConfigError.
     """
-    found = sorted(found, key=lambda c: ref_key(c.policy.ref))
+    candidates = sorted(candidates, key=lambda c: ref_key(c.policy.ref))
     path = lock_path(config.policies)
     before = load_lock(path)
-    lock = before.with_policies(candidate.policy for candidate in found)
+    lock = before.with_policies(candidate.policy for candidate in candidates)
     store = Registry.of(config) if registry else None
-    published = [store.publish(c.document, c.check, lock.lock_hash) for c in found] if store else []
-    newest = _newest(found) if store and alias else []
+    published = [store.publish(c.document, c.check, lock.lock_hash) for c in candidates] if store else []
+    newest = _newest(candidates) if store and alias else []
     moved = [(alias, p.ref) for p in newest if store and alias and store.set_alias(p.name, alias, p.version)]
     pinned = tuple(ref for ref, pin in lock.pins.items() if before.pins.get(ref) != pin)
     if pinned:
-        # Last: text that the registry did not take may still be corrected.
+        # Last: text that the registry refused may still be corrected.
         save_lock(lock, path)
     return Publication(store.display_name if store else None, tuple(published), pinned, tuple(moved), path)
 
@@ -89,20 +89,20 @@ def publication_json(done: Publication) -> dict[str, Any]:
 
 
 def publication_text(done: Publication) -> str:
-    """For people: a line for everything that changed, and a summary."""
+    """For people: one line per change, and a summary."""
     new = {p.ref: f"published as prompt version {p.number}" for p in done.published if p.is_new}
     pinned = dict.fromkeys(done.pinned, f"pinned in {done.lock}")
     refs = dict.fromkeys([*new, *pinned])
-    lines = [f"{ref}: " + ", ".join(did[ref] for did in (new, pinned) if ref in did) for ref in refs]
+    lines = [f"{ref}: " + ", ".join(changes[ref] for changes in (new, pinned) if ref in changes) for ref in refs]
     lines += [f"{alias} -> {ref}" for alias, ref in done.aliases]
     if done.registry:
         same = len(done.published) - len(new)
         lines.append(f"{done.registry}: {len(new)} published, {same} already there.")
     elif not pinned:
-        lines.append(f"Everything is pinned in {done.lock} already.")
+        lines.append(f"Everything is already pinned in {done.lock}.")
     return "\n".join([*lines, ""])
 
 
-def _newest(found: Sequence[Candidate]) -> list[Policy]:
-    """Of candidates in order, the last of each name."""
-    return list({candidate.policy.name: candidate.policy for candidate in found}.values())
+def _newest(candidates: Sequence[Candidate]) -> list[Policy]:
+    """The newest version of each policy; the candidates are in order of version."""
+    return list({candidate.policy.name: candidate.policy for candidate in candidates}.values())

@@ -1,4 +1,4 @@
-"""Policy text: the Markdown body as lines with their headings, examples and tables told apart."""
+"""Policy text: the Markdown body as lines with their headings; its examples and tables."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ QUOTED = re.compile(r"“[^”\n]*”|‘[^’\n]*’|\"[^\"\n]*\"|`[^`\n]*`")
 
 
 class Line(NamedTuple):
-    """One line of the body. `headings` are the titles it stands under, outermost first."""
+    """One line of the body. `headings` are the titles above it, outermost first."""
 
     number: int  # 1-based, in the body
     text: str
@@ -25,12 +25,12 @@ class Line(NamedTuple):
 
     @property
     def in_examples(self) -> bool:
-        """Whether it stands under a heading of examples."""
+        """Whether it is under a heading of examples."""
         return any(EXAMPLES.search(title) for title in self.headings)
 
 
 class Cell(NamedTuple):
-    """One cell of a table: its text without spaces around, the line, the 1-based column it starts at."""
+    """One cell of a table: its stripped text, its line, and the 1-based column where it starts."""
 
     text: str
     line: int
@@ -51,13 +51,13 @@ class Block(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Its text."""
+        """The lines as text."""
         return "\n".join(line.text for line in self.lines)
 
 
 @dataclass(frozen=True)
 class PolicyText:
-    """A policy's body, read for its structure."""
+    """A policy's body with its structure."""
 
     body: str
 
@@ -85,16 +85,16 @@ class PolicyText:
     @cached_property
     def tables(self) -> tuple[MarkdownTable, ...]:
         """The Markdown tables."""
-        found = []
+        tables = []
         for block in self.blocks:
             rows = [line for line in block.lines if line.text.strip().startswith("|")]
             if len(rows) > 2 and TABLE_RULE.match(rows[1].text.strip()):
-                found.append(MarkdownTable(_cells(rows[0]), tuple(_cells(row) for row in rows[2:])))
-        return tuple(found)
+                tables.append(MarkdownTable(_cells(rows[0]), tuple(_cells(row) for row in rows[2:])))
+        return tuple(tables)
 
 
 def without_quotes(text: str, longer_than: int = 0) -> str:
-    """The text with quotations of more than `longer_than` words blanked, every position kept."""
+    """The text with quotations of more than `longer_than` words blanked, positions unchanged."""
     return QUOTED.sub(lambda m: " " * len(m[0]) if len(m[0].split()) > longer_than else m[0], text)
 
 
@@ -112,7 +112,7 @@ def _lines(body: str) -> Iterator[Line]:
 
 
 def _heading(text: str) -> tuple[int, str]:
-    """(level, title); level 0 is no heading. Plain capitals and a bold line rank below every Markdown heading."""
+    """(level, title); level 0 means no heading. Capitals and bold lines are below every Markdown heading."""
     if match := HEADING.match(text):
         return len(match["marks"]), match["title"]
     if CAPITALS.match(text):
@@ -123,8 +123,8 @@ def _heading(text: str) -> tuple[int, str]:
 
 
 def _cells(row: Line) -> tuple[Cell, ...]:
-    cells, at = [], 0
+    cells, offset = [], 0
     for raw in row.text.split("|"):
-        cells.append(Cell(raw.strip(), row.number, at + len(raw) - len(raw.lstrip()) + 1))
-        at += len(raw) + 1
+        cells.append(Cell(raw.strip(), row.number, offset + len(raw) - len(raw.lstrip()) + 1))
+        offset += len(raw) + 1
     return tuple(cells[1:-1] if row.text.rstrip().endswith("|") else cells[1:])

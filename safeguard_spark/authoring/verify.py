@@ -1,4 +1,4 @@
-"""Verify: a policy's cases through an engine, and what came of them rule by rule."""
+"""Verify: runs a policy's cases through an engine and counts the results rule by rule."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Output, Policy
 
-SAFE = "safe"  # the report's line of the cases that violate nothing
+SAFE = "safe"  # the report's line for cases that violate nothing
 
 
 class Finding(StrEnum):
-    """What a verdict is worth against what its case expects."""
+    """A verdict compared with what its case expects."""
 
     passed = "passed"
     missed = "missed"  # a violation called safe
@@ -33,7 +33,7 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case and the verdict it got."""
+    """One case and its verdict."""
 
     case: Case
     verdict: Verdict
@@ -51,14 +51,14 @@ class RuleResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of a policy's cases under one labeler."""
+    """The results of a policy's cases under one labeler."""
 
     policy: Policy
     labeler: Labeler
     results: tuple[CaseResult, ...]
 
     def count(self, *findings: Finding) -> int:
-        """How many cases ended so."""
+        """How many cases have one of these findings."""
         return sum(result.finding in findings for result in self.results)
 
     @property
@@ -81,18 +81,18 @@ class Verification:
 
     @cached_property
     def measures(self) -> dict[str, float | None]:
-        """Precision, recall, false positive rate and unreadable rate over violations; None without a denominator.
+        """Precision, recall, false positive rate and unreadable rate of violations; None if the denominator is 0.
 
-        A violation that could not be read counts as not found, safe content that could not be read as no alarm.
+        An unread violation counts as missed; unread safe content does not count as a false alarm.
         """
-        said = [r for r in self.results if r.verdict.violation]
+        flagged = [r for r in self.results if r.verdict.violation]
         expected = [r for r in self.results if r.case.violation]
-        found = sum(r.case.violation for r in said)
+        true_positives = sum(r.case.violation for r in flagged)
         safe = len(self.results) - len(expected)
         return {
-            "precision": _share(found, len(said)),
-            "recall": _share(found, len(expected)),
-            "false_positive_rate": _share(len(said) - found, safe),
+            "precision": _share(true_positives, len(flagged)),
+            "recall": _share(true_positives, len(expected)),
+            "false_positive_rate": _share(len(flagged) - true_positives, safe),
             "unreadable_rate": _share(self.count(Finding.unread), len(self.results)),
         }
 
@@ -120,10 +120,10 @@ class Verification:
 
 def verify_policy(policy: Policy, cases: Iterable[Case], labeler: Labeler, engine: Engine) -> Verification:
     """Run cases through an engine. Raises EngineError as `Engine.answers` does."""
-    listed = tuple(cases)
-    rows = (Row(index, case.content) for index, case in enumerate(listed))
+    cases = tuple(cases)
+    rows = (Row(index, case.content) for index, case in enumerate(cases))
     verdicts = {done.key: done.verdict for done in label_rows(LabelSpec(policy, labeler), engine, rows)}
-    results = [CaseResult(case, verdicts[i], judge(policy, case, verdicts[i])) for i, case in enumerate(listed)]
+    results = [CaseResult(case, verdicts[i], judge(policy, case, verdicts[i])) for i, case in enumerate(cases)]
     return Verification(policy, labeler, tuple(results))
 
 
@@ -149,7 +149,7 @@ def overall_exit_code(verifications: Iterable[Verification]) -> ExitCode:
 
 
 def judge(policy: Policy, case: Case, verdict: Verdict) -> Finding:
-    """What a verdict is worth against its case. Every rule the case names must be named; more may be."""
+    """Compare a verdict with its case. The verdict must name every rule of the case, and may name more."""
     if verdict.violation is None:
         return Finding.unread
     if verdict.violation != case.violation:
@@ -164,7 +164,7 @@ def judge(policy: Policy, case: Case, verdict: Verdict) -> Finding:
 
 
 def verification_json(verification: Verification) -> dict[str, Any]:
-    """For programs: totals, measures, rules, gate and the cases that failed. No content."""
+    """For programs: totals, measures, rules, gate and failed cases. No content."""
     v = verification
     return {
         "policy": v.policy.ref,

@@ -9,7 +9,7 @@ COLUMNS = ("rule", "cases", "passed", *(f.value.replace("_", " ") for f in Findi
 
 
 def verification_text(verification: Verification) -> str:
-    """Per rule a line, then every case that failed with what was expected and said, then the gate and a summary."""
+    """One line per rule, then every failed case with the expected and the actual verdict, the gate and a summary."""
     v = verification
     rows = [COLUMNS, *((r.rule, r.cases, r.passed, *r.findings.values()) for r in v.rules)]
     cells = [[str(cell) if cell != 0 or number < 3 else "·" for number, cell in enumerate(row)] for row in rows]
@@ -32,9 +32,8 @@ def _failure(result: CaseResult) -> list[str]:
     case, verdict = result.case, result.verdict
     lines = [f"  {result.finding.value.replace('_', ' ')}: {case.id}"]
     lines.append(f"    expected  {_expected(case)}" + (f": {case.why}" if case.why else ""))
-    said = _said(verdict)
     reason = verdict.rationale or verdict.error
-    lines.append(f"    said      {said}" + (f": {reason}" if reason else ""))
+    lines.append(f"    actual    {_verdict(verdict)}" + (f": {reason}" if reason else ""))
     return lines
 
 
@@ -44,7 +43,7 @@ def _expected(case: Case) -> str:
     return "violation of " + (", ".join(case.rules) or case.expected_category or "the policy")
 
 
-def _said(verdict: Verdict) -> str:
+def _verdict(verdict: Verdict) -> str:
     if verdict.violation is None:
         return verdict.outcome.value
     if not verdict.violation:

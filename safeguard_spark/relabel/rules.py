@@ -60,7 +60,7 @@ def rule_changes(old: Policy, new: Policy) -> RuleChanges:
     for rule in new.rule_ids:
         if rule not in texts:
             continue
-        only_words = rule not in diff.behaviour and (patch or _same_words(diff, rule))
+        only_words = rule not in diff.behavior and (patch or _same_words(diff, rule))
         (reworded if only_words else changed).append(rule)
     added = tuple(rule for rule in new.rule_ids if rule not in before)
     removed = tuple(rule for rule in old.rule_ids if rule not in after)

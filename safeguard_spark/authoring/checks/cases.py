@@ -1,4 +1,4 @@
-"""Checks of a policy's cases: against each other, against themselves, against the rules."""
+"""Checks of a policy's cases: each by itself, against each other, and against the rules."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -12,37 +12,37 @@ from safeguard_spark.policy.document import NONE, Output
 from safeguard_spark.policy.positions import Span
 
 
-class Placed(NamedTuple):
-    """A case that can be read, and its place in the list."""
+class IndexedCase(NamedTuple):
+    """A readable case and its index in the list."""
 
     position: int
     case: Case
 
 
 def check_cases(draft: Draft) -> Iterator[Diagnostic]:
-    """Every problem of the cases beside a policy, their structure aside."""
+    """Every problem of the cases next to a policy, except problems of structure."""
     if draft.cases is None:
-        if draft.path.name == "policy.md":  # a lone file elsewhere need not have cases beside it
-            problem = "there is no cases.yaml beside the policy"
-            hint = "write a few contents on both sides of the boundary; `safeguard verify` runs them"
+        if draft.path.name == "policy.md":  # a single file elsewhere needs no cases
+            problem = "there is no cases.yaml next to the policy"
+            hint = "add a few contents on both sides of the boundary; `safeguard verify` runs them"
             yield draft.source.diagnose("no-cases", Span(1, 1, 3), problem, hint)
         return
     cases = list(_readable(draft.cases))
     yield from _ids(draft.cases)
     yield from _same_content(draft.cases, cases)
-    for placed in cases:
-        yield from _expectation(draft, draft.cases, placed)
+    for indexed in cases:
+        yield from _expectation(draft, draft.cases, indexed)
     if not draft.cases.problems:
-        yield from _coverage(draft, draft.cases, [placed.case for placed in cases])
+        yield from _coverage(draft, draft.cases, [indexed.case for indexed in cases])
 
 
-def _readable(document: DraftCases) -> Iterator[Placed]:
+def _readable(document: DraftCases) -> Iterator[IndexedCase]:
     for index, value in document.values.items():
-        known: dict[str, Any] = {key: item for key, item in value.items() if key in Case.model_fields}
+        fields: dict[str, Any] = {key: item for key, item in value.items() if key in Case.model_fields}
         try:
-            yield Placed(index, Case.model_validate(known))
+            yield IndexedCase(index, Case.model_validate(fields))
         except ValidationError:
-            continue  # reported with the structure
+            continue  # already reported as a problem of structure
 
 
 def _ids(document: DraftCases) -> Iterator[Diagnostic]:
@@ -51,32 +51,34 @@ def _ids(document: DraftCases) -> Iterator[Diagnostic]:
         name = str(value.get("id", ""))
         if name and name in first:
             span = document.yaml.value_span(("cases", index, "id"))
-            hint = f"first used in line {document.yaml.value_span(('cases', first[name], 'id')).line}"
+            hint = f"first used on line {document.yaml.value_span(('cases', first[name], 'id')).line}"
             yield document.source.diagnose("duplicate-case-id", span, f"case id {name} is used twice", hint)
         first.setdefault(name, index)
 
 
-def _same_content(document: DraftCases, cases: Iterable[Placed]) -> Iterator[Diagnostic]:
-    first: dict[str, Placed] = {}
-    for placed in cases:
-        case = placed.case
-        earlier = first.setdefault(case.content_hash, placed)
-        if earlier is placed:
+def _same_content(document: DraftCases, cases: Iterable[IndexedCase]) -> Iterator[Diagnostic]:
+    first: dict[str, IndexedCase] = {}
+    for indexed in cases:
+        case = indexed.case
+        earlier = first.setdefault(case.content_hash, indexed)
+        if earlier is indexed:
             continue
-        span = _entry(document, placed.position)
+        span = _entry(document, indexed.position)
         expected = (case.violation, case.expected_category, set(case.rules))
         before = (earlier.case.violation, earlier.case.expected_category, set(earlier.case.rules))
         line = _entry(document, earlier.position).line
         if expected == before:
-            problem = f"case {case.id} has the content of {earlier.case.id} (line {line})"
+            problem = f"case {case.id} has the same content as {earlier.case.id} (line {line})"
             yield document.source.diagnose("duplicate-case", span, problem, "remove one of them")
         else:
-            problem = f"case {case.id} expects otherwise than {earlier.case.id} (line {line}) of the same content"
-            yield document.source.diagnose("contradicting-cases", span, problem, "decide, and keep one of them")
+            problem = f"case {case.id} contradicts {earlier.case.id} (line {line}): same content"
+            yield document.source.diagnose(
+                "contradicting-cases", span, problem, "decide which is right, and remove the other"
+            )
 
 
-def _expectation(draft: Draft, document: DraftCases, placed: Placed) -> Iterator[Diagnostic]:
-    case, index, source = placed.case, placed.position, document.source
+def _expectation(draft: Draft, document: DraftCases, indexed: IndexedCase) -> Iterator[Diagnostic]:
+    case, index, source = indexed.case, indexed.position, document.source
     category_of = {rule.id: rule.category for rule in draft.rules}
     for number, rule in enumerate(case.rules):
         if rule not in category_of:
@@ -90,12 +92,12 @@ def _expectation(draft: Draft, document: DraftCases, placed: Placed) -> Iterator
         yield source.diagnose("unknown-case-rule", where, problem, nearest(category, category_of.values()))
     elif category is not None and case.rules and category not in [category_of.get(rule) for rule in case.rules]:
         problem = f"case {case.id} says {category}, but its rules belong to another category"
-        yield source.diagnose("inconsistent-case", where, problem, "name the rules' own category, or leave it out")
+        yield source.diagnose("inconsistent-case", where, problem, "use the category of its rules, or leave it out")
     if not case.violation and (case.rules or category):
-        named = ", ".join(case.rules) or category
-        problem = f"case {case.id} violates nothing, yet it names {named}"
+        violated = ", ".join(case.rules) or category
+        problem = f"case {case.id} violates nothing but names {violated}"
         span = document.yaml.value_span(("cases", index, "violation"))
-        yield source.diagnose("inconsistent-case", span, problem, "set `violation: true`, or drop the rules")
+        yield source.diagnose("inconsistent-case", span, problem, "set `violation: true`, or remove the rules")
     if case.violation and case.category == NONE:
         problem = f"case {case.id} is a violation with category {NONE}"
         yield source.diagnose("inconsistent-case", where, problem, "name the category that is violated")
@@ -105,18 +107,20 @@ def _expectation(draft: Draft, document: DraftCases, placed: Placed) -> Iterator
         yield source.diagnose("case-without-rule", span, problem, hint.format(next(iter(category_of))))
     if not case.why.strip():
         problem = f"case {case.id} does not say why"
-        hint = "one sentence: it settles the argument when the next version changes the verdict"
+        hint = "add one sentence: it helps when a later version changes the verdict"
         yield source.diagnose("unexplained-case", _entry(document, index), problem, hint)
 
 
 def _coverage(draft: Draft, document: DraftCases, cases: list[Case]) -> Iterator[Diagnostic]:
     top = Span(1)
     if not cases:
-        yield document.source.diagnose("no-cases", top, "the file has no cases", "write a few on both sides")
+        yield document.source.diagnose(
+            "no-cases", top, "the file has no cases", "add a few on both sides of the boundary"
+        )
         return
     if len({case.violation for case in cases}) == 1:
         only, other = ("violations", "safe content") if cases[0].violation else ("safe content", "violations")
-        problem = f"all {len(cases)} cases are {only}" if len(cases) > 1 else f"the only case is one of {only}"
+        problem = f"all {len(cases)} cases are {only}" if len(cases) > 1 else f"there is only one case, of {only}"
         yield document.source.diagnose("one-sided-cases", top, problem, f"add {other} near the boundary")
     tested = {rule for case in cases for rule in case.rules} | {case.expected_category for case in cases}
     for rule in draft.rules:
@@ -127,5 +131,5 @@ def _coverage(draft: Draft, document: DraftCases, cases: list[Case]) -> Iterator
 
 
 def _entry(document: DraftCases, index: int) -> Span:
-    """The case's id, or the entry's own start."""
+    """The span of the case's id, or of the entry if it has none."""
     return document.yaml.value_span(("cases", index, "id"))

@@ -1,4 +1,4 @@
-"""Checks of a policy's front matter: rules, folders, notes to the checker."""
+"""Checks of a policy's front matter: rules, folders, allowed warnings."""
 
 import re
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from safeguard_spark.policy.positions import Span
 
 
 def check_front(draft: Draft) -> Iterator[Diagnostic]:
-    """Every problem of the front matter that its structure does not show."""
+    """Every problem of the front matter, except problems of structure."""
     yield from _rules(draft)
     yield from _folders(draft)
     for index, code in enumerate(draft.words("allow")):
         if code not in CHECKS or CHECKS[code].level is Level.error:
-            known = ", ".join(code for code, check in CHECKS.items() if check.level is Level.warning)
+            allowable = ", ".join(code for code, check in CHECKS.items() if check.level is Level.warning)
             span = draft.front.value_span(("allow", index))
-            problem = f"`{code}` is no warning that can be allowed"
-            yield draft.source.diagnose("bad-value", span, problem, f"known: {known}")
+            problem = f"`{code}` is not a warning that can be allowed"
+            yield draft.source.diagnose("bad-value", span, problem, f"one of {allowable}")
 
 
 def _rules(draft: Draft) -> Iterator[Diagnostic]:
@@ -27,29 +27,29 @@ def _rules(draft: Draft) -> Iterator[Diagnostic]:
     for rule in draft.rules:
         span = front.value_span(("rules", rule.position, "id"))
         if rule.id in first:
-            hint = f"first defined in line {front.value_span(('rules', first[rule.id], 'id')).line}"
+            hint = f"first defined on line {front.value_span(('rules', first[rule.id], 'id')).line}"
             yield source.diagnose("duplicate-rule", span, f"rule {rule.id} is defined twice", hint)
         first.setdefault(rule.id, rule.position)
         if rule.category == NONE:
             place = front.value_span(("rules", rule.position, "category"))
-            problem = f"`{NONE}` cannot be a rule's category: it means that nothing is violated"
+            problem = f"`{NONE}` cannot be a rule's category: it means no violation"
             yield source.diagnose("bad-value", place, problem)
     if not draft.rules and draft.output is not Output.binary and draft.body:
         where = front.key_span(("rules",)) if "rules" in front.value else Span(1, 1, 3)
         yield source.diagnose(
             "no-rules", where, f"`output: {draft.output.value}` names rules and categories, but there are none",
-            "add rules, or ask for `output: binary`",
+            "add rules, or set `output: binary`",
         )  # fmt: skip
 
 
 def _folders(draft: Draft) -> Iterator[Diagnostic]:
-    """Only where the file lies as published policies do: `<name>/<version>/policy.md`."""
+    """Only for a file laid out as published policies are: `<name>/<version>/policy.md`."""
     path = draft.path.resolve()
     if path.name != "policy.md" or not re.match(VERSION, path.parent.name):
         return
     for key, folder in (("name", path.parent.parent.name), ("version", path.parent.name)):
-        said = draft.front.value.get(key)
-        if isinstance(said, str) and said != folder:
+        value = draft.front.value.get(key)
+        if isinstance(value, str) and value != folder:
             span = draft.front.value_span((key,))
-            problem = f"`{key}` is {said}, but the folder says {folder}"
-            yield draft.source.diagnose("wrong-folder", span, problem, "make them agree")
+            problem = f"`{key}` is {value}, but the folder is {folder}"
+            yield draft.source.diagnose("wrong-folder", span, problem, "make them equal")

@@ -1,4 +1,4 @@
-"""Checks of the labels a policy's text uses: do its rules define them, does it say in what form to answer."""
+"""Checks of the labels in a policy's text: rules define them, and the text states the answer format."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ ANSWER_KEY = re.compile(
     r"\"(policy_category|category|rule_ids)\"\s*:\s*"
     r"(\[[^\]\n]*\]|\"[^\"\n]*\"(?:\s*(?:\||or)\s*\"[^\"\n]*\")*)"  # a list of texts, or texts to choose from
 )
-ANSWER = {  # keys a policy must ask for, and all that its output form promises
+ANSWER = {  # keys that mark a statement of the answer format, and all keys of the answer
     Output.binary: (("0", "1"), ("0", "1")),
     Output.category: (("violation", "policy_category"), ("violation", "policy_category")),
     Output.full: (
@@ -26,31 +26,31 @@ WORD = re.compile(r"\"([^\"]*)\"")
 
 
 def check_labels(draft: Draft) -> Iterator[Diagnostic]:
-    """Every problem of rule ids, categories and the answer's form in the text."""
+    """Every problem of rule ids, categories and the answer format in the text."""
     if not draft.body.strip():
         return
     yield from _undefined_rules(draft)
     if draft.rules:
         yield from _tables(draft)
         yield from _answers(draft)
-        yield from _untold(draft)
+        yield from _unmentioned(draft)
     yield from _format(draft)
 
 
 def _defined(draft: Draft) -> set[str]:
-    named = {name for rule in draft.rules for name in (rule.id, rule.category) if name}
-    return named | set(draft.words("allowed"))
+    names = {name for rule in draft.rules for name in (rule.id, rule.category) if name}
+    return names | set(draft.words("allowed"))
 
 
 def _undefined_rules(draft: Draft) -> Iterator[Diagnostic]:
-    """Words of the same shape as the ids: where M1 and M2 are rules, M9 must be one too."""
+    """Words with the same pattern as the ids: if M1 and M2 are rules, M9 must be one too."""
     ids = [rule.id for rule in draft.rules]
-    shapes = dict.fromkeys(
+    patterns = dict.fromkeys(
         re.sub(r"\d+", r"\\d+", re.escape(i)) for i in [*ids, *draft.words("allowed")] if re.search(r"^[A-Za-z].*\d", i)
     )
-    if not shapes:
+    if not patterns:
         return
-    pattern = re.compile(rf"(?<![\w./-])(?:{'|'.join(shapes)})(?![\w-])")
+    pattern = re.compile(rf"(?<![\w./-])(?:{'|'.join(patterns)})(?![\w-])")
     defined = _defined(draft)
     for line in draft.text.lines:
         for match in pattern.finditer(without_quotes(line.text, longer_than=1)):
@@ -67,14 +67,14 @@ def _tables(draft: Draft) -> Iterator[Diagnostic]:
         for row in table.rows:
             for cell in (row[index] for index in columns if index < len(row)):
                 for match in re.finditer(r"[^,;/\s`*\"“”]+(?: [^,;/\s`*\"“”]+)*", cell.text):
-                    if not _known(match[0], defined):
+                    if not _is_defined(match[0], defined):
                         span = draft.in_body(cell.line, cell.column + match.start(), len(match[0]))
                         problem = f"the table's label `{match[0]}` is neither a rule nor a category"
                         yield draft.source.diagnose("undefined-category", span, problem, nearest(match[0], defined))
 
 
-def _known(label: str, defined: Iterable[str]) -> bool:
-    """Whether a table's label is defined, plain, or made of a defined one with a part before or after (`D-SP2`)."""
+def _is_defined(label: str, defined: Iterable[str]) -> bool:
+    """Whether a table's label is defined, a plain answer, or a defined label with a prefix or suffix (`D-SP2`)."""
     if label.lower() in PLAIN_ANSWERS or label in defined or not re.search(r"\w", label):
         return True
     return any(re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", label) for name in defined)
@@ -87,62 +87,63 @@ def _answers(draft: Draft) -> Iterator[Diagnostic]:
     for line in draft.text.lines:
         for match in ANSWER_KEY.finditer(line.text):
             for word in WORD.finditer(match[2]):
-                at = line.text.find(word[1], match.start(2) + word.start())
+                start = line.text.find(word[1], match.start(2) + word.start())
                 for label in re.split(r"\s*[|]\s*", word[1]):
                     if _placeholder(label) or label in (ids if match[1] == "rule_ids" else defined | {NONE}):
                         continue
-                    if match[1] == "rule_ids" and _shaped(label, ids):
+                    if match[1] == "rule_ids" and _has_pattern_of(label, ids):
                         continue  # reported as an undefined rule
-                    span = draft.in_body(line.number, max(at, 0) + 1, max(len(word[1]), 1))
+                    span = draft.in_body(line.number, max(start, 0) + 1, max(len(word[1]), 1))
                     what = "rule" if match[1] == "rule_ids" else "category"
-                    problem = f"the answer's {what} `{label}` is not defined by the rules"
-                    near = nearest(label, ids if what == "rule" else defined)
-                    yield draft.source.diagnose("undefined-category", span, problem, near)
+                    problem = f"the answer's {what} `{label}` is not defined in the rules"
+                    hint = nearest(label, ids if what == "rule" else defined)
+                    yield draft.source.diagnose("undefined-category", span, problem, hint)
 
 
 def _placeholder(label: str) -> bool:
     return not label.strip() or bool(re.search(r"[<>…]|\.\.\.|\s", label.strip()))
 
 
-def _shaped(label: str, ids: Iterable[str]) -> bool:
+def _has_pattern_of(label: str, ids: Iterable[str]) -> bool:
     return any(re.sub(r"\d+", "0", label) == re.sub(r"\d+", "0", i) for i in ids if re.search(r"\d", i))
 
 
-def _untold(draft: Draft) -> Iterator[Diagnostic]:
+def _unmentioned(draft: Draft) -> Iterator[Diagnostic]:
     if draft.output is Output.binary:
         return
     for rule in draft.rules:
-        named = [rule.id] if draft.output is Output.full else []
-        for key, label in [*(("id", name) for name in named), ("category", rule.category)]:
+        ids = [rule.id] if draft.output is Output.full else []
+        for key, label in [*(("id", name) for name in ids), ("category", rule.category)]:
             if label and not re.search(rf"(?<!\w){re.escape(label)}(?!\w)", draft.body):
                 span = draft.front.value_span(("rules", rule.position, key))
                 problem = f"the text never mentions the {key} `{label}`, so the model cannot answer it"
-                yield draft.source.diagnose("untold-rule", span, problem, "name it where the rule is explained")
+                yield draft.source.diagnose("untold-rule", span, problem, "mention it where the rule is explained")
 
 
 def _format(draft: Draft) -> Iterator[Diagnostic]:
-    needed, wanted = ANSWER[draft.output]
-    stated = [block for block in draft.text.blocks if _states(block, needed)]
+    markers, keys = ANSWER[draft.output]
+    stated = [block for block in draft.text.blocks if _states(block, markers)]
     where = draft.in_body(1)
-    form = "0 or 1" if draft.output is Output.binary else "a JSON object with " + ", ".join(wanted)
+    answer = "0 or 1" if draft.output is Output.binary else "a JSON object with " + ", ".join(keys)
     if not stated:
-        problem = f"the text never says in what form to answer (`output: {draft.output.value}`)"
-        yield draft.source.diagnose("no-output-format", where, problem, f"ask for {form}, near the top and at the end")
+        problem = f"the text does not state the answer format (`output: {draft.output.value}`)"
+        yield draft.source.diagnose(
+            "no-output-format", where, problem, f"ask for {answer}, near the top and at the end"
+        )
         return
-    told = "\n".join(block.text for block in stated)
-    missing = [key for key in wanted if key not in told]
+    text = "\n".join(block.text for block in stated)
+    missing = [key for key in keys if key not in text]
     place = draft.in_body(stated[0].lines[0].number, 1, max(len(stated[0].lines[0].text), 1))
     if missing:
-        keys = ", ".join(missing)
-        problem = f"`output: {draft.output.value}` has {keys} in the answer, which the text never asks for"
-        yield draft.source.diagnose("incomplete-output-format", place, problem, f"ask for {form}")
+        problem = f"the text never asks for {', '.join(missing)}, which `{draft.output.value}` output requires"
+        yield draft.source.diagnose("incomplete-output-format", place, problem, f"ask for {answer}")
     if len(stated) == 1:
         hint = "state it near the top and again at the end, just before the content"
-        yield draft.source.diagnose("output-format-once", place, "the answer's form is stated only once", hint)
+        yield draft.source.diagnose("output-format-once", place, "the answer format is stated only once", hint)
 
 
-def _states(block: Block, needed: tuple[str, ...]) -> bool:
-    """Whether a block outside the examples names everything an answer must have."""
+def _states(block: Block, markers: tuple[str, ...]) -> bool:
+    """Whether a block outside the examples states the answer format."""
     lines = [line.text for line in block.lines if not line.in_examples and not line.text.strip().startswith("|")]
     text = "\n".join(lines)
-    return bool(text) and all(re.search(rf"(?<![\w.]){key}(?![\w.]*\w)", text) for key in needed)
+    return bool(text) and all(re.search(rf"(?<![\w.]){key}(?![\w.]*\w)", text) for key in markers)

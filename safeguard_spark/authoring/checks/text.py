@@ -1,4 +1,4 @@
-"""Checks of a policy's text as prose: sections, examples, length, vague words, things that must not be in it."""
+"""Checks of a policy's text as prose: sections, examples, length, vague words, forbidden text."""
 
 import re
 from collections.abc import Iterator
@@ -37,10 +37,10 @@ VIOLATES = re.compile(
 
 
 def check_text(draft: Draft) -> Iterator[Diagnostic]:
-    """Every problem of the text that has nothing to do with rules or the answer's form."""
+    """Every problem of the text, except those of rules and the answer format."""
     if not draft.body.strip():
         if draft.body_line > 1:
-            problem = "there is no text after the front matter for the model to read"
+            problem = "there is no text for the model after the front matter"
             yield draft.source.diagnose("bad-value", draft.in_body(1), problem)
         return
     yield from _forbidden(draft)
@@ -52,14 +52,14 @@ def check_text(draft: Draft) -> Iterator[Diagnostic]:
 
 
 def token_count(text: str) -> int:
-    """How many harmony tokens a text has, control-token strings counted as the plain text they are."""
+    """How many harmony tokens a text has; strings that look like control tokens count as plain text."""
     return len(harmony_encoding().encode(text, disallowed_special=()))
 
 
 def _forbidden(draft: Draft) -> Iterator[Diagnostic]:
     for code, pattern, what, hint in (
-        ("control-token", CONTROL, "is a control token of the prompt format", "name it in words"),
-        ("template-braces", BRACES, "is a template left unfilled", "fill it in; the model would read it as it stands"),
+        ("control-token", CONTROL, "is a control token of the prompt format", "describe it in words"),
+        ("template-braces", BRACES, "is an unfilled template", "fill it in; the model would read it as it is"),
     ):
         for line in draft.text.lines:
             for match in pattern.finditer(line.text):
@@ -68,7 +68,7 @@ def _forbidden(draft: Draft) -> Iterator[Diagnostic]:
 
 
 def _todo(draft: Draft) -> Iterator[Diagnostic]:
-    """In the text anywhere; in front matter and cases only where a value begins with it, for a case may speak of it."""
+    """Anywhere in the text; in front matter and cases only at the start of a value: a case may mention TODO."""
     places = [(draft.source, number, line) for number, line in enumerate(draft.source.lines, 1)]
     if draft.cases is not None:
         places += [(draft.cases.source, number, line) for number, line in enumerate(draft.cases.source.lines, 1)]
@@ -76,23 +76,25 @@ def _todo(draft: Draft) -> Iterator[Diagnostic]:
         is_text = source is draft.source and number >= draft.body_line
         for match in (TODO if is_text else TODO_VALUE).finditer(line):
             span = Span(number, match.start() + 1, len(match[0]))
-            yield source.diagnose("todo", span, f"`{match[0]}` is still to be filled in")
+            yield source.diagnose("todo", span, f"`{match[0]}` is not filled in")
 
 
 def _length(draft: Draft) -> Iterator[Diagnostic]:
     tokens = token_count(draft.body)
     if tokens > LONG:
         code, limit = ("too-long", TOO_LONG) if tokens > TOO_LONG else ("long", LONG)
-        hint = "400 to 600 is best: split it into several policies, or shorten the examples"
-        yield draft.source.diagnose(code, draft.in_body(1), f"the text has {tokens:,} tokens, over {limit:,}", hint)
+        hint = "400 to 600 is best: split the policy, or shorten the examples"
+        yield draft.source.diagnose(
+            code, draft.in_body(1), f"the text has {tokens:,} tokens, more than {limit:,}", hint
+        )
 
 
 def _sections(draft: Draft) -> Iterator[Diagnostic]:
     titles = [line.text for line in draft.text.headings]
     missing = [name for name, words in SECTIONS.items() if not any(words.search(title) for title in titles)]
     if missing:
-        hint = "the four sections models follow best: instructions, definitions, criteria, examples"
-        problem = f"no section of {' and none of '.join(missing)}"
+        hint = "models follow four sections best: instructions, definitions, criteria, examples"
+        problem = f"missing section: {', '.join(missing)}"
         yield draft.source.diagnose("missing-section", draft.in_body(1), problem, hint)
 
 
@@ -103,21 +105,21 @@ def _vague(draft: Draft) -> Iterator[Diagnostic]:
         for match in VAGUE.finditer(without_quotes(line.text)):
             span = draft.in_body(line.number, match.start() + 1, len(match[0]))
             problem = f"`{match[0]}` leaves the decision to the model"
-            yield draft.source.diagnose("vague-word", span, problem, "say exactly when, or leave it out")
+            yield draft.source.diagnose("vague-word", span, problem, "say exactly when, or remove it")
 
 
 def _examples(draft: Draft) -> Iterator[Diagnostic]:
-    shown = [line for line in draft.text.lines if line.in_examples and line.text.strip()]
-    if not shown:
+    lines = [line for line in draft.text.lines if line.in_examples and line.text.strip()]
+    if not lines:
         if not re.search(r"\b(for example|e\.g\.|example)\b", draft.body, re.IGNORECASE):
-            hint = "show a few near the boundary, on both sides"
+            hint = "add a few near the boundary, on both sides"
             yield draft.source.diagnose("no-examples", draft.in_body(1), "the text has no examples", hint)
         return
-    sides = {side for line in shown for side in [_side(line, draft)] if side is not None}
+    sides = {side for line in lines for side in [_side(line, draft)] if side is not None}
     if len(sides) == 1:
         only, other = ("violations", "safe content") if sides == {True} else ("safe content", "a violation")
-        where = draft.in_body(shown[0].number, 1, max(len(shown[0].text), 1))
-        hint = f"add {other} that looks much like them: models learn the boundary from both sides"
+        where = draft.in_body(lines[0].number, 1, max(len(lines[0].text), 1))
+        hint = f"add {other} that looks similar: models learn the boundary from both sides"
         yield draft.source.diagnose("one-sided-examples", where, f"the examples show only {only}", hint)
 
 

@@ -1,4 +1,4 @@
-"""Cases are read as written, written as people read them, and equal contents have equal hashes."""
+"""Cases survive a round trip, are written in a readable layout, and equal contents have equal hashes."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.unit.samples import CASES
 
 pytestmark = pytest.mark.unit
 
-# What YAML can hold: no control characters but line breaks and tabs, no half of a surrogate pair.
+# What YAML can hold: no control characters except line breaks and tabs, no single surrogates.
 yaml_text = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t\x85=", exclude_characters="\ufffe\uffff"),
     max_size=60,
@@ -37,16 +37,16 @@ def write(tmp_path: Path, text: str) -> Path:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(any_case(), max_size=3).map(tuple))
-def test_cases_are_read_as_they_were_written(tmp_path: Path, listed: tuple[Case, ...]) -> None:
-    assert load_cases(write(tmp_path, dump_cases(listed))) == listed
+def test_cases_are_read_as_they_were_written(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+    assert load_cases(write(tmp_path, dump_cases(cases))) == cases
 
 
-def test_cases_are_written_the_way_people_write_them() -> None:
-    listed = (
+def test_cases_are_written_in_a_readable_layout() -> None:
+    cases = (
         Case(id="a", text="two\nlines", violation=True, rules=("M1", "M2"), why="Both."),
         Case(id="b", conversation=(CaseTurn(role="user", text="Hi"),), violation=False),
     )
-    assert dump_cases(listed) == (
+    assert dump_cases(cases) == (
         "cases:\n  - id: a\n    text: |-\n      two\n      lines\n    violation: true\n    rules: [M1, M2]\n"
         "    why: Both.\n\n  - id: b\n    conversation:\n    - role: user\n      text: Hi\n    violation: false\n"
     )
@@ -58,7 +58,7 @@ def test_a_case_has_the_content_hash_of_a_row_with_the_same_text(tmp_path: Path)
     assert first.content_hash == text_hash("Replica watch, nobody can tell")
 
 
-def test_no_category_and_the_category_none_are_the_same() -> None:
+def test_the_category_none_means_no_category() -> None:
     assert Case(id="a", text="x", violation=False, category="none").expected_category is None
 
 
@@ -73,12 +73,12 @@ def test_no_category_and_the_category_none_are_the_same() -> None:
         ("cases:\n  - {id: a, conversation: [], violation: true}", "at least 1 item"),
     ],
 )
-def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_problem_of_a_cases_file_is_one_sentence(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(PolicyError, match=problem):
         load_cases(write(tmp_path, text))
 
 
-def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
+def test_a_cases_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="cannot be read"):
         load_cases(tmp_path / "cases.yaml")
     (tmp_path / "cases.yaml").write_bytes(b"\xff")

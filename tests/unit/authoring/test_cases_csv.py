@@ -1,4 +1,4 @@
-"""Golden sets as CSV are read as people made them, and what cannot be understood is a note, never an error."""
+"""Golden sets as CSV are read in both published layouts; what cannot be understood is a note, never an error."""
 
 import pytest
 from hypothesis import given
@@ -37,72 +37,72 @@ def read(text: str) -> Golden:
     return read_golden(text, LABELS, "golden.csv")
 
 
-def test_a_section_is_the_label_of_the_rows_below_it_whatever_a_model_said() -> None:
-    found = read(SECTIONS)
-    assert [(case.id, case.violation, case.rules) for case in found.cases] == [
+def test_a_section_labels_the_rows_below_it_even_if_a_model_answered_otherwise() -> None:
+    golden = read(SECTIONS)
+    assert [(case.id, case.violation, case.rules) for case in golden.cases] == [
         ("row-3", False, ()),
         ("row-4", False, ()),
         ("row-6", True, ("SP2",)),
     ]
-    assert found.cases[2].text == "See the whole collection at shop.example"
-    assert found.cases[1].why == "Row 4 of golden.csv. A model once said SP2."
-    (note,) = found.notes
+    assert golden.cases[2].text == "See the whole collection at shop.example"
+    assert golden.cases[1].why == "Row 4 of golden.csv. A model answered SP2."
+    (note,) = golden.notes
     assert "in 1 row (4)" in note
 
 
-def test_each_text_column_has_the_label_column_after_it_and_an_answer_is_judged_after_its_prompt() -> None:
-    found = read(COLUMNS)
-    assert [(case.id, case.rules) for case in found.cases] == [
+def test_each_text_column_is_followed_by_its_label_column_and_an_answer_is_judged_after_its_prompt() -> None:
+    golden = read(COLUMNS)
+    assert [(case.id, case.rules) for case in golden.cases] == [
         ("row-3", ()),
         ("row-3-response", ()),
         ("row-4", ("SP2",)),
         ("row-4-response", ("SP3",)),
         ("row-5", ("SP2",)),
     ]
-    answer = found.cases[3].conversation
+    answer = golden.cases[3].conversation
     assert answer is not None
     assert [turn.role for turn in answer] == ["user", "assistant"]
-    assert found.notes == ("golden.csv row 6: no label of the policy; left out",)
+    assert golden.notes == ("golden.csv row 6: no label of the policy; skipped",)
 
 
-def test_the_same_content_is_one_case_and_a_second_label_for_it_is_said() -> None:
-    found = read("text,label\nHello there,SP0\nHello there,SP0\nHello there,SP2\n")
-    assert len(found.cases) == 1
-    assert found.notes == (
-        "golden.csv row 3: the same content as row-2; left out",
-        "golden.csv row 4: the same content as row-2, with another label; left out",
+def test_equal_contents_are_one_case_and_a_different_label_is_noted() -> None:
+    golden = read("text,label\nHello there,SP0\nHello there,SP0\nHello there,SP2\n")
+    assert len(golden.cases) == 1
+    assert golden.notes == (
+        "golden.csv row 3: the same content as row-2; skipped",
+        "golden.csv row 4: the same content as row-2, with another label; skipped",
     )
 
 
 @pytest.mark.parametrize("label", ["1", "TRUE", "violates", "Invalid", "unsafe"])
-def test_plain_words_for_a_violation_are_understood(label: str) -> None:
+def test_common_words_for_a_violation_are_understood(label: str) -> None:
     assert read(f"text,label\nHello there,{label}\n").cases[0].violation
 
 
 @pytest.mark.parametrize("label", ["0", "false", "VALID", "safe", "none"])
-def test_plain_words_for_safe_are_understood(label: str) -> None:
+def test_common_words_for_safe_are_understood(label: str) -> None:
     assert not read(f"text,label\nHello there,{label}\n").cases[0].violation
 
 
-def test_a_label_is_not_found_inside_another() -> None:
+def test_a_label_does_not_match_inside_another() -> None:
     assert LABELS.read("SP22") is None
     assert LABELS.read("sp2.b") == (True, LABELS.rules[0])
 
 
 @given(st.text())
-def test_any_text_gives_cases_or_notes(text: str) -> None:
+def test_any_text_gives_distinct_cases_and_never_raises(text: str) -> None:
     for document in (text, SECTIONS + text, COLUMNS + text):
-        found = read(document)
-        assert len({case.content_hash for case in found.cases}) == len(found.cases)
+        golden = read(document)
+        assert len({case.content_hash for case in golden.cases}) == len(golden.cases)
 
 
 def test_a_cell_too_large_for_csv_is_a_note() -> None:
-    found = read("text,label\n" + "a" * 200_000 + ",SP2\n")
-    assert found.cases == ()
-    assert "is not CSV" in found.notes[0]
+    golden = read("text,label\n" + "a" * 200_000 + ",SP2\n")
+    assert golden.cases == ()
+    assert "is not CSV" in golden.notes[0]
 
 
-def test_a_table_of_something_else_gives_no_cases_and_says_so() -> None:
-    found = read("functionality,test_case,label_gold\nF1,Some text of a benchmark,1\nF2,Another text,0\n")
-    assert found.cases == ()
-    assert found.notes == ("golden.csv has neither a header with text and label columns nor sections of labels",)
+def test_an_unrelated_table_gives_no_cases_and_a_note() -> None:
+    golden = read("functionality,test_case,label_gold\nF1,Some text of a benchmark,1\nF2,Another text,0\n")
+    assert golden.cases == ()
+    assert golden.notes == ("golden.csv has neither a header with text and label columns nor sections of labels",)

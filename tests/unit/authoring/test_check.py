@@ -1,4 +1,4 @@
-"""`safeguard check` finds every problem of every policy, each at its place, and never fails itself."""
+"""`safeguard check` reports every problem of every policy at its position, and never crashes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.unit.samples import CASES, FORM, POLICY, edited, lay
 pytestmark = pytest.mark.unit
 Change = tuple[str, str]
 
-# code, changes to the policy, changes to the cases (None: no cases), and the words the problem stands at.
+# code, changes to the policy, changes to the cases (None: no cases), and the words at the problem's position.
 PLANTED: list[tuple[str, list[Change], list[Change] | None, str]] = [
     ("unreadable", [("owner: trust@example.org", "owner: [trust")], [], ": What"),
     ("unreadable", [], [("cases:\n", "cases: [\n")], "-"),
@@ -78,7 +78,7 @@ PLANTED: list[tuple[str, list[Change], list[Change] | None, str]] = [
 ]  # fmt: skip
 
 
-def found_in(file: Path, code: str) -> list[Diagnostic]:
+def diagnostics_of(file: Path, code: str) -> list[Diagnostic]:
     return [diagnostic for diagnostic in check_file(file) if diagnostic.code == code]
 
 
@@ -86,31 +86,31 @@ def test_a_policy_without_problems_has_none(tmp_path: Path) -> None:
     assert check_file(lay(tmp_path)) == ()
 
 
-@pytest.mark.parametrize(("code", "policy_edits", "case_edits", "at"), PLANTED)
-def test_each_problem_is_found_where_it_stands(
-    tmp_path: Path, code: str, policy_edits: list[Change], case_edits: list[Change] | None, at: str
+@pytest.mark.parametrize(("code", "policy_edits", "case_edits", "words"), PLANTED)
+def test_each_problem_is_reported_at_its_position(
+    tmp_path: Path, code: str, policy_edits: list[Change], case_edits: list[Change] | None, words: str
 ) -> None:
     cases = None if case_edits is None else edited(CASES, *case_edits)
     file = lay(tmp_path, edited(POLICY, *policy_edits), cases)
-    found = found_in(file, code)
-    assert found, [d.code for d in check_file(file)]
-    places = [diagnostic.excerpt[diagnostic.span.column - 1 :] for diagnostic in found]
-    assert any(place.startswith(at) for place in places), places
+    diagnostics = diagnostics_of(file, code)
+    assert diagnostics, [d.code for d in check_file(file)]
+    marked = [diagnostic.excerpt[diagnostic.span.column - 1 :] for diagnostic in diagnostics]
+    assert any(text.startswith(words) for text in marked), marked
 
 
-def test_every_code_has_an_example_here() -> None:
-    elsewhere = {"published-changed", "lock-behind"}
-    assert {code for code, *_ in PLANTED} | elsewhere == set(CHECKS)
+def test_every_code_has_an_example() -> None:
+    in_other_tests = {"published-changed", "lock-behind"}
+    assert {code for code, *_ in PLANTED} | in_other_tests == set(CHECKS)
 
 
-def test_ten_mistakes_are_ten_diagnostics_at_their_lines_in_one_run(
+def test_ten_mistakes_are_ten_diagnostics_at_their_lines_in_one_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Callable[[str, str], None]
 ) -> None:
-    doubled = "  - {id: M1, category: counterfeit, title: Doubled}\n"
+    duplicate = "  - {id: M1, category: counterfeit, title: Duplicate}\n"
     text = edited(
         POLICY,
         ("owner:", "ownr:"),
-        ("labeler:", f"{doubled}labeler:"),
+        ("labeler:", f"{duplicate}labeler:"),
         ("Decide whether", "<|start|>Decide whether"),
         ("Second-hand goods are safe.", "M7 (other): anything else.\nSecond-hand goods are generally safe."),
         ('- "My old watch, box included" -> 0', '- "Handbag, same label, tenth of the price" -> 1 M1'),
@@ -121,20 +121,20 @@ def test_ten_mistakes_are_ten_diagnostics_at_their_lines_in_one_run(
     monkeypatch.chdir(tmp_path)
     report = check_paths([Path("policies")])
 
-    def place(words: str, file: str = text) -> int:
+    def line_of(words: str, file: str = text) -> int:
         return next(number for number, line in enumerate(file.split("\n"), 1) if words in line)
 
     assert {(Path(d.file).name, d.code, d.span.line) for d in report.diagnostics} == {
-        ("policy.md", "unknown-key", place("ownr:")),
-        ("policy.md", "duplicate-rule", place("Doubled")),
-        ("policy.md", "control-token", place("<|start|>")),
-        ("policy.md", "output-format-once", place("<|start|>")),
-        ("policy.md", "undefined-rule", place("M7 (other)")),
-        ("policy.md", "vague-word", place("generally")),
-        ("policy.md", "one-sided-examples", place("## Examples")),
-        ("policy.md", "undefined-category", place("Fake bag")),
-        ("cases.yaml", "contradicting-cases", place("watch-again", CASES + again)),
-        ("cases.yaml", "unknown-case-rule", place("[M9]", CASES + again)),
+        ("policy.md", "unknown-key", line_of("ownr:")),
+        ("policy.md", "duplicate-rule", line_of("Duplicate")),
+        ("policy.md", "control-token", line_of("<|start|>")),
+        ("policy.md", "output-format-once", line_of("<|start|>")),
+        ("policy.md", "undefined-rule", line_of("M7 (other)")),
+        ("policy.md", "vague-word", line_of("generally")),
+        ("policy.md", "one-sided-examples", line_of("## Examples")),
+        ("policy.md", "undefined-category", line_of("Fake bag")),
+        ("cases.yaml", "contradicting-cases", line_of("watch-again", CASES + again)),
+        ("cases.yaml", "unknown-case-rule", line_of("[M9]", CASES + again)),
     }
     assert len(report.diagnostics) == 10
     golden("check/ten-mistakes.txt", report_text(report))
@@ -142,7 +142,7 @@ def test_ten_mistakes_are_ten_diagnostics_at_their_lines_in_one_run(
     golden("check/ten-mistakes.github.txt", report_github(report))
 
 
-def test_a_published_version_that_changed_is_an_error_that_says_to_bump_it(tmp_path: Path) -> None:
+def test_a_changed_published_version_is_an_error_with_the_hint_to_bump_it(tmp_path: Path) -> None:
     save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(tmp_path))
     assert check_file(lay(tmp_path)) == ()
     (changed,) = check_file(lay(tmp_path, edited(POLICY, ("Second-hand goods", "Second hand goods"))))
@@ -151,51 +151,51 @@ def test_a_published_version_that_changed_is_an_error_that_says_to_bump_it(tmp_p
     assert changed.excerpt == "version: 1.0.0"
 
 
-def test_another_owner_of_a_published_version_is_a_warning_that_no_label_changes(tmp_path: Path) -> None:
+def test_a_changed_owner_of_a_published_version_is_a_warning_that_no_label_changes(tmp_path: Path) -> None:
     save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(tmp_path))
-    (behind,) = check_file(lay(tmp_path, edited(POLICY, ("trust@", "safety@"))))
-    assert behind.code == "lock-behind"
-    assert "no label" in behind.message
+    (warning,) = check_file(lay(tmp_path, edited(POLICY, ("trust@", "safety@"))))
+    assert warning.code == "lock-behind"
+    assert "no label" in warning.message
 
 
-def test_a_damaged_lock_is_a_problem_of_the_policies_it_should_pin(tmp_path: Path) -> None:
+def test_a_damaged_lock_is_reported_for_the_policies_it_pins(tmp_path: Path) -> None:
     lock_path(tmp_path).write_text("{")
     (damaged,) = check_file(lay(tmp_path))
     assert (damaged.code, "damaged" in damaged.message) == ("unreadable", True)
 
 
-def test_a_warning_the_author_allows_is_left_out_and_an_error_is_not(tmp_path: Path) -> None:
+def test_a_warning_that_the_author_allows_is_not_reported(tmp_path: Path) -> None:
     vague = edited(POLICY, ("are safe.", "are usually safe."))
     assert [d.code for d in check_file(lay(tmp_path, vague))] == ["vague-word"]
     allowed = edited(vague, ("labeler:", "allow: [vague-word]\nlabeler:"))
     assert check_file(lay(tmp_path, allowed)) == ()
 
 
-def test_a_line_that_introduces_examples_is_as_good_as_a_heading(tmp_path: Path) -> None:
+def test_a_line_that_introduces_examples_counts_as_a_heading(tmp_path: Path) -> None:
     assert check_file(lay(tmp_path, edited(POLICY, ("## Examples\n", "Examples:\n")))) == ()
 
 
-def test_a_lone_file_elsewhere_needs_neither_folders_nor_cases(tmp_path: Path) -> None:
+def test_a_single_file_elsewhere_needs_neither_folders_nor_cases(tmp_path: Path) -> None:
     file = tmp_path / "draft.md"
     file.write_text(POLICY)
     assert check_file(file) == ()
 
 
-def test_text_that_is_not_utf_8_is_shown_where_it_stops_being_so(tmp_path: Path) -> None:
+def test_text_that_is_not_utf_8_is_marked_at_the_first_bad_byte(tmp_path: Path) -> None:
     file = lay(tmp_path)
     file.write_bytes(POLICY.replace("Replica**", "R\udcff**").encode("utf-8", "surrogateescape"))
     (problem,) = (d for d in check_file(file) if d.code == "unreadable")
     assert problem.excerpt[problem.span.column - 1] == "\N{REPLACEMENT CHARACTER}"
 
 
-def test_a_path_that_leads_to_no_policy_says_what_to_give(tmp_path: Path) -> None:
+def test_a_path_without_a_policy_is_an_error_that_names_the_path(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="does not exist"):
         check_paths([tmp_path / "nowhere"])
-    with pytest.raises(PolicyError, match=r"holds no policy\.md"):
+    with pytest.raises(PolicyError, match=r"contains no policy\.md"):
         check_paths([tmp_path])
 
 
-def test_the_same_policy_named_twice_is_checked_once(tmp_path: Path) -> None:
+def test_a_policy_given_twice_is_checked_once(tmp_path: Path) -> None:
     file = lay(tmp_path)
     assert check_paths([file, tmp_path]).policies == 1
 
@@ -221,10 +221,10 @@ def test_check_never_raises_on_any_text(tmp_path: Path, front: str, body: str, c
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, len(POLICY) - 1), st.text(max_size=3)), max_size=4))
-def test_a_file_that_check_finds_no_error_in_can_be_loaded(tmp_path: Path, changes: list[tuple[int, str]]) -> None:
+def test_a_file_without_errors_can_be_loaded(tmp_path: Path, changes: list[tuple[int, str]]) -> None:
     text = POLICY
-    for at, put in changes:
-        text = text[:at] + put + text[at + 1 :]
+    for position, replacement in changes:
+        text = text[:position] + replacement + text[position + 1 :]
     file = lay(tmp_path, text.encode("utf-8", "replace").decode())
     if not any(d.level == "error" for d in check_file(file)):
         load_policy(file)

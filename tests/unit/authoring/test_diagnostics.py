@@ -1,4 +1,4 @@
-"""A diagnostic is shown under its words whatever the line holds, and a report's exit code says what it found."""
+"""A caret is printed under the words of a problem, and a report's exit code follows from its problems."""
 
 import json
 
@@ -13,13 +13,13 @@ from safeguard_spark.policy.positions import Span
 pytestmark = pytest.mark.unit
 
 
-def at(line: str, word: str, code: str = "vague-word", message: str = "said") -> Diagnostic:
+def diagnose(line: str, word: str, code: str = "vague-word", message: str = "a message") -> Diagnostic:
     return SourceFile("policy.md", line).diagnose(code, Span(1, line.index(word) + 1, len(word)), message, "a hint")
 
 
-def shown(line: str, word: str) -> tuple[str, str]:
-    """The excerpt and the caret line, without their margins."""
-    _, excerpt, caret, _ = report_text(Report(1, (at(line, word),))).split("\n")[:4]
+def rendered(line: str, word: str) -> tuple[str, str]:
+    """The excerpt and the caret line, without the margin."""
+    _, excerpt, caret, _ = report_text(Report(1, (diagnose(line, word),))).split("\n")[:4]
     return excerpt[4:], caret[4:]
 
 
@@ -28,37 +28,40 @@ def shown(line: str, word: str) -> tuple[str, str]:
     [("so generally safe", 3), ("\tso generally safe", 4), ("漢字 generally", 5), ("e\u0301 generally", 2)],
     ids=["plain", "tab", "wide", "combining"],
 )
-def test_the_caret_stands_under_the_word_as_a_terminal_shows_it(line: str, columns: int) -> None:
-    assert shown(line, "generally")[1] == " " * columns + "^" * 9
+def test_the_caret_is_under_the_word_as_a_terminal_shows_it(line: str, columns: int) -> None:
+    assert rendered(line, "generally")[1] == " " * columns + "^" * 9
 
 
 @given(st.text(st.characters(codec="ascii", categories=["L", "N", "Zs"]), max_size=400), st.integers(0, 400))
-def test_a_long_line_is_cut_around_the_word(text: str, where: int) -> None:
+def test_a_long_line_is_cropped_around_the_word(text: str, where: int) -> None:
     line = text[:where] + "@here@" + text[where:]
-    excerpt, caret = shown(line, "@here@")
+    excerpt, caret = rendered(line, "@here@")
     assert len(excerpt) <= WIDTH
     assert excerpt[len(caret) - 6 : len(caret)] == "@here@"
 
 
 def test_a_message_cannot_break_a_github_annotation() -> None:
-    found = SourceFile("a,b:c.md", "x").diagnose("todo", Span(1, 1, 1), "100%\nsure")
-    line = report_github(Report(1, (found,))).split("\n")[0]
+    diagnostic = SourceFile("a,b:c.md", "x").diagnose("todo", Span(1, 1, 1), "100%\nsure")
+    line = report_github(Report(1, (diagnostic,))).split("\n")[0]
     assert line == "::warning file=a%2Cb%3Ac.md,line=1,col=1,endColumn=2,title=todo::100%25%0Asure"
 
 
-def test_a_report_for_programs_has_every_field() -> None:
-    found = json.loads(report_json(Report(2, (at("so generally", "generally"),))))
-    assert (found["policies"], found["errors"], found["warnings"]) == (2, 0, 1)
-    assert found["diagnostics"] == [
+def test_a_json_report_has_every_field() -> None:
+    report = json.loads(report_json(Report(2, (diagnose("so generally", "generally"),))))
+    assert (report["policies"], report["errors"], report["warnings"]) == (2, 0, 1)
+    assert report["diagnostics"] == [
         {
             "file": "policy.md", "line": 1, "column": 4, "length": 9, "level": "warning", "code": "vague-word",
-            "message": "said", "hint": "a hint",
+            "message": "a message", "hint": "a hint",
         }
     ]  # fmt: skip
 
 
-def test_errors_fail_and_warnings_do_only_when_strict() -> None:
-    warned, failed = Report(1, (at("a", "a"),)), Report(1, (at("a", "a", "unknown-key"), at("a", "a")))
+def test_errors_fail_and_warnings_fail_only_if_strict() -> None:
+    warned, failed = (
+        Report(1, (diagnose("a", "a"),)),
+        Report(1, (diagnose("a", "a", "unknown-key"), diagnose("a", "a"))),
+    )
     assert [r.exit_code(strict) for r in (warned, failed, Report(1, ())) for strict in (False, True)] == [
         0,
         3,
@@ -71,21 +74,21 @@ def test_errors_fail_and_warnings_do_only_when_strict() -> None:
     assert report_summary(Report(2, ())) == "2 policies checked: no problems."
 
 
-def test_problems_come_in_the_order_of_the_file_each_once() -> None:
+def test_problems_are_in_the_order_of_the_file_without_duplicates() -> None:
     source = SourceFile("a.md", "x\ny")
     second, first = source.diagnose("todo", Span(2), "b"), source.diagnose("todo", Span(1, 9), "a")
     assert list(in_order([second, first, second])) == [first, second]
 
 
-def test_a_place_outside_the_file_has_no_excerpt() -> None:
+def test_a_position_outside_the_file_has_no_excerpt() -> None:
     assert SourceFile("a.md", "x").diagnose("todo", Span(9), "far").excerpt == ""
 
 
-def test_the_nearest_name_is_suggested_and_of_short_ones_all() -> None:
+def test_the_nearest_name_is_suggested_or_all_if_names_are_short() -> None:
     assert nearest("counterfiet", ["counterfeit", "stolen"]) == "did you mean counterfeit?"
     assert nearest("M9", ["M2", "M1"]) == "defined: M1, M2"
     assert nearest("M9", []) == "defined: none"
 
 
-def test_every_check_says_in_one_sentence_what_it_looks_for() -> None:
+def test_every_check_has_a_summary_of_one_sentence() -> None:
     assert all(check.summary.endswith(".") and "\n" not in check.summary for check in CHECKS.values())

@@ -1,4 +1,4 @@
-"""`safeguard diff` says what changed rule by rule, and never calls the same what gives other labels."""
+"""`safeguard diff` shows changes rule by rule, and whether they can change labels."""
 
 import json
 from collections.abc import Callable
@@ -37,11 +37,11 @@ AFTER_CASES = edited(
 )
 
 
-def to(text: str) -> Policy:
+def parsed(text: str) -> Policy:
     return parse_policy(text)
 
 
-def test_a_revision_is_shown_behaviour_first_rule_by_rule(
+def test_a_revision_is_shown_rule_by_rule_with_behavior_first(
     safeguard: Safeguard, golden: Callable[[str, str], None]
 ) -> None:
     lay(Path("policies"))
@@ -49,14 +49,14 @@ def test_a_revision_is_shown_behaviour_first_rule_by_rule(
     ran = safeguard("diff", "market", "1.0.0", "1.1.0")
     assert (ran.code, ran.err) == (0, "")
     golden("diff/revision.txt", ran.out)
-    found = json.loads(safeguard("diff", "market", "1.0.0", "1.1.0", "--json").out)
-    assert found["labels_may_change"] is True
-    assert found["behaviour"] == {"M2": ["category stolen -> theft"], "M3": ["new rule, category gifts"]}
-    assert found["cases"] == [{"case": "old-watch", "before": "safe", "after": "violation"}]
-    assert (found["cases_added"], found["cases_removed"]) == (["nine-phones"], ["found-on-a-truck"])
+    printed = json.loads(safeguard("diff", "market", "1.0.0", "1.1.0", "--json").out)
+    assert printed["labels_may_change"] is True
+    assert printed["behaviour"] == {"M2": ["category stolen -> theft"], "M3": ["new rule, category gifts"]}
+    assert printed["cases"] == [{"case": "old-watch", "before": "safe", "after": "violation"}]
+    assert (printed["cases_added"], printed["cases_removed"]) == (["nine-phones"], ["found-on-a-truck"])
 
 
-def test_what_cannot_change_a_label_is_kept_apart(safeguard: Safeguard) -> None:
+def test_what_cannot_change_a_label_is_shown_separately(safeguard: Safeguard) -> None:
     lay(Path("policies"))
     lay(Path("policies"), edited(POLICY, ("1.0.0", "1.0.1"), ("trust@", "safety@")), version="1.0.1")
     ran = safeguard("diff", "market", "1.0.0", "1.0.1")
@@ -66,23 +66,23 @@ def test_what_cannot_change_a_label_is_kept_apart(safeguard: Safeguard) -> None:
     )
 
 
-def test_a_version_has_no_difference_to_itself() -> None:
-    found = diff_policies(BEFORE, BEFORE)
-    assert not found.labels_may_change
-    assert found.owners == ()
-    assert diff_text(found).count("\n") == 1
+def test_a_version_compared_with_itself_has_no_differences() -> None:
+    diff = diff_policies(BEFORE, BEFORE)
+    assert not diff.labels_may_change
+    assert diff.owners == ()
+    assert diff_text(diff).count("\n") == 1
 
 
-def test_a_diff_read_backwards_takes_out_what_it_put_in() -> None:
-    there, back = diff_policies(BEFORE, to(AFTER_TEXT)), diff_policies(to(AFTER_TEXT), BEFORE)
-    assert back.behaviour["M3"] == ("rule removed, category gifts",)
-    assert sorted(c.added for c in there.text) == sorted(c.removed for c in back.text)
+def test_a_reversed_diff_removes_what_the_diff_adds() -> None:
+    forward, reverse = diff_policies(BEFORE, parsed(AFTER_TEXT)), diff_policies(parsed(AFTER_TEXT), BEFORE)
+    assert reverse.behavior["M3"] == ("rule removed, category gifts",)
+    assert sorted(c.added for c in forward.text) == sorted(c.removed for c in reverse.text)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "behavior"),
     [
-        (("output: full", "output: binary"), {"policy": ("answer form full -> binary",)}),
+        (("output: full", "output: binary"), {"policy": ("answer format full -> binary",)}),
         (
             (
                 "  - {id: M1, category: counterfeit, title: Counterfeit goods, severity: high}\n"
@@ -90,33 +90,35 @@ def test_a_diff_read_backwards_takes_out_what_it_put_in() -> None:
                 "  - {id: M2, category: stolen, title: Stolen goods}\n"
                 "  - {id: M1, category: counterfeit, title: Counterfeit goods, severity: high}\n",
             ),
-            {"policy": ("the rules' order, which the answer's form follows",)},
+            {"policy": ("the order of the rules, which the answer format follows",)},
         ),
     ],
 )
-def test_what_concerns_all_rules_is_said_of_the_policy(
-    change: tuple[str, str], said: dict[str, tuple[str, ...]]
+def test_a_change_to_all_rules_belongs_to_the_policy(
+    change: tuple[str, str], behavior: dict[str, tuple[str, ...]]
 ) -> None:
-    found = diff_policies(BEFORE, to(edited(POLICY, change)))
-    assert (found.labels_may_change, found.behaviour) == (True, said)
+    diff = diff_policies(BEFORE, parsed(edited(POLICY, change)))
+    assert (diff.labels_may_change, diff.behavior) == (True, behavior)
 
 
-def test_a_line_belongs_to_the_rule_it_names_or_stands_under() -> None:
-    under = edited(POLICY, ("M1 (counterfeit): offers", "### M1 counterfeit\n\nOffers\n  or shows"))
-    then = edited(under, ("  or shows", "  or lends"), ("trust@", "other@"))
-    assert [c.owner for c in diff_policies(to(under), to(then)).text] == ["M1"]
+def test_a_line_belongs_to_the_rule_it_names_or_the_rule_of_its_heading() -> None:
+    before = edited(POLICY, ("M1 (counterfeit): offers", "### M1 counterfeit\n\nOffers\n  or shows"))
+    after = edited(before, ("  or shows", "  or lends"), ("trust@", "other@"))
+    assert [c.owner for c in diff_policies(parsed(before), parsed(after)).text] == ["M1"]
     both = edited(POLICY, ("Second-hand", "M1 and M2: second-hand"))
-    assert [c.owner for c in diff_policies(BEFORE, to(both)).text] == ["Criteria"]
+    assert [c.owner for c in diff_policies(BEFORE, parsed(both)).text] == ["Criteria"]
 
 
 @given(st.integers(0, len(split_document(POLICY).body) - 1), st.text("aM1 \n#|-", max_size=3))
-def test_every_change_of_the_text_has_another_hash_and_is_shown_unless_it_is_only_space(at: int, put: str) -> None:
-    body = BEFORE.body[:at] + put + BEFORE.body[at + 1 :]
+def test_every_change_to_the_text_changes_the_hash_and_is_shown_unless_it_is_only_whitespace(
+    position: int, replacement: str
+) -> None:
+    body = BEFORE.body[:position] + replacement + BEFORE.body[position + 1 :]
     after = document.Policy.model_construct(**{**dict(BEFORE), "body": body})
-    found = diff_policies(BEFORE, after)
-    assert found.labels_may_change == (body != BEFORE.body)
+    diff = diff_policies(BEFORE, after)
+    assert diff.labels_may_change == (body != BEFORE.body)
     words = [line for line in BEFORE.body.split("\n") if line.strip()]
     if [line for line in body.split("\n") if line.strip()] != words:
-        assert found.text
-    json.dumps(diff_json(found))
-    diff_text(found)
+        assert diff.text
+    json.dumps(diff_json(diff))
+    diff_text(diff)

@@ -1,4 +1,4 @@
-"""`safeguard import` makes a policy of ours from packs as people publish them, and reports what is wrong in them."""
+"""`safeguard import` converts published policy packs and reports their mistakes."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.unit.commands import Safeguard
 pytestmark = pytest.mark.unit
 SHARED = Path(os.environ.get("SHARED_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
-# Made up, with the habits of published ones: emoji headings, ids in brackets, sub-ids, VALID and INVALID, a table whose
+# Invented, in the style of published packs: emoji headings, ids in brackets, sub-ids, VALID and INVALID, a table whose
 # labels the text never defines; and a golden set with a blank header, sections, a model's label in a late column, and
 # the model's metrics in the last rows.
 TEXT = """\
@@ -71,27 +71,27 @@ def pack(tmp_path: Path, text: str = TEXT, golden: str | None = GOLDEN, *, name:
     return folder
 
 
-def test_a_messy_pack_becomes_a_policy_with_cases_and_its_label_mistake_is_reported(tmp_path: Path) -> None:
-    found = read_pack(pack(tmp_path))
-    assert found.policy.ref == "gift-cards@1.0.0"
-    assert [(r.id, r.category) for r in found.policy.rules] == [("GC1", "likely-resale"), ("GC2", "stolen-cards")]
-    assert found.policy.allowed == ("GC0",)
-    assert [(c.violation, c.rules) for c in found.cases] == [
+def test_a_messy_pack_is_converted_with_its_cases_and_its_wrong_label_is_reported(tmp_path: Path) -> None:
+    imported = read_pack(pack(tmp_path))
+    assert imported.policy.ref == "gift-cards@1.0.0"
+    assert [(r.id, r.category) for r in imported.policy.rules] == [("GC1", "likely-resale"), ("GC2", "stolen-cards")]
+    assert imported.policy.allowed == ("GC0",)
+    assert [(c.violation, c.rules) for c in imported.cases] == [
         (False, ()),
         (False, ()),
         (True, ("GC1",)),
         (True, ("GC1",)),
         (True, ("GC2",)),
     ]
-    assert found.cases[3].text == "Card of 50,\nfor 35 today"
-    assert any("in 1 row (4) the classification column differs" in note for note in found.notes)
-    file = write_pack(found, tmp_path / "policies")
+    assert imported.cases[3].text == "Card of 50,\nfor 35 today"
+    assert any("in 1 row (4) the classification column differs" in note for note in imported.notes)
+    file = write_pack(imported, tmp_path / "policies")
     (mistake,) = [d for d in check_file(file) if d.level == "error"]
     assert (mistake.code, mistake.hint) == ("undefined-category", "did you mean GC2?")
     assert mistake.excerpt[mistake.span.column - 1 :].startswith("D-G2")
 
 
-def test_the_packs_own_text_is_in_the_policy_unchanged_between_two_statements_of_the_form(tmp_path: Path) -> None:
+def test_the_packs_text_is_unchanged_between_two_statements_of_the_answer_format(tmp_path: Path) -> None:
     body = read_pack(pack(tmp_path)).policy.body
     assert TEXT.strip() in body
     before, after = body.split(TEXT.strip())
@@ -102,19 +102,19 @@ def test_the_packs_own_text_is_in_the_policy_unchanged_between_two_statements_of
         assert "INVALID means violation 1" in form
 
 
-def test_what_was_written_is_what_was_imported_and_is_never_overwritten(tmp_path: Path) -> None:
-    found = read_pack(pack(tmp_path))
-    file = write_pack(found, tmp_path / "policies")
-    assert load_policy(file) == found.policy
-    assert load_cases(cases_path(file)) == found.cases
-    with pytest.raises(PolicyError, match=r"exists already\. Choose another --name or --version"):
-        write_pack(found, tmp_path / "policies")
+def test_the_written_policy_equals_the_imported_one_and_is_never_overwritten(tmp_path: Path) -> None:
+    imported = read_pack(pack(tmp_path))
+    file = write_pack(imported, tmp_path / "policies")
+    assert load_policy(file) == imported.policy
+    assert load_cases(cases_path(file)) == imported.cases
+    with pytest.raises(PolicyError, match=r"already exists\. Choose another --name or --version"):
+        write_pack(imported, tmp_path / "policies")
 
 
-def test_headings_in_bold_are_headings(tmp_path: Path) -> None:
+def test_bold_lines_count_as_headings(tmp_path: Path) -> None:
     text = TEXT.replace("🚫 ", "**").replace("🚨 ", "**").replace("✅ Allowed", "**Allowed").replace(")\nGC", ")**\nGC")
-    found = read_pack(pack(tmp_path, text))
-    assert (found.policy.rule_ids, found.policy.allowed) == (("GC1", "GC2"), ("GC0",))
+    imported = read_pack(pack(tmp_path, text))
+    assert (imported.policy.rule_ids, imported.policy.allowed) == (("GC1", "GC2"), ("GC0",))
 
 
 def test_a_pack_in_markdown_with_prompts_and_responses_is_read(tmp_path: Path) -> None:
@@ -122,95 +122,97 @@ def test_a_pack_in_markdown_with_prompts_and_responses_is_read(tmp_path: Path) -
     golden = "These are synthetic.,,,\nexample,classification,Responses,Response Label\nA card?,GC0,For 30.,GC1.a\n"
     folder = pack(tmp_path, text, golden, name="policy.md")
     (folder / "README.md").write_text("About this pack.")
-    found = read_pack(folder)
-    assert found.policy.rule_ids == ("GC1", "GC2")
-    assert [(c.id, c.rules) for c in found.cases] == [("row-3", ()), ("row-3-response", ("GC1",))]
+    imported = read_pack(folder)
+    assert imported.policy.rule_ids == ("GC1", "GC2")
+    assert [(c.id, c.rules) for c in imported.cases] == [("row-3", ()), ("row-3-response", ("GC1",))]
 
 
-def test_a_golden_set_in_the_packs_folder_of_datasets_is_found_and_a_whole_pack_is_not_one_policy(
+def test_a_golden_set_in_the_packs_datasets_folder_is_used_and_a_pack_of_several_policies_is_refused(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "example_policies").mkdir()
     folder = pack(tmp_path / "example_policies", name="policy.md", golden=None)
-    assert "no golden set beside it" in read_pack(folder).notes[-1]
+    assert "no golden set in the pack" in read_pack(folder).notes[-1]
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "gift-cards.csv").write_text(GOLDEN)
     assert len(read_pack(folder).cases) == 5
     (tmp_path / "README.md").write_text("About this pack.")
-    with pytest.raises(PolicyError, match=r"is not one policy\. Import each: .*/example_policies/gift-cards\."):
+    with pytest.raises(
+        PolicyError, match=r"contains several policies\. Import each one: .*/example_policies/gift-cards\."
+    ):
         read_pack(tmp_path)
 
 
-def test_a_plain_text_without_rules_is_answered_with_0_or_1(tmp_path: Path) -> None:
+def test_a_plain_text_without_rules_has_binary_output(tmp_path: Path) -> None:
     file = tmp_path / "house_rules.txt"
     file.write_text("House rules\n\nNo shouting. For example: AAAH is shouting.\n")
-    found = read_pack(file)
-    assert (found.policy.ref, found.policy.output, found.policy.rules) == ("house-rules@1.0.0", "binary", ())
-    assert not [d for d in check_file(write_pack(found, tmp_path / "policies")) if d.level == "error"]
+    imported = read_pack(file)
+    assert (imported.policy.ref, imported.policy.output, imported.policy.rules) == ("house-rules@1.0.0", "binary", ())
+    assert not [d for d in check_file(write_pack(imported, tmp_path / "policies")) if d.level == "error"]
 
 
-def test_name_and_version_can_be_chosen_and_two_golden_sets_keep_their_ids_apart(tmp_path: Path) -> None:
+def test_name_and_version_can_be_set_and_two_golden_sets_have_distinct_ids(tmp_path: Path) -> None:
     folder = pack(tmp_path)
     (folder / "more").mkdir()
     (folder / "more" / "Extra Set.csv").write_text("text,label\nA card of 5 for 1,GC1\n")
-    found = read_pack(folder, name="cards", version="2.0.0")
-    assert found.policy.ref == "cards@2.0.0"
-    assert len(found.cases) == 6
-    assert {case.id.partition("-row")[0] for case in found.cases} == {"golden", "extra-set"}
+    imported = read_pack(folder, name="cards", version="2.0.0")
+    assert imported.policy.ref == "cards@2.0.0"
+    assert len(imported.cases) == 6
+    assert {case.id.partition("-row")[0] for case in imported.cases} == {"golden", "extra-set"}
 
 
 @pytest.mark.parametrize("mark", ["\ufeff", ""])
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_line_ends_and_a_byte_order_mark_make_no_difference(tmp_path: Path, mark: str, ends: str) -> None:
     folder = pack(tmp_path)
-    as_is = read_pack(folder)
+    original = read_pack(folder)
     for file in folder.iterdir():
         file.write_bytes((mark + file.read_text().replace("\n", ends)).encode())
-    found = read_pack(folder)
-    assert (found.text, found.notes) == (as_is.text, as_is.notes)
-    assert [case.content_hash for case in found.cases] == [case.content_hash for case in as_is.cases]
+    imported = read_pack(folder)
+    assert (imported.text, imported.notes) == (original.text, original.notes)
+    assert [case.content_hash for case in imported.cases] == [case.content_hash for case in original.cases]
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
-        ({}, r"has no policy\.md, and not exactly one other text \(found: none\)"),
-        ({"a.md": "A", "b.txt": "B"}, r"found: a\.md, b\.txt"),
+        ({}, r"has no policy\.md and not exactly one other text \(none\)"),
+        ({"a.md": "A", "b.txt": "B"}, r"other text \(a\.md, b\.txt\)"),
         ({"policy.md": " \n"}, "is empty"),
-        ({"policy.md": "---\nname: a\n---\nx"}, "has front matter already"),
+        ({"policy.md": "---\nname: a\n---\nx"}, "already has front matter"),
         ({"policy.md": b"\xff"}, r"is not UTF-8 text \(byte 0\)"),
         ({"policy.md": "Text", "golden.csv": b"\xff"}, r"golden\.csv is not UTF-8 text"),
     ],
 )
-def test_a_folder_that_is_no_pack_says_what_is_missing(
-    tmp_path: Path, files: dict[str, str | bytes], said: str
+def test_a_folder_that_is_not_a_pack_is_an_error_that_names_the_problem(
+    tmp_path: Path, files: dict[str, str | bytes], message: str
 ) -> None:
     for name, text in files.items():
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(PolicyError, match=said):
+    with pytest.raises(PolicyError, match=message):
         read_pack(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
-        (["gift-cards/golden.csv"], "is a golden set: give it with --golden"),
+        (["gift-cards/golden.csv"], "is a golden set: pass it with --golden"),
         (["gift-cards", "--golden", "nowhere.csv"], "nowhere.csv cannot be read"),
-        (["gift-cards", "--version", "1"], "'1' is no version"),
-        (["gift-cards", "--name", "gift cards"], "'gift cards' is no policy's name"),
+        (["gift-cards", "--version", "1"], "'1' is not a valid version"),
+        (["gift-cards", "--name", "gift cards"], "'gift cards' is not a valid policy name"),
     ],
 )
-def test_the_command_names_what_it_cannot_use_and_writes_nothing(
-    safeguard: Safeguard, tmp_path: Path, argv: list[str], said: str
+def test_the_command_names_a_wrong_argument_and_writes_nothing(
+    safeguard: Safeguard, tmp_path: Path, argv: list[str], message: str
 ) -> None:
     pack(tmp_path)
     ran = safeguard("import", *argv)
     assert ran.code == 3
-    assert said in ran.err
+    assert message in ran.err
     assert not Path("policies").exists()
 
 
-def test_the_command_says_what_it_decided_and_then_checks(safeguard: Safeguard, tmp_path: Path) -> None:
+def test_the_command_prints_its_decisions_and_then_checks(safeguard: Safeguard, tmp_path: Path) -> None:
     pack(tmp_path)
     ran = safeguard("import", "gift-cards")
     assert ran.code == 0
@@ -220,7 +222,7 @@ def test_the_command_says_what_it_decided_and_then_checks(safeguard: Safeguard, 
     assert safeguard("show-prompt", "gift-cards", "hi").code == 0
 
 
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the published spam policy beside the checkout")
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the published spam policy next to the checkout")
 
 
 @pytest.fixture(scope="module")
@@ -229,9 +231,9 @@ def spam() -> Imported:
 
 
 @needs_shared
-def test_the_published_spam_policy_becomes_a_valid_policy_with_its_forty_cases(spam: Imported, tmp_path: Path) -> None:
-    found = load_policy(write_pack(spam, tmp_path))
-    assert (found.ref, found.rule_ids, found.allowed) == ("spam@1.0.0", ("SP2", "SP3", "SP4"), ("SP0",))
+def test_the_published_spam_policy_is_converted_with_its_forty_cases(spam: Imported, tmp_path: Path) -> None:
+    policy = load_policy(write_pack(spam, tmp_path))
+    assert (policy.ref, policy.rule_ids, policy.allowed) == ("spam@1.0.0", ("SP2", "SP3", "SP4"), ("SP0",))
     assert len(spam.cases) == 40
     assert {rule for case in spam.cases for rule in case.rules} == {"SP2", "SP3", "SP4"}
     assert sum(not case.violation for case in spam.cases) == 18
@@ -239,10 +241,10 @@ def test_the_published_spam_policy_becomes_a_valid_policy_with_its_forty_cases(s
 
 
 @needs_shared
-def test_the_label_mistake_of_the_published_spam_policy_is_reported(spam: Imported, tmp_path: Path) -> None:
+def test_the_wrong_labels_of_the_published_spam_policy_are_reported(spam: Imported, tmp_path: Path) -> None:
     draft = read_draft(write_pack(spam, tmp_path), "policy.md")
-    found = list(check_labels(draft))
-    assert {d.code for d in found} == {"undefined-category"}
-    words = {d.excerpt[d.span.column - 1 :][: d.span.length] for d in found}
+    diagnostics = list(check_labels(draft))
+    assert {d.code for d in diagnostics} == {"undefined-category"}
+    words = {d.excerpt[d.span.column - 1 :][: d.span.length] for d in diagnostics}
     assert words == {"D-S2", "R-S0", "D-S0", "R-S2", "D-S4", "R-S4", "R-S3"}
-    assert {d.hint for d in found} == {f"did you mean SP{n}?" for n in (0, 2, 3, 4)}
+    assert {d.hint for d in diagnostics} == {f"did you mean SP{n}?" for n in (0, 2, 3, 4)}

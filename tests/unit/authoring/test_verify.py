@@ -1,4 +1,4 @@
-"""`safeguard verify` runs a policy's cases through an engine, says rule by rule what came of them, and exits by it."""
+"""`safeguard verify` runs a policy's cases through an engine and reports rule by rule; its exit code is the result."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ ALL_RIGHT = ("--set", "engine.args.words={replica: M1, truck: M2}")
 BOTH = edited(CASES, ("    category: counterfeit\n    rules: [M1]", "    rules: [M1, M2]"))
 
 
-def test_cases_that_come_out_as_expected_exit_0(safeguard: Safeguard) -> None:
+def test_cases_with_the_expected_verdicts_exit_0(safeguard: Safeguard) -> None:
     lay(Path("policies"))
     ran = safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT)
     assert (ran.code, ran.err) == (0, "")
@@ -46,27 +46,27 @@ def test_every_way_a_case_can_fail_is_counted_under_its_rule_and_shown(
     golden("verify/failures.txt", ran.out)
 
 
-def test_the_report_for_programs_has_the_same_numbers_and_no_content(safeguard: Safeguard) -> None:
+def test_the_json_report_has_the_same_numbers_and_no_content(safeguard: Safeguard) -> None:
     lay(Path("policies"))
     ran = safeguard("verify", "market", *SCRIPTED, "--json")
-    (found,) = json.loads(ran.out)
-    assert (ran.code, found["cases"], found["passed"], found["succeeded"]) == (7, 3, 1, False)
-    assert found["measures"] == {
+    (report,) = json.loads(ran.out)
+    assert (ran.code, report["cases"], report["passed"], report["succeeded"]) == (7, 3, 1, False)
+    assert report["measures"] == {
         "precision": None,
         "recall": 0.0,
         "false_positive_rate": 0.0,
         "unreadable_rate": 0.0,
     }
-    assert [(row["rule"], row["cases"], row["missed"]) for row in found["rules"]] == [
+    assert [(row["rule"], row["cases"], row["missed"]) for row in report["rules"]] == [
         ("M1", 1, 1),
         ("M2", 1, 1),
         ("safe", 1, 0),
     ]
-    assert [row["case"] for row in found["failed"]] == ["replica-watch", "found-on-a-truck"]
+    assert [row["case"] for row in report["failed"]] == ["replica-watch", "found-on-a-truck"]
     assert "nobody can tell" not in ran.out
 
 
-def test_a_gate_decides_where_the_policy_has_one(safeguard: Safeguard) -> None:
+def test_a_policys_gate_decides_the_exit_code(safeguard: Safeguard) -> None:
     half = edited(POLICY, ("labeler:", "gate: {min_recall: 0.5, max_false_positive_rate: 0}\nlabeler:"))
     lay(Path("policies"), half)
     ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.words={replica: M1}")
@@ -84,7 +84,7 @@ def test_a_bound_that_cannot_be_measured_is_not_met(safeguard: Safeguard) -> Non
     assert "gate min_precision 0: not measurable NOT MET" in ran.out
 
 
-def test_an_engine_that_fails_on_a_case_exits_5_whatever_else_was_found(safeguard: Safeguard) -> None:
+def test_an_engine_that_fails_on_a_case_exits_5_regardless_of_the_other_cases(safeguard: Safeguard) -> None:
     lay(Path("policies"))
     script = "engine.args.misbehave={truck: fail}"
     ran = safeguard("verify", "market", *SCRIPTED, "--set", script)
@@ -92,7 +92,7 @@ def test_an_engine_that_fails_on_a_case_exits_5_whatever_else_was_found(safeguar
     assert "engine_failed: scripted failure" in ran.out
 
 
-def test_a_server_that_does_not_answer_is_one_sentence(safeguard: Safeguard) -> None:
+def test_a_server_that_does_not_answer_is_one_message(safeguard: Safeguard) -> None:
     lay(Path("policies"))
     settings = ("engine.kind=endpoint", "engine.url=http://127.0.0.1:9", "engine.model=m", "engine.deadline_s=1")
     ran = safeguard("verify", "market", *(part for setting in settings for part in ("--set", setting)))
@@ -110,14 +110,14 @@ def test_several_policies_are_verified_in_one_run_and_the_worst_result_counts(sa
 
 
 @pytest.mark.parametrize("cases", [None, "cases: []\n", ""])
-def test_a_policy_without_cases_is_not_called_verified(safeguard: Safeguard, cases: str | None) -> None:
+def test_a_policy_without_cases_does_not_count_as_verified(safeguard: Safeguard, cases: str | None) -> None:
     lay(Path("policies"), cases=cases)
     ran = safeguard("verify", "market", *SCRIPTED)
     assert ran.code == 3
     assert "so there is nothing to verify" in ran.err
 
 
-def test_no_model_is_asked_about_a_policy_with_errors(safeguard: Safeguard) -> None:
+def test_the_model_is_not_called_for_a_policy_with_errors(safeguard: Safeguard) -> None:
     lay(Path("policies"), cases=edited(CASES, ("rules: [M2]", "rules: [M9]")))
     ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.calls_file=calls")
     assert ran.code == 3
@@ -125,22 +125,26 @@ def test_no_model_is_asked_about_a_policy_with_errors(safeguard: Safeguard) -> N
     assert not Path("calls").exists()
 
 
-def test_a_conversation_is_judged_as_one_content_and_an_empty_text_is_not_passed(safeguard: Safeguard) -> None:
-    talk = "    conversation:\n      - {role: user, text: A replica?}\n      - {role: assistant, text: No.}"
-    lay(Path("policies"), cases=edited(CASES, ("    text: Replica watch, nobody can tell", talk)))
+def test_a_conversation_is_judged_as_one_content_and_an_empty_text_fails(safeguard: Safeguard) -> None:
+    conversation = "    conversation:\n      - {role: user, text: A replica?}\n      - {role: assistant, text: No.}"
+    lay(Path("policies"), cases=edited(CASES, ("    text: Replica watch, nobody can tell", conversation)))
     assert safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT).code == 0
     lay(Path("policies"), cases=edited(CASES, ("My old watch, with its box", '""')))
     ran = safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT)
     assert ran.code == 7
-    assert "said      empty" in ran.out
+    assert "actual    empty" in ran.out
 
 
 @pytest.mark.parametrize("output", ["binary", "category", "full"])
 @pytest.mark.parametrize("dialect", ["harmony", "chat"])
 def test_every_output_form_and_dialect_can_be_verified(safeguard: Safeguard, output: str, dialect: str) -> None:
-    asked = {"binary": "Answer 0 or 1.", "category": 'Answer {"violation": 0, "policy_category": "none"}.', "full": ""}
+    statements = {
+        "binary": "Answer 0 or 1.",
+        "category": 'Answer {"violation": 0, "policy_category": "none"}.',
+        "full": "",
+    }
     text = edited(
-        POLICY, ("output: full", f"output: {output}"), ("## Definitions", f"{asked[output]}\n\n## Definitions")
+        POLICY, ("output: full", f"output: {output}"), ("## Definitions", f"{statements[output]}\n\n## Definitions")
     )
     lay(Path("policies"), text)
     settings = (*SCRIPTED, *ALL_RIGHT, "--set", f"engine.dialect={dialect}")
@@ -151,7 +155,7 @@ MARKET = parse_policy(POLICY)
 SAFE = Verdict(Outcome.labelled, violation=False)
 
 
-def says(*rules: str, category: str = "counterfeit") -> Verdict:
+def violation_of(*rules: str, category: str = "counterfeit") -> Verdict:
     return Verdict(Outcome.labelled, violation=True, category=category, rule_ids=rules)
 
 
@@ -162,18 +166,18 @@ def case(*rules: str, violation: bool = True, category: str | None = None) -> Ca
 @pytest.mark.parametrize(
     ("expected", "verdict", "finding"),
     [
-        (case("M1"), says("M1"), Finding.passed),
-        (case("M1"), says("M1", "M2"), Finding.passed),
-        (case("M1", "M2"), says("M1"), Finding.wrong_rule),
-        (case("M1"), says("M1", category="stolen"), Finding.wrong_rule),
-        (case(), says("M2", category="stolen"), Finding.passed),
-        (case(category="stolen"), says("M1"), Finding.wrong_rule),
+        (case("M1"), violation_of("M1"), Finding.passed),
+        (case("M1"), violation_of("M1", "M2"), Finding.passed),
+        (case("M1", "M2"), violation_of("M1"), Finding.wrong_rule),
+        (case("M1"), violation_of("M1", category="stolen"), Finding.wrong_rule),
+        (case(), violation_of("M2", category="stolen"), Finding.passed),
+        (case(category="stolen"), violation_of("M1"), Finding.wrong_rule),
         (case("M1"), SAFE, Finding.missed),
         (case(violation=False), SAFE, Finding.passed),
-        (case(violation=False), says("M1"), Finding.false_alarm),
+        (case(violation=False), violation_of("M1"), Finding.false_alarm),
         (case("M1"), Verdict(Outcome.refused), Finding.unread),
         (case(violation=False), Verdict(Outcome.unparseable), Finding.unread),
     ],
 )
-def test_what_a_verdict_is_worth_against_its_case(expected: Case, verdict: Verdict, finding: Finding) -> None:
+def test_a_verdict_is_judged_against_its_case(expected: Case, verdict: Verdict, finding: Finding) -> None:
     assert judge(MARKET, expected, verdict) is finding

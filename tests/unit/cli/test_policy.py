@@ -47,8 +47,8 @@ def command_line(value: object) -> str:
         (["publish", "--policies", "nowhere"], POLICY_AUTHOR, "The policies folder nowhere does not exist."),
         (["verify", "market", "--policies", "nowhere"], USAGE, "No engine is configured."),
         (["show-prompt", "market", "hi", "--policies", "nowhere"], POLICY_AUTHOR, "folder nowhere does not exist"),
-        (["new", "market"], POLICY_AUTHOR, "Policy market exists: 1.0.0. Its next version: safeguard new market@"),
-        (["import", "nowhere"], POLICY_AUTHOR, "nowhere does not exist. Give a pack's folder"),
+        (["new", "market"], POLICY_AUTHOR, "Policy market exists: 1.0.0. Next version: safeguard new market@"),
+        (["import", "nowhere"], POLICY_AUTHOR, "nowhere does not exist. Give the folder of a pack"),
         (["show-prompt", "market", "hi", "--set", "engine.kynd=vllm"], USAGE, "did you mean engine.kind?"),
     ],
     ids=command_line,
@@ -153,7 +153,7 @@ def test_publishing_with_lock_only_needs_no_registry_and_is_idempotent(
     lay(Path("policies"))
     ran = safeguard("publish", "--lock-only")
     assert (ran.code, ran.out) == (0, "market@1.0.0: pinned in policies/lock.json\n")
-    assert safeguard("publish", "--lock-only").out == "Everything is pinned in policies/lock.json already.\n"
+    assert safeguard("publish", "--lock-only").out == "Everything is already pinned in policies/lock.json.\n"
     assert not Path("mlflow.db").exists()
 
 
@@ -207,7 +207,7 @@ def test_every_command_that_would_use_a_changed_published_version_refuses_it(saf
 def test_the_list_distinguishes_published_changed_unreadable_and_missing_versions(safeguard: Safeguard) -> None:
     assert safeguard("list").code == POLICY_AUTHOR
     Path("policies").mkdir()
-    assert safeguard("list").out == "No policies yet. Begin one: safeguard new NAME\n"
+    assert safeguard("list").out == "No policies yet. Create one: safeguard new NAME\n"
     for version in ("1.0.0", "1.1.0", "1.2.0", "1.10.0"):
         lay(Path("policies"), edited(POLICY, ("1.0.0", version)), version=version)
     safeguard("publish", "--lock-only")
