@@ -2,7 +2,7 @@
 
     SafeguardError            1  unexpected
     ├── ConfigError           2  operator: command line or configuration
-    ├── PolicyError           3  policy author: a policy cannot be read or found, or is not what was published
+    ├── PolicyError           3  policy author: a policy cannot be read, is missing, or differs from what was published
     ├── SourceError           4  operator: the content table cannot be read as configured
     ├── TableError            4  operator: the label tables cannot be read or written
     ├── EngineError           5  operator: the engine cannot be reached or started
@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     complete = 0, "Complete, or a dry run: nothing is left to do."
     unexpected = 1, "Unexpected error: run the command again with --debug for the traceback."
     usage = 2, "The operator must correct the command line or the configuration."
-    policy = 3, "The policy author must act: a policy cannot be read or found, or is not what was published."
+    policy = 3, "The policy author must act: a policy cannot be read, is missing, or differs from what was published."
     table = 4, "The operator must act: the source cannot be read, or the label tables cannot be read or written."
     engine = 5, "The operator must act: the engine cannot be reached or started."
     partial = 6, "Partial: issue the same command again to finish."
@@ -52,7 +52,7 @@ class ConfigError(SafeguardError):
 
 
 class PolicyError(SafeguardError):
-    """A policy cannot be read or found, or is not what was published."""
+    """A policy cannot be read, is missing, or differs from what was published."""
 
     exit_code = ExitCode.policy
 

@@ -1,4 +1,4 @@
-"""Suggest: which known name a mistyped one most likely stands for."""
+"""Suggest: which existing name a mistyped one most likely means."""
 
 import difflib
 from collections.abc import Iterable
@@ -8,10 +8,10 @@ from collections.abc import Iterable
 CUTOFF = 0.65
 
 
-def closest_match(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like `name`, or None if none is similar enough. Case and punctuation do not count."""
+def closest_match(name: str, existing: Iterable[str]) -> str | None:
+    """The existing name most similar to `name`, or None if none is similar enough. Ignores case and punctuation."""
     by_letters: dict[str, str] = {}
-    for candidate in known:
+    for candidate in existing:
         by_letters.setdefault(_letters(candidate), candidate)
     matches = difflib.get_close_matches(_letters(name), list(by_letters), n=1, cutoff=CUTOFF)
     return by_letters[matches[0]] if matches else None

@@ -55,7 +55,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     _rooms(
         ("safeguard_spark/labelling/", "one model call: content, prompt, contract, verdict, and the engine interface")
     ),
-    _rooms(("safeguard_spark/config/", "what a job can be told, and where the values come from")),
+    _rooms(("safeguard_spark/config/", "the settings of a job, and where their values come from")),
     _rooms(
         ("safeguard_spark/policy/", "the policy document, references to it, the lock"),
         ("safeguard_spark/result.py", "the result of a run, and its exit code"),
@@ -64,7 +64,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         ("safeguard_spark/errors.py", "what can stop a run, by who must act, and every exit code"),
         ("safeguard_spark/keys.py", "identity: SHA-256 over canonical JSON"),
         ("safeguard_spark/redact.py", "configurations without their secrets"),
-        ("safeguard_spark/suggest.py", "which known name a mistyped one stands for"),
+        ("safeguard_spark/suggest.py", "which existing name a mistyped one means"),
     ),
 )
 # Which rooms may import the heavy packages, anywhere in a file. Nothing imports vllm: we start it and speak HTTP.

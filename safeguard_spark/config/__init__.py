@@ -1,1 +1,1 @@
-"""The run configuration: `model` says what a job can be told, `load` where the values come from. Pure."""
+"""The run configuration: `model` has its keys, `load` reads their values from file, environment and command line."""

@@ -1,7 +1,7 @@
 """Policy references as people write them (a file, `name@version` or `name@alias`), and the files they refer to."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,9 +84,9 @@ def no_policies_error(folder: Path) -> PolicyError:
     )
 
 
-def unknown_name_error(name: str, folder: Path, known: Iterable[str]) -> PolicyError:
+def unknown_name_error(name: str, folder: Path, existing: Iterable[str]) -> PolicyError:
     """An error for an unknown name: it suggests the most similar name, or lists all there are."""
-    names = sorted(set(known))
+    names = sorted(set(existing))
     if not folder.is_dir():
         return PolicyError(
             f"There is no policy {name}: the policies folder {folder} does not exist. Create one with `safeguard new "
@@ -99,11 +99,11 @@ def unknown_name_error(name: str, folder: Path, known: Iterable[str]) -> PolicyE
     return PolicyError(f"There is no policy {name} in {folder}. {hint}")
 
 
-def unknown_version_error(ref: Ref, known: Sequence[str], where: str) -> PolicyError:
+def unknown_version_error(ref: Ref, existing: Iterable[str], where: str) -> PolicyError:
     """An error for a version that does not exist: it lists the existing ones."""
     kind = "version" if ref.is_version else "version or alias"
-    ordered = sorted(set(known), key=version_key)
-    return PolicyError(f"Policy {ref.name} has no {kind} {ref.tag} in {where}. Versions: {', '.join(ordered)}.")
+    versions = sorted(set(existing), key=version_key)
+    return PolicyError(f"Policy {ref.name} has no {kind} {ref.tag} in {where}. Versions: {', '.join(versions)}.")
 
 
 def _versions(folder: Path, name: str) -> str:

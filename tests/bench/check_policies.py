@@ -22,7 +22,7 @@ SHIPPED = Path(__file__).parents[2] / "policies"
 REPEATS = 3
 
 
-def lay(folder: Path, count: int) -> int:
+def write_policy(folder: Path, count: int) -> int:
     """Copy shipped policies under `count` names; returns how many tokens their texts have together."""
     tokens = 0
     for number, file in enumerate(islice(cycle(all_policy_files(SHIPPED)), count)):
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     """Print the time of each repeat; returns 0."""
     count = int(argv[0]) if argv else 100
     with tempfile.TemporaryDirectory() as folder:
-        tokens = lay(Path(folder), count)
+        tokens = write_policy(Path(folder), count)
         command = [
             sys.executable,
             "-c",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 
-class Ran(NamedTuple):
+class CommandResult(NamedTuple):
     """The result of a command: its exit code, standard output, standard error."""
 
     code: int
@@ -12,4 +12,4 @@ class Ran(NamedTuple):
     err: str
 
 
-Safeguard = Callable[..., Ran]
+Safeguard = Callable[..., CommandResult]

@@ -6,7 +6,7 @@ import pytest
 
 from safeguard_spark.cli.app import run_command
 from safeguard_spark.tracking.registry import Registry
-from tests.unit.commands import Ran, Safeguard
+from tests.unit.commands import CommandResult, Safeguard
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +23,9 @@ def safeguard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    def run(*argv: str) -> Ran:
+    def run(*argv: str) -> CommandResult:
         capsys.readouterr()
         code = run_command(argv)
-        return Ran(code, *capsys.readouterr())
+        return CommandResult(code, *capsys.readouterr())
 
     return run

@@ -70,7 +70,7 @@ cases:
 """
 
 
-def lay(
+def write_policy(
     folder: Path, policy: str = POLICY, cases: str | None = CASES, *, name: str = "market", version: str = "1.0.0"
 ) -> Path:
     """Write `folder/<name>/<version>/policy.md` and `cases.yaml` next to it; returns the policy file."""

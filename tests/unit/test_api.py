@@ -18,7 +18,7 @@ import safeguard_spark as sg
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.tracking.registry import Registry
 from tests.faulty_server import Behavior, Call, FaultyServer, always, closed, cut, garbage, row_of, slow, status
-from tests.unit.samples import POLICY, lay
+from tests.unit.samples import POLICY, write_policy
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ CONFIG = sg.build_config({"engine": {"kind": "scripted", "args": SCRIPT}})
 
 @pytest.fixture(scope="session")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return lay(tmp_path_factory.mktemp("policies"), cases=None)
+    return write_policy(tmp_path_factory.mktemp("policies"), cases=None)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from safeguard_spark.authoring.diagnostics import CHECKS, Diagnostic
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import load_policy, parse_policy
 from safeguard_spark.policy.lock import Lock, lock_path, save_lock
-from tests.unit.samples import CASES, FORM, POLICY, edited, lay
+from tests.unit.samples import CASES, FORM, POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
 Change = tuple[str, str]
@@ -83,7 +83,7 @@ def diagnostics_of(file: Path, code: str) -> list[Diagnostic]:
 
 
 def test_a_policy_without_problems_has_none(tmp_path: Path) -> None:
-    assert check_file(lay(tmp_path)) == ()
+    assert check_file(write_policy(tmp_path)) == ()
 
 
 @pytest.mark.parametrize(("code", "policy_edits", "case_edits", "words"), PLANTED)
@@ -91,7 +91,7 @@ def test_each_problem_is_reported_at_its_position(
     tmp_path: Path, code: str, policy_edits: list[Change], case_edits: list[Change] | None, words: str
 ) -> None:
     cases = None if case_edits is None else edited(CASES, *case_edits)
-    file = lay(tmp_path, edited(POLICY, *policy_edits), cases)
+    file = write_policy(tmp_path, edited(POLICY, *policy_edits), cases)
     diagnostics = diagnostics_of(file, code)
     assert diagnostics, [d.code for d in check_file(file)]
     marked = [diagnostic.excerpt[diagnostic.span.column - 1 :] for diagnostic in diagnostics]
@@ -117,7 +117,7 @@ def test_ten_mistakes_are_ten_diagnostics_at_their_lines_in_one_report(
         (f"## Output format\n\n{FORM}\n", "## Labels\n\n| Text | Category |\n|---|---|\n| Fake bag | fake |\n"),
     )
     again = "\n  - id: watch-again\n    text: My old watch, with its box\n    violation: true\n    rules: [M9]\n"
-    lay(tmp_path / "policies", text, f"{CASES}{again}    why: A\n")
+    write_policy(tmp_path / "policies", text, f"{CASES}{again}    why: A\n")
     monkeypatch.chdir(tmp_path)
     report = check_paths([Path("policies")])
 
@@ -144,8 +144,8 @@ def test_ten_mistakes_are_ten_diagnostics_at_their_lines_in_one_report(
 
 def test_a_changed_published_version_is_an_error_with_the_hint_to_bump_it(tmp_path: Path) -> None:
     save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(tmp_path))
-    assert check_file(lay(tmp_path)) == ()
-    (changed,) = check_file(lay(tmp_path, edited(POLICY, ("Second-hand goods", "Second hand goods"))))
+    assert check_file(write_policy(tmp_path)) == ()
+    (changed,) = check_file(write_policy(tmp_path, edited(POLICY, ("Second-hand goods", "Second hand goods"))))
     assert changed.code == "published-changed"
     assert "bump the version" in changed.hint
     assert changed.excerpt == "version: 1.0.0"
@@ -153,26 +153,26 @@ def test_a_changed_published_version_is_an_error_with_the_hint_to_bump_it(tmp_pa
 
 def test_a_changed_owner_of_a_published_version_is_a_warning_that_no_label_changes(tmp_path: Path) -> None:
     save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(tmp_path))
-    (warning,) = check_file(lay(tmp_path, edited(POLICY, ("trust@", "safety@"))))
+    (warning,) = check_file(write_policy(tmp_path, edited(POLICY, ("trust@", "safety@"))))
     assert warning.code == "lock-behind"
     assert "no label" in warning.message
 
 
 def test_a_damaged_lock_is_reported_for_the_policies_it_pins(tmp_path: Path) -> None:
     lock_path(tmp_path).write_text("{")
-    (damaged,) = check_file(lay(tmp_path))
+    (damaged,) = check_file(write_policy(tmp_path))
     assert (damaged.code, "damaged" in damaged.message) == ("unreadable", True)
 
 
 def test_a_warning_that_the_author_allows_is_not_reported(tmp_path: Path) -> None:
     vague = edited(POLICY, ("are safe.", "are usually safe."))
-    assert [d.code for d in check_file(lay(tmp_path, vague))] == ["vague-word"]
+    assert [d.code for d in check_file(write_policy(tmp_path, vague))] == ["vague-word"]
     allowed = edited(vague, ("labeler:", "allow: [vague-word]\nlabeler:"))
-    assert check_file(lay(tmp_path, allowed)) == ()
+    assert check_file(write_policy(tmp_path, allowed)) == ()
 
 
 def test_a_line_that_introduces_examples_counts_as_a_heading(tmp_path: Path) -> None:
-    assert check_file(lay(tmp_path, edited(POLICY, ("## Examples\n", "Examples:\n")))) == ()
+    assert check_file(write_policy(tmp_path, edited(POLICY, ("## Examples\n", "Examples:\n")))) == ()
 
 
 def test_a_single_file_elsewhere_needs_neither_folders_nor_cases(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_single_file_elsewhere_needs_neither_folders_nor_cases(tmp_path: Path)
 
 
 def test_text_that_is_not_utf_8_is_marked_at_the_first_bad_byte(tmp_path: Path) -> None:
-    file = lay(tmp_path)
+    file = write_policy(tmp_path)
     file.write_bytes(POLICY.replace("Replica**", "R\udcff**").encode("utf-8", "surrogateescape"))
     (problem,) = (d for d in check_file(file) if d.code == "unreadable")
     assert problem.excerpt[problem.span.column - 1] == "\N{REPLACEMENT CHARACTER}"
@@ -196,7 +196,7 @@ def test_a_path_without_a_policy_is_an_error_that_names_the_path(tmp_path: Path)
 
 
 def test_a_policy_given_twice_is_checked_once(tmp_path: Path) -> None:
-    file = lay(tmp_path)
+    file = write_policy(tmp_path)
     assert check_paths([file, tmp_path]).policies == 1
 
 
@@ -225,6 +225,6 @@ def test_a_file_without_errors_can_be_loaded(tmp_path: Path, changes: list[tuple
     text = POLICY
     for position, replacement in changes:
         text = text[:position] + replacement + text[position + 1 :]
-    file = lay(tmp_path, text.encode("utf-8", "replace").decode())
+    file = write_policy(tmp_path, text.encode("utf-8", "replace").decode())
     if not any(d.level == "error" for d in check_file(file)):
         load_policy(file)

@@ -13,7 +13,7 @@ from safeguard_spark.authoring.diff_output import diff_text
 from safeguard_spark.policy import document
 from safeguard_spark.policy.document import Policy, parse_policy, split_document
 from tests.unit.commands import Safeguard
-from tests.unit.samples import CASES, POLICY, edited, lay
+from tests.unit.samples import CASES, POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
 BEFORE = parse_policy(POLICY)
@@ -44,8 +44,8 @@ def parsed(text: str) -> Policy:
 def test_a_revision_is_shown_rule_by_rule_with_behavior_first(
     safeguard: Safeguard, golden: Callable[[str, str], None]
 ) -> None:
-    lay(Path("policies"))
-    lay(Path("policies"), AFTER_TEXT, AFTER_CASES, version="1.1.0")
+    write_policy(Path("policies"))
+    write_policy(Path("policies"), AFTER_TEXT, AFTER_CASES, version="1.1.0")
     ran = safeguard("diff", "market", "1.0.0", "1.1.0")
     assert (ran.code, ran.err) == (0, "")
     golden("diff/revision.txt", ran.out)
@@ -57,8 +57,8 @@ def test_a_revision_is_shown_rule_by_rule_with_behavior_first(
 
 
 def test_what_cannot_change_a_label_is_shown_separately(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
-    lay(Path("policies"), edited(POLICY, ("1.0.0", "1.0.1"), ("trust@", "safety@")), version="1.0.1")
+    write_policy(Path("policies"))
+    write_policy(Path("policies"), edited(POLICY, ("1.0.0", "1.0.1"), ("trust@", "safety@")), version="1.0.1")
     ran = safeguard("diff", "market", "1.0.0", "1.0.1")
     assert ran.out == (
         "market@1.0.0 -> market@1.0.1 (same policy hash: no label can change)\n\n"

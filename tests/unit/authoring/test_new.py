@@ -10,7 +10,7 @@ from safeguard_spark.authoring.check import check_file
 from safeguard_spark.authoring.new import answer_format, create_policy, document_text, new_policy, rule_prefix
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Output, Rule, load_policy, parse_policy
-from tests.unit.samples import CASES, POLICY, edited, lay
+from tests.unit.samples import CASES, POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
 
@@ -32,7 +32,7 @@ def test_every_valid_name_gives_a_policy_that_can_be_loaded(tmp_path: Path, name
 
 
 def test_a_next_version_differs_only_in_its_version(tmp_path: Path) -> None:
-    before = lay(tmp_path).read_text()
+    before = write_policy(tmp_path).read_text()
     file = create_policy("market@1.1.0", tmp_path)
     assert file.read_text() == edited(before, ("version: 1.0.0", "version: 1.1.0"))
     assert file.with_name("cases.yaml").read_text() == CASES
@@ -40,7 +40,7 @@ def test_a_next_version_differs_only_in_its_version(tmp_path: Path) -> None:
 
 def test_a_next_version_is_copied_from_the_newest_older_version(tmp_path: Path) -> None:
     for version in ("1.0.0", "1.9.0", "1.10.0", "2.0.0"):
-        lay(tmp_path, edited(POLICY, ("1.0.0", version), ("What may be offered.", version)), version=version)
+        write_policy(tmp_path, edited(POLICY, ("1.0.0", version), ("What may be offered.", version)), version=version)
     assert load_policy(create_policy("market@1.10.1", tmp_path)).description == "1.10.0"
     assert load_policy(create_policy("market@2.0.1", tmp_path)).description == "2.0.0"
 
@@ -62,14 +62,14 @@ def test_a_next_version_is_copied_from_the_newest_older_version(tmp_path: Path) 
 def test_a_policy_that_cannot_be_created_is_an_error_and_nothing_is_written(
     tmp_path: Path, ref: str, message: str
 ) -> None:
-    lay(tmp_path / "policies")
+    write_policy(tmp_path / "policies")
     with pytest.raises(PolicyError, match=message):
         create_policy(ref, tmp_path / "policies")
     assert [p.name for p in tmp_path.rglob("policy.md")] == ["policy.md"]
 
 
 def test_a_version_that_cannot_be_copied_is_named(tmp_path: Path) -> None:
-    file = lay(tmp_path, edited(POLICY, ("version: 1.0.0\n", "")))
+    file = write_policy(tmp_path, edited(POLICY, ("version: 1.0.0\n", "")))
     with pytest.raises(PolicyError, match="has no `version:` line to change"):
         create_policy("market@1.1.0", tmp_path)
     file.write_bytes(b"\xff")

@@ -11,7 +11,7 @@ from safeguard_spark.authoring.verify import Finding, judge
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import parse_policy
 from tests.unit.commands import Safeguard
-from tests.unit.samples import CASES, POLICY, edited, lay
+from tests.unit.samples import CASES, POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
 SCRIPTED = ("--set", "engine.kind=scripted")
@@ -20,7 +20,7 @@ BOTH = edited(CASES, ("    category: counterfeit\n    rules: [M1]", "    rules: 
 
 
 def test_cases_with_the_expected_verdicts_exit_0(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     ran = safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT)
     assert (ran.code, ran.err) == (0, "")
     assert "market@1.0.0 passed: 3 of 3 cases as expected" in ran.out
@@ -39,7 +39,7 @@ def test_every_way_a_case_can_fail_is_counted_under_its_rule_and_shown(
             ("cut", "my own bike zzcut", "false", ""),
         ]
     )
-    lay(Path("policies"), cases=cases)
+    write_policy(Path("policies"), cases=cases)
     script = '{words: {replica: M1, truck: M2, "old watch": M2}, misbehave: {zzrefuse: refuse, zzcut: truncate}}'
     ran = safeguard("verify", "market", *SCRIPTED, "--set", f"engine.args={script}")
     assert ran.code == 7
@@ -47,7 +47,7 @@ def test_every_way_a_case_can_fail_is_counted_under_its_rule_and_shown(
 
 
 def test_the_json_report_has_the_same_numbers_and_no_content(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     ran = safeguard("verify", "market", *SCRIPTED, "--json")
     (report,) = json.loads(ran.out)
     assert (ran.code, report["cases"], report["passed"], report["succeeded"]) == (7, 3, 1, False)
@@ -68,7 +68,7 @@ def test_the_json_report_has_the_same_numbers_and_no_content(safeguard: Safeguar
 
 def test_a_policys_gate_decides_the_exit_code(safeguard: Safeguard) -> None:
     half = edited(POLICY, ("labeler:", "gate: {min_recall: 0.5, max_false_positive_rate: 0}\nlabeler:"))
-    lay(Path("policies"), half)
+    write_policy(Path("policies"), half)
     ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.words={replica: M1}")
     assert ran.code == 0
     assert "gate min_recall 0.5: 0.500 met" in ran.out
@@ -78,14 +78,14 @@ def test_a_policys_gate_decides_the_exit_code(safeguard: Safeguard) -> None:
 
 
 def test_a_bound_that_cannot_be_measured_is_not_met(safeguard: Safeguard) -> None:
-    lay(Path("policies"), edited(POLICY, ("labeler:", "gate: {min_precision: 0}\nlabeler:")))
+    write_policy(Path("policies"), edited(POLICY, ("labeler:", "gate: {min_precision: 0}\nlabeler:")))
     ran = safeguard("verify", "market", *SCRIPTED)
     assert ran.code == 7
     assert "gate min_precision 0: not measurable NOT MET" in ran.out
 
 
 def test_an_engine_that_fails_on_a_case_exits_5_regardless_of_the_other_cases(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     script = "engine.args.misbehave={truck: fail}"
     ran = safeguard("verify", "market", *SCRIPTED, "--set", script)
     assert ran.code == 5
@@ -93,7 +93,7 @@ def test_an_engine_that_fails_on_a_case_exits_5_regardless_of_the_other_cases(sa
 
 
 def test_a_server_that_does_not_answer_is_one_message(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     settings = ("engine.kind=endpoint", "engine.url=http://127.0.0.1:9", "engine.model=m", "engine.deadline_s=1")
     ran = safeguard("verify", "market", *(part for setting in settings for part in ("--set", setting)))
     assert (ran.code, ran.out) == (5, "")
@@ -101,8 +101,8 @@ def test_a_server_that_does_not_answer_is_one_message(safeguard: Safeguard) -> N
 
 
 def test_several_policies_are_verified_in_one_run_and_the_worst_result_counts(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
-    lay(Path("policies"), edited(POLICY, ("1.0.0", "1.1.0")), BOTH, version="1.1.0")
+    write_policy(Path("policies"))
+    write_policy(Path("policies"), edited(POLICY, ("1.0.0", "1.1.0")), BOTH, version="1.1.0")
     ran = safeguard("verify", "market@1.0.0", "market@1.1.0", *SCRIPTED, *ALL_RIGHT)
     assert ran.code == 7
     assert "market@1.0.0 passed: 3 of 3" in ran.out
@@ -111,14 +111,14 @@ def test_several_policies_are_verified_in_one_run_and_the_worst_result_counts(sa
 
 @pytest.mark.parametrize("cases", [None, "cases: []\n", ""])
 def test_a_policy_without_cases_does_not_count_as_verified(safeguard: Safeguard, cases: str | None) -> None:
-    lay(Path("policies"), cases=cases)
+    write_policy(Path("policies"), cases=cases)
     ran = safeguard("verify", "market", *SCRIPTED)
     assert ran.code == 3
     assert "so there is nothing to verify" in ran.err
 
 
 def test_the_model_is_not_called_for_a_policy_with_errors(safeguard: Safeguard) -> None:
-    lay(Path("policies"), cases=edited(CASES, ("rules: [M2]", "rules: [M9]")))
+    write_policy(Path("policies"), cases=edited(CASES, ("rules: [M2]", "rules: [M9]")))
     ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.calls_file=calls")
     assert ran.code == 3
     assert "unknown-case-rule" in ran.err
@@ -127,9 +127,9 @@ def test_the_model_is_not_called_for_a_policy_with_errors(safeguard: Safeguard) 
 
 def test_a_conversation_is_judged_as_one_content_and_an_empty_text_fails(safeguard: Safeguard) -> None:
     conversation = "    conversation:\n      - {role: user, text: A replica?}\n      - {role: assistant, text: No.}"
-    lay(Path("policies"), cases=edited(CASES, ("    text: Replica watch, nobody can tell", conversation)))
+    write_policy(Path("policies"), cases=edited(CASES, ("    text: Replica watch, nobody can tell", conversation)))
     assert safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT).code == 0
-    lay(Path("policies"), cases=edited(CASES, ("My old watch, with its box", '""')))
+    write_policy(Path("policies"), cases=edited(CASES, ("My old watch, with its box", '""')))
     ran = safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT)
     assert ran.code == 7
     assert "actual    empty" in ran.out
@@ -146,7 +146,7 @@ def test_every_output_form_and_dialect_can_be_verified(safeguard: Safeguard, out
     text = edited(
         POLICY, ("output: full", f"output: {output}"), ("## Definitions", f"{statements[output]}\n\n## Definitions")
     )
-    lay(Path("policies"), text)
+    write_policy(Path("policies"), text)
     settings = (*SCRIPTED, *ALL_RIGHT, "--set", f"engine.dialect={dialect}")
     assert safeguard("verify", "market", *settings).code == 0
 

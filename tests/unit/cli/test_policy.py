@@ -9,7 +9,7 @@ import pytest
 
 from safeguard_spark.policy.lock import lock_path
 from tests.unit.commands import Safeguard
-from tests.unit.samples import CASES, POLICY, edited, lay
+from tests.unit.samples import CASES, POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
 NEXT = edited(POLICY, ("version: 1.0.0", "version: 1.1.0"), ("are safe.", "are safe; so are gifts."))
@@ -56,7 +56,7 @@ def command_line(value: object) -> str:
 def test_a_mistake_is_one_message_and_the_exit_code_of_the_person_who_must_act(
     safeguard: Safeguard, argv: list[str], code: int, message: str
 ) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     ran = safeguard(*argv)
     assert (ran.code, ran.out) == (code, "")
     assert message in ran.err
@@ -90,20 +90,20 @@ def test_the_help_of_the_program_and_of_each_group_names_debug(safeguard: Safegu
 
 
 def test_check_reads_every_policy_in_the_folder_and_fails_on_errors(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     assert safeguard("check") == (0, "1 policy checked: no problems.\n", "")
-    lay(Path("policies"), edited(NEXT, ("are safe;", "are usually safe;")), version="1.1.0")
+    write_policy(Path("policies"), edited(NEXT, ("are safe;", "are usually safe;")), version="1.1.0")
     assert safeguard("check").code == 0
     assert safeguard("check", "--strict").code == POLICY_AUTHOR
     assert safeguard("check", "market@1.0.0", "--strict").code == 0
-    lay(Path("policies"), edited(NEXT, ("owner:", "ownr:")), version="1.1.0")
+    write_policy(Path("policies"), edited(NEXT, ("owner:", "ownr:")), version="1.1.0")
     ran = safeguard("check", "market")
     assert ran.code == POLICY_AUTHOR
     assert ran.out.startswith("policies/market/1.1.0/policy.md:4:1: error[unknown-key]: there is no key `ownr` here\n")
 
 
 def test_check_prints_json_and_github_annotations(safeguard: Safeguard) -> None:
-    lay(Path("policies"), edited(POLICY, ("owner:", "ownr:")))
+    write_policy(Path("policies"), edited(POLICY, ("owner:", "ownr:")))
     report = json.loads(safeguard("check", "--format", "json").out)
     assert (report["errors"], report["diagnostics"][0]["line"]) == (1, 4)
     annotations = safeguard("check", "--format", "github").out
@@ -122,7 +122,7 @@ def test_a_damaged_file_is_named_by_every_command_that_reads_it(
     safeguard: Safeguard, command: str, damaged: bytes
 ) -> None:
     Path("draft.md").write_bytes(damaged)
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     argv = {
         "diff": ["market", "draft.md", "1.0.0"],
         "show-prompt": ["draft.md", "hi"],
@@ -136,7 +136,7 @@ def test_a_damaged_file_is_named_by_every_command_that_reads_it(
 
 
 def test_a_file_from_windows_is_the_same_policy(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     assert safeguard("publish", "--lock-only").code == 0
     for part in Path("policies/market/1.0.0").iterdir():
         part.write_bytes(b"\xef\xbb\xbf" + part.read_bytes().replace(b"\n", b"\r\n"))
@@ -150,7 +150,7 @@ def test_a_file_from_windows_is_the_same_policy(safeguard: Safeguard) -> None:
 def test_publishing_with_lock_only_needs_no_registry_and_is_idempotent(
     safeguard: Safeguard,
 ) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     ran = safeguard("publish", "--lock-only")
     assert (ran.code, ran.out) == (0, "market@1.0.0: pinned in policies/lock.json\n")
     assert safeguard("publish", "--lock-only").out == "Everything is already pinned in policies/lock.json.\n"
@@ -160,7 +160,7 @@ def test_publishing_with_lock_only_needs_no_registry_and_is_idempotent(
 def test_the_policies_folder_may_come_from_a_configuration_or_the_environment(
     safeguard: Safeguard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lay(Path("rules"))
+    write_policy(Path("rules"))
     Path("conf.yaml").write_text("policies: rules\nengine: {kind: scripted}\n")
     for argv in (["check"], ["list"], ["show-prompt", "market", "hi"], ["new", "gifts"], ["publish", "--lock-only"]):
         assert safeguard(*argv, "--config", "conf.yaml").code == (3 if argv[0] == "publish" else 0)
@@ -171,7 +171,7 @@ def test_the_policies_folder_may_come_from_a_configuration_or_the_environment(
 
 
 def test_nothing_is_published_while_any_policy_has_an_error_or_a_todo(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     safeguard("new", "gifts")
     ran = safeguard("publish", "--lock-only")
     assert ran.code == POLICY_AUTHOR
@@ -181,7 +181,7 @@ def test_nothing_is_published_while_any_policy_has_an_error_or_a_todo(safeguard:
 
 
 def test_two_files_of_one_version_cannot_both_be_published(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     Path("other.md").write_text(edited(POLICY, ("are safe.", "are safe!")))
     ran = safeguard("publish", "market", "other.md", "--lock-only")
     assert ran.code == POLICY_AUTHOR
@@ -189,7 +189,7 @@ def test_two_files_of_one_version_cannot_both_be_published(safeguard: Safeguard)
 
 
 def test_every_command_that_would_use_a_changed_published_version_refuses_it(safeguard: Safeguard) -> None:
-    file = lay(Path("policies"))
+    file = write_policy(Path("policies"))
     safeguard("publish", "--lock-only")
     file.write_text(edited(POLICY, ("are safe.", "are safe!")))
     for argv in (
@@ -209,13 +209,14 @@ def test_the_list_distinguishes_published_changed_unreadable_and_missing_version
     Path("policies").mkdir()
     assert safeguard("list").out == "No policies yet. Create one: safeguard new NAME\n"
     for version in ("1.0.0", "1.1.0", "1.2.0", "1.10.0"):
-        lay(Path("policies"), edited(POLICY, ("1.0.0", version)), version=version)
+        write_policy(Path("policies"), edited(POLICY, ("1.0.0", version)), version=version)
     safeguard("publish", "--lock-only")
-    lay(Path("policies"), edited(POLICY, ("trust@", "safety@")))
-    lay(Path("policies"), edited(POLICY, ("1.0.0", "1.1.0"), ("are safe.", "are safe!")), "cases: [", version="1.1.0")
+    write_policy(Path("policies"), edited(POLICY, ("trust@", "safety@")))
+    changed = edited(POLICY, ("1.0.0", "1.1.0"), ("are safe.", "are safe!"))
+    write_policy(Path("policies"), changed, "cases: [", version="1.1.0")
     Path("policies/market/1.2.0/policy.md").unlink()
     Path("policies/market/1.10.0/policy.md").write_text("---")
-    lay(Path("policies"), edited(POLICY, ("1.0.0", "2.0.0")), None, version="2.0.0")
+    write_policy(Path("policies"), edited(POLICY, ("1.0.0", "2.0.0")), None, version="2.0.0")
     listed = json.loads(safeguard("list", "market", "--json").out)
     assert [(item["ref"], item["standing"], item["cases"]) for item in listed] == [
         ("market@1.0.0", "document_changed", 3),
@@ -231,15 +232,15 @@ def test_the_list_distinguishes_published_changed_unreadable_and_missing_version
 
 def test_an_alias_is_set_listed_and_used_instead_of_a_version(safeguard: Safeguard, empty_store: Path) -> None:
     Path("mlflow.db").write_bytes(empty_store.read_bytes())
-    lay(Path("policies"))
-    lay(Path("policies"), NEXT, version="1.1.0")
+    write_policy(Path("policies"))
+    write_policy(Path("policies"), NEXT, version="1.1.0")
     ran = safeguard("publish", "--alias", "active", "--json")
     done = json.loads(ran.out)
     assert (ran.code, done["aliases"]) == (0, [{"alias": "active", "ref": "market@1.1.0"}])
     assert [item["aliases"] for item in json.loads(safeguard("list", "--json").out)] == [[], ["active"]]
     assert "so are gifts" in safeguard("show-prompt", "market@active", "hi").out
     assert "so are gifts" in safeguard("diff", "market", "1.0.0", "active").out
-    lay(Path("policies"), CASES, version="1.1.0")
+    write_policy(Path("policies"), CASES, version="1.1.0")
     assert safeguard("show-prompt", "market@active", "hi").code == POLICY_AUTHOR
     Path("policies/market/1.1.0/policy.md").unlink()
     ran = safeguard("diff", "market", "1.0.0", "active")
@@ -250,7 +251,7 @@ def test_an_alias_is_set_listed_and_used_instead_of_a_version(safeguard: Safegua
 def test_a_registry_that_is_down_is_reported_at_once(
     safeguard: Safeguard, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     ran = safeguard(*command, "--set", "tracking.uri=http://user:secret@127.0.0.1:9")
@@ -261,7 +262,7 @@ def test_a_registry_that_is_down_is_reported_at_once(
 
 def test_the_publishing_job_runs_the_publish_command(tmp_path: Path) -> None:
     job = Path(__file__).parents[3] / "jobs" / "publish_policies.py"
-    lay(tmp_path / "policies")
+    write_policy(tmp_path / "policies")
     argv = [sys.executable, str(job), "--lock-only", "--json"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -289,7 +290,7 @@ def test_help_imports_only_what_the_command_line_itself_needs(tmp_path: Path, ar
     ids=command_line,
 )
 def test_only_aliases_and_publishing_import_slow_packages(tmp_path: Path, argv: list[str]) -> None:
-    lay(tmp_path / "policies")
+    write_policy(tmp_path / "policies")
     assert imported(tmp_path, argv, SLOW) == "[]"
 
 

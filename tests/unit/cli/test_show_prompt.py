@@ -11,14 +11,14 @@ from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.policy.document import Effort, parse_policy
 from tests.unit.commands import Safeguard
-from tests.unit.samples import CASES, POLICY, edited, lay
+from tests.unit.samples import CASES, POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
 
 
 @pytest.fixture(autouse=True)
 def _policies(safeguard: Safeguard) -> None:
-    lay(Path("policies"))
+    write_policy(Path("policies"))
 
 
 def pipe_to_stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
@@ -86,7 +86,7 @@ def test_a_prompt_over_the_limit_is_too_long(safeguard: Safeguard) -> None:
 
 def test_a_case_is_printed_by_its_id_conversations_included(safeguard: Safeguard) -> None:
     conversation = "    conversation:\n      - {role: user, text: A replica?}\n      - {role: assistant, text: No.}"
-    lay(Path("policies"), cases=edited(CASES, ("    text: Replica watch, nobody can tell", conversation)))
+    write_policy(Path("policies"), cases=edited(CASES, ("    text: Replica watch, nobody can tell", conversation)))
     prompted = safeguard("show-prompt", "market", "--case", "replica-watch").out
     assert "Conversation of 2 turns." in prompted
     assert "[2] assistant:\n  No." in prompted

@@ -11,7 +11,7 @@ from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.policy.lock import Lock, lock_path, save_lock
 from safeguard_spark.policy.ref import Ref, all_policy_files, locate_policy, policy_names, read_ref, versions_of
 from safeguard_spark.tracking.registry import resolve
-from tests.unit.samples import POLICY, edited, lay
+from tests.unit.samples import POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
 HASH = parse_policy(POLICY).policy_hash
@@ -23,7 +23,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     for version in ("1.0.0", "1.9.0", "1.10.0"):
-        lay(Path("policies"), edited(POLICY, ("1.0.0", version)), version=version)
+        write_policy(Path("policies"), edited(POLICY, ("1.0.0", version)), version=version)
     return build_config({"engine": {"kind": "scripted"}})
 
 
@@ -62,7 +62,7 @@ def test_a_copy_of_a_published_version_must_be_identical_wherever_it_is(run: Run
 
 def test_a_file_in_another_policies_folder_is_checked_against_the_lock_there(run: RunConfig, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    file = lay(other, edited(POLICY, ("are safe.", "are safe!")))
+    file = write_policy(other, edited(POLICY, ("are safe.", "are safe!")))
     assert resolve(str(file), run).policy_hash != HASH
     save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(other))
     with pytest.raises(PolicyError, match="bump the version"):
@@ -70,7 +70,7 @@ def test_a_file_in_another_policies_folder_is_checked_against_the_lock_there(run
 
 
 def test_a_file_whose_name_or_version_differs_from_its_folders_is_refused(run: RunConfig) -> None:
-    lay(run.policies, POLICY, version="2.0.0")
+    write_policy(run.policies, POLICY, version="2.0.0")
     with pytest.raises(PolicyError, match=r"calls itself market@1\.0\.0; its folders say market@2\.0\.0"):
         resolve("market@2.0.0", run)
 
@@ -85,7 +85,7 @@ def test_an_alias_without_a_registry_says_how_to_set_one(run: RunConfig) -> None
 
 
 def test_names_and_versions_are_listed_in_order(run: RunConfig) -> None:
-    lay(run.policies, name="gifts")
+    write_policy(run.policies, name="gifts")
     assert policy_names(run.policies) == ["gifts", "market"]
     assert versions_of(run.policies, "market") == ["1.0.0", "1.9.0", "1.10.0"]
     assert len(all_policy_files(run.policies)) == 4

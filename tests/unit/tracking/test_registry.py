@@ -19,7 +19,7 @@ from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.policy.lock import Lock, load_lock, lock_path, save_lock
 from safeguard_spark.policy.ref import Ref, all_policy_files
 from safeguard_spark.tracking.registry import Registry, resolve
-from tests.unit.samples import CASES, POLICY, edited, lay
+from tests.unit.samples import CASES, POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
 NEXT = edited(POLICY, ("version: 1.0.0", "version: 1.1.0"), ("are safe.", "are safe; so are gifts."))
@@ -31,8 +31,8 @@ def run(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> R
     """A configuration whose policies folder has market@1.0.0 and 1.1.0, next to an empty registry."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
-    lay(tmp_path / "policies")
-    lay(tmp_path / "policies", NEXT, version="1.1.0")
+    write_policy(tmp_path / "policies")
+    write_policy(tmp_path / "policies", NEXT, version="1.1.0")
     return build_config({"engine": {"kind": "scripted"}, "policies": tmp_path / "policies"})
 
 
@@ -41,8 +41,8 @@ def published(run: RunConfig, *versions: str, alias: str | None = None) -> Publi
     return publish_all(publish_candidates(files).ready, run, alias=alias)
 
 
-def write_policy(run: RunConfig, text: str, version: str = "1.0.0") -> None:
-    lay(run.policies, text, version=version)
+def write_version(run: RunConfig, text: str, version: str = "1.0.0") -> None:
+    write_policy(run.policies, text, version=version)
 
 
 def test_publishing_twice_gives_one_version_and_changes_nothing(run: RunConfig) -> None:
@@ -92,7 +92,7 @@ def test_an_alias_resolves_to_its_version_and_moves(run: RunConfig) -> None:
 
 def test_a_new_owner_is_published_again_and_aliases_of_the_version_follow(run: RunConfig) -> None:
     published(run, "1.0.0", alias="active")
-    write_policy(run, edited(POLICY, ("trust@", "safety@")))
+    write_version(run, edited(POLICY, ("trust@", "safety@")))
     (again,) = published(run, "1.0.0").published
     assert (again.number, again.is_new) == (2, True)
     assert resolve("market@active", run).owner == "safety@example.org"
@@ -101,7 +101,7 @@ def test_a_new_owner_is_published_again_and_aliases_of_the_version_follow(run: R
 
 def test_a_changed_text_of_a_published_version_is_refused_with_and_without_the_lock(run: RunConfig) -> None:
     published(run, "1.0.0")
-    write_policy(run, edited(POLICY, ("are safe.", "are safe!")))
+    write_version(run, edited(POLICY, ("are safe.", "are safe!")))
     candidates = publish_candidates(all_policy_files(run.policies))
     assert [d.code for d in candidates.refused.diagnostics] == ["published-changed"]
     lock_path(run.policies).unlink()
@@ -120,7 +120,7 @@ def test_an_error_names_the_hash_in_the_registry_and_in_the_file_if_they_differ(
     published(run, "1.0.0", alias="active")
     lock_path(run.policies).unlink()
     changed = edited(POLICY, ("are safe.", "are safe!"))
-    write_policy(run, changed)
+    write_version(run, changed)
     with pytest.raises(PolicyError) as raised:
         resolve(ref, run)
     file_hash = parse_policy(changed).policy_hash[:12]
@@ -203,5 +203,5 @@ def test_the_json_output_of_publishing_is_one_object(run: RunConfig) -> None:
 
 def test_edited_cases_do_not_publish_a_version_again(run: RunConfig) -> None:
     published(run, "1.0.0")
-    lay(run.policies, POLICY, edited(CASES, ("old-watch", "grandmothers-watch")))
+    write_policy(run.policies, POLICY, edited(CASES, ("old-watch", "grandmothers-watch")))
     assert not published(run, "1.0.0").published[0].is_new
