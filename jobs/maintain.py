@@ -1,4 +1,4 @@
-"""Look after the label tables: erase contents, put small files together, remove old ones.
+"""Maintain the label tables: erase contents, compact small files, delete old ones.
 
 spark-submit --packages io.delta:delta-spark_4.2_2.13:4.4.0 \
     --conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension \
@@ -13,7 +13,7 @@ from safeguard_spark.cli.app import run_command
 
 
 def main(argv: Sequence[str]) -> int:
-    """The job; returns its exit code (0 done, 6 a run under way may write the contents again: issue it again)."""
+    """The job; returns its exit code (0 done, 6 a running job may write the contents again: issue it again)."""
     return run_command(["maintain", *argv])
 
 

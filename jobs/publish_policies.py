@@ -1,8 +1,8 @@
-"""Register policies in MLflow and pin them in lock.json; for the pipeline that follows a merge.
+"""Register policies in MLflow and pin them in lock.json, in the pipeline that runs after a merge.
 
 spark-submit jobs/publish_policies.py --config conf/cluster.yaml --policies policies --alias shadow
 
-Needs no Spark: `python jobs/publish_policies.py …` and `safeguard publish …` do the same. Again changes nothing.
+Needs no Spark: `python jobs/publish_policies.py …` and `safeguard publish …` do the same. Safe to repeat.
 """
 
 import sys
@@ -12,7 +12,7 @@ from safeguard_spark.cli.app import run_command
 
 
 def main(argv: Sequence[str]) -> int:
-    """The job; returns its exit code (0 published or already there, 3 a policy has errors or is not what it was)."""
+    """The job; returns its exit code (0 published or already there, 3 a policy has errors or has changed)."""
     return run_command(["publish", *argv])
 
 

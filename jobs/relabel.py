@@ -14,7 +14,7 @@ from safeguard_spark.cli.app import run_command
 
 
 def main(argv: Sequence[str]) -> int:
-    """The job; returns its exit code (0 done, 6 the budget ended first: issue it again, 7 the gate refused)."""
+    """The job; returns its exit code (0 done, 6 the budget ran out: issue the command again, 7 the gate is not met)."""
     return run_command(["relabel", *argv])
 
 

@@ -1,4 +1,4 @@
-"""The command line: what it prints, its exit codes, and that a mistake leaves the tables alone."""
+"""The command line: its output, its exit codes, and that a mistake leaves the tables unchanged."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.spark
 
 @pytest.fixture
 def command(lake: Lake) -> list[str]:
-    """A command that works."""
+    """A valid `label` command."""
     values = {
         "engine": {"kind": "scripted", "args": {**SCRIPT, "calls_file": str(lake.folder / "calls")}},
         "tracking": {"enabled": False},
@@ -29,11 +29,11 @@ def command(lake: Lake) -> list[str]:
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
-    said: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return said
+    printed: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return printed
 
 
-def test_a_dry_run_changes_nothing_and_its_calls_are_the_runs(
+def test_a_dry_run_changes_nothing_and_predicts_the_calls_of_the_run(
     lake: Lake, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command([*command, "--dry-run"]) == 0
@@ -45,11 +45,11 @@ def test_a_dry_run_changes_nothing_and_its_calls_are_the_runs(
     assert (planned["rows"], planned["pending"], planned["calls"]) == (81, 81, done["calls"])
     assert lake.calls() == done["calls"]
     assert planned["tokens"]["prompt"] == done["tokens"]["prompt"]  # type: ignore[index]
-    wanted = {
+    documented = {
         "run_id", "status", "rows", "pending", "calls", "written", "outcomes", "engine_starts", "tokens", "seconds",
         "tables",
     }  # fmt: skip
-    assert wanted <= set(done)
+    assert documented <= set(done)
 
     lake.write([("new", "a table 1"), ("newer", "a rifle")])
     versions = sorted(path.name for path in lake.tables.rglob("*") if "_staging" not in path.parts)
@@ -80,20 +80,20 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-def test_mistakes_are_one_sentence_and_leave_the_tables_alone(
+def test_a_mistake_is_one_message_and_leaves_the_tables_unchanged(
     lake: Lake, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(command) == 0
     capsys.readouterr()
     before = files(lake.tables)
     lake.write([("new", "a table of a kind not seen")])
-    for given, code, said in MISTAKES:
-        assert (run_command([*command, *given]), given) == (code, given)
+    for options, code, message in MISTAKES:
+        assert (run_command([*command, *options]), options) == (code, options)
         captured = capsys.readouterr()
-        assert said in captured.err and "Traceback" not in captured.err, captured.err
+        assert message in captured.err and "Traceback" not in captured.err, captured.err
         lines = [line for line in captured.err.splitlines() if line.startswith("Error")]
-        assert len(lines) == 1 or given == ["--no-such-option"], captured.err
-        assert files(lake.tables) == before, given
+        assert len(lines) == 1 or options == ["--no-such-option"], captured.err
+        assert files(lake.tables) == before, options
 
 
 def test_a_policy_with_a_syntax_error_is_named_at_its_line(
@@ -107,5 +107,5 @@ def test_a_policy_with_a_syntax_error_is_named_at_its_line(
 
 
 def files(folder: Path) -> list[str]:
-    """Everything below a folder but notes of the file system and views, which every run writes anew."""
+    """All files in a folder except hidden files and views, which every run rewrites."""
     return sorted(str(p) for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "views.sql")))
