@@ -1,4 +1,4 @@
-"""`make bench`: how near the label job comes to the engine itself, and how it grows with the table.
+"""`make bench`: how close the label job gets to the engine's own speed, and how it grows with the table.
 
     python -m tests.bench                                    everything: the CPU's models, or on a GPU the 20b's
                                                              shape, the limit and the job alone
@@ -7,8 +7,8 @@
     python -m tests.bench report                             tables from the results so far
 
 Results are lines in `.cache/bench/results.jsonl`; every call adds to them. `report --write` puts the tables into
-docs/benchmarks.md. Ray Data and Daft are asked if installed: in this environment, or in one of their own named by
-BENCH_RAY_PYTHON and BENCH_DAFT_PYTHON.
+docs/benchmarks.md. Ray Data and Daft take part if installed: in this environment, or in one of their own that
+BENCH_RAY_PYTHON and BENCH_DAFT_PYTHON name.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from tests.bench.workload import ROOT
 
 CONTENDERS = ["limit", "job4:1,4,16", "job1:1,4", "udf:32,128", "ray", "daft"]
 SIZES = [512, 2048]
-GPU_CONTENDERS, GPU_SIZES = ["limit", "job4:1,16"], [8192, 65_536]  # two engines fit, and five minutes are wanted
+GPU_CONTENDERS, GPU_SIZES = ["limit", "job4:1,16"], [8192, 65_536]  # two engines fit; the whole takes five minutes
 
 
 def main() -> None:
@@ -39,19 +39,19 @@ def main() -> None:
     parser.add_argument("--lock", nargs="*", type=Path, default=[], help="files to lock while Spark starts")
     parser.add_argument("--later", nargs="*", type=Path, default=[], help="files to lock at every other time")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
-    asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
-    asked.cache.mkdir(parents=True, exist_ok=True)
-    results = asked.cache / "results.jsonl"
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that `finally` ends what was started
+    options.cache.mkdir(parents=True, exist_ok=True)
+    results = options.cache / "results.jsonl"
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        if asked.what in ("all", "speed"):
-            for name in asked.models:
-                model = models.named(name, asked.cache)
-                place, locks = Path(folder), (asked.lock, asked.later)
-                speed.measure(model, asked.contenders, asked.sizes, asked.rounds, place, results, *locks)
-        if asked.what in ("all", "scale"):
-            scale.measure(asked.rows, Path(folder), results)
-    report.show(results, ROOT / "docs/benchmarks.md" if asked.write or asked.what == "all" else None)
+        if options.what in ("all", "speed"):
+            for name in options.models:
+                model = models.model_of(name, options.cache)
+                locks = (options.lock, options.later)
+                speed.measure(model, options.contenders, options.sizes, options.rounds, Path(folder), results, *locks)
+        if options.what in ("all", "scale"):
+            scale.measure(options.rows, Path(folder), results)
+    report.write_report(results, ROOT / "docs/benchmarks.md" if options.write or options.what == "all" else None)
 
 
 def has_gpu() -> bool:

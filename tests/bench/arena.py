@@ -1,4 +1,4 @@
-"""The parent's side: contenders as processes, asked in turn, their memory and a GPU's power watched."""
+"""The parent's side: contenders as processes that run in turn, with their memory and a GPU's power measured."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ from tests.bench.workload import ROOT
 MARK = "BENCH_CONTENDER"
 SAMPLE_S = 2.0
 ANSWER_S = 1800.0
-SAID = 20  # lines
+LOG_LINES = 20  # of a lost contender
 
 
 class LostError(RuntimeError):
@@ -32,20 +32,20 @@ class LostError(RuntimeError):
 
 
 class Running:
-    """A contender's process. `log` holds what it and its libraries said."""
+    """A contender's process. `log` has its output and that of its libraries."""
 
     def __init__(self, name: str, kind: str, model: Model, setting: dict[str, Any], folder: Path, python: str) -> None:
         self.name, self.log = name, folder / f"{name}.log"
         self._mark = f"{name}-{os.getpid()}-{time.time_ns()}"
         (folder / name).mkdir(parents=True, exist_ok=True)
         replies, theirs = os.pipe()
-        words = [python, "-m", "tests.bench.contender", kind, json.dumps(asdict(model)), json.dumps(setting)]
+        command = [python, "-m", "tests.bench.contender", kind, json.dumps(asdict(model)), json.dumps(setting)]
         env = {**os.environ, **environment(model), MARK: self._mark, "SPT_NOENV": "1"}
         env.pop("OMP_NUM_THREADS", None)
-        self._began = time.monotonic()
+        self._start = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*words, str(folder / name), str(theirs)], cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=log,
+                [*command, str(folder / name), str(theirs)], cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=log,
                 stderr=log, pass_fds=[theirs],
             )  # fmt: skip
         os.close(theirs)
@@ -56,7 +56,7 @@ class Running:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def run(self, table: Path, setting: dict[str, Any]) -> Done:
-        """Have a table labelled. Raises LostError."""
+        """Let the contender label a table. Raises LostError."""
         assert self._process.stdin is not None
         self._watts = []
         with contextlib.suppress(BrokenPipeError):
@@ -65,8 +65,8 @@ class Running:
         ready, _, _ = select.select([self._replies], [], [], ANSWER_S)
         line = self._replies.readline() if ready else ""
         if not line:
-            said = self.log.read_text(errors="replace").splitlines()[-SAID:]
-            raise LostError("\n".join([f"{self.name} gave no answer; the end of its log:", *said]))
+            log = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            raise LostError("\n".join([f"{self.name} gave no answer; the end of its log:", *log]))
         return Done(**json.loads(line))
 
     @property
@@ -77,10 +77,10 @@ class Running:
     @property
     def age_s(self) -> float:
         """Seconds since it was started."""
-        return time.monotonic() - self._began
+        return time.monotonic() - self._start
 
     def close(self) -> None:
-        """End it and all it started."""
+        """End the process and all that it started."""
         self._over.set()
         with contextlib.suppress(OSError):
             assert self._process.stdin is not None
@@ -88,20 +88,20 @@ class Running:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(30)
         for wait_s, number in ((10.0, signal.SIGTERM), (5.0, signal.SIGKILL)):
-            left = self._own()
-            for process in left:
+            remaining = self._own()
+            for process in remaining:
                 with contextlib.suppress(psutil.Error):
                     process.send_signal(number)
-            psutil.wait_procs(left, wait_s)
+            psutil.wait_procs(remaining, wait_s)
 
     def _own(self) -> list[psutil.Process]:
-        """Its processes, whoever their parent is by now."""
-        found = []
+        """Its processes, whatever their parent is by now."""
+        own = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.environ().get(MARK) == self._mark:
-                    found.append(process)
-        return found
+                    own.append(process)
+        return own
 
     def _watch(self) -> None:
         while not self._over.wait(SAMPLE_S):
@@ -110,13 +110,13 @@ class Running:
 
 
 def power() -> list[float]:
-    """What the GPUs of this machine draw together now, watts; empty where `nvidia-smi` does not say."""
+    """What the GPUs of this machine draw together now, watts; empty where `nvidia-smi` cannot tell."""
     if shutil.which("nvidia-smi") is None:
         return []
-    asked = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
+    command = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout
-        return [sum(map(float, said.split()))]
+        watts = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        return [sum(map(float, watts.split()))]
     return []
 
 

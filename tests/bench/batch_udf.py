@@ -1,4 +1,4 @@
-"""`pyspark.ml.functions.predict_batch_udf`: the engine inside the Python worker, asked one batch at a time."""
+"""`pyspark.ml.functions.predict_batch_udf`: the engine inside the Python worker, called one batch at a time."""
 
 import shutil
 import threading
@@ -29,19 +29,21 @@ def predict(model: dict[str, Any]) -> Callable[[], Callable[[Any], Any]]:
         from tests.bench import limit
 
         os.environ.pop("OMP_NUM_THREADS", None)  # Spark's own for its workers
-        known = globals()
-        if "ENGINE" not in known:  # one for all queries of this worker
-            known["ENGINE"] = limit.llm(Model(**model))
+        state = globals()
+        if "ENGINE" not in state:  # one for all queries of this worker
+            state["ENGINE"] = limit.llm(Model(**model))
         policy = workload.policy()
         contract = Contract.of(policy)
 
         def answers(texts: Any) -> Any:
             prompts = [{"prompt_token_ids": workload.prompt(policy.body, text)} for text in texts]
-            outputs = known["ENGINE"].generate(prompts, limit.sampling(), use_tqdm=False)
-            said = [verdict.Completion(o.outputs[0].finish_reason, list(o.outputs[0].token_ids)) for o in outputs]
+            outputs = state["ENGINE"].generate(prompts, limit.sampling(), use_tqdm=False)
+            completions = [
+                verdict.Completion(o.outputs[0].finish_reason, list(o.outputs[0].token_ids)) for o in outputs
+            ]
             return np.array([
-                f"{verdict.read(one, contract).outcome.value} {figures(limit.tokens([output]))}"
-                for one, output in zip(said, outputs, strict=True)
+                f"{verdict.read(completion, contract).outcome.value} {figures(limit.tokens([output]))}"
+                for completion, output in zip(completions, outputs, strict=True)
             ])  # fmt: skip
 
         return answers
@@ -60,8 +62,8 @@ class BatchUdf:
     def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
         self._folder, self._model = folder, asdict(model)
         names = {f"spark.executorEnv.{key}": value for key, value in environment(model).items()}
-        asked = build_config({"engine": {"kind": "scripted"}, "spark": {"master": "local[1]", "conf": names}})
-        self._spark = session(asked)
+        config = build_config({"engine": {"kind": "scripted"}, "spark": {"master": "local[1]", "conf": names}})
+        self._spark = session(config)
         self._spark.conf.set("spark.sql.files.minPartitionNum", "1")
         self._busy, self._over = threading.Lock(), threading.Event()
         threading.Thread(target=self._keep, daemon=True).start()
@@ -81,14 +83,14 @@ class BatchUdf:
         output = str(self._folder / "answers")
         with self._busy:
             rows = self._spark.read.parquet(str(table)).coalesce(1)
-            rows.select("id", label("body").alias("said")).write.mode("overwrite").parquet(output)
-            said = F.split("said", " ")
-            parts = [F.sum(said[number].cast("long")).alias(str(number)) for number in (1, 2, 3)]
-            counted = self._spark.read.parquet(output).agg(F.count_if(said[0] == "labelled").alias("rows"), *parts)
-            found = counted.first()
-        assert found is not None
+            rows.select("id", label("body").alias("answer")).write.mode("overwrite").parquet(output)
+            answer = F.split("answer", " ")
+            parts = [F.sum(answer[number].cast("long")).alias(str(number)) for number in (1, 2, 3)]
+            counted = self._spark.read.parquet(output).agg(F.count_if(answer[0] == "labelled").alias("rows"), *parts)
+            totals = counted.first()
+        assert totals is not None
         shutil.rmtree(output)
-        return Done(found["rows"], found["1"], found["2"], found["3"], engine_starts=1)
+        return Done(totals["rows"], totals["1"], totals["2"], totals["3"], engine_starts=1)
 
     def close(self) -> None:
         self._over.set()

@@ -22,16 +22,16 @@ SHIPPED = Path(__file__).parents[2] / "policies"
 REPEATS = 3
 
 
-def write_policy(folder: Path, count: int) -> int:
+def copy_policies(folder: Path, count: int) -> int:
     """Copy shipped policies under `count` names; returns how many tokens their texts have together."""
     tokens = 0
     for number, file in enumerate(islice(cycle(all_policy_files(SHIPPED)), count)):
-        found = load_policy(file)
-        target = folder / f"{found.name}-{number}" / found.version
+        policy = load_policy(file)
+        target = folder / f"{policy.name}-{number}" / policy.version
         shutil.copytree(file.parent, target)
         text = file.read_text(encoding="utf-8")
-        (target / file.name).write_text(text.replace(f"name: {found.name}", f"name: {found.name}-{number}", 1))
-        tokens += token_count(found.body)
+        (target / file.name).write_text(text.replace(f"name: {policy.name}", f"name: {policy.name}-{number}", 1))
+        tokens += token_count(policy.body)
     return tokens
 
 
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     """Print the time of each repeat; returns 0."""
     count = int(argv[0]) if argv else 100
     with tempfile.TemporaryDirectory() as folder:
-        tokens = write_policy(Path(folder), count)
+        tokens = copy_policies(Path(folder), count)
         command = [
             sys.executable,
             "-c",

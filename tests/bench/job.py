@@ -47,10 +47,10 @@ class LabelJob:
         self._runs += 1
         output = self._folder / f"tables-{self._runs}"
         rows = len(workload.read(table))
-        # The job opens no task for fewer than 64 contents; here the number of partitions is what is asked about.
+        # The job opens no task for fewer than 64 contents; here the number of partitions is what is measured.
         job.MIN_PARTITION = max(1, rows // partitions)
-        asked = settings(self._model, table, str(output), self._slots, partitions, setting)
-        result = job.label_table(self._spark, asked, [workload.policy()], show=False)
+        config = settings(self._model, table, str(output), self._slots, partitions, setting)
+        result = job.label_table(self._spark, config, [workload.policy()], show=False)
         assert result.outcomes == {"labelled": rows}, result
         shutil.rmtree(output)
         return Done(

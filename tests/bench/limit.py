@@ -1,4 +1,4 @@
-"""The limit: `LLM.generate` with every prompt at once, rendered before the clock starts, answers left unread."""
+"""The limit: `LLM.generate` with every prompt at once, rendered before the clock starts, answers not read."""
 
 import os
 import time
@@ -20,7 +20,7 @@ def llm(model: Model) -> Any:
 
 
 def sampling() -> Any:
-    """What the label job asks for."""
+    """The sampling parameters of the label job."""
     from vllm import SamplingParams
 
     from safeguard_spark.engines.protocol import STOP_IDS
@@ -41,7 +41,7 @@ def tokens(outputs: list[Any]) -> Done:
 
 
 class Limit:
-    """vLLM fed with everything; or, with `batch`, so many rows at a time: what a batch UDF's draining alone costs."""
+    """vLLM with all rows at once; or, with `batch`, that many at a time: the cost of draining a batch UDF alone."""
 
     def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
         self._llm = llm(model)
@@ -49,12 +49,12 @@ class Limit:
 
     def run(self, table: Path, setting: dict[str, Any]) -> Done:
         prompts = [{"prompt_token_ids": workload.prompt(self._body, text)} for text in workload.read(table)]
-        began = time.monotonic()
+        start = time.monotonic()
         batch = int(setting.get("batch") or len(prompts))
         outputs = []
-        for at in range(0, len(prompts), batch):
-            outputs += self._llm.generate(prompts[at : at + batch], sampling(), use_tqdm=False)
-        wall_s = time.monotonic() - began
+        for first in range(0, len(prompts), batch):
+            outputs += self._llm.generate(prompts[first : first + batch], sampling(), use_tqdm=False)
+        wall_s = time.monotonic() - start
         done = tokens(outputs)
         done.wall_s, done.engine_starts = wall_s, 1
         return done

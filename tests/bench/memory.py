@@ -1,6 +1,6 @@
 """Peak memory against table size: `python -m tests.bench.memory --rows 10000 1000000`. Prints one JSON object per size.
 
-The whole label job with the scripted engine, in the chat dialect, so that rows pass as fast as the pipeline lets them.
+The whole label job with the scripted engine, in the chat dialect, so that the pipeline alone sets the speed.
 """
 
 import argparse
@@ -26,12 +26,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000])
     parser.add_argument("--chunk-rows", type=int, default=20_000)
     parser.add_argument("--master", default="local[2]")
-    asked = parser.parse_args(argv)
-    for rows in asked.rows:
-        with tempfile.TemporaryDirectory(prefix="memory-") as place:
-            folder = Path(place)
-            make(folder, rows, asked.chunk_rows)
-            print(json.dumps(timed(folder, asked.master)), flush=True)
+    options = parser.parse_args(argv)
+    for rows in options.rows:
+        with tempfile.TemporaryDirectory(prefix="memory-") as name:
+            folder = Path(name)
+            make(folder, rows, options.chunk_rows)
+            print(json.dumps(timed(folder, options.master)), flush=True)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The models of the bench. Weights are random where they are not shipped: the engine replays its answers anyway."""
+"""The models of the bench. Weights are random where they are not shipped: the engine replays its answers."""
 
 import json
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ CPU_ARGS: dict[str, Any] = {
     **{name: laptop.ENGINE["args"][name] for name in ("enforce_eager", "distributed_executor_backend")},
     **hardware.arguments(),
 }
-LLAMA: dict[str, Any] = {  # 18M parameters beside the vocabulary's 51M
+LLAMA: dict[str, Any] = {  # 18M parameters in addition to the vocabulary's 51M
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256, "intermediate_size": 1024,
     "num_hidden_layers": 17, "num_attention_heads": 8, "num_key_value_heads": 8, "head_dim": 32,
     "vocab_size": shape.VOCABULARY, "tie_word_embeddings": True, "max_position_embeddings": 4096,
@@ -47,10 +47,10 @@ class Model:
     folder: str
     args: dict[str, Any]
     env: dict[str, str] = field(default_factory=dict)
-    niceness: int = 0  # of the server's HTTP, for who has one
+    niceness: int = 0  # of the server's HTTP process, where there is one
 
 
-def named(name: str, cache: Path) -> Model:
+def model_of(name: str, cache: Path) -> Model:
     """The model `demo`, `llama` or `gpt-oss-20b`; made below `cache` where it is not shipped."""
     if name == "demo" and weights.SHIPPED.exists():
         return Model(name, str(model.model_path()), CPU_ARGS, CPU_ENV, NICENESS)
@@ -74,5 +74,5 @@ def _folder(folder: Path, config: dict[str, Any]) -> str:
 
 
 def environment(model: Model) -> dict[str, str]:
-    """What the engine's process gets, whoever starts it."""
+    """The environment of the engine's process, the same for every contender."""
     return {**model.env, "PYTHONPATH": str(ROOT), "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}

@@ -1,7 +1,7 @@
 """How long a run with nothing to do takes: `python -m tests.bench.no_op --rows 10000000`. Prints one JSON object.
 
 The content table and the labels are made by Spark itself, as an earlier run would have left them; then the label job
-is timed as a process of its own, with its peak memory. `--folder` keeps the tables for another time.
+is timed as a process of its own, with its peak memory. `--folder` keeps the tables for the next time.
 """
 
 import argparse
@@ -43,13 +43,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--new", type=int, default=0, help="contents without a label")
     parser.add_argument("--master", default="local[2]")
     parser.add_argument("--folder", type=Path)
-    asked = parser.parse_args(argv)
-    folder = asked.folder or Path(tempfile.mkdtemp(prefix="no-op-"))
+    options = parser.parse_args(argv)
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="no-op-"))
     if not (folder / "made").exists():
-        subprocess.run([sys.executable, "-c", _MAKE, str(folder), str(asked.rows), str(asked.new)], check=True)
+        subprocess.run([sys.executable, "-c", _MAKE, str(folder), str(options.rows), str(options.new)], check=True)
         (folder / "made").touch()
-    print(json.dumps(timed(folder, asked.master)))
-    if asked.folder is None:
+    print(json.dumps(timed(folder, options.master)))
+    if options.folder is None:
         shutil.rmtree(folder)
     return 0
 
@@ -57,9 +57,9 @@ def main(argv: Sequence[str]) -> int:
 _MAKE = "import sys; from tests.bench.no_op import make; make(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))"
 
 
-def make(place: str, rows: int, new: int) -> None:
+def make(name: str, rows: int, new: int) -> None:
     """A content table of `rows` contents, all but `new` of them labelled."""
-    folder = Path(place)
+    folder = Path(name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.md").write_text(POLICY.format(name="market", version="1.0.0", text="No replicas."))
     settings = {
@@ -91,7 +91,7 @@ def _label(spark: SparkSession, run: RunConfig, policy: Policy, count: int) -> N
     if tables.version(schema.LABELS):
         return
     source = open_source(spark, run.source)
-    known: dict[str, Any] = {
+    values: dict[str, Any] = {
         "policy": policy.name, "policy_version": policy.version, "policy_hash": policy.policy_hash,
         "labeler": labeler.name, "labeler_hash": labeler.labeler_hash, "outcome": "labelled", "violation": False,
         "confidence": "high", "model": labeler.model, "effort": labeler.effort.value,
@@ -102,33 +102,35 @@ def _label(spark: SparkSession, run: RunConfig, policy: Policy, count: int) -> N
     rows = rows.withColumn("work_key", work_key(policy.policy_hash, labeler.labeler_hash))
     fixed = ("content_id", "content_hash", "work_key", "rule_ids", "labelled_at")
     columns = [
-        F.lit(known.get(column.name)).cast(column.type).alias(column.name)
+        F.lit(values.get(column.name)).cast(column.type).alias(column.name)
         for column in schema.LABELS.columns
         if column.name not in fixed
     ]
-    made = rows.select("content_id", "content_hash", "work_key", *columns)
-    made = made.withColumn("rule_ids", F.array().cast("array<string>")).withColumn("labelled_at", F.current_timestamp())
-    made.select(*schema.LABELS.names).write.format("delta").mode("append").save(tables.path(schema.LABELS))
+    labels = rows.select("content_id", "content_hash", "work_key", *columns)
+    labels = labels.withColumn("rule_ids", F.array().cast("array<string>")).withColumn(
+        "labelled_at", F.current_timestamp()
+    )
+    labels.select(*schema.LABELS.names).write.format("delta").mode("append").save(tables.path(schema.LABELS))
 
 
 def timed(folder: Path, master: str, *more: str) -> dict[str, Any]:
-    """The label job over tables made before: wall seconds, its own account, and peak memory in MiB."""
+    """The label job over tables made before: wall seconds, its own result, and peak memory in MiB."""
     command = [
         sys.executable, "jobs/label.py", "--config", str(folder / "conf.yaml"), "--policy", str(folder / "policy.md"),
         "--set", f"spark.master={master}", "--json", *more,
     ]  # fmt: skip
-    began = time.monotonic()
+    start = time.monotonic()
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     watch = Watch(job.pid)
     watch.start()
     out, _ = job.communicate()
-    wall = time.monotonic() - began
+    wall = time.monotonic() - start
     watch.join()
-    said = json.loads(out.splitlines()[-1])
-    kept = {name: said.get(name) for name in ("status", "rows", "pending", "calls", "written", "engine_starts")}
-    took = {"wall_s": round(wall, 1), "cpu_s": round(watch.cpu_s, 1), "seconds": said.get("seconds")}
+    result = json.loads(out.splitlines()[-1])
+    counts = {name: result.get(name) for name in ("status", "rows", "pending", "calls", "written", "engine_starts")}
+    times = {"wall_s": round(wall, 1), "cpu_s": round(watch.cpu_s, 1), "seconds": result.get("seconds")}
     machine = {"cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
-    return {**kept, **took, "peak_mib": watch.peaks, **machine}
+    return {**counts, **times, "peak_mib": watch.peaks, **machine}
 
 
 class Watch(threading.Thread):
@@ -150,7 +152,7 @@ class Watch(threading.Thread):
         return sum(self._spent.values())
 
     def run(self) -> None:
-        """Look until the process is gone."""
+        """Measure until the process has ended."""
         while self._driver.is_running() and self._driver.status() != psutil.STATUS_ZOMBIE:
             sizes: dict[str, list[float]] = {"driver": [], "jvm": [], "worker": []}
             with contextlib.suppress(psutil.Error):
@@ -162,7 +164,7 @@ class Watch(threading.Thread):
                     sizes[kind].append(process.memory_info().rss / 2**20)
                     times = process.cpu_times()
                     self._spent[process.pid] = times.user + times.system
-            now = {kind: max(found, default=0.0) if kind == "worker" else sum(found) for kind, found in sizes.items()}
+            now = {kind: max(mib, default=0.0) if kind == "worker" else sum(mib) for kind, mib in sizes.items()}
             self.peaks = {kind: max(peak, round(now[kind], 1)) for kind, peak in self.peaks.items()}
             time.sleep(EVERY_S)
 

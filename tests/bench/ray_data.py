@@ -1,4 +1,6 @@
-"""Ray Data LLM, optional: `build_processor` over token ids. Every run starts its engine anew; two sizes cancel that.
+"""Ray Data LLM, optional: `build_processor` over token ids.
+
+Every run starts a new engine; the difference of two sizes cancels that.
 
 Install: `ray[data]` 2.60 in an environment that has vLLM, named by BENCH_RAY_PYTHON.
 """
@@ -21,10 +23,10 @@ class RayData:
         import ray
         from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-        # On a machine without one the engine's actor still asks for a GPU: it is given the name of one.
+        # The engine's actor requires a GPU even on a machine without one: Ray is told that there is one.
         ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
         body, tokens, stops = workload.policy().body, workload.MAX_TOKENS, _stops()
-        asked = vLLMEngineProcessorConfig(
+        config = vLLMEngineProcessorConfig(
             model_source=model.folder,
             engine_kwargs={**model.args, "logits_processors": [NAME]},
             runtime_env={"env_vars": {**environment(model), "CUDA_VISIBLE_DEVICES": ""}},
@@ -42,15 +44,17 @@ class RayData:
             return {"prompt": row["id"], "tokenized_prompt": ids, "sampling_params": sampling}
 
         def after(row: dict[str, Any]) -> dict[str, Any]:
-            return {"said": row["num_generated_tokens"], "asked": row["num_input_tokens"]}
+            return {"output_tokens": row["num_generated_tokens"], "prompt_tokens": row["num_input_tokens"]}
 
-        self._processor = build_processor(asked, preprocess=before, postprocess=after)
+        self._processor = build_processor(config, preprocess=before, postprocess=after)
 
     def run(self, table: Path, setting: dict[str, Any]) -> Done:
         import ray
 
         rows = self._processor(ray.data.read_parquet(str(table))).take_all()
-        return Done(len(rows), sum(row["said"] for row in rows), sum(row["asked"] for row in rows), engine_starts=1)
+        output_tokens = sum(row["output_tokens"] for row in rows)
+        prompt_tokens = sum(row["prompt_tokens"] for row in rows)
+        return Done(len(rows), output_tokens, prompt_tokens, engine_starts=1)
 
     def close(self) -> None:
         import ray

@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 
 def policy(version: str, changed: str) -> Policy:
-    """Eight rules; the text of the fourth is given."""
+    """Eight rules; `changed` is the text of the fourth."""
     rules = "\n".join(f"  - {{id: R{n}, category: category{n}}}" for n in range(RULES))
     text = "\n".join(f"- R{n}: {changed if n == 3 else f'no thing{n}.'}" for n in range(RULES))
     return parse_policy(f"---\nname: eight\nversion: {version}\nrules:\n{rules}\n---\n# Rules\n\n{text}\n")
 
 
-def configured(folder: Path) -> RunConfig:
+def configuration(folder: Path) -> RunConfig:
     """Two cores, a scripted engine that counts its calls."""
     words = {f"thing{n} ": f"R{n}" for n in range(RULES)}
     return build_config({
@@ -46,7 +46,7 @@ def configured(folder: Path) -> RunConfig:
 
 
 def calls(folder: Path) -> int:
-    """Calls since last asked, counted by the engine itself."""
+    """Calls since the last time, counted by the engine itself."""
     file = folder / "calls"
     count = file.stat().st_size if file.exists() else 0
     file.unlink(missing_ok=True)
@@ -64,11 +64,11 @@ def main() -> None:
 
 def measure(folder: Path, rows: int) -> None:
     """One table in a folder."""
-    run, old, new = configured(folder), policy("1.0.0", "no thing3."), policy("1.1.0", "no thing3, but for toys.")
+    run, old, new = configuration(folder), policy("1.0.0", "no thing3."), policy("1.1.0", "no thing3, but for toys.")
     spark = session(run)
     body = f"concat('a thing', id % 16, ' of number ', id % {rows * 9 // 10}, ', as described')"
-    made = spark.range(rows).selectExpr("concat('p', id) AS id", f"{body} AS body")
-    made.write.format("delta").save(str(folder / "posts"))
+    posts = spark.range(rows).selectExpr("concat('p', id) AS id", f"{body} AS body")
+    posts.write.format("delta").save(str(folder / "posts"))
     timed("label", lambda: label_table(spark, run, [old], show=False))
     print(f"  calls {calls(folder):,}")
     for scope in ("touched", "sample 2000", "all"):
@@ -77,17 +77,17 @@ def measure(folder: Path, rows: int) -> None:
         )
         print(f"  {planned.plan.rows:,} contents, {planned.plan.calls:,} calls planned")
         if scope == "touched":
-            touched = planned.plan
+            affected = planned.plan
     timed(
         "apply touched",
-        lambda: apply_plan(spark, run, prepare_application(spark, run, touched, new), new, Budget(), show=False),
+        lambda: apply_plan(spark, run, prepare_application(spark, run, affected, new), new, Budget(), show=False),
     )
-    print(f"  calls {calls(folder):,}, planned {touched.calls:,}")
+    print(f"  calls {calls(folder):,}, planned {affected.calls:,}")
     labels = spark.read.format("delta").load(str(folder / "tables" / "labels"))
     under = labels.where("policy_version = '1.1.0'").select("content_id")
-    was = labels.where("policy_version = '1.0.0'").join(under, on="content_id", how="left_semi")
-    others = was.where("NOT array_contains(rule_ids, 'R3')").count()
-    print(f"  labelled under other rules and called all the same: {others:,}")
+    before = labels.where("policy_version = '1.0.0'").join(under, on="content_id", how="left_semi")
+    others = before.where("NOT array_contains(rule_ids, 'R3')").count()
+    print(f"  labelled under other rules and called anyway: {others:,}")
     timed("promote", lambda: promote_version(spark, run, new))
     timed("roll back", lambda: promote_version(spark, run, old))
     print(f"  calls {calls(folder):,}")
@@ -95,11 +95,11 @@ def measure(folder: Path, rows: int) -> None:
 
 
 def timed(what: str, work: Callable[[], T]) -> T:
-    """Do it and say how long it took."""
-    began = time.monotonic()
-    done = work()
-    print(f"{what}: {time.monotonic() - began:.1f} s", flush=True)
-    return done
+    """Run it and print how long it took."""
+    start = time.monotonic()
+    result = work()
+    print(f"{what}: {time.monotonic() - start:.1f} s", flush=True)
+    return result
 
 
 if __name__ == "__main__":

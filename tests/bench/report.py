@@ -12,8 +12,8 @@ from tools.marks import markdown_table, replace_blocks
 Line = dict[str, Any]
 
 
-def show(results: Path, document: Path | None) -> None:
-    """Print the tables, and put them between the marks of a document."""
+def write_report(results: Path, document: Path | None) -> None:
+    """Print the tables, and write them between the marks of a document."""
     lines = [json.loads(text) for text in results.read_text().splitlines()] if results.exists() else []
     parts = {"speed": speed(lines), "scale": scale(lines)}
     for text in parts.values():
@@ -28,24 +28,25 @@ def speed(lines: Iterable[Line]) -> str:
     runs: dict[tuple[str, str], list[Line]] = defaultdict(list)
     for line in lines:
         if "kind" in line:
-            runs[line["model"], name(line)].append(line)
-    slopes = {key: _slopes(found) for key, found in runs.items()}
+            runs[line["model"], contender_of(line)].append(line)
+    slopes = {key: _slopes(runs_of_one) for key, runs_of_one in runs.items()}
     rows = []
-    for (model, who), found in runs.items():
-        limit, own = slopes.get((model, "limit"), {}), slopes[model, who]
-        big = [line for line in found if line["size"] == max(line["size"] for line in found)]
+    for (model, contender), all_runs in runs.items():
+        limit, own = slopes.get((model, "limit"), {}), slopes[model, contender]
+        big = [line for line in all_runs if line["size"] == max(line["size"] for line in all_runs)]
         base = runs.get((model, "limit"), [])
-        whole = [run / most for run, most in _pairs(big, base)]
+        whole = [rate / limit_rate for rate, limit_rate in _pairs(big, base)]
         labelled = [{**line, "wall_s": line["seconds"]["label"]} for line in big if "label" in line["seconds"]]
-        label = [run / most for run, most in _pairs(labelled, base)]
+        label = [rate / limit_rate for rate, limit_rate in _pairs(labelled, base)]
         rows.append([
-            model, who, _shown(_rate(own.values()), ".1f"), _shown(_ratio(own, limit), ".2f"), _median(whole, ".2f"),
+            model, contender, _format(_rate(own.values()), ".1f"), _format(_ratio(own, limit), ".2f"),
+            _median(whole, ".2f"),
             _median(label, ".2f"),
             _median((line["output_tokens"] / line["wall_s"] for line in big), ".0f"),
             _median((line["wall_s"] for line in big), ".1f"), str(big[0]["size"]),
-            str(max(line["engine_starts"] for line in found)),
-            _median((line["cached_tokens"] / max(1, line["prompt_tokens"]) for line in found), ".1%"),
-            f"{max(line['peak_mib'] for line in found):.0f}", str(len(own)),
+            str(max(line["engine_starts"] for line in all_runs)),
+            _median((line["cached_tokens"] / max(1, line["prompt_tokens"]) for line in all_runs), ".1%"),
+            f"{max(line['peak_mib'] for line in all_runs):.0f}", str(len(own)),
             _median((watts for line in big if (watts := line.get("watts"))), ".0f"),
         ])  # fmt: skip
     head = [
@@ -57,7 +58,7 @@ def speed(lines: Iterable[Line]) -> str:
     return markdown_table(head, rows)
 
 
-def name(line: Line) -> str:
+def contender_of(line: Line) -> str:
     """A contender and its setting, in short."""
     return "-".join([line["kind"], *(f"{value}{key}" for key, value in line["setting"].items())])
 
@@ -65,46 +66,46 @@ def name(line: Line) -> str:
 Slope = tuple[int, float]  # rows and seconds between a small and a large table of a round
 
 
-def _slopes(found: Sequence[Line]) -> dict[tuple[int, int], Slope]:
+def _slopes(lines: Sequence[Line]) -> dict[tuple[int, int], Slope]:
     """The slope of each round."""
     rounds: dict[tuple[int, int], list[Line]] = defaultdict(list)
-    for line in found:
+    for line in lines:
         rounds[line["session"], line["round"]].append(line)
-    made = {}
-    for at, runs in rounds.items():
+    slopes = {}
+    for key, runs in rounds.items():
         small, large = min(runs, key=lambda run: run["size"]), max(runs, key=lambda run: run["size"])
         if large["size"] > small["size"]:
-            made[at] = (large["size"] - small["size"], _beyond_start(large) - _beyond_start(small))
-    return made
+            slopes[key] = (large["size"] - small["size"], _beyond_start(large) - _beyond_start(small))
+    return slopes
 
 
 def _beyond_start(run: Line) -> float:
-    """Wall seconds without the start of an engine that every run starts anew, where that was timed."""
+    """Wall seconds without the engine start, for a contender that starts its engine in every run and times that."""
     return float(run["wall_s"] - run["seconds"].get("start", 0.0))
 
 
 def _rate(slopes: Iterable[Slope]) -> float | None:
     """Rows/s over all of them together: the difference of two short runs is too noisy to be averaged as a rate."""
-    known = list(slopes)
-    seconds = sum(seconds for _, seconds in known)
-    return sum(rows for rows, _ in known) / seconds if seconds > 0 else None
+    all_slopes = list(slopes)
+    seconds = sum(seconds for _, seconds in all_slopes)
+    return sum(rows for rows, _ in all_slopes) / seconds if seconds > 0 else None
 
 
 def _ratio(own: dict[tuple[int, int], Slope], limit: dict[tuple[int, int], Slope]) -> float | None:
     """Marginal rate by the limit's, over the rounds both ran in."""
     both = own.keys() & limit.keys()
-    ours, theirs = _rate(own[at] for at in both), _rate(limit[at] for at in both)
+    ours, theirs = _rate(own[key] for key in both), _rate(limit[key] for key in both)
     return ours / theirs if ours and theirs else None
 
 
 def _pairs(runs: Sequence[Line], limits: Sequence[Line]) -> list[tuple[float, float]]:
     """Rows/s of runs, each with the limit's over the same table."""
-    known = {(line["session"], line["round"], line["size"]): line["size"] / line["wall_s"] for line in limits}
-    places = [(line["session"], line["round"], line["size"]) for line in runs]
+    limit_rates = {(line["session"], line["round"], line["size"]): line["size"] / line["wall_s"] for line in limits}
+    keys = [(line["session"], line["round"], line["size"]) for line in runs]
     return [
-        (line["size"] / line["wall_s"], known[place])
-        for line, place in zip(runs, places, strict=True)
-        if place in known
+        (line["size"] / line["wall_s"], limit_rates[key])
+        for line, key in zip(runs, keys, strict=True)
+        if key in limit_rates
     ]
 
 
@@ -115,14 +116,14 @@ def scale(lines: Iterable[Line]) -> str:
         if "scale" in line:
             sizes[line["scale"]].append(line)
     rows = []
-    for size, found in sorted(sizes.items()):
-        heap = max(line["heap_end"] for line in found)
+    for size, runs in sorted(sizes.items()):
+        heap = max(line["heap_end"] for line in runs)
         rows.append([
-            f"{size:,}", _median((line["plan_s"] for line in found), ".1f"), str(found[0]["chunks"]),
-            _median((line["commit_s"] for line in found), ".1f"),
-            _median((median(line["commits_s"]) for line in found), ".2f"),
-            _median((line["nothing_s"] for line in found), ".1f"), _median((line["ten_s"] for line in found), ".1f"),
-            f"{heap:.0f}", str(len(found)),
+            f"{size:,}", _median((line["plan_s"] for line in runs), ".1f"), str(runs[0]["chunks"]),
+            _median((line["commit_s"] for line in runs), ".1f"),
+            _median((median(line["commits_s"]) for line in runs), ".2f"),
+            _median((line["nothing_s"] for line in runs), ".1f"), _median((line["ten_s"] for line in runs), ".1f"),
+            f"{heap:.0f}", str(len(runs)),
         ])  # fmt: skip
     head = [
         "rows", "plan s (all pending)", "chunks", "commits s", "one commit s", "job, nothing new s", "job, ten new s",
@@ -131,10 +132,10 @@ def scale(lines: Iterable[Line]) -> str:
     return markdown_table(head, rows)
 
 
-def _shown(value: float | None, form: str) -> str:
+def _format(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
 def _median(values: Iterable[float], form: str) -> str:
-    known = list(values)
-    return format(median(known), form) if known else ""
+    numbers = list(values)
+    return format(median(numbers), form) if numbers else ""

@@ -1,6 +1,6 @@
-"""Scale: what planning and committing cost as the table grows, the model's own time left out.
+"""Scale: what planning and committing cost as the table grows, without the model's own time.
 
-For each size: plan a table nobody has labelled; commit every chunk, with results made by a projection instead of a
+For each size: plan a table without labels; commit every chunk, with results made by a projection instead of a
 model; run the whole job again with nothing new, and with ten new rows.
 """
 
@@ -27,7 +27,7 @@ from tests.bench import speed, workload
 CHUNK_ROWS, CHUNKS = 100_000, 10  # a chunk is a tenth of a larger table
 NEW = 10
 SENTENCE = " says hello to everybody who reads this and asks whether the blue bicycle by the gate is still there"
-VERDICT = {  # a result as the model's tasks write one, by column
+VERDICT = {  # a result as a label task writes it, by column of RESULT_DDL
     "outcome": "'labelled'", "violation": "false", "confidence": "'high'", "rationale": "'no rule applies'",
     "finish_reason": "'stop'", "reasoning": "repeat('The content is read against each rule. ', 4)",
     "raw_output": "repeat('x', 120)", "prompt_tokens": "900L", "cached_tokens": "832L", "completion_tokens": "65L",
@@ -39,17 +39,17 @@ def measure(sizes: list[int], folder: Path, results: Path) -> None:
     """Measure each size; one JSON line each is added to `results`."""
     spark = session(_config(folder / "none", 0))
     for size in sizes:
-        place = folder / f"scale-{size}"
-        line = {"scale": size, **_one(spark, place, size)}
+        size_folder = folder / f"scale-{size}"
+        line = {"scale": size, **_measure_size(spark, size_folder, size)}
         print(line, flush=True)
         speed.add(results, line)
     spark.stop()
 
 
-def _config(place: Path, size: int) -> RunConfig:
+def _config(folder: Path, size: int) -> RunConfig:
     return build_config({
-        "source": {"location": str(place / "posts"), "text_column": "body"},
-        "output": str(place / "tables"),
+        "source": {"location": str(folder / "posts"), "text_column": "body"},
+        "output": str(folder / "tables"),
         "run": {"chunk_rows": max(CHUNK_ROWS, size // CHUNKS)},
         "engine": {"kind": "scripted"},
         "labeler": {"effort": "low"},
@@ -58,67 +58,68 @@ def _config(place: Path, size: int) -> RunConfig:
     })  # fmt: skip
 
 
-def _one(spark: SparkSession, place: Path, size: int) -> dict[str, Any]:
-    asked, policy = _config(place, size), workload.policy()
-    write(spark, asked, 0, size)
-    tables = Tables(spark, str(asked.output))
+def _measure_size(spark: SparkSession, folder: Path, size: int) -> dict[str, Any]:
+    config, policy = _config(folder, size), workload.policy()
+    write(spark, config, 0, size)
+    tables = Tables(spark, str(config.output))
     tables.create()
     staging = Staging(spark, tables.sibling_folder("_staging"))
-    job = LabelSpec.of(asked, policy)
-    source = open_source(spark, asked.source)
-    began = time.monotonic()
-    plan = make_plan(asked, job, 0, source, tables, staging, "bench")
-    line: dict[str, Any] = {"plan_s": time.monotonic() - began, "chunks": len(plan.chunks), "heap_plan": _heap(spark)}
-    line["staged"] = held(place / "tables/_staging")
+    spec = LabelSpec.of(config, policy)
+    source = open_source(spark, config.source)
+    start = time.monotonic()
+    plan = make_plan(config, spec, 0, source, tables, staging, "bench")
+    line: dict[str, Any] = {"plan_s": time.monotonic() - start, "chunks": len(plan.chunks), "heap_plan": _heap(spark)}
+    line["staged"] = file_sizes(folder / "tables/_staging")
     line["commits_s"] = [_commit(tables, staging, plan, chunk) for chunk in plan.chunks]
     line |= {"commit_s": sum(line["commits_s"]), "heap_commit": _heap(spark)}
     staging.delete("bench")
-    line |= {name: held(place / "tables" / name) for name in ("labels", "reasoning", "labels/_delta_log")}
+    line |= {name: file_sizes(folder / "tables" / name) for name in ("labels", "reasoning", "labels/_delta_log")}
     for name, more in (("nothing", 0), ("ten", NEW)):
-        write(spark, asked, size, more)
-        began = time.monotonic()
-        result = label_table(spark, asked, [policy], show=False)
+        write(spark, config, size, more)
+        start = time.monotonic()
+        result = label_table(spark, config, [policy], show=False)
         assert (result.written, result.rows) == (more, size + more), result
-        line |= {f"{name}_s": time.monotonic() - began, f"{name}_seconds": result.seconds}
+        line |= {f"{name}_s": time.monotonic() - start, f"{name}_seconds": result.seconds}
     return {**line, "heap_end": _heap(spark)}
 
 
-def write(spark: SparkSession, asked: RunConfig, first: int, count: int) -> None:
+def write(spark: SparkSession, config: RunConfig, first: int, count: int) -> None:
     """Append `count` contents to the Delta table the configuration names, each different."""
     if count:
         number = F.col("id").cast("string")
         rows = spark.range(first, first + count, 1, 2).select(
             F.concat(F.lit("c"), number).alias("id"), F.concat(F.lit("Writer "), number, F.lit(SENTENCE)).alias("body")
         )
-        rows.write.format("delta").mode("append").save(str(asked.source.location))
+        rows.write.format("delta").mode("append").save(str(config.source.location))
 
 
-def said(pending: DataFrame) -> DataFrame:
+def results_of(pending: DataFrame) -> DataFrame:
     """Results for a chunk's contents."""
     columns = [part.split(" ")[:2] for part in RESULT_DDL.split(", ")]
-    given = [f"{VERDICT.get(name, 'NULL')} AS {name}" for name, _ in columns if name != "work_key"]
+    assert set(VERDICT) <= {name for name, _ in columns}
+    values = [f"{VERDICT.get(name, 'NULL')} AS {name}" for name, _ in columns if name != "work_key"]
     kinds = [F.col(name).cast(kind.lower()).alias(name) for name, kind in columns]
-    return pending.where("is_first").selectExpr("work_key", *given).select(*kinds)
+    return pending.where("is_first").selectExpr("work_key", *values).select(*kinds)
 
 
 def _commit(tables: Tables, staging: Staging, plan: StagedPlan, chunk: int) -> float:
     chunk_id = ChunkId("bench", 0, chunk)
     pending = read_staged_chunk(staging, chunk_id.policy_folder, "pending", chunk)
     assert pending is not None
-    said(pending).write.parquet(staging.path(*chunk_id.policy_folder, "results", chunk))
-    began = time.monotonic()
+    results_of(pending).write.parquet(staging.path(*chunk_id.policy_folder, "results", chunk))
+    start = time.monotonic()
     commit_chunk(tables, staging, chunk_id, plan.to_json(), {"name": "bench", "version": 0})
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
-def held(folder: Path) -> dict[str, int]:
+def file_sizes(folder: Path) -> dict[str, int]:
     """Files below a folder and their bytes."""
-    found = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".crc")]
-    return {"files": len(found), "bytes": sum(found)}
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".crc")]
+    return {"files": len(sizes), "bytes": sum(sizes)}
 
 
 def _heap(spark: SparkSession) -> float:
-    """What the JVM still holds after a collection, MiB. Locally that is driver and executor."""
+    """The JVM's memory in use after a garbage collection, MiB. Locally that is driver and executor."""
     jvm: Any = spark.sparkContext._jvm
     jvm.java.lang.System.gc()
     runtime = jvm.java.lang.Runtime.getRuntime()

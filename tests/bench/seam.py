@@ -1,4 +1,4 @@
-"""What a label task does, without Spark around it: tells what HTTP, rendering and reading cost from what Spark does."""
+"""What a label task does, without Spark: separates the cost of HTTP, rendering and reading from that of Spark."""
 
 import os
 from pathlib import Path
@@ -19,20 +19,20 @@ class Seam:
     def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
         self._config = job.settings(model, Path("none"), "none", 1, 1, {})
         policy = workload.policy()
-        self._job = LabelSpec.of(self._config, policy)
+        self._spec = LabelSpec.of(self._config, policy)
 
     def run(self, table: Path, setting: dict[str, Any]) -> Done:
-        asked = self._config.engine
+        config = self._config.engine
         rows = [Row(number, from_text(text.encode())) for number, text in enumerate(workload.read(table))]
-        with open_engine(asked, run_id=str(os.getpid()), window=asked.requests_in_flight, devices=[]) as engine:
-            done = list(label_rows(self._job, engine, rows))
+        with open_engine(config, run_id=str(os.getpid()), window=config.requests_in_flight, devices=[]) as engine:
+            done = list(label_rows(self._spec, engine, rows))
         assert all(row.verdict.outcome is Outcome.labelled for row in done)
-        said = [row.completion for row in done if row.completion]
+        completions = [row.completion for row in done if row.completion]
         return Done(
             rows=len(done),
-            output_tokens=sum(one.completion_tokens for one in said),
-            prompt_tokens=sum(one.prompt_tokens for one in said),
-            cached_tokens=sum(one.cached_tokens for one in said),
+            output_tokens=sum(completion.completion_tokens for completion in completions),
+            prompt_tokens=sum(completion.prompt_tokens for completion in completions),
+            cached_tokens=sum(completion.cached_tokens for completion in completions),
             engine_starts=len(engine.server_ids),
         )
 

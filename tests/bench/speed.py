@@ -1,4 +1,4 @@
-"""Speed: contenders side by side on one machine, asked in turn, two sizes each, rows nobody has seen before."""
+"""Speed: contenders side by side on one machine, run in turn, two sizes each, with rows that no engine has seen."""
 
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ SPARK = ("job", "udf")
 
 
 class Entry(NamedTuple):
-    """A contender's process and the settings it is asked with in turn."""
+    """A contender's process and the settings it runs with in turn."""
 
     kind: str
     setting: dict[str, Any]
@@ -27,41 +27,41 @@ class Entry(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For the log and the tables."""
+        """The name in the log and the tables."""
         return "-".join([self.kind, *(f"{value}{key}" for key, value in self.setting.items())])
 
 
-def entries(names: Sequence[str]) -> list[Entry]:
-    """What `limit`, `job1`, `job2`, `job4` (task slots), `udf`, `seam`, `ray` and `daft` stand for.
+def parse_entries(names: Sequence[str]) -> list[Entry]:
+    """What `limit`, `job1`, `job2`, `job4` (task slots), `udf`, `seam`, `ray` and `daft` mean.
 
-    `job4:1,16` names the partitions to ask for, `udf:32` the batches; `limit:32` adds the limit in such batches.
+    `job4:1,16` names the partitions to run with, `udf:32` the batches; `limit:32` adds the limit in such batches.
     """
-    made = []
+    entries = []
     for name in names:
         kind, _, listed = name.partition(":")
         numbers = [int(number) for number in listed.split(",")] if listed else []
         if kind.startswith("job"):
             orders = tuple({"partitions": number} for number in numbers or (1, 4, 16))
-            made.append(Entry("job", {"slots": int(kind[3:])}, orders))
+            entries.append(Entry("job", {"slots": int(kind[3:])}, orders))
         elif kind == "udf":
-            made.append(Entry("udf", {}, tuple({"batch": number} for number in numbers or (32, 128))))
+            entries.append(Entry("udf", {}, tuple({"batch": number} for number in numbers or (32, 128))))
         else:
-            made.append(Entry(kind, {}, ({}, *({"batch": number} for number in numbers))))
-    return made
+            entries.append(Entry(kind, {}, ({}, *({"batch": number} for number in numbers))))
+    return entries
 
 
 @contextlib.contextmanager
 def turn(locks: Sequence[Path]) -> Iterator[None]:
-    """Hold lock files, in order: on a machine shared with other work that does the same, measure undisturbed."""
-    with contextlib.ExitStack() as held:
+    """Hold lock files, in order: measure undisturbed on a machine whose other work takes the same locks."""
+    with contextlib.ExitStack() as stack:
         for lock in locks:
-            file = held.enter_context(lock.open("a"))
+            file = stack.enter_context(lock.open("a"))
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 class Session:
-    """Contenders of one model, started together and then asked in turn. Every run is a JSON line."""
+    """Contenders of one model, started together and then run in turn. Every run is a JSON line."""
 
     def __init__(self, model: Model, folder: Path, results: Path) -> None:
         self._model, self._folder, self._results = model, folder, results
@@ -69,15 +69,15 @@ class Session:
         self._running: list[tuple[Entry, Running]] = []
         self._starts: dict[str, int] = {}
 
-    def start(self, asked: Sequence[Entry]) -> None:
+    def start(self, entries: Sequence[Entry]) -> None:
         """Start contenders, and let each label a few rows; one that cannot is left out."""
         table = workload.write(self._folder / "warm.parquet", WARM_ROWS, seed=self._id % 1_000_003)
-        begun = [
+        started = [
             (entry, Running(entry.name, entry.kind, self._model, entry.setting, self._folder, python_of(entry.kind)))
-            for entry in asked
+            for entry in entries
         ]
-        self._running += begun
-        for entry, process in begun:
+        self._running += started
+        for entry, process in started:
             try:
                 first = process.run(table, {**entry.orders[0], "partitions": 1})
             except LostError as error:
@@ -89,29 +89,29 @@ class Session:
             print(f"{self._model.name} {entry.name}: ready after {process.age_s:.0f} s", flush=True)
 
     def kinds(self) -> list[str]:
-        """What runs beside the limit."""
+        """The kinds of contenders that run next to the limit."""
         return list(dict.fromkeys(entry.kind for entry, _ in self._running if entry.kind != "limit"))
 
     def round(self, number: int, sizes: Sequence[int], kind: str) -> None:
-        """Ask the limit and the contenders of a kind in turn for tables nobody has seen, size by size."""
-        asked = [(entry, process) for entry, process in self._running if entry.kind in ("limit", kind)]
+        """Run the limit and the contenders of a kind in turn over new tables, size by size."""
+        running = [(entry, process) for entry, process in self._running if entry.kind in ("limit", kind)]
         for size in sizes:
             seed = (self._id + number) % 1_000_003 * 1000 + size % 997
-            for entry, process in asked:
+            for entry, process in running:
                 for copy, order in enumerate(entry.orders):
                     name = self._folder / f"rows-{number}-{size}-{copy}.parquet"
                     table = workload.write(name, size, seed, copy)
                     self._note(entry, order, number, size, process.run(table, order), process)
 
     def close(self) -> None:
-        """End everybody."""
+        """End all contenders."""
         for _, process in self._running:
             process.close()
 
     def _note(self, entry: Entry, order: dict[str, Any], number: int, size: int, done: Done, by: Running) -> None:
         rate = done.output_tokens / done.wall_s
-        said = f"{size} rows {done.wall_s:.1f} s, {rate:.0f} tokens/s {done.seconds or ''}"
-        print(f"{self._model.name} {entry.name} {order or ''}: {said}", flush=True)
+        text = f"{size} rows {done.wall_s:.1f} s, {rate:.0f} tokens/s {done.seconds or ''}"
+        print(f"{self._model.name} {entry.name} {order or ''}: {text}", flush=True)
         add(self._results, {
             "model": self._model.name, "kind": entry.kind, "setting": {**entry.setting, **order}, "session": self._id,
             "round": number, "size": size, "peak_mib": by.peak_mib, "watts": by.watts,
@@ -124,17 +124,17 @@ def measure(
     model: Model, names: Sequence[str], sizes: Sequence[int], rounds: int, folder: Path, results: Path,
     locks: Sequence[Path] = (), later: Sequence[Path] = (),
 ) -> None:  # fmt: skip
-    """Start every contender, then ask each in turn; one JSON line per run is added to `results`.
+    """Start every contender, then run each in turn; one JSON line per run is added to `results`.
 
     `locks` are held while contenders with Spark start, `later` while the others start and during every round.
     """
     session = Session(model, folder, results)
-    known = entries(names)
+    entries = parse_entries(names)
     try:
-        for held, spark in ((later, False), (locks, True)):
-            if some := [entry for entry in known if (entry.kind in SPARK) is spark]:
-                with turn(held):
-                    session.start(some)
+        for files, spark in ((later, False), (locks, True)):
+            if chosen := [entry for entry in entries if (entry.kind in SPARK) is spark]:
+                with turn(files):
+                    session.start(chosen)
         kinds = session.kinds() or ["limit"]
         for number in range(rounds * len(kinds)):
             with turn(later):
@@ -144,6 +144,6 @@ def measure(
 
 
 def add(results: Path, line: dict[str, Any]) -> None:
-    """One more JSON line."""
+    """Append one JSON line."""
     with results.open("a") as file:
         file.write(json.dumps(line) + "\n")

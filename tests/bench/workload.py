@@ -2,7 +2,7 @@
 
 Output lengths decide what a batch costs, so every contender must get the same ones. The engine replays them (see
 `replay`): a prompt's hash picks a length from a long-tailed distribution, and the answer is reasoning padded to it and
-a safe verdict. Same prompts, same output tokens, whoever asks.
+a safe verdict. Same prompts, same output tokens, for every contender.
 """
 
 import json
@@ -39,7 +39,7 @@ who oil its now find long down day did get come made may part garden market rive
 
 
 def policy() -> Policy:
-    """The policy every row is judged by."""
+    """The policy that every row is judged by."""
     return parse_policy(POLICY.read_text(encoding="utf-8"))
 
 
@@ -82,10 +82,10 @@ def prompt(body: str, text: str) -> list[int]:
 
 def length(token_ids: Sequence[int]) -> int:
     """Output tokens of a prompt, from its last words."""
-    at = crc32(array("I", token_ids[-DECIDING:]).tobytes()) / 2**32
+    share = crc32(array("I", token_ids[-DECIDING:]).tobytes()) / 2**32
     for (low, shortest), (high, longest) in pairwise(LENGTHS):
-        if at < high:
-            return round(shortest + (longest - shortest) * (at - low) / (high - low))
+        if share < high:
+            return round(shortest + (longest - shortest) * (share - low) / (high - low))
     return LENGTHS[-1][1]
 
 

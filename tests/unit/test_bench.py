@@ -1,4 +1,4 @@
-"""The bench's workload and its arithmetic: what its figures stand on."""
+"""The bench's workload and its arithmetic, on which its figures are based."""
 
 import pytest
 
@@ -14,9 +14,9 @@ def test_an_answer_has_the_length_its_prompt_decides_and_reads_as_labelled() -> 
     policy = workload.policy()
     for text in workload.contents(200, seed=1):
         prompt = workload.prompt(policy.body, text)
-        said = workload.script(prompt)
-        assert len(said) == workload.length(prompt) <= workload.MAX_TOKENS
-        assert verdict.read(Completion("stop", said), Contract.of(policy)).outcome is Outcome.labelled
+        tokens = workload.script(prompt)
+        assert len(tokens) == workload.length(prompt) <= workload.MAX_TOKENS
+        assert verdict.read(Completion("stop", tokens), Contract.of(policy)).outcome is Outcome.labelled
 
 
 def test_lengths_are_long_tailed() -> None:
