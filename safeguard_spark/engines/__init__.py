@@ -1,1 +1,1 @@
-"""Engines: what answers prompts. `base` is the seam; the others are the ways across it."""
+"""Engines: what answers prompts. `labelling.engine` is the interface; `factory` opens the one a configuration names."""

@@ -1,4 +1,4 @@
-"""Where an endpoint is, as configuration names it, and the key it asks for."""
+"""The address of an endpoint, from its configuration, and its API key."""
 
 import os
 import urllib.request
@@ -12,15 +12,15 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Address(NamedTuple):
-    """`base` is what paths are put after, without `/v1`; `socket` a Unix socket's path; `shown` what people read."""
+    """`base` is the URL before the path, without `/v1`; `socket` a Unix socket's path; `display` is for messages."""
 
     base: str
     socket: str | None
-    shown: str
+    display: str
     proxy: str | None = None
 
 
-def address(url: str) -> Address:
+def parse_address(url: str) -> Address:
     """The address of `engine.url`: `unix:/path`, or `http(s)://host[:port][/path]`, with or without `/v1` at its end.
 
     Raises ConfigError.
@@ -29,7 +29,7 @@ def address(url: str) -> Address:
         path = url.removeprefix("unix:")
         path = path.removeprefix("//") if path.startswith("///") else path
         if not path:
-            raise ConfigError("engine.url unix: needs the socket's path, for example unix:/run/engine.sock.")
+            raise ConfigError("engine.url unix: needs the path of a socket, for example unix:/run/engine.sock.")
         return Address("http://localhost", path, f"unix:{path}")
     try:
         parts = urlsplit(url)
@@ -39,7 +39,10 @@ def address(url: str) -> Address:
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigError("engine.url must be http://host:port, https://host or unix:/path.")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError("engine.url holds more than an address: a key belongs in engine.api_key_env's variable.")
+        raise ConfigError(
+            "engine.url contains more than an address. Put a key into an environment variable and its name into "
+            "engine.api_key_env."
+        )
     base = url.rstrip("/").removesuffix("/v1").rstrip("/")
     return Address(base, None, base, None if host in LOOPBACK else _proxy(parts.scheme, host))
 
@@ -55,9 +58,9 @@ def api_key(variable: str | None, environ: Mapping[str, str] = os.environ) -> st
     key = environ.get(variable, "").strip()
     if not key:
         raise ConfigError(
-            f"The environment variable {variable}, named by engine.api_key_env, is not set where the engine is asked: "
-            "set it on the driver and on every executor."
+            f"The environment variable {variable}, named by engine.api_key_env, is not set here. Set it on the driver "
+            "and on every executor."
         )
     if not key.isprintable() or not key.isascii():
-        raise ConfigError(f"The environment variable {variable} holds something that cannot be an API key.")
+        raise ConfigError(f"The environment variable {variable} does not contain an API key. Use printable ASCII.")
     return key

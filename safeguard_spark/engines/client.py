@@ -1,4 +1,7 @@
-"""One endpoint as seen from an event loop: asks until there is an answer or no hope of one."""
+"""Client of one endpoint, inside an event loop: sends each request until it is answered or cannot be.
+
+Failures are values here (`failures.RequestFailure`); what to do about each kind is decided in `Client.ask`.
+"""
 
 import asyncio
 import contextlib
@@ -16,27 +19,24 @@ from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines import protocol
 from safeguard_spark.engines.address import Address
 from safeguard_spark.engines.failures import FailureKind, RequestFailure, back_off, of_status, too_long
-from safeguard_spark.engines.protocol import GarbageError, OptionalFields, Route
+from safeguard_spark.engines.protocol import MalformedReplyError, OptionalFields, Route
+from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 from safeguard_spark.labelling.verdict import Completion
 
-REACH_S = 4.0  # how long an endpoint that was never reached may refuse: a hiccup of its start, not an outage
-CONNECT_S = 10.0
-KEEP_ALIVE_S = 3.0  # below the 5 s after which uvicorn closes an idle connection: else requests race with that
-STALL_S = 3.0  # no progress for so long may be the beginning of a hang
 REPLY_BYTES, ERROR_BYTES = 32 << 20, 64 << 10
-GIVEN_UP_AFTER, GIVEN_UP_S = 8, 30.0  # requests that failed with no answer to any between them, over so long
+MAX_FAILURES = 8  # in a row, over `Timings.unanswered_s`: then the endpoint is marked unavailable
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 class Guard(Protocol):
-    """What stands behind an endpoint and can bring it back to server_id."""
+    """Watches the server behind an endpoint, and can restart it."""
 
     @property
     def server_id(self) -> str:
-        """Which server_id of the server is on."""
+        """The server that runs now."""
         ...
 
     @property
@@ -45,145 +45,153 @@ class Guard(Protocol):
         ...
 
     def restart(self, server_id: str) -> None:
-        """Called when a request was lost in `server_id`: see to it that a server lives. Blocks.
+        """Restart the server if it is still `server_id` and dead: a request to it failed. Blocks.
 
-        Raises EngineError if it cannot be brought back.
+        Raises EngineError if it cannot be restarted.
         """
         ...
 
 
 class Client:
-    """Asks one endpoint. Made and used inside the event loop; only `lost` is read outside."""
+    """Sends requests to one endpoint. Made and used inside the event loop; only `unavailable` is read outside."""
 
-    def __init__(self, config: EngineConfig, address: Address, key: str | None, guard: Guard | None) -> None:
-        self._config, self._address, self._guard = config, address, guard
+    def __init__(
+        self,
+        config: EngineConfig,
+        address: Address,
+        key: str | None,
+        guard: Guard | None,
+        timings: Timings = DEFAULT_TIMINGS,
+    ) -> None:
+        self._config, self._address, self._guard, self._timings = config, address, guard, timings
         self._routes = protocol.routes(config.dialect)
         self._route = 0
-        self._forms: dict[tuple[str, str], OptionalFields] = {}  # by path and output form, once a server took one
+        self._accepted_fields: dict[tuple[str, str], OptionalFields] = {}  # by path and output form
         self._reached = guard is not None
         self._answered = False
-        self._failures, self._well = 0, asyncio.get_running_loop().time()  # in a row; when one was last answered
-        self._mending, self._over = asyncio.Lock(), asyncio.Event()
+        self._failures, self._answered_at = 0, asyncio.get_running_loop().time()  # failures since that answer
+        self._restarting, self._over = asyncio.Lock(), asyncio.Event()
         self.unavailable: str | None = None
         connector = (
-            aiohttp.UnixConnector(address.socket, limit=0, keepalive_timeout=KEEP_ALIVE_S)
+            aiohttp.UnixConnector(address.socket, limit=0, keepalive_timeout=timings.keep_alive_s)
             if address.socket
-            else aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+            else aiohttp.TCPConnector(limit=0, keepalive_timeout=timings.keep_alive_s)
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timings.connect_s),
         )
 
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
 
-    def mark_unavailable(self, why: str) -> None:
-        """Answer what is open and what will come with `why`."""
-        self.unavailable = self.unavailable or why
+    def mark_unavailable(self, reason: str) -> None:
+        """Answer all open and future requests with the failure `reason`."""
+        self.unavailable = self.unavailable or reason
         self._over.set()
 
-    async def ask(self, task: CallSpec, request: Request) -> Answer:
-        """The one answer to a request. Raises EngineError only before the first completion."""
+    async def ask(self, spec: CallSpec, request: Request) -> Answer:
+        """Return the one answer to a request. Raises EngineError only before the first completion."""
         clock = asyncio.get_running_loop().time
-        began, tries, refused, server_id = clock(), 0, 0, self._server_id()
+        started, failures, rejections, server_id = clock(), 0, 0, self._server_id()
         while True:
             if self.unavailable:
                 return Answer(request.key, failure=self.unavailable)
             if server_id != self._server_id():  # a restart took its time from every request in flight
-                began, server_id = clock(), self._server_id()
-            ends = began + self._config.deadline_s
-            got = await self._within(ends, task, request)
-            if isinstance(got, Completion):
+                started, server_id = clock(), self._server_id()
+            deadline = started + self._config.deadline_s
+            result = await self._attempt_until(deadline, spec, request)
+            if isinstance(result, Completion):
                 self._answered = self._reached = True
-                self._failures, self._well = 0, clock()
-                return Answer(request.key, got)
-            if self._guard and got.kind in (FailureKind.unreachable, FailureKind.transient, FailureKind.busy):
-                await self._mend(server_id)
-            if got.kind is FailureKind.timeout:
-                await self._outlast(server_id)
+                self._failures, self._answered_at = 0, clock()
+                return Answer(request.key, result)
+            if self._guard and result.kind in (FailureKind.unreachable, FailureKind.transient, FailureKind.busy):
+                await self._restart(server_id)
+            if result.kind is FailureKind.timeout:
+                await self._wait_while_stalled(server_id)
             if server_id != self._server_id():
                 continue
-            free = got.kind in (FailureKind.unreachable, FailureKind.busy)
-            refused, tries = refused + free, tries + (not free)
-            wait = back_off((refused if free else tries) - 1, got.wait_s)
-            self._raise_hopeless(got, clock() + wait - began)
-            final = not free and got.kind is not FailureKind.transient
-            if final or tries > self._config.retries or clock() + wait >= ends:
-                return self._failed(request, got)
-            await self._sleep(wait)
+            is_free = result.kind in (FailureKind.unreachable, FailureKind.busy)  # cost the model nothing
+            rejections, failures = rejections + is_free, failures + (not is_free)
+            wait_s = back_off((rejections if is_free else failures) - 1, result.wait_s, self._timings)
+            self._raise_if_unusable(result, clock() + wait_s - started)
+            is_final = not is_free and result.kind is not FailureKind.transient
+            if is_final or failures > self._config.retries or clock() + wait_s >= deadline:
+                return self._failed(request, result)
+            await self._sleep(wait_s)
 
     def _server_id(self) -> str:
         return self._guard.server_id if self._guard else ""
 
-    async def _within(self, ends: float, task: CallSpec, request: Request) -> Completion | RequestFailure:
+    async def _attempt_until(self, deadline: float, spec: CallSpec, request: Request) -> Completion | RequestFailure:
         try:
-            async with asyncio.timeout_at(ends):
-                return await self._attempt(task, request)
+            async with asyncio.timeout_at(deadline):
+                return await self._attempt(spec, request)
         except TimeoutError:
             return RequestFailure(
                 FailureKind.timeout, f"no answer within {self._config.deadline_s:g} s (engine.deadline_s)"
             )
 
-    async def _attempt(self, task: CallSpec, request: Request) -> Completion | RequestFailure:
-        """One attempt; more than one post only while it is open what the server takes."""
+    async def _attempt(self, spec: CallSpec, request: Request) -> Completion | RequestFailure:
+        """One attempt. It is more than one POST only until it is known which routes and fields the server accepts."""
         while True:
             number = self._route
-            route = self._routes[number]
-            got = await self._in_some_form(route, task, request)
-            more = number + 1 < len(self._routes) and not self._answered
-            if not (isinstance(got, RequestFailure) and got.kind is FailureKind.not_found and more):
-                return got
+            result = await self._post_accepted(self._routes[number], spec, request)
+            has_next = number + 1 < len(self._routes) and not self._answered
+            if not (isinstance(result, RequestFailure) and result.kind is FailureKind.not_found and has_next):
+                return result
             self._route = max(self._route, number + 1)
 
-    async def _in_some_form(self, route: Route, task: CallSpec, request: Request) -> Completion | RequestFailure:
-        place = (route.path, task.contract.output.value)
-        known = self._forms.get(place)
-        tried = (known,) if known else protocol.forms(task)
-        got: Completion | RequestFailure = RequestFailure(FailureKind.bad_request, "nothing to ask")
-        for form in tried:
-            got = await self._post(route, task, request, form)
-            if isinstance(got, Completion):
-                if place not in self._forms and form != tried[0]:
-                    log.warning("%s does not take %s: asked without.", self._address.shown, _dropped(tried[0], form))
-                self._forms.setdefault(place, form)
-                return got
-            if got.kind is not FailureKind.bad_request:
-                return got
-        return got
+    async def _post_accepted(self, route: Route, spec: CallSpec, request: Request) -> Completion | RequestFailure:
+        """POST with the optional fields that the server accepts on this route; try fewer of them until it does."""
+        key = (route.path, spec.contract.output.value)
+        accepted = self._accepted_fields.get(key)
+        candidates = (accepted,) if accepted else protocol.optional_fields(spec)
+        result: Completion | RequestFailure = RequestFailure(FailureKind.bad_request, "nothing to send")
+        for fields in candidates:
+            result = await self._post(route, spec, request, fields)
+            if isinstance(result, Completion):
+                if key not in self._accepted_fields and fields != candidates[0]:
+                    dropped = _dropped(candidates[0], fields)
+                    log.warning("%s rejects %s: sending requests without it.", self._address.display, dropped)
+                self._accepted_fields.setdefault(key, fields)
+                return result
+            if result.kind is not FailureKind.bad_request:
+                return result
+        return result
 
     async def _post(
-        self, route: Route, task: CallSpec, request: Request, form: OptionalFields
+        self, route: Route, spec: CallSpec, request: Request, fields: OptionalFields
     ) -> Completion | RequestFailure:
         try:
-            body = orjson.dumps(route.body(str(self._config.model), task, request.prompt, form))
+            body = orjson.dumps(route.body(str(self._config.model), spec, request.prompt, fields))
         except (TypeError, ValueError):
             return RequestFailure(FailureKind.bad_request, "the prompt cannot be encoded")
         try:
             url, proxy = self._address.base + route.path, self._address.proxy
             async with self._session.post(url, data=body, proxy=proxy, allow_redirects=False) as response:
                 if response.status != 200:
-                    trouble = of_status(response.status, response.headers)
-                    if trouble.kind is FailureKind.bad_request:
-                        return too_long(await _beginning(response), task.labeler.max_tokens) or trouble
-                    return trouble
+                    failure = of_status(response.status, response.headers)
+                    if failure.kind is FailureKind.bad_request:
+                        return too_long(await _beginning(response), spec.labeler.max_tokens) or failure
+                    return failure
                 return route.read(orjson.loads(await _bounded(response)))
-        except (GarbageError, orjson.JSONDecodeError):
-            return RequestFailure(FailureKind.transient, "the reply was garbage")
+        except (MalformedReplyError, orjson.JSONDecodeError):
+            return RequestFailure(FailureKind.transient, "malformed reply")
         except aiohttp.ClientConnectorCertificateError:
             return RequestFailure(FailureKind.unauthorized, "its certificate is not trusted")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return RequestFailure(FailureKind.unreachable, _why(error))
+            return RequestFailure(FailureKind.unreachable, _cause(error, self._timings.connect_s))
         except (aiohttp.ClientError, ConnectionError, OSError, ValueError) as error:
-            return RequestFailure(FailureKind.transient, _why(error))
+            return RequestFailure(FailureKind.transient, _cause(error, self._timings.connect_s))
 
-    async def _mend(self, server_id: str) -> None:
-        """Have the guard look after the server, once for all requests that were lost together."""
+    async def _restart(self, server_id: str) -> None:
+        """Have the guard check the server, once for all requests that failed together."""
         guard = self._guard
         assert guard is not None
-        async with self._mending:
+        async with self._restarting:
             if server_id != guard.server_id or self.unavailable:
                 return
             try:
@@ -191,64 +199,67 @@ class Client:
             except EngineError as error:
                 self.mark_unavailable(str(error))
 
-    async def _outlast(self, server_id: str) -> None:
-        """A deadline that passes while the server seems to hang is not the row's: wait until that is decided."""
-        while (
-            self._guard
-            and server_id == self._guard.server_id
-            and self._guard.stalled_s > STALL_S
-            and not self.unavailable
-        ):
+    async def _wait_while_stalled(self, server_id: str) -> None:
+        """Wait until the guard has decided whether the server hangs: until then the row is not to blame."""
+        guard, stalled_s = self._guard, self._timings.stalled_s
+        while guard and server_id == guard.server_id and guard.stalled_s > stalled_s and not self.unavailable:
             await self._sleep(0.5)
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait, or less if the engine is lost meanwhile."""
+        """Wait; return early if the engine becomes unavailable."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._over.wait(), seconds)
 
-    def _raise_hopeless(self, trouble: RequestFailure, spent_s: float) -> None:
-        """Raise if nothing was ever answered and nothing will be; afterwards being denied ends the engine quietly."""
-        shown = self._address.shown
-        if trouble.kind is FailureKind.unreachable:
-            if not self._reached and spent_s > min(REACH_S, self._config.deadline_s):
+    def _raise_if_unusable(self, failure: RequestFailure, spent_s: float) -> None:
+        """Raise if no request was ever answered and none will be.
+
+        After the first answer, rejected credentials mark the engine unavailable instead.
+        """
+        display = self._address.display
+        if failure.kind is FailureKind.unreachable:
+            if not self._reached and spent_s > min(self._timings.unreachable_s, self._config.deadline_s):
                 raise EngineError(
-                    f"Engine at {shown} cannot be reached: {trouble.cause}; check engine.url and that the server runs."
+                    f"Engine at {display} cannot be reached: {failure.cause}; check engine.url and that the server "
+                    "runs."
                 )
             return
-        if trouble.kind is FailureKind.unauthorized:
-            said = f"Engine at {shown} refuses us: {trouble.cause}; check the key that engine.api_key_env names."
-        elif trouble.kind is FailureKind.not_found:
-            said = (
-                f"Engine at {shown} does not serve the model {self._config.model} on "
-                f"{self._routes[self._route].path}: {trouble.cause}; check engine.url, engine.model and engine.dialect."
+        if failure.kind is FailureKind.unauthorized:
+            message = (
+                f"Engine at {display} denies access: {failure.cause}; check the key that engine.api_key_env names."
+            )
+        elif failure.kind is FailureKind.not_found:
+            message = (
+                f"Engine at {display} does not serve the model {self._config.model} on "
+                f"{self._routes[self._route].path}: {failure.cause}; check engine.url, engine.model and engine.dialect."
             )
         else:
             self._reached = True
             return
         if not self._answered:
-            raise EngineError(said)
-        if trouble.kind is FailureKind.unauthorized:
-            self.mark_unavailable(said)
+            raise EngineError(message)
+        if failure.kind is FailureKind.unauthorized:
+            self.mark_unavailable(message)
 
-    def _failed(self, request: Request, trouble: RequestFailure) -> Answer:
-        now = asyncio.get_running_loop().time()
-        if trouble.kind not in (FailureKind.bad_request, FailureKind.too_long):
+    def _failed(self, request: Request, failure: RequestFailure) -> Answer:
+        if failure.kind not in (FailureKind.bad_request, FailureKind.too_long):
             self._failures += 1
-            quiet = now - self._well >= min(GIVEN_UP_S, self._config.deadline_s)
-            if quiet and self._failures >= GIVEN_UP_AFTER:
+            unanswered_s = asyncio.get_running_loop().time() - self._answered_at
+            limit_s = min(self._timings.unanswered_s, self._config.deadline_s)
+            if unanswered_s >= limit_s and self._failures >= MAX_FAILURES:
                 self.mark_unavailable(
-                    f"Engine at {self._address.shown} was given up: {trouble.cause}, again and again."
+                    f"Engine at {self._address.display} stopped answering: {self._failures} requests in a row failed, "
+                    f"the last with {failure.cause}; check the server."
                 )
         return Answer(
             request.key,
-            failure=trouble.cause,
-            too_long=trouble.kind is FailureKind.too_long,
-            prompt_limit=trouble.prompt_limit,
+            failure=failure.cause,
+            too_long=failure.kind is FailureKind.too_long,
+            prompt_limit=failure.prompt_limit,
         )
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """The result of blocking `work`, done in a thread that need not end before this process does."""
+    """Run blocking `work` in a daemon thread, which does not keep the process alive, and return its result."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
 
@@ -267,10 +278,10 @@ async def in_thread(work: Callable[[], T]) -> T:
             value = work()
         except BaseException as error:
             problem = error
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
             loop.call_soon_threadsafe(settle, value, problem)
 
-    threading.Thread(target=run, name="engine-mend", daemon=True).start()
+    threading.Thread(target=run, name="engine-restart", daemon=True).start()
     return await result
 
 
@@ -279,13 +290,13 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     async for part in response.content.iter_any():
         size += len(part)
         if size > REPLY_BYTES:
-            raise GarbageError("too long")
+            raise MalformedReplyError("too long")
         parts.append(part)
     return b"".join(parts)
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """What a rejection's body begins with; the status says enough where it cannot be read."""
+    """The beginning of a rejection's body; empty where it cannot be read, and the status alone must do."""
     read = bytearray()
     with contextlib.suppress(aiohttp.ClientError, OSError):
         async for part in response.content.iter_any():
@@ -295,15 +306,15 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     return bytes(read)
 
 
-def _why(error: BaseException) -> str:
-    """A connection's failure in a few words, never the reply's own."""
+def _cause(error: BaseException, connect_s: float) -> str:
+    """A failed connection in a few words, never the server's own."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, socket.gaierror):
         return "its name cannot be resolved"
     if isinstance(cause, ssl.SSLError):
         return "no TLS connection"
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return f"no connection within {CONNECT_S:g} s"
+        return f"no connection within {connect_s:g} s"
     if isinstance(cause, FileNotFoundError):
         return "there is no such socket"
     if isinstance(cause, ConnectionRefusedError):
@@ -313,6 +324,7 @@ def _why(error: BaseException) -> str:
     return type(cause).__name__
 
 
-def _dropped(asked: OptionalFields, taken: OptionalFields) -> str:
-    names = [name for name, was, now in zip(OptionalFields._fields, asked, taken, strict=True) if was and not now]
-    return " and ".join({"structured": "a bound answer", "effort": "reasoning_effort"}[name] for name in names)
+def _dropped(requested: OptionalFields, accepted: OptionalFields) -> str:
+    fields = zip(OptionalFields._fields, requested, accepted, strict=True)
+    names = [name for name, was_requested, is_accepted in fields if was_requested and not is_accepted]
+    return " and ".join({"structured": "structured output", "effort": "reasoning_effort"}[name] for name in names)

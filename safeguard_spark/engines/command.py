@@ -1,4 +1,4 @@
-"""How a vLLM server is started: its command line and its environment, from configuration. Pure."""
+"""The command line and the environment of a vLLM server, from configuration. Pure."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from safeguard_spark.config.model import EngineConfig
 from safeguard_spark.engines.processes import SERVER_ID_VARIABLE
 from safeguard_spark.errors import ConfigError, EngineError
 
-# What the server must not be given: it answers on its own socket to this user alone, its labels name the model the
-# configuration names, no code from a model's folder runs, and no content reaches its log.
+# Arguments that are refused, because the server answers on its own socket to this user alone, labels name the model
+# that the configuration names, no code from a model's folder runs, and no content reaches the log.
 REFUSED = {
     "model": "set engine.model instead",
     "served_model_name": "set engine.model_name instead",
@@ -28,57 +28,59 @@ REFUSED = {
     "log_error_stack": "content must not reach the log",
     "middleware": "content must not reach other code",
 }
-HARMLESS: tuple[Any, ...] = (None, False, [], "")  # switching a refused thing off is no reason to stop
+SWITCHED_OFF: tuple[Any, ...] = (None, False, [], "")  # values of a refused argument that are ignored
 DEFAULTS: dict[str, Any] = {
     "enable_scale_out": True,  # the route that takes token ids
     "enable_prompt_tokens_details": True,  # cached tokens are a metric
     "disable_uvicorn_access_log": True,
     "enable_log_requests": False,
 }
-# Spark's own settings for its Python workers, and what would change how the server is reached.
+# Spark's settings for its Python workers, and variables that change how the server is reached.
 DROPPED = ("OMP_NUM_THREADS", "VLLM_API_KEY", "VLLM_LOGGING_CONFIG_PATH", "VLLM_USE_RUST_FRONTEND", SERVER_ID_VARIABLE)
 DROPPED_PREFIXES = ("SPARK_", "PYSPARK_", "PYTHON_WORKER_", "SAFEGUARD_")
-RPC_BYTES = 107 - 1 - 36  # vLLM names its own sockets by a UUID below VLLM_RPC_BASE_PATH
+RPC_BYTES = 107 - 1 - 36  # vLLM names its own sockets by a UUID in VLLM_RPC_BASE_PATH
 
 
-def command(config: EngineConfig, socket: Path, fitting: Mapping[str, Any]) -> list[str]:
-    """The server's command line; `fitting` are arguments for this hardware, which `engine.args` wins over.
+def command(config: EngineConfig, socket: Path, hardware_args: Mapping[str, Any]) -> list[str]:
+    """The server's command line. `engine.args` override `hardware_args`, the arguments for this hardware.
 
-    Raises ConfigError for an argument that cannot be allowed, EngineError for a folder that is not there.
+    Raises ConfigError for an argument that is refused, EngineError for a model folder that does not exist.
     """
-    given = {name.replace("-", "_").lstrip("_"): value for name, value in config.args.items()}
+    args = {name.replace("-", "_").lstrip("_"): value for name, value in config.args.items()}
     for name, why in REFUSED.items():
-        if name in given and given[name] not in HARMLESS:
+        if name in args and args[name] not in SWITCHED_OFF:
             raise ConfigError(f"engine.args.{name} cannot be set: {why}.")
-    given = {name: value for name, value in given.items() if name not in REFUSED}
-    words = [config.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    words += ["--model", model(config), "--served-model-name", str(config.model), "--uds", str(socket)]
+    args = {name: value for name, value in args.items() if name not in REFUSED}
+    argv = [config.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    argv += ["--model", model(config), "--served-model-name", str(config.model), "--uds", str(socket)]
     if config.revision:
-        words += ["--revision", config.revision]
-    for name, value in {**DEFAULTS, **fitting, **given}.items():
-        words += flag(name, value)
-    return words
+        argv += ["--revision", config.revision]
+    for name, value in {**DEFAULTS, **hardware_args, **args}.items():
+        argv += flag(name, value)
+    return argv
 
 
 def flag(name: str, value: Any) -> list[str]:
-    """One argument as vLLM's command line has it; nothing for null."""
-    words = "--" + name.replace("_", "-")
+    """One argument as vLLM's command line writes it; empty for null."""
+    option = "--" + name.replace("_", "-")
     if value is None:
         return []
     if isinstance(value, bool):
-        return [words] if value else ["--no-" + words.removeprefix("--")]
+        return [option] if value else ["--no-" + option.removeprefix("--")]
     if isinstance(value, dict | list):
-        return [words, json.dumps(value)]
-    return [words, str(value)]
+        return [option, json.dumps(value)]
+    return [option, str(value)]
 
 
 def model(config: EngineConfig) -> str:
-    """The model as the server is told it. Raises EngineError if it is a folder that is not there."""
+    """The model argument of the server. Raises EngineError if it is a folder that does not exist."""
     name = str(config.model)
     if is_folder_name(name):
         folder = Path(name).expanduser()
         if not folder.exists():
-            raise EngineError(f"engine.model {name} is not a folder on this executor: correct it, or copy it there.")
+            raise EngineError(
+                f"engine.model {name} is not a folder on this executor. Correct the path, or copy the model there."
+            )
         return str(folder)
     return name
 
@@ -101,7 +103,7 @@ def environment(
     if path:
         env["PYTHONPATH"] = os.pathsep.join(path)
     env["VLLM_NO_USAGE_STATS"] = "1"
-    env["SPT_NOENV"] = "1"  # else a process that sets its title overwrites the marker below
+    env["SPT_NOENV"] = "1"  # else a process that sets its title overwrites SERVER_ID_VARIABLE
     if is_folder_name(str(config.model)):
         env["HF_HUB_OFFLINE"] = "1"
     if len(os.fsencode(folder)) <= RPC_BYTES:

@@ -1,7 +1,7 @@
 """The endpoint engine: a window of requests kept open to one OpenAI-compatible server.
 
-The caller's thread pulls requests and yields answers; one background thread runs the event loop that asks. aiohttp
-because at hundreds of connections it keeps up with the server and other clients' pools do not.
+The caller's thread pulls requests and yields answers; one background thread runs the event loop that sends them.
+aiohttp, because with hundreds of connections it keeps up with the server and other clients' pools do not.
 """
 
 import asyncio
@@ -13,32 +13,35 @@ from concurrent.futures import Future
 from typing import Any, Self
 
 from safeguard_spark.config.model import EngineConfig
-from safeguard_spark.engines.address import address, api_key
+from safeguard_spark.engines.address import Address, api_key, parse_address
 from safeguard_spark.engines.client import Client, Guard
+from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
-
-# Equal prefixes that arrive together are each computed; the first request of a call goes ahead so that the others find
-# the policy in the cache. Its prefix is there long before its answer. Where it is not, the scheduler fills about one
-# step (`max_num_batched_tokens`) with it again: to wait longer would cost every task of every chunk more.
-WARM_UP_S = 0.25
-CLOSE_S = 5.0
 
 
 class EndpointEngine:
     """An `Engine` behind a URL. `window` is how many requests are kept in flight; it may be changed at any time.
 
-    `url` stands for `config.url`; `guard` can bring the server back when requests are lost.
+    `url` replaces `config.url`; `guard` can restart the server when requests fail.
     """
 
     server_ids: frozenset[str] = frozenset()
 
-    def __init__(self, config: EngineConfig, window: int, url: str | None = None, guard: Guard | None = None) -> None:
-        self._config, self.window, self._url, self._guard = config, max(1, window), url or config.url or "", guard
+    def __init__(
+        self,
+        config: EngineConfig,
+        window: int,
+        url: str | None = None,
+        guard: Guard | None = None,
+        timings: Timings = DEFAULT_TIMINGS,
+    ) -> None:
+        self._config, self.window, self._url = config, max(1, window), url or config.url or ""
+        self._guard, self._timings = guard, timings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._client: Client | None = None
-        self._asked: dict[int, float] = {}  # when each open request was asked, in that order
+        self._sent_at: dict[int, float] = {}  # when each open request was sent, in that order
         self._serial = 0
 
     def __enter__(self) -> Self:
@@ -49,90 +52,96 @@ class EndpointEngine:
 
     @property
     def in_flight(self) -> int:
-        """Requests asked and not answered."""
-        return len(self._asked)
+        """Requests sent and not answered."""
+        return len(self._sent_at)
 
     @property
     def oldest_s(self) -> float:
-        """Age of the oldest of them, seconds."""
-        asked = next(iter(self._asked.copy().values()), None)
-        return 0.0 if asked is None else time.monotonic() - asked
+        """Age of the oldest of them, seconds; 0 if there is none."""
+        sent_at = next(iter(self._sent_at.copy().values()), None)
+        return 0.0 if sent_at is None else time.monotonic() - sent_at
 
     @property
     def unavailable(self) -> str | None:
-        """Why nothing is asked any more; None while requests are."""
+        """Why no more requests are sent; None while they are."""
         return self._client.unavailable if self._client else None
 
-    def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
-        """One answer per request, as they finish. Raises ConfigError, and EngineError as `Engine.answers` does."""
+    def answers(self, spec: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
+        """Yield one answer per request, as they finish. Raises ConfigError, and EngineError like `Engine.answers`."""
         source: Iterator[Request] | None = iter(requests)
-        done = _Done()
-        opened: float | None = None  # when the first request went out
+        calls = _Calls()
+        first_sent: float | None = None
         try:
             while True:
-                yield from self._take(done, wait_s=0.0)
-                warming = opened is not None and not done.any and time.monotonic() - opened < WARM_UP_S
-                if source is not None and not warming and len(done.open) < self.window:
+                yield from self._finished(calls, wait_s=0.0)
+                is_warming = (
+                    first_sent is not None
+                    and not calls.any_finished
+                    and time.monotonic() - first_sent < self._timings.warm_up_s
+                )
+                if source is not None and not is_warming and len(calls.open) < self.window:
                     request = next(source, None)
                     if request is None:
                         source = None
                     elif (client := self._opened()).unavailable:
                         yield Answer(request.key, failure=client.unavailable)
                     else:
-                        opened = opened or time.monotonic()
-                        self._ask(client, task, request, done)
-                elif done.open:
-                    yield from self._take(done, wait_s=0.05 if warming else None)
+                        first_sent = first_sent or time.monotonic()
+                        self._send(client, spec, request, calls)
+                elif calls.open:
+                    yield from self._finished(calls, wait_s=0.05 if is_warming else None)
                 elif source is None:
                     return
         finally:
-            self._abandon(done)
+            self._cancel(calls)
 
     def close(self) -> None:
-        """Give up what is in flight and close every connection."""
+        """Cancel what is in flight and close every connection."""
         loop, thread, client = self._loop, self._thread, self._client
         self._loop = self._thread = self._client = None
         if loop is None or thread is None:
             return
         if client:
-            self._do(client.close(), loop)
+            self._in_loop(client.close(), loop)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(CLOSE_S)
+        thread.join(self._timings.close_s)
 
     def _opened(self) -> Client:
         if self._client is None:
-            where, key = address(self._url), api_key(self._config.api_key_env)
+            address, key = parse_address(self._url), api_key(self._config.api_key_env)
             loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=_run, args=(loop,), name="engine-endpoint", daemon=True)
             self._thread.start()
             self._loop = loop
-            self._client = self._do(_made(self._config, where, key, self._guard), loop)
+            self._client = self._in_loop(self._create_client(address, key), loop)
         return self._client
 
-    @staticmethod
-    def _do(work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(CLOSE_S)
+    async def _create_client(self, address: Address, key: str | None) -> Client:
+        return Client(self._config, address, key, self._guard, self._timings)  # aiohttp needs a running loop
 
-    def _ask(self, client: Client, task: CallSpec, request: Request, done: "_Done") -> None:
+    def _in_loop(self, work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(self._timings.close_s)
+
+    def _send(self, client: Client, spec: CallSpec, request: Request, calls: "_Calls") -> None:
         assert self._loop is not None
         self._serial += 1
         serial = self._serial
-        self._asked[serial] = time.monotonic()
-        future = asyncio.run_coroutine_threadsafe(client.ask(task, request), self._loop)
-        done.open[serial] = (request, future)
-        future.add_done_callback(lambda _: done.queue.put(serial))
+        self._sent_at[serial] = time.monotonic()
+        future = asyncio.run_coroutine_threadsafe(client.ask(spec, request), self._loop)
+        calls.open[serial] = (request, future)
+        future.add_done_callback(lambda _: calls.finished.put(serial))
 
-    def _take(self, done: "_Done", wait_s: float | None) -> Iterator[Answer]:
-        """Answers that are there; with `wait_s`, at least one if it comes within so many seconds (None: for ever)."""
+    def _finished(self, calls: "_Calls", wait_s: float | None) -> Iterator[Answer]:
+        """Finished answers; with `wait_s`, at least one if it finishes within that time (None: without limit)."""
         try:
-            serial = done.queue.get(block=wait_s != 0.0, timeout=wait_s or None)
+            serial = calls.finished.get(block=wait_s != 0.0, timeout=wait_s or None)
             while True:
-                request, future = done.open.pop(serial)
-                self._asked.pop(serial, None)
-                answer = self._answer(request, future, first=not done.any)
-                done.any = True
+                request, future = calls.open.pop(serial)
+                self._sent_at.pop(serial, None)
+                answer = self._answer(request, future, first=not calls.any_finished)
+                calls.any_finished = True
                 yield answer
-                serial = done.queue.get_nowait()
+                serial = calls.finished.get_nowait()
         except queue.Empty:
             return
 
@@ -145,38 +154,34 @@ class EndpointEngine:
             if self._client:
                 self._client.mark_unavailable(str(error))
             return Answer(request.key, failure=str(error))
-        except Exception as error:  # never expected; one row's loss, not the task's
+        except Exception as error:  # never expected; it fails one row, not the task
             return Answer(request.key, failure=f"unexpected {type(error).__name__}")
 
-    def _abandon(self, done: "_Done") -> None:
-        for serial, (_, future) in done.open.items():
+    def _cancel(self, calls: "_Calls") -> None:
+        for serial, (_, future) in calls.open.items():
             future.cancel()
-            self._asked.pop(serial, None)
-        done.open.clear()
+            self._sent_at.pop(serial, None)
+        calls.open.clear()
 
 
-class _Done:
-    """One call's open requests by serial number, and the numbers of those that ended."""
+class _Calls:
+    """The open requests of one `answers` by serial number, and the numbers of finished ones."""
 
     def __init__(self) -> None:
         self.open: dict[int, tuple[Request, Future[Answer]]] = {}
-        self.queue: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self.any = False
-
-
-async def _made(config: EngineConfig, where: Any, key: str | None, guard: Guard | None) -> Client:
-    return Client(config, where, key, guard)  # aiohttp wants its loop running
+        self.finished: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.any_finished = False
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
-    loop.run_until_complete(_given_up())
+    loop.run_until_complete(_cancel_tasks())
     loop.close()
 
 
-async def _given_up() -> None:
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
+async def _cancel_tasks() -> None:
+    remaining = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in remaining:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.gather(*remaining, return_exceptions=True)

@@ -1,11 +1,11 @@
-"""Which engine a configuration asks for."""
+"""Opens the engine that a configuration names."""
 
 from safeguard_spark.config.model import EngineConfig, EngineKind
 from safeguard_spark.labelling.engine import Engine
 
 
 def open_engine(config: EngineConfig, *, run_id: str, window: int, devices: list[str]) -> Engine:
-    """The engine of a configuration. Nothing is started or reached before its first request.
+    """The engine of a configuration. It starts or connects to nothing before its first request.
 
     `window` is how many requests this caller keeps in flight; `devices` are the GPU addresses Spark gave it.
     """

@@ -1,4 +1,4 @@
-"""What can go wrong with one attempt to ask a server, sorted by what to do about it. Pure but for the clock."""
+"""What can go wrong with one request to a server, sorted by what to do about it. Pure except for the clock."""
 
 import random
 import re
@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import orjson
 
-BACK_OFF_S, BACK_OFF_MOST_S = 0.5, 30.0
+from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
+
 # How servers say that a prompt does not fit their context: OpenAI by its code, llama.cpp by its type and `n_ctx`, vLLM
-# only by how its message begins (renderers/params.py, v1/engine/input_processor.py). What follows may quote content, so
-# it is not looked at.
+# only by the start of its message (renderers/params.py, v1/engine/input_processor.py). What follows may quote content,
+# so it is not read.
 CONTEXT_CODES = ("context_length_exceeded", "exceed_context_size_error")
 CONTEXT_MESSAGE = re.compile(
     r"This model's maximum context length is (?P<with_answer>\d{1,9}) tokens"
@@ -39,8 +40,8 @@ class RequestFailure(NamedTuple):
 
     kind: FailureKind
     cause: str
-    wait_s: float | None = None  # as the server asked
-    prompt_limit: int | None = None  # tokens, if a prompt was too long and the server said for what
+    wait_s: float | None = None  # as the server requested
+    prompt_limit: int | None = None  # tokens, if a prompt was too long and the server reports its limit
 
 
 def of_status(status: int, headers: Mapping[str, str]) -> RequestFailure:
@@ -50,7 +51,7 @@ def of_status(status: int, headers: Mapping[str, str]) -> RequestFailure:
         return RequestFailure(FailureKind.busy, cause, retry_after(headers.get("Retry-After")))
     if status in (401, 403, 407):
         return RequestFailure(FailureKind.unauthorized, cause)
-    if status in (404, 405, 501) or status < 400:  # a redirect means that the address is another one
+    if status in (404, 405, 501) or status < 400:  # a redirect means that engine.url is wrong
         return RequestFailure(FailureKind.not_found, cause)
     if status in (408, 409, 425) or status >= 500:
         return RequestFailure(FailureKind.transient, cause, retry_after(headers.get("Retry-After")))
@@ -58,20 +59,20 @@ def of_status(status: int, headers: Mapping[str, str]) -> RequestFailure:
 
 
 def too_long(body: bytes, max_tokens: int) -> RequestFailure | None:
-    """What a rejection's body says if that is that the prompt is longer than the model's context, else None.
+    """The failure if a 400's body reports that the prompt is longer than the model's context, else None.
 
-    `max_tokens`: what was asked for the answer, which vLLM takes from the context beforehand.
+    `max_tokens`: requested for the answer; vLLM subtracts it from the context beforehand.
     """
     try:
-        said = orjson.loads(body)
+        reply = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    error = said.get("error", said) if isinstance(said, dict) else None  # older vLLM has no envelope
+    error = reply.get("error", reply) if isinstance(reply, dict) else None  # older vLLM has no envelope
     if not isinstance(error, dict):
         return None
     message, limit = error.get("message"), None
-    if isinstance(message, str) and (found := CONTEXT_MESSAGE.match(message)):
-        limit = int(found["alone"]) if found["alone"] else int(found["with_answer"]) - max_tokens
+    if isinstance(message, str) and (match := CONTEXT_MESSAGE.match(message)):
+        limit = int(match["alone"]) if match["alone"] else int(match["with_answer"]) - max_tokens
     elif error.get("code") not in CONTEXT_CODES and error.get("type") not in CONTEXT_CODES:
         return None
     elif type(error.get("n_ctx")) is int:
@@ -92,9 +93,9 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, seconds)
 
 
-def back_off(tries: int, asked_s: float | None) -> float:
-    """Seconds to wait before the next attempt: what the server asked, or twice as long each time, with jitter."""
-    if asked_s is not None:
-        return asked_s + random.uniform(0.0, 0.25)
-    longest = min(BACK_OFF_MOST_S, BACK_OFF_S * 2.0 ** min(tries, 16))
+def back_off(retries: int, requested_s: float | None, timings: Timings = DEFAULT_TIMINGS) -> float:
+    """Seconds to wait before the next attempt: as the server requested, or twice as long each time, with jitter."""
+    if requested_s is not None:
+        return requested_s + random.uniform(0.0, 0.25)
+    longest = min(timings.back_off_max_s, timings.back_off_s * 2.0 ** min(retries, 16))
     return longest * random.uniform(0.5, 1.0)

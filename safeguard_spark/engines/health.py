@@ -1,4 +1,4 @@
-"""How a server on a Unix socket is: whether it answers, and how much work it has done."""
+"""The health of a server on a Unix socket: whether it answers, and how much work it has done."""
 
 import re
 import socket
@@ -7,71 +7,71 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
 
-PROBE_S = 5.0
-PATIENCE_S = 30.0  # a busy server may leave a probe or two unanswered
+from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
+
 REPLY_BYTES = 4 << 20
-# Tokens read and written since the server began; they stand still only if the engine does.
+# Tokens read and written since the server started; they stand still only if the engine does.
 _TOKENS = re.compile(rb"^vllm:(?:generation|prompt)_tokens_total(?:\{[^}]*\})? ([0-9.e+]+)", re.MULTILINE)
 _OPEN = re.compile(rb"^vllm:num_requests_(?:running|waiting)(?:\{[^}]*\})? ([0-9.e+]+)", re.MULTILINE)
 
 
 class Health(Enum):
-    """What a server says of itself."""
+    """The result of a health request."""
 
-    well = auto()
-    ill = auto()
-    silent = auto()  # it is there and does not answer
-    absent = auto()
+    healthy = auto()
+    unhealthy = auto()
+    timeout = auto()  # it accepts a connection and does not reply
+    unreachable = auto()
 
 
-def health(path: Path) -> Health:
-    """What `GET /health` says."""
+def check_health(path: Path, timeout_s: float = DEFAULT_TIMINGS.probe_s) -> Health:
+    """Ask `GET /health` of the server on the socket `path`."""
     try:
-        status, _ = get(path, "/health")
+        status, _ = get(path, "/health", timeout_s)
     except TimeoutError:
-        return Health.silent
+        return Health.timeout
     except (OSError, ValueError):
-        return Health.absent
-    return Health.well if status == 200 else Health.ill
+        return Health.unreachable
+    return Health.healthy if status == 200 else Health.unhealthy
 
 
-def is_well(path: Path, patience_s: float = PATIENCE_S) -> bool:
-    """Whether a server is well; a silent one is asked again for a while."""
-    ends = time.monotonic() + patience_s
+def is_healthy(path: Path, timings: Timings = DEFAULT_TIMINGS) -> bool:
+    """Whether a server is healthy; one that does not reply is asked again for `healthy_s`."""
+    deadline = time.monotonic() + timings.healthy_s
     while True:
-        said = health(path)
-        if said is not Health.silent or time.monotonic() > ends:
-            return said is Health.well
-        time.sleep(0.5)
+        health = check_health(path, timings.probe_s)
+        if health is not Health.timeout or time.monotonic() > deadline:
+            return health is Health.healthy
+        time.sleep(timings.start_poll_s)
 
 
 class Load(NamedTuple):
-    """A server's work: tokens read and written so far, and requests open now, whoever asked. None if not said."""
+    """A server's work: tokens read and written so far, and requests open now from all clients. None if not reported."""
 
     tokens: float | None = None
     requests: int | None = None
 
 
-def load(path: Path) -> Load:
-    """What `GET /metrics` says of a server's work."""
+def read_load(path: Path, timeout_s: float = DEFAULT_TIMINGS.probe_s) -> Load:
+    """The work that `GET /metrics` reports; an empty `Load` if there is no reply."""
     try:
-        status, reply = get(path, "/metrics")
+        status, reply = get(path, "/metrics", timeout_s)
     except (OSError, ValueError):
         return Load()
     if status != 200:
         return Load()
-    tokens, requests = ([float(found) for found in counts.findall(reply)] for counts in (_TOKENS, _OPEN))
+    tokens, requests = ([float(count) for count in pattern.findall(reply)] for pattern in (_TOKENS, _OPEN))
     return Load(sum(tokens) if tokens else None, int(sum(requests)) if requests else None)
 
 
-def get(path: Path, route: str) -> tuple[int, bytes]:
-    """Status and whole reply of a GET. Raises OSError, TimeoutError of them if it does not answer, or ValueError."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(PROBE_S)
-        line.connect(str(path))
-        line.sendall(f"GET {route} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+def get(path: Path, route: str, timeout_s: float) -> tuple[int, bytes]:
+    """Status and whole reply of a GET. Raises OSError (TimeoutError if there is no reply), or ValueError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        connection.connect(str(path))
+        connection.sendall(f"GET {route} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         reply = bytearray()
-        while len(reply) < REPLY_BYTES and (part := line.recv(1 << 16)):
+        while len(reply) < REPLY_BYTES and (part := connection.recv(1 << 16)):
             reply += part
     words = bytes(reply[:64]).split(maxsplit=2)
     if len(words) < 2:

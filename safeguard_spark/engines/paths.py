@@ -1,4 +1,4 @@
-"""Where an executor's server keeps its files, and which executor this is."""
+"""The folders of an executor's server, and which executor this process belongs to."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ NAME_BYTES = len("/safeguard-4294967295/0123456789-01234567/") + 36
 
 
 class ServerPaths(NamedTuple):
-    """`folder` holds state and logs; `sockets` is the same, or a shorter one where its path is too long for them."""
+    """`folder` holds state and logs. `sockets` is the same folder, or a shorter one if that path is too long."""
 
     folder: Path
     sockets: Path
@@ -30,36 +30,36 @@ class ServerPaths(NamedTuple):
         return self.sockets / "s"
 
     def create(self, *, sockets: bool = True) -> None:
-        """Make both folders, private to this user. Raises EngineError if they are not or cannot be made.
+        """Create both folders, private to this user. Raises EngineError if they are not private or cannot be created.
 
-        The sockets' own goes with the server: without `sockets` it is looked at if it is there, and not made.
+        A folder for the sockets alone is deleted with the server: with `sockets=False` it is checked if present, and
+        not created.
         """
         for folder in dict.fromkeys((self.folder, self.sockets)):
             if folder == self.folder or sockets or folder.exists():
                 for level in (folder.parent, folder):
-                    _make_private(level)
+                    _create_private(level)
 
     def siblings(self) -> list[Path]:
         """Folders of this executor's servers with other settings."""
         executor = self.folder.name.partition("-")[0]
-        return [found for found in self.folder.parent.glob(f"{executor}-*") if found != self.folder]
+        return [path for path in self.folder.parent.glob(f"{executor}-*") if path != self.folder]
 
 
 def server_paths(config: EngineConfig, key: str, devices: list[str]) -> ServerPaths:
-    """The place of an executor's server: one per executor and per settings that make it another server."""
+    """The paths of an executor's server: one per executor and per settings that need a server of their own."""
     settings = [config.model, config.revision, config.python, config.env, config.args, devices]
     name = f"{_short(key, 10)}-{_short(json.dumps(settings, sort_keys=True), 8)}"
-    ours = f"safeguard-{os.getuid()}"
-    given = config.work_dir or tempfile.gettempdir()
-    base = Path(given).expanduser().absolute()
+    user = f"safeguard-{os.getuid()}"
+    base = Path(config.work_dir or tempfile.gettempdir()).expanduser().absolute()
     if len(os.fsencode(base)) + NAME_BYTES <= SOCKET_BYTES:
-        return ServerPaths(base / ours / name, base / ours / name)
-    # Long on YARN, where the temporary folder is the container's. The name must tell apart what the long path did.
-    return ServerPaths(base / ours / name, Path("/tmp") / ours / f"{_short(str(base) + name, 10)}-s")
+        return ServerPaths(base / user / name, base / user / name)
+    # Long on YARN, where the temporary folder is the container's. The short name must be as distinct as the long path.
+    return ServerPaths(base / user / name, Path("/tmp") / user / f"{_short(str(base) + name, 10)}-s")
 
 
 def executor_key() -> str:
-    """The executor this runs in, as `<pid>-<birth>` of the process that lives as long as it does.
+    """The executor this runs in, as `<pid>-<start time>` of the process that lives as long as it does.
 
     In a Spark task that is the Python worker's parent, Spark's Python daemon; elsewhere this process itself.
     """
@@ -68,14 +68,16 @@ def executor_key() -> str:
     return f"{pid}-{start_time(pid) or 0}"
 
 
-def _make_private(folder: Path) -> None:
+def _create_private(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = folder.lstat()
     except OSError as error:
-        raise EngineError(f"{folder} cannot be made: {error.strerror}; set engine.work_dir.") from error
+        raise EngineError(
+            f"{folder} cannot be created: {error.strerror}; set engine.work_dir to a folder that you may write."
+        ) from error
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
-        raise EngineError(f"{folder} is not private to this user: remove it, or set engine.work_dir.")
+        raise EngineError(f"{folder} is not private to this user; remove it, or set engine.work_dir to another folder.")
 
 
 def _short(text: str, length: int) -> str:

@@ -1,4 +1,4 @@
-"""Processes of an engine server: which are alive, which belong to it, and how they are all ended.
+"""The processes of a server: which are alive, which belong to it, how to end all of them, and their priority.
 
 Standard library and psutil only: the supervisor imports this and must start fast.
 """
@@ -19,28 +19,30 @@ from typing import TypeVar
 
 import psutil
 
-SERVER_ID_VARIABLE = "SAFEGUARD_SERVER_ID"  # environment variable every process of a server carries: its incarnation
-GRACE_S = 4.0  # between SIGTERM and SIGKILL
+from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
+
+SERVER_ID_VARIABLE = "SAFEGUARD_SERVER_ID"  # environment variable of every process of a server
 SLICE_NS = 100_000
-SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # the system call's number; the C library has no function of it
+SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # the system call's number; the C library has no wrapper
 
 T = TypeVar("T")
-_as_before: ThreadPoolExecutor
+_normal_priority: ThreadPoolExecutor
 
 
-def _renew() -> None:
-    global _as_before
-    _as_before = ThreadPoolExecutor(1, "as-before")
+def _create_pool() -> None:
+    global _normal_priority
+    _normal_priority = ThreadPoolExecutor(1, "normal-priority")
 
 
-_renew()
-os.register_at_fork(after_in_child=_renew)  # threads stay behind: a pool that had one would wait for it for ever
+_create_pool()
+# Threads do not survive a fork: without a new pool, `submit` would hang in the child.
+os.register_at_fork(after_in_child=_create_pool)
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, in the kernel's own terms; None if there is no such living process.
+    """When a process started, in the kernel's own units; None if no such process is alive.
 
-    On Linux clock ticks since boot, because psutil's wall-clock time moves when the clock is set.
+    On Linux in clock ticks since boot: psutil's wall-clock time changes when the clock is set.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -50,7 +52,7 @@ def start_time(pid: int) -> str | None:
         return _portable_start_time(pid)
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    fields = stat.rpartition(")")[2].split()  # the name before it may contain anything
     return None if fields[0] in "ZX" else fields[19]
 
 
@@ -63,14 +65,14 @@ def _portable_start_time(pid: int) -> str | None:
 
 
 def is_alive(pid: int, started: str) -> bool:
-    """Whether that very process still lives; its pid may have been given to another."""
+    """Whether this process is still alive; its pid may have been reused by another."""
     return start_time(pid) == started
 
 
 def lower_priority(pid: int, niceness: int) -> None:
-    """Let the main thread of a process give way to others: lower its priority, and have it yield a core at once.
+    """Lower the priority of a process's main thread, and have it yield its core at once.
 
-    Threads and processes it started before keep theirs. Nothing happens where the system knows no such thing.
+    Threads and processes that it started earlier keep their priority. Does nothing if the system does not support it.
     """
     with contextlib.suppress(OSError):
         if niceness > os.getpriority(os.PRIO_PROCESS, pid):
@@ -79,41 +81,41 @@ def lower_priority(pid: int, niceness: int) -> None:
 
 
 def lower_own_priority(niceness: int) -> None:
-    """Let the calling thread give way, and what it starts from now on but for what `at_normal_priority` calls."""
-    at_normal_priority(int)  # its thread begins now, as this one is
+    """Lower the priority of this thread and of all it starts later, except work run with `at_normal_priority`."""
+    at_normal_priority(int)  # starts the pool's thread now, at the priority that this one still has
     lower_priority(threading.get_native_id(), niceness)
 
 
 def at_normal_priority(call: Callable[[], T]) -> T:
-    """What `call` returns in a thread that has not given way.
+    """Run `call` in a thread of normal priority, and return its result.
 
-    A process inherits from the thread that starts it, and only root could undo that.
+    A process inherits the priority of the thread that starts it, and only root can raise it again.
     """
-    return _as_before.submit(call).result()
+    return _normal_priority.submit(call).result()
 
 
 def _yield_soon(pid: int, niceness: int) -> None:
-    """Batch scheduling, and a slice of 0.1 ms: a thread keeps its core for a slice, of 3 ms by default, even if one of
-    higher priority wakes up (Linux from 6.12; see sched_setattr(2), where older ones ignore the slice)."""
+    """Set batch scheduling with a slice of 0.1 ms. A thread keeps its core for one slice (3 ms by default), even if one
+    of higher priority wakes up (Linux from 6.12, see sched_setattr(2); older versions ignore the slice)."""
     number = SCHED_SETATTR.get(platform.machine())
     if sys.platform == "linux" and number is not None:
-        # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period, utilization's bounds
-        asked = struct.pack("=IIQiIQQQII", 56, os.SCHED_BATCH, 0, niceness, 0, SLICE_NS, 0, 0, 0, 0)
-        ctypes.CDLL(None).syscall(number, pid, asked, 0)
+        # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period, utilization bounds
+        attributes = struct.pack("=IIQiIQQQII", 56, os.SCHED_BATCH, 0, niceness, 0, SLICE_NS, 0, 0, 0, 0)
+        ctypes.CDLL(None).syscall(number, pid, attributes, 0)
 
 
 def server_processes(server_id: str) -> list[psutil.Process]:
-    """Living processes of this user that carry the marker of `engine`, this one excepted."""
-    found = []
+    """Living processes of this user that belong to a server by their environment, except this one."""
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(SERVER_ID_VARIABLE) == server_id:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """Children of a process and theirs; empty if it is gone."""
+    """Children of a process, and their children; empty if the process has ended."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.Error:
@@ -123,31 +125,32 @@ def descendants(pid: int) -> list[psutil.Process]:
 def end_tree(
     server_id: str,
     tracked: Iterable[psutil.Process] = (),
-    timeout_s: float = 20.0,
+    *,
     between: Callable[[], object] | None = None,
-    grace_s: float = GRACE_S,
+    hung: bool = False,
+    timings: Timings = DEFAULT_TIMINGS,
 ) -> bool:
-    """End every process of `engine`, politely and then by force; True if none is left.
+    """End every process of a server, first with SIGTERM and then with SIGKILL; True if none is left.
 
     `tracked` are processes known to belong to it, in case one hides its environment. `between` is called while
-    waiting: the supervisor collects its ended children there. `grace_s` is how long a polite request may take; none is
-    due to a server that hangs.
+    waiting: the supervisor collects its ended children there. A server that is `hung` gets no time to end by itself.
     """
-    begun = time.monotonic()
-    told: set[psutil.Process] = set()
+    grace_s = 0.0 if hung else timings.grace_s
+    started = time.monotonic()
+    terminated: set[psutil.Process] = set()
     while True:
-        left = {process for process in (*tracked, *server_processes(server_id)) if _living(process)}
-        spent = time.monotonic() - begun
-        if not left or spent > timeout_s:
-            return not left
-        for process in left - told:
+        remaining = {process for process in (*tracked, *server_processes(server_id)) if _is_living(process)}
+        spent_s = time.monotonic() - started
+        if not remaining or spent_s > timings.end_s:
+            return not remaining
+        for process in remaining - terminated:
             _send(process, signal.SIGTERM)
-        told |= left
-        if spent >= grace_s:
-            # Python's resource tracker ignores SIGTERM and goes by itself when the others have: killed before that,
-            # it leaves their shared memory behind.
-            others = {process for process in left if not _is_tracker(process)}
-            for process in others or (left if spent > grace_s + GRACE_S else ()):
+        terminated |= remaining
+        if spent_s >= grace_s:
+            # Python's resource tracker ignores SIGTERM and ends by itself after the others. Killed before that, it
+            # leaves their shared memory behind.
+            others = {process for process in remaining if not _is_tracker(process)}
+            for process in others or (remaining if spent_s > grace_s + timings.grace_s else ()):
                 _send(process, signal.SIGKILL)
         if between:
             between()
@@ -166,7 +169,7 @@ def _is_tracker(process: psutil.Process) -> bool:
         return False
 
 
-def _living(process: psutil.Process) -> bool:
+def _is_living(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -1,14 +1,14 @@
-"""The shipped fake: an engine that follows a script instead of a model, for tests and dry exercises.
+"""The shipped fake: an engine that follows a script instead of a model, for tests and trial runs.
 
-It answers in the policy's output form and in the labeler's dialect, so everything around it is real. What it says
-comes from words in the content:
+It answers in the policy's output form and in the labeler's dialect, so everything around it is real. Words in the
+content decide the answer:
 
     args:
       words: {replica: M1}        # content with the word violates the rule, if the policy has the rule
       misbehave: {zzrefuse: refuse, zzgarbage: garbage, zzcut: truncate, zzfail: fail}
       latency_s: 0.01             # per call
-      noise: 0.02                 # this share of contents gets another verdict, for each labeler and policy other ones
-      calls_file: /tmp/calls      # one byte is appended per call, to count calls over all processes
+      noise: 0.02                 # share of contents with another verdict; which ones depends on labeler and policy
+      calls_file: /tmp/calls      # one byte is appended per call, to count calls of all processes
 """
 
 import json
@@ -30,7 +30,7 @@ from safeguard_spark.policy.document import NONE, Output
 
 
 class Script(BaseModel):
-    """What the scripted engine does."""
+    """The settings of the scripted engine (`engine.args`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,13 +42,13 @@ class Script(BaseModel):
 
 
 class ScriptedEngine:
-    """An `Engine` that follows a `Script`. It starts no server and is always available."""
+    """An `Engine` that follows a `Script`. It starts no server and never becomes unavailable."""
 
     server_ids: frozenset[str] = frozenset()
     unavailable: str | None = None
 
     def __init__(self, config: EngineConfig) -> None:
-        self._asked: float | None = None
+        self._sent_at: float | None = None
         try:
             self.script = Script.model_validate(config.args)
         except ValidationError as error:
@@ -62,49 +62,49 @@ class ScriptedEngine:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def answers(self, task: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
+    def answers(self, spec: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
         """One answer per request, in order."""
         for request in requests:
-            self._asked = time.monotonic()
+            self._sent_at = time.monotonic()
             if self.script.latency_s:
                 time.sleep(self.script.latency_s)
             if self.script.calls_file:
                 _count(self.script.calls_file)
-            answer = self._answer(task, request)
-            self._asked = None
+            answer = self._answer(spec, request)
+            self._sent_at = None
             yield answer
 
     @property
     def oldest_s(self) -> float:
-        """Seconds since the request it is answering came."""
-        asked = self._asked
-        return 0.0 if asked is None else time.monotonic() - asked
+        """Age of the request that is being answered, seconds; 0 if there is none."""
+        sent_at = self._sent_at
+        return 0.0 if sent_at is None else time.monotonic() - sent_at
 
-    def _answer(self, task: CallSpec, request: Request) -> Answer:
+    def _answer(self, spec: CallSpec, request: Request) -> Answer:
         content = request.prompt.user_text.lower()
-        trick = next((what for word, what in self.script.misbehave.items() if word in content), None)
-        if trick == "fail":
+        behavior = next((value for word, value in self.script.misbehave.items() if word in content), None)
+        if behavior == "fail":
             return Answer(request.key, failure="scripted failure")
         rules = [rule for word, rule in self.script.words.items() if word in content]
-        rule = next((rule for rule in rules if rule in task.contract.category_of), None)
-        said = answer(task.contract, self._disagreeing(task, request, rule) if self.script.noise else rule)
-        finish, thought = "stop", "The script says so."
-        if trick == "refuse":
-            said = "I'm sorry, but I can't help with that."
-        elif trick == "garbage":
-            said = "}{ nothing of use"
-        elif trick == "truncate":
-            said, finish = said[: len(said) // 2], "length"
-        return Answer(request.key, _completion(task.labeler.dialect, request, thought, said, finish))
+        rule = next((rule for rule in rules if rule in spec.contract.category_of), None)
+        rule = self._with_noise(spec, request, rule) if self.script.noise else rule
+        text, finish, reasoning = answer(spec.contract, rule), "stop", "The script says so."
+        if behavior == "refuse":
+            text = "I'm sorry, but I can't help with that."
+        elif behavior == "garbage":
+            text = "}{ nothing of use"
+        elif behavior == "truncate":
+            text, finish = text[: len(text) // 2], "length"
+        return Answer(request.key, _completion(spec.labeler.dialect, request, reasoning, text, finish))
 
-    def _disagreeing(self, task: CallSpec, request: Request, rule: str | None) -> str | None:
-        """The rule, or for a few contents another verdict: none, or a rule where there was none."""
+    def _with_noise(self, spec: CallSpec, request: Request, rule: str | None) -> str | None:
+        """The rule; for a `noise` share of contents another verdict: no rule, or some rule where there was none."""
         prompt = request.prompt
-        drawn = int(sha256([task.labeler.labeler_hash, prompt.policy_text, prompt.user_text])[:12], 16)
-        known = list(task.contract.category_of)
-        if drawn / 16**12 >= self.script.noise or not known:
+        sample_score = int(sha256([spec.labeler.labeler_hash, prompt.policy_text, prompt.user_text])[:12], 16)
+        rules = list(spec.contract.category_of)
+        if sample_score / 16**12 >= self.script.noise or not rules:
             return rule
-        return None if rule else known[drawn % len(known)]
+        return None if rule else rules[sample_score % len(rules)]
 
 
 def answer(contract: Contract, rule: str | None) -> str:
@@ -120,17 +120,17 @@ def answer(contract: Contract, rule: str | None) -> str:
     return json.dumps({**fields, "category": category, "rule_ids": rules, "confidence": "high", "rationale": rationale})
 
 
-def _completion(dialect: Dialect, request: Request, thought: str, said: str, finish: str) -> Completion:
+def _completion(dialect: Dialect, request: Request, reasoning: str, text: str, finish: str) -> Completion:
     prompt_tokens = len(request.prompt.token_ids or request.prompt.user_text.split())
     if dialect is Dialect.chat:
-        return Completion(finish, text=said, reasoning=thought, prompt_tokens=prompt_tokens, completion_tokens=8)
-    text = f"<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant<|channel|>final<|message|>{said}"
-    ids = harmony_encoding().encode(text + ("<|return|>" if finish == "stop" else ""), allowed_special="all")
+        return Completion(finish, text=text, reasoning=reasoning, prompt_tokens=prompt_tokens, completion_tokens=8)
+    message = f"<|channel|>analysis<|message|>{reasoning}<|end|><|start|>assistant<|channel|>final<|message|>{text}"
+    ids = harmony_encoding().encode(message + ("<|return|>" if finish == "stop" else ""), allowed_special="all")
     return Completion(finish, token_ids=ids, prompt_tokens=prompt_tokens, completion_tokens=len(ids))
 
 
 def _count(path: str) -> None:
-    """Append one byte; O_APPEND makes it atomic over processes."""
+    """Append one byte; O_APPEND makes that atomic across processes."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(file, b".")

@@ -1,24 +1,24 @@
-"""What a vLLM server's log says about why it could not start. Pure but for `tail`."""
+"""The cause of a failed start, out of a vLLM server's log. Pure except for `tail`."""
 
 import os
 import re
 from pathlib import Path
 
 TAIL_BYTES = 64 << 10
-SAID_CHARACTERS = 400
+CAUSE_CHARACTERS = 400
 
 _PREFIX = re.compile(
     r"^(?:\([A-Za-z]\w*(?: pid=\d+)?\) ?)*(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:.]+ \[[^\]]*\] ?)?"
 )
 _RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit)): ?(.*)$")
 _USAGE = re.compile(r"^\S+\.py: error: (.*)$")
-# What the outer process says when an inner one failed: true, and no help.
+# What the outer process logs when an inner one failed: true, but not the cause.
 _ECHO = re.compile(r"root cause|initialization failed|Engine core|WorkerProc|EngineDeadError", re.IGNORECASE)
 _DETAIL = re.compile(r"^\s+(?:Value error, |Assertion failed, )?(.*?)(?: \[type=.*)?$")
 
 
 def tail(path: Path) -> str:
-    """The last part of a log; empty if there is none."""
+    """The last part of a log; empty if there is no log."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -29,15 +29,14 @@ def tail(path: Path) -> str:
 
 
 def cause(log: str) -> str | None:
-    """The engine's own message in one line; None if it left none."""
+    """The server's own error message in one line; None if there is none."""
     lines = [_PREFIX.sub("", line) for line in log.splitlines()]
-    found = [said for number, line in enumerate(lines) if (said := _said(line, lines[number + 1 :]))]
-    plain = [said for said in found if not _ECHO.search(said)]
-    chosen = plain or found
-    return _one_line(chosen[-1]) if chosen else None
+    messages = [message for number, line in enumerate(lines) if (message := _message(line, lines[number + 1 :]))]
+    causes = [message for message in messages if not _ECHO.search(message)] or messages
+    return _one_line(causes[-1]) if causes else None
 
 
-def _said(line: str, following: list[str]) -> str | None:
+def _message(line: str, following: list[str]) -> str | None:
     if usage := _USAGE.match(line):
         return usage[1]
     raised = _RAISED.match(line)
@@ -51,4 +50,4 @@ def _said(line: str, following: list[str]) -> str | None:
 
 def _one_line(text: str) -> str:
     text = " ".join(text.split()).rstrip(".")
-    return text if len(text) <= SAID_CHARACTERS else text[: SAID_CHARACTERS - 1] + "…"
+    return text if len(text) <= CAUSE_CHARACTERS else text[: CAUSE_CHARACTERS - 1] + "…"

@@ -1,4 +1,4 @@
-"""vLLM's server on an NVIDIA GPU, with the demo model: every question has a verdict, nearly all are right."""
+"""vLLM's server on an NVIDIA GPU, with the demo model: every question has a verdict, and nearly all are right."""
 
 import shutil
 
@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 
-def test_a_server_on_a_gpu_answers_as_one_on_the_cpu_does() -> None:
+def test_a_server_on_a_gpu_answers_like_one_on_the_cpu() -> None:
     run = build_config({
         "server_id": {
             "kind": "vllm", "model": str(model.model_path()), "model_name": "demo",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import safeguard_spark as sg
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.tracking.registry import Registry
-from tests.faulty_server import Behavior, Call, FaultyServer, always, closed, cut, garbage, row_of, slow, status
+from tests.faulty_server import Behavior, Call, FaultyServer, always, closed, cut, malformed, row_of, slow, status
 from tests.unit.samples import POLICY, write_policy
 
 pytestmark = pytest.mark.unit
@@ -224,7 +224,7 @@ def test_one_text_in_the_place_of_a_list_is_refused(policy: sg.Policy, value: An
 
 def behavior_of(call: Call) -> Behavior:
     """Every third row answered, and the others failed in some way."""
-    ways = (Behavior(), Behavior(), garbage(), closed(), cut(), status(400))
+    ways = (Behavior(), Behavior(), malformed(), closed(), cut(), status(400))
     return ways[max(0, row_of(call.text)) % len(ways)]
 
 

@@ -14,7 +14,19 @@ import pytest
 from safeguard_spark.engines.processes import SERVER_ID_VARIABLE
 from safeguard_spark.errors import EngineError
 from safeguard_spark.result import Status
-from tests.faulty_server import ANSWER, HANG, Behavior, Call, FaultyServer, closed, cut, garbage, row_of, slow, status
+from tests.faulty_server import (
+    ANSWER,
+    HANG,
+    Behavior,
+    Call,
+    FaultyServer,
+    closed,
+    cut,
+    malformed,
+    row_of,
+    slow,
+    status,
+)
 from tests.spark.lake import Lake
 
 OWNER_VARIABLE = "FAULTS_OF"  # in the environment of a server: the test's folder
@@ -43,7 +55,7 @@ def files(folder: Path) -> set[str]:
 
 def test_a_server_that_fails_once_in_every_way_loses_no_row(lake: Lake) -> None:
     lake.write(posts(60))
-    behaviors = [status(500), status(429, "1"), closed(), cut(), garbage(), status(503), garbage(b"[]")]
+    behaviors = [status(500), status(429, "1"), closed(), cut(), malformed(), status(503), malformed(b"[]")]
     seen: set[int] = set()
 
     def script(call: Call) -> Behavior:
@@ -87,7 +99,7 @@ def test_after_a_server_goes_away_the_run_is_partial_and_the_next_run_completes_
 
 UNUSABLE: list[tuple[dict[str, Any], str]] = [
     ({"model": "other"}, "does not serve the model m"),
-    ({"script": lambda call: status(401)}, "refuses us"),
+    ({"script": lambda call: status(401)}, "denies access"),
     ({"lacks": ["/inference/v1/generate", "/v1/completions"]}, "does not serve the model m"),
 ]
 

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from safeguard_spark.cli.app import run_command
-from tests.faulty_server import Behavior, Call, FaultyServer, always, garbage, row_of, status
+from tests.faulty_server import Behavior, Call, FaultyServer, always, malformed, row_of, status
 from tests.soak.job import LabelJob
 from tests.spark.lake import POLICY, Lake
 
@@ -52,7 +52,7 @@ def test_no_content_and_no_secret_in_anything_a_run_writes(tmp_path: Path) -> No
     assert not leaks(tmp_path, SECRET)
 
 
-@pytest.mark.parametrize("behavior", [status(400, raw=CANARY.encode()), garbage(CANARY.encode()), status(500)])
+@pytest.mark.parametrize("behavior", [status(400, raw=CANARY.encode()), malformed(CANARY.encode()), status(500)])
 def test_a_servers_message_about_a_content_is_neither_printed_nor_stored(
     lake: Lake, behavior: Behavior, capfd: pytest.CaptureFixture[str]
 ) -> None:

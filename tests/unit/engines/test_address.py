@@ -1,4 +1,4 @@
-"""Where an endpoint is, the key it asks for, and how long to wait for it."""
+"""Addresses and API keys of endpoints, what an HTTP failure means, and how long to wait."""
 
 import time
 from email.utils import formatdate
@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.engines.address import address, api_key
+from safeguard_spark.engines.address import api_key, parse_address
 from safeguard_spark.engines.failures import (
-    BACK_OFF_MOST_S,
-    BACK_OFF_S,
     FailureKind,
     back_off,
     of_status,
     retry_after,
 )
+from safeguard_spark.engines.timings import DEFAULT_TIMINGS
 from safeguard_spark.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -39,28 +38,28 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://[::1]:8000/v1", "http://[::1]:8000"),
     ],
 )
-def test_an_address_is_what_paths_are_put_after(url: str, base: str) -> None:
-    assert address(url)._asdict() == {"base": base, "socket": None, "shown": base, "proxy": None}
+def test_an_address_is_the_url_before_the_path(url: str, base: str) -> None:
+    assert parse_address(url)._asdict() == {"base": base, "socket": None, "display": base, "proxy": None}
 
 
 @pytest.mark.parametrize("url", ["unix:/run/engine.sock", "unix:///run/engine.sock"])
 def test_a_unix_socket_is_its_path(url: str) -> None:
-    found = address(url)
-    assert (found.socket, found.shown) == ("/run/engine.sock", "unix:/run/engine.sock")
+    result = parse_address(url)
+    assert (result.socket, result.display) == ("/run/engine.sock", "unix:/run/engine.sock")
 
 
 @pytest.mark.parametrize(
     "url", ["unix:", "host:8000", "http://", "http://host:port", "http://[", "ftp://host", "", "http://host:99999"]
 )
-def test_what_is_no_address_is_one_sentence(url: str) -> None:
+def test_a_wrong_address_is_one_sentence(url: str) -> None:
     with pytest.raises(ConfigError, match=r"engine\.url"):
-        address(url)
+        parse_address(url)
 
 
 @pytest.mark.parametrize("url", ["http://me:sesame@host", "http://host/?key=sesame", "http://host/#sesame"])
 def test_a_secret_in_an_address_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        address(url)
+        parse_address(url)
     assert "sesame" not in str(caught.value) and "api_key_env" in str(caught.value)
 
 
@@ -68,33 +67,33 @@ def test_a_secret_in_an_address_is_refused_and_not_repeated(url: str) -> None:
 def test_any_text_is_an_address_or_a_configuration_error(text: str) -> None:
     for url in (text, f"http://{text}", f"unix:{text}"):
         try:
-            address(url)
+            parse_address(url)
         except ConfigError:
             continue
 
 
-def test_a_proxy_is_used_but_for_this_machine_and_where_it_shall_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_used_except_for_this_machine_and_no_proxy_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy:1")
     monkeypatch.setenv("no_proxy", "inside.example.org")
-    assert address("http://host:8000").proxy == "http://proxy:1"
-    assert address("https://host").proxy is None
+    assert parse_address("http://host:8000").proxy == "http://proxy:1"
+    assert parse_address("https://host").proxy is None
     for url in ("http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000", "http://inside.example.org"):
-        assert address(url).proxy is None
+        assert parse_address(url).proxy is None
 
 
-def test_the_key_is_the_variables_value_without_the_ends_of_lines() -> None:
+def test_the_key_is_the_variables_value_without_white_space_around_it() -> None:
     assert api_key(None, {}) is None and api_key("", {}) is None
     assert api_key("KEY", {"KEY": " sesame\n"}) == "sesame"
 
 
 @pytest.mark.parametrize("value", ["", " ", "ses\name", "sésame", "ses\x00ame"])
-def test_a_key_that_cannot_be_is_one_sentence_without_the_key(value: str) -> None:
+def test_a_value_that_is_no_key_is_one_sentence_without_the_value(value: str) -> None:
     with pytest.raises(ConfigError, match="KEY") as caught:
         api_key("KEY", {"KEY": value})
     assert not value.strip() or value not in str(caught.value)
 
 
-# What went wrong, and how long to wait
+# Failures and waits
 
 
 @pytest.mark.parametrize(
@@ -107,11 +106,11 @@ def test_a_key_that_cannot_be_is_one_sentence_without_the_key(value: str) -> Non
         ((400, 413, 422), FailureKind.bad_request),
     ],
 )
-def test_a_status_says_what_to_do(codes: tuple[int, ...], kind: FailureKind) -> None:
+def test_a_status_has_its_kind_of_failure(codes: tuple[int, ...], kind: FailureKind) -> None:
     for code in codes:
-        trouble = of_status(code, {"Retry-After": "3"})
-        assert (trouble.kind, trouble.cause) == (kind, f"HTTP {code}")
-        assert trouble.wait_s == (3.0 if kind in (FailureKind.busy, FailureKind.transient) else None)
+        failure = of_status(code, {"Retry-After": "3"})
+        assert (failure.kind, failure.cause) == (kind, f"HTTP {code}")
+        assert failure.wait_s == (3.0 if kind in (FailureKind.busy, FailureKind.transient) else None)
 
 
 def test_retry_after_is_seconds_or_a_date() -> None:
@@ -126,16 +125,16 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d{1,3}:\d\d:\d\d( GMT| [+-]\d{4,6})?")
 )
 def test_any_retry_after_is_a_wait_or_none(value: str) -> None:
-    found = retry_after(value)
-    assert found is None or found >= 0
+    wait_s = retry_after(value)
+    assert wait_s is None or wait_s >= 0
 
 
 @given(st.integers(0, 100_000))
-def test_back_off_doubles_with_jitter_up_to_its_most(tries: int) -> None:
-    longest = min(BACK_OFF_MOST_S, BACK_OFF_S * 2.0 ** min(tries, 50))
-    assert longest / 2 <= back_off(tries, None) <= longest
+def test_back_off_doubles_with_jitter_up_to_its_limit(retries: int) -> None:
+    longest = min(DEFAULT_TIMINGS.back_off_max_s, DEFAULT_TIMINGS.back_off_s * 2.0 ** min(retries, 50))
+    assert longest / 2 <= back_off(retries, None) <= longest
 
 
 @given(st.integers(0, 5), st.floats(0, 1000))
-def test_what_the_server_asked_is_waited_and_little_more(tries: int, asked_s: float) -> None:
-    assert asked_s <= back_off(tries, asked_s) <= asked_s + 0.25
+def test_a_wait_that_the_server_requests_is_kept_with_a_little_jitter(retries: int, requested_s: float) -> None:
+    assert requested_s <= back_off(retries, requested_s) <= requested_s + 0.25

@@ -1,4 +1,4 @@
-"""How vLLM's server is started: what is passed on, what is refused, what its environment holds."""
+"""The command line and environment of vLLM's server: what is passed on and what is refused."""
 
 import importlib.util
 import os
@@ -19,17 +19,17 @@ pytestmark = pytest.mark.unit
 SOCKET = Path("/run/x/s")
 
 
-def config(model: str = "openai/gpt-oss-safeguard-20b", **given: Any) -> EngineConfig:
-    return EngineConfig(kind=EngineKind.vllm, model=model, **given)
+def config(model: str = "openai/gpt-oss-safeguard-20b", **settings: Any) -> EngineConfig:
+    return EngineConfig(kind=EngineKind.vllm, model=model, **settings)
 
 
-def words(**given: Any) -> str:
-    return " ".join(command(config(**given), SOCKET, {}))
+def command_line(**settings: Any) -> str:
+    return " ".join(command(config(**settings), SOCKET, {}))
 
 
 def test_the_whole_command_line() -> None:
     args = {"max_num_seqs": 64, "enforce_eager": True, "enable-prefix-caching": False, "quantization": None}
-    assert words(args={**args, "compilation_config": {"level": 0}}, revision="abc", python="/opt/python") == (
+    assert command_line(args={**args, "compilation_config": {"level": 0}}, revision="abc", python="/opt/python") == (
         "/opt/python -m vllm.entrypoints.openai.api_server --model openai/gpt-oss-safeguard-20b "
         "--served-model-name openai/gpt-oss-safeguard-20b --uds /run/x/s --revision abc "
         "--enable-scale-out --enable-prompt-tokens-details --disable-uvicorn-access-log --no-enable-log-requests "
@@ -42,11 +42,11 @@ def test_the_interpreter_is_the_workers_own_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [({}, ["--dtype", "a"]), ({"dtype": "b"}, ["--dtype", "b"]), ({"dtype": None}, [])]
+    ("args", "options"), [({}, ["--dtype", "a"]), ({"dtype": "b"}, ["--dtype", "b"]), ({"dtype": None}, [])]
 )
-def test_what_the_configuration_says_wins_over_the_hardware(given: dict[str, Any], said: list[str]) -> None:
-    words = command(config(args=given), SOCKET, {"dtype": "a"})
-    assert words[words.index("--no-enable-log-requests") + 1 :] == said
+def test_configured_arguments_override_those_of_the_hardware(args: dict[str, Any], options: list[str]) -> None:
+    argv = command(config(args=args), SOCKET, {"dtype": "a"})
+    assert argv[argv.index("--no-enable-log-requests") + 1 :] == options
 
 
 @pytest.mark.parametrize(
@@ -68,24 +68,24 @@ def test_a_processor_without_avx_512_is_slow_in_bfloat16(
     assert is_slow_in_bfloat16(machine, cpuinfo) is slow
 
 
-def test_the_build_installed_here_is_known() -> None:
-    found = importlib.util.find_spec("vllm")
-    assert found is not None and found.origin is not None
-    assert is_cpu_build() is any(Path(found.origin).parent.glob("_C_AVX*"))
+def test_the_build_installed_here_is_recognized() -> None:
+    spec = importlib.util.find_spec("vllm")
+    assert spec is not None and spec.origin is not None
+    assert is_cpu_build() is any(Path(spec.origin).parent.glob("_C_AVX*"))
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
-def test_what_would_open_the_server_or_rename_the_model_is_refused(name: str) -> None:
+def test_arguments_that_open_the_server_or_rename_the_model_are_refused(name: str) -> None:
     for spelling in (name, name.replace("_", "-"), f"--{name}"):
         with pytest.raises(ConfigError, match=f"engine.args.{name} cannot be set: "):
             command(config(args={spelling: "x"}), SOCKET, {})
 
 
-def test_switching_a_refused_thing_off_is_allowed_and_says_nothing() -> None:
-    assert "trust" not in words(args={"trust_remote_code": False, "api_key": None})
+def test_a_refused_argument_may_be_switched_off_and_is_left_out() -> None:
+    assert "trust" not in command_line(args={"trust_remote_code": False, "api_key": None})
 
 
-def test_a_model_folder_that_is_not_there_is_the_operators_error(tmp_path: Path) -> None:
+def test_a_model_folder_that_does_not_exist_is_the_operators_error(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="is not a folder on this executor"):
         command(config(model=str(tmp_path / "none")), SOCKET, {})
     (tmp_path / "ein Modell").mkdir()
@@ -106,25 +106,25 @@ def test_the_environment_is_the_workers_without_sparks(tmp_path: Path) -> None:
     assert env["VLLM_CPU_KVCACHE_SPACE"] == "1" and env["VLLM_RPC_BASE_PATH"] == "/run/x"
 
 
-def test_gpus_are_for_the_server_alone_and_configuration_wins_but_for_the_marker() -> None:
+def test_gpus_are_for_the_server_alone_and_configuration_overrides_all_but_the_server_id() -> None:
     env = environment(config(env={SERVER_ID_VARIABLE: "other", "HF_TOKEN": "t"}), {}, ["1", "3"], Path("/run/x"), "id")
     assert env["CUDA_VISIBLE_DEVICES"] == "1,3" and env[SERVER_ID_VARIABLE] == "id" and env["HF_TOKEN"] == "t"
     assert "HF_HUB_OFFLINE" not in env and "VLLM_CPU_KVCACHE_SPACE" not in env
 
 
-def test_vllms_own_sockets_go_elsewhere_where_ours_is_too_deep() -> None:
+def test_vllms_own_sockets_are_elsewhere_if_our_path_is_too_long() -> None:
     assert "VLLM_RPC_BASE_PATH" not in environment(config(), {}, [], Path("/" + "x" * RPC_BYTES), "id")
 
 
-def test_a_place_is_short_enough_private_to_the_executor_and_to_the_settings(tmp_path: Path) -> None:
-    made = {
+def test_paths_are_short_enough_and_distinct_for_executors_and_settings(tmp_path: Path) -> None:
+    paths = {
         server_paths(config(args=args, work_dir=str(base)), key, devices)
         for args in ({}, {"max_num_seqs": 1})
         for key in ("1-2", "1-3")
         for devices in ([], ["0"])
         for base in (tmp_path, tmp_path / ("ü" * 80))
     }
-    assert len({found.socket for found in made}) == len({found.folder for found in made}) == 16
-    assert all(len(os.fsencode(found.sockets)) <= RPC_BYTES for found in made)
+    assert len({path.socket for path in paths}) == len({path.folder for path in paths}) == 16
+    assert all(len(os.fsencode(path.sockets)) <= RPC_BYTES for path in paths)
     again = server_paths(config(work_dir=str(tmp_path)), "1-2", [])
-    assert again in made
+    assert again in paths

@@ -1,67 +1,46 @@
-"""The endpoint engine: what it sends and reads, where it goes, and how much it keeps open."""
+"""The endpoint engine: requests and replies, addresses and credentials, and the window."""
 
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from safeguard_spark.config.model import Dialect
-from safeguard_spark.engines import client, endpoint
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labelling import verdict
 from safeguard_spark.labelling.engine import Request
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Output
-from tests.faulty_server import (
-    ANSWER,
-    FaultyServer,
-    always,
-    ask,
-    config,
-    failures,
-    in_turn,
-    requests,
-    row_of,
-    slow,
-    status,
-    task,
-)
+from tests.engine_calls import FAST, ask, call_spec, config, failures, requests
+from tests.faulty_server import ANSWER, FaultyServer, always, in_turn, row_of, slow, status
 
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same waits, shorter."""
-    monkeypatch.setattr("safeguard_spark.engines.failures.BACK_OFF_S", 0.01)
-    monkeypatch.setattr(client, "REACH_S", 0.5)
-    monkeypatch.setattr(client, "GIVEN_UP_S", 0.5)
-    monkeypatch.setattr(endpoint, "WARM_UP_S", 0.2)
+# Requests and replies in both dialects
 
 
-# Both dialects, what is sent and what is read
-
-
-def test_token_ids_go_out_and_come_back_each_to_its_own_row() -> None:
+def test_token_ids_are_sent_and_each_answer_belongs_to_its_row() -> None:
     with FaultyServer() as server:
         answers = ask(server, 40, window=8)
     for answer in answers:
         assert answer.completion is not None
-        read = verdict.read(answer.completion, task().contract)
-        assert (read.outcome, read.rationale) == (Outcome.labelled, f"row {answer.key}")
+        result = verdict.read(answer.completion, call_spec().contract)
+        assert (result.outcome, result.rationale) == (Outcome.labelled, f"row {answer.key}")
         assert answer.completion.cached_tokens == 32
     body = server.calls[0].body
     assert {call.path for call in server.calls} == {"/inference/v1/generate"}
     sampling = body["sampling_params"]
     assert (sampling["max_tokens"], sampling["temperature"], sampling["top_p"]) == (77, 0.5, 0.9)
     assert sampling["stop_token_ids"] == [200002, 200012]
-    assert sampling["structured_outputs"] == {"structural_tag": task().contract.structural_tag}
+    assert sampling["structured_outputs"] == {"structural_tag": call_spec().contract.structural_tag}
 
 
-def test_a_server_without_the_token_route_is_asked_for_completions_from_then_on() -> None:
+def test_a_server_without_the_token_route_gets_all_later_requests_as_completions() -> None:
     with FaultyServer(lacks=["/inference/v1/generate"]) as server:
         answers = ask(server, 6)
     assert failures(answers) == {None}
@@ -69,18 +48,18 @@ def test_a_server_without_the_token_route_is_asked_for_completions_from_then_on(
     assert all(call.body["return_token_ids"] for call in server.calls)
 
 
-def test_completions_without_ids_are_read_from_their_text() -> None:
+def test_a_completion_without_token_ids_is_read_from_its_text() -> None:
     from safeguard_spark.engines.protocol import routes
 
     text = '<|channel|>final<|message|>{"violation": 1, "policy_category": "counterfeit"}<|return|>'
     reply = {"choices": [{"finish_reason": "stop", "text": text}], "usage": {"completion_tokens": 12}}
     completion = routes(Dialect.harmony)[1].read(reply)
-    read = verdict.read(completion, task(output=Output.category).contract)
-    assert (read.outcome, read.category, completion.completion_tokens) == (Outcome.labelled, "counterfeit", 12)
+    result = verdict.read(completion, call_spec(output=Output.category).contract)
+    assert (result.outcome, result.category, completion.completion_tokens) == (Outcome.labelled, "counterfeit", 12)
 
 
 @pytest.mark.parametrize(
-    ("output", "said", "bound"),
+    ("output", "text", "structured_field"),
     [
         (Output.binary, "1", "structured_outputs"),
         (Output.category, '{"violation": 1, "policy_category": "counterfeit"}', "response_format"),
@@ -91,19 +70,19 @@ def test_completions_without_ids_are_read_from_their_text() -> None:
         ),
     ],
 )
-def test_chat_reads_every_output_form_and_binds_it(output: Output, said: str, bound: str) -> None:
-    what = task(Dialect.chat, output)
-    with FaultyServer(said=lambda call: said) as server:
-        answers = ask(server, 3, what=what, dialect=Dialect.chat)
+def test_chat_reads_and_constrains_every_output_form(output: Output, text: str, structured_field: str) -> None:
+    spec = call_spec(Dialect.chat, output)
+    with FaultyServer(text_of=lambda call: text) as server:
+        answers = ask(server, 3, spec=spec, dialect=Dialect.chat)
     for answer in answers:
         assert answer.completion is not None and answer.completion.reasoning == "because"
-        assert verdict.read(answer.completion, what.contract).violation is True
+        assert verdict.read(answer.completion, spec.contract).violation is True
     body = server.calls[0].body
-    assert bound in body and body["reasoning_effort"] == "low"
+    assert structured_field in body and body["reasoning_effort"] == "low"
     assert [message["role"] for message in body["messages"]] == ["system", "user"]
 
 
-def test_older_servers_say_reasoning_content_and_a_refusal_is_text() -> None:
+def test_reasoning_content_of_older_servers_is_read_and_a_refusal_is_the_text() -> None:
     from safeguard_spark.engines.protocol import routes
 
     message = {"content": None, "refusal": "I cannot help with that.", "reasoning_content": "hm"}
@@ -114,7 +93,7 @@ def test_older_servers_say_reasoning_content_and_a_refusal_is_text() -> None:
 @pytest.mark.parametrize(
     "rejects", [("response_format",), ("reasoning_effort",), ("response_format", "reasoning_effort")]
 )
-def test_a_server_that_rejects_a_field_is_asked_without_it_from_then_on(rejects: tuple[str, ...]) -> None:
+def test_a_field_that_the_server_rejects_is_left_out_of_later_requests(rejects: tuple[str, ...]) -> None:
     with FaultyServer(rejects=rejects) as server:
         answers = ask(server, 8, dialect=Dialect.chat)
     assert failures(answers) == {None}
@@ -124,15 +103,15 @@ def test_a_server_that_rejects_a_field_is_asked_without_it_from_then_on(rejects:
     assert kept <= set(server.calls[-1].body)
 
 
-def test_unstructured_sends_no_bounds() -> None:
+def test_unstructured_requests_have_no_output_constraints() -> None:
     with FaultyServer() as server:
-        ask(server, 2, what=task(structured=False))
-        ask(server, 2, what=task(Dialect.chat, structured=False), dialect=Dialect.chat)
+        ask(server, 2, spec=call_spec(structured=False))
+        ask(server, 2, spec=call_spec(Dialect.chat, structured=False), dialect=Dialect.chat)
     assert "structured_outputs" not in server.calls[0].body["sampling_params"]
     assert "response_format" not in server.calls[-1].body
 
 
-# Where it is and who may ask
+# Addresses and credentials
 
 
 def test_a_unix_socket_with_spaces_and_unicode_in_its_path(tmp_path: Path) -> None:
@@ -147,25 +126,24 @@ def test_an_address_may_end_in_v1() -> None:
         assert failures(ask(server.url + "/v1/")) == {None}
 
 
-def test_nobody_there_is_one_sentence_within_seconds(tmp_path: Path) -> None:
+def test_an_address_without_a_server_is_one_sentence_within_seconds(tmp_path: Path) -> None:
     for url in ("http://127.0.0.1:9", f"unix:{tmp_path / 'none'}"):
-        begun = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(EngineError, match=r"cannot be reached: .*; check engine.url and that the server runs\.$"):
             ask(url)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started < 5
 
 
-def test_a_name_that_does_not_resolve_says_so() -> None:
+def test_a_host_name_that_does_not_resolve_is_reported() -> None:
     with pytest.raises(EngineError, match="its name cannot be resolved"):
         ask("http://no-such-host.invalid:1")
 
 
-def test_a_server_that_comes_up_a_moment_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "REACH_S", 5.0)
+def test_a_server_that_starts_a_moment_later_is_waited_for() -> None:
     with FaultyServer() as server:
         server.stop()
-        threading.Timer(0.5, server.again).start()
-        assert failures(ask(server)) == {None}
+        threading.Timer(0.5, server.start_again).start()
+        assert failures(ask(server, timings=replace(FAST, unreachable_s=5.0))) == {None}
 
 
 def test_the_key_comes_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,9 +163,9 @@ def test_a_key_in_the_address_is_refused_without_repeating_it() -> None:
 
 
 @pytest.mark.parametrize("code", [401, 403])
-def test_being_refused_at_first_stops_at_once(code: int) -> None:
+def test_rejected_credentials_stop_at_the_first_request(code: int) -> None:
     with FaultyServer(always(status(code))) as server:
-        with pytest.raises(EngineError, match=f"refuses us: HTTP {code}; check the key") as caught:
+        with pytest.raises(EngineError, match=f"denies access: HTTP {code}; check the key") as caught:
             ask(server)
         assert "secret" not in str(caught.value)
 
@@ -201,83 +179,83 @@ def test_a_model_the_server_does_not_have_is_one_sentence() -> None:
             ask(server, dialect=dialect)
 
 
-def test_a_key_revoked_on_the_way_fails_the_rest_at_once() -> None:
+def test_a_key_revoked_during_a_run_fails_the_remaining_requests_at_once() -> None:
     with FaultyServer(in_turn(*[ANSWER] * 5, then=status(401))) as server:
-        with EndpointEngine(config(server.url), 2) as engine:
-            answers = list(engine.answers(task(), requests(50)))
-            assert engine.unavailable and "refuses us" in engine.unavailable
+        with EndpointEngine(config(server.url), 2, timings=FAST) as engine:
+            answers = list(engine.answers(call_spec(), requests(50)))
+            assert engine.unavailable and "denies access" in engine.unavailable
         assert len(answers) == 50
         assert len(server.calls) <= 5 + 3
 
 
-# Window, laziness, order
+# The window, lazy input, order
 
 
-def test_the_window_bounds_what_is_open_and_input_is_pulled_as_it_allows() -> None:
+def test_the_window_limits_open_requests_and_how_much_input_is_pulled() -> None:
     pulled = 0
 
-    def counted() -> Iterator[Request]:
+    def counted_requests() -> Iterator[Request]:
         nonlocal pulled
         for request in requests(10_000):
             pulled += 1
             yield request
 
-    with FaultyServer(always(slow(0.01))) as server, EndpointEngine(config(server.url), 8) as engine:
-        answers = engine.answers(task(), counted())
-        for done in range(1, 101):
+    with FaultyServer(always(slow(0.01))) as server, EndpointEngine(config(server.url), 8, timings=FAST) as engine:
+        answers = engine.answers(call_spec(), counted_requests())
+        for answered in range(1, 101):
             next(answers)
-            assert pulled <= done + 8
+            assert pulled <= answered + 8
             assert engine.in_flight <= 8
         assert 0 < engine.oldest_s < 5
         answers.close()  # type: ignore[attr-defined]
         assert engine.in_flight == 0 and engine.oldest_s == 0.0
-        assert server.most_open <= 8
+        assert server.max_open <= 8
 
 
-def test_the_first_request_goes_alone_so_that_the_policy_is_cached() -> None:
+def test_the_first_request_is_sent_alone_so_that_the_policy_is_cached() -> None:
     with FaultyServer(in_turn(slow(0.15))) as server:
         ask(server, 10, window=8)
     first, second = server.calls[0], server.calls[1]
     assert second.at - first.at >= 0.14
 
 
-def test_a_slow_first_answer_does_not_hold_the_window_shut() -> None:
-    begun = time.monotonic()
-    with FaultyServer(in_turn(slow(3.0))) as server:
+def test_a_slow_first_answer_does_not_block_the_window() -> None:
+    started = time.monotonic()
+    with FaultyServer(in_turn(slow(1.5))) as server:
         answers = ask(server, 10, window=4)
     assert answers[-1].key == 0
-    assert server.calls[9].at - begun < 2.5
+    assert server.calls[9].at - started < 1.2
 
 
-def test_answers_leave_as_they_finish() -> None:
-    with FaultyServer(lambda call: slow(1.0) if row_of(call.text) == 1 else ANSWER) as server:
+def test_answers_are_yielded_as_they_finish() -> None:
+    with FaultyServer(lambda call: slow(0.3) if row_of(call.text) == 1 else ANSWER) as server:
         keys = [answer.key for answer in ask(server, 20, window=4)]
     assert keys[-1] == 1
 
 
-def test_no_requests_reach_nobody() -> None:
-    with EndpointEngine(config("http://127.0.0.1:9"), 4) as engine:
-        assert list(engine.answers(task(), [])) == []
+def test_without_requests_no_server_is_contacted() -> None:
+    with EndpointEngine(config("http://127.0.0.1:9"), 4, timings=FAST) as engine:
+        assert list(engine.answers(call_spec(), [])) == []
 
 
-def test_one_engine_answers_one_call_after_the_other() -> None:
-    with FaultyServer() as server, EndpointEngine(config(server.url), 4) as engine:
+def test_an_engine_answers_several_calls_in_a_row() -> None:
+    with FaultyServer() as server, EndpointEngine(config(server.url), 4, timings=FAST) as engine:
         for _ in range(3):
-            assert len(list(engine.answers(task(), requests(7)))) == 7
+            assert len(list(engine.answers(call_spec(), requests(7)))) == 7
 
 
-def test_an_error_of_the_input_passes_through_and_ends_what_is_open() -> None:
-    def broken() -> Iterator[Request]:
+def test_an_error_of_the_input_is_raised_and_cancels_open_requests() -> None:
+    def failing_requests() -> Iterator[Request]:
         yield from requests(3)
         raise RuntimeError("input")
 
-    with FaultyServer(always(slow(0.2))) as server, EndpointEngine(config(server.url), 8) as engine:
+    with FaultyServer(always(slow(0.2))) as server, EndpointEngine(config(server.url), 8, timings=FAST) as engine:
         with pytest.raises(RuntimeError, match="input"):
-            list(engine.answers(task(), broken()))
+            list(engine.answers(call_spec(), failing_requests()))
         assert engine.in_flight == 0
 
 
-def test_no_thread_is_left() -> None:
+def test_no_thread_is_left_running() -> None:
     before = threading.active_count()
     with FaultyServer() as server:
         ask(server)

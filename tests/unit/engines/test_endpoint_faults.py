@@ -1,7 +1,8 @@
-"""A server that fails in every way it can: one answer per request all the same."""
+"""Servers that fail in every known way: each request still has exactly one answer."""
 
 import email.utils
 import json
+import math
 import threading
 import time
 
@@ -10,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safeguard_spark.config.model import Dialect
-from safeguard_spark.engines import client, endpoint
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling import prompt
@@ -19,6 +19,7 @@ from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import parse_policy
+from tests.engine_calls import FAST, ask, call_spec, config, failures, requests
 from tests.faulty_server import (
     ANSWER,
     HANG,
@@ -26,40 +27,27 @@ from tests.faulty_server import (
     Call,
     FaultyServer,
     always,
-    ask,
     closed,
-    config,
     cut,
-    failures,
-    garbage,
     in_turn,
-    requests,
+    malformed,
     row_of,
     slow,
     status,
-    task,
 )
 
 pytestmark = pytest.mark.unit
 MARKET = "---\nname: market\nversion: 1.0.0\nrules: [{id: M1, category: counterfeit}]\n---\nNo replicas.\n"
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same waits, shorter."""
-    monkeypatch.setattr("safeguard_spark.engines.failures.BACK_OFF_S", 0.01)
-    monkeypatch.setattr(client, "REACH_S", 0.5)
-    monkeypatch.setattr(client, "GIVEN_UP_S", 0.5)
-    monkeypatch.setattr(endpoint, "WARM_UP_S", 0.2)
-
-
-# What goes wrong with one request
+# Failures of one request
 
 
 @pytest.mark.parametrize(
-    "behavior", [status(500), status(502), closed(), cut(), garbage(), garbage(b'{"choices": []}'), garbage(b"[1]")]
+    "behavior",
+    [status(500), status(502), closed(), cut(), malformed(), malformed(b'{"choices": []}'), malformed(b"[1]")],
 )
-def test_a_lost_attempt_is_made_again(behavior: Behavior) -> None:
+def test_a_transient_failure_is_retried(behavior: Behavior) -> None:
     with FaultyServer(in_turn(behavior, ANSWER, behavior, behavior)) as server:
         assert failures(ask(server)) == {None}
     assert len(server.calls) == 5 + 3
@@ -67,9 +55,9 @@ def test_a_lost_attempt_is_made_again(behavior: Behavior) -> None:
 
 @pytest.mark.parametrize(
     ("behavior", "cause"),
-    [(status(500), "HTTP 500"), (closed(), "connection closed"), (garbage(), "the reply was garbage")],
+    [(status(500), "HTTP 500"), (closed(), "connection closed"), (malformed(), "malformed reply")],
 )
-def test_a_row_that_always_fails_is_asked_a_bounded_number_of_times(behavior: Behavior, cause: str) -> None:
+def test_a_row_that_always_fails_is_sent_a_bounded_number_of_times(behavior: Behavior, cause: str) -> None:
     with FaultyServer(lambda call: behavior if row_of(call.text) == 3 else ANSWER) as server:
         answers = ask(server, 10, retries=3)
         assert server.count(3) == 4
@@ -77,7 +65,7 @@ def test_a_row_that_always_fails_is_asked_a_bounded_number_of_times(behavior: Be
 
 
 @pytest.mark.parametrize("code", [400, 413, 422])
-def test_a_request_the_server_will_never_take_is_not_asked_again(code: int) -> None:
+def test_a_bad_request_is_not_retried(code: int) -> None:
     def script(call: Call) -> Behavior:
         return status(code) if row_of(call.text) == 3 else ANSWER
 
@@ -87,7 +75,7 @@ def test_a_request_the_server_will_never_take_is_not_asked_again(code: int) -> N
     assert {answer.key: answer.failure for answer in answers if answer.failure} == {3: f"HTTP {code}"}
 
 
-def test_a_first_row_the_server_rejects_takes_nothing_from_the_others() -> None:
+def test_a_rejected_first_row_does_not_change_the_requests_of_the_others() -> None:
     with FaultyServer(lambda call: status(400) if row_of(call.text) == 0 else ANSWER) as server:
         answers = ask(server, 10)
     assert {answer.key for answer in answers if answer.failure} == {0}
@@ -108,20 +96,20 @@ TOO_LONG = [
 
 
 @pytest.mark.parametrize("dialect", Dialect)
-@pytest.mark.parametrize("said", TOO_LONG)
-def test_a_prompt_longer_than_the_servers_context_is_too_long_and_asked_once(
-    said: dict[str, object], dialect: Dialect
+@pytest.mark.parametrize("body", TOO_LONG)
+def test_a_prompt_longer_than_the_servers_context_is_too_long_and_sent_once(
+    body: dict[str, object], dialect: Dialect
 ) -> None:
-    behavior = status(400, raw=json.dumps(said).encode())
-    job = LabelSpec(parse_policy(MARKET), task(dialect).labeler)
+    behavior = status(400, raw=json.dumps(body).encode())
+    spec = LabelSpec(parse_policy(MARKET), call_spec(dialect).labeler)
     rows = [labelling.Row(number, from_text(f"row {number} is here")) for number in range(6)]
     with FaultyServer(lambda call: behavior if row_of(call.text) in (0, 3) else ANSWER) as server:
-        with EndpointEngine(config(server.url, dialect=dialect), 2) as engine:
-            found = {done.key: done for done in labelling.label_rows(job, engine, rows)}
+        with EndpointEngine(config(server.url, dialect=dialect), 2, timings=FAST) as engine:
+            labelled = {row.key: row for row in labelling.label_rows(spec, engine, rows)}
         assert server.count(0) == server.count(3) == 1 and len(server.calls) == 6
-    outcomes = {key: done.verdict.outcome for key, done in found.items()}
+    outcomes = {key: row.verdict.outcome for key, row in labelled.items()}
     assert outcomes == {key: Outcome.too_long if key in (0, 3) else Outcome.labelled for key in range(6)}
-    assert found[3].verdict.error == "longer than the server's context" and found[3].called
+    assert labelled[3].verdict.error == "longer than the server's context" and labelled[3].called
 
 
 @pytest.mark.parametrize(
@@ -137,89 +125,95 @@ def test_a_prompt_longer_than_the_servers_context_is_too_long_and_asked_once(
         b"",
     ],
 )
-def test_another_rejection_is_not_taken_for_a_prompt_that_is_too_long(raw: bytes) -> None:
+def test_other_rejections_are_not_mistaken_for_a_prompt_that_is_too_long(raw: bytes) -> None:
     with FaultyServer(lambda call: status(400, raw=raw) if row_of(call.text) == 1 else ANSWER) as server:
         answers = ask(server)
     assert {(a.failure, a.too_long) for a in answers if a.failure} == {("HTTP 400", False)}
 
 
-def test_a_server_is_not_given_up_for_prompts_that_are_too_long() -> None:
+def test_prompts_that_are_too_long_do_not_make_an_engine_unavailable() -> None:
     behavior = status(400, raw=json.dumps(TOO_LONG[0]).encode())
-    with FaultyServer(always(behavior)) as server, EndpointEngine(config(server.url), 4) as engine:
-        answers = list(engine.answers(task(), requests(40)))
+    with FaultyServer(always(behavior)) as server, EndpointEngine(config(server.url), 4, timings=FAST) as engine:
+        answers = list(engine.answers(call_spec(), requests(40)))
         assert engine.unavailable is None and all(answer.too_long for answer in answers)
         assert len(server.calls) == len(answers) == 40
 
 
-@pytest.mark.parametrize("said", [said for said in TOO_LONG if "4096" in str(said)])
-def test_a_context_too_small_for_the_policy_itself_is_an_error_and_no_outcome(said: dict[str, object]) -> None:
-    job = LabelSpec(parse_policy(MARKET), task().labeler)
-    alone = prompt.prefix_tokens(job.policy.body, job.labeler.effort)
-    answer = job.labeler.max_tokens if CONTEXT in str(said) else 0  # this server's limit is for both
+@pytest.mark.parametrize("reply", [body for body in TOO_LONG if "4096" in str(body)])
+def test_a_context_too_small_for_the_policy_itself_is_an_error_and_no_outcome(reply: dict[str, object]) -> None:
+    spec = LabelSpec(parse_policy(MARKET), call_spec().labeler)
+    policy_tokens = prompt.prefix_tokens(spec.policy.body, spec.labeler.effort)
+    answer_tokens = spec.labeler.max_tokens if CONTEXT in str(reply) else 0  # this server's limit is for both
 
     def label(context: int) -> list[labelling.Labelled]:
-        body = json.dumps(said).replace("4096", str(context)).encode()
+        body = json.dumps(reply).replace("4096", str(context)).encode()
         rows = [labelling.Row(number, from_text("what is here")) for number in range(6)]
-        with FaultyServer(always(status(400, raw=body))) as server, EndpointEngine(config(server.url), 2) as engine:
-            return list(labelling.label_rows(job, engine, rows))
+        with (
+            FaultyServer(always(status(400, raw=body))) as server,
+            EndpointEngine(config(server.url), 2, timings=FAST) as engine,
+        ):
+            return list(labelling.label_rows(spec, engine, rows))
 
-    with pytest.raises(EngineError, match=rf"^Policy market@1.0.0 alone takes {alone} tokens.* leaves {alone}: every"):
-        label(alone + answer)
-    assert [done.verdict.outcome for done in label(alone + answer + 1)] == [Outcome.too_long] * 6
+    with pytest.raises(
+        EngineError, match=rf"^Policy market@1.0.0 alone takes {policy_tokens} tokens.* leaves {policy_tokens}: every"
+    ):
+        label(policy_tokens + answer_tokens)
+    assert [row.verdict.outcome for row in label(policy_tokens + answer_tokens + 1)] == [Outcome.too_long] * 6
 
 
-def test_retry_after_is_waited_for_in_seconds_and_as_a_date() -> None:
+def test_retry_after_is_honored_in_seconds_and_as_a_date() -> None:
     for as_date in (False, True):
-        said = email.utils.formatdate(time.time() + 2, usegmt=True) if as_date else "1"
-        with FaultyServer(in_turn(status(429, said))) as server:
+        # A date has whole seconds: the next but one begins in 0.4 s at least.
+        date = email.utils.formatdate(math.ceil(time.time() + 0.4), usegmt=True)
+        with FaultyServer(in_turn(status(429, date if as_date else "1"))) as server:
             assert failures(ask(server, 1)) == {None}
-            assert server.calls[1].at - server.calls[0].at >= 0.7
+            assert server.calls[1].at - server.calls[0].at >= (0.2 if as_date else 0.9)
 
 
-def test_being_told_to_wait_costs_no_retry() -> None:
+def test_waiting_for_a_busy_server_costs_no_retry() -> None:
     with FaultyServer(in_turn(*[status(429)] * 6)) as server:
         assert failures(ask(server, 1, retries=0)) == {None}
 
 
-def test_a_wait_past_the_deadline_is_not_begun() -> None:
-    begun = time.monotonic()
+def test_a_wait_that_would_pass_the_deadline_is_not_started() -> None:
+    started = time.monotonic()
     with FaultyServer(always(status(503, "3600"))) as server:
         assert failures(ask(server, 3, deadline_s=5.0)) == {"HTTP 503"}
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - started < 4
 
 
-def test_a_hanging_answer_ends_at_the_deadline_and_holds_nobody_up() -> None:
-    begun = time.monotonic()
+def test_a_hanging_answer_ends_at_the_deadline_and_delays_no_other_row() -> None:
+    started = time.monotonic()
     with FaultyServer(lambda call: HANG if row_of(call.text) == 2 else ANSWER) as server:
-        answers = ask(server, 12, window=2, deadline_s=1.5)
+        answers = ask(server, 12, window=2, deadline_s=0.8)
     failed = {answer.key: answer.failure for answer in answers if answer.failure}
-    assert failed == {2: "no answer within 1.5 s (engine.deadline_s)"}
+    assert failed == {2: "no answer within 0.8 s (engine.deadline_s)"}
     assert [answer.key for answer in answers][-1] == 2
-    assert time.monotonic() - begun < 6
+    assert time.monotonic() - started < 6
 
 
-def test_an_outage_shorter_than_the_deadline_loses_nothing() -> None:
+def test_an_outage_shorter_than_the_deadline_fails_no_row() -> None:
     with FaultyServer(always(slow(0.02))) as server:
-        threading.Timer(0.5, server.stop).start()
-        threading.Timer(1.5, server.again).start()
-        answers = ask(server, 150, window=4)
+        threading.Timer(0.3, server.stop).start()
+        threading.Timer(0.9, server.start_again).start()
+        answers = ask(server, 120, window=4)
     assert failures(answers) == {None}
 
 
-def test_a_server_that_never_answers_anything_is_given_up() -> None:
-    begun = time.monotonic()
+def test_a_server_that_never_answers_becomes_unavailable() -> None:
+    started = time.monotonic()
     with FaultyServer(always(status(500))) as server:
-        with EndpointEngine(config(server.url, retries=2), 4) as engine:
-            answers = list(engine.answers(task(), requests(3000)))
-            assert engine.unavailable and "was given up: HTTP 500" in engine.unavailable
+        with EndpointEngine(config(server.url, retries=2), 4, timings=FAST) as engine:
+            answers = list(engine.answers(call_spec(), requests(3000)))
+            assert engine.unavailable and "the last with HTTP 500; check the server." in engine.unavailable
         assert len(answers) == 3000
         assert len(server.calls) < 1000
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - started < 20
 
 
 BEHAVIORS = st.sampled_from(
     [ANSWER, slow(0.01), status(500), status(429), status(429, "0"), status(503, "9999"), status(400), status(404),
-     closed(), cut(), garbage(), garbage(b'{"choices":[{"token_ids":["x"]}]}'), HANG, status(401)]
+     closed(), cut(), malformed(), malformed(b'{"choices":[{"token_ids":["x"]}]}'), HANG, status(401)]
 )  # fmt: skip
 
 
@@ -235,9 +229,9 @@ def test_every_request_has_exactly_one_answer_whatever_the_server_does(
 ) -> None:
     with FaultyServer(in_turn(*behaviors)) as server:
         keys = []
-        with EndpointEngine(config(server.url, deadline_s=0.4, retries=retries), window) as engine:
+        with EndpointEngine(config(server.url, deadline_s=0.4, retries=retries), window, timings=FAST) as engine:
             try:
-                for answer in engine.answers(task(), requests(count)):
+                for answer in engine.answers(call_spec(), requests(count)):
                     keys.append(answer.key)
                     assert (answer.completion is None) != (answer.failure is None)
             except EngineError:

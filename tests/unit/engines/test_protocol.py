@@ -1,4 +1,4 @@
-"""The wire: what is posted where in both dialects and all three output forms, and what is made of any reply."""
+"""The HTTP protocol: what is posted where in both dialects and all output forms, and how any reply is read."""
 
 import json
 from typing import Any
@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.config.model import Dialect
-from safeguard_spark.engines.protocol import STOP_IDS, GarbageError, OptionalFields, forms, routes
+from safeguard_spark.engines.protocol import STOP_IDS, MalformedReplyError, OptionalFields, optional_fields, routes
 from safeguard_spark.engines.scripted import answer
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
 from safeguard_spark.labelling.verdict import Completion, Outcome
 from safeguard_spark.policy.document import Effort, Output
-from tests.faulty_server import task
+from tests.engine_calls import call_spec
 
 pytestmark = pytest.mark.unit
 
@@ -53,8 +53,8 @@ def chat() -> Prompt:
     return prompt.chat("P", from_text("a watch"))
 
 
-def harmony_ids(said: str) -> list[int]:
-    text = f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{said}<|return|>"
+def harmony_ids(answer: str) -> list[int]:
+    text = f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{answer}<|return|>"
     return list(harmony_encoding().encode(text, allowed_special="all"))
 
 
@@ -62,108 +62,108 @@ def reply(choice: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"choices": [{"finish_reason": "stop", **choice}], "usage": USAGE, **fields}
 
 
-# What is posted
+# Requests
 
 
-def test_paths_are_the_better_first() -> None:
+def test_the_preferred_route_is_the_first() -> None:
     assert [route.path for route in routes(Dialect.harmony)] == ["/inference/v1/generate", "/v1/completions"]
     assert [route.path for route in routes(Dialect.chat)] == ["/v1/chat/completions"]
 
 
 @pytest.mark.parametrize("output", Output)
-def test_ids_go_to_generate_bound_by_the_tag(output: Output) -> None:
-    what = task(output=output)
-    body = GENERATE.body("m", what, harmony(), FULL)
+def test_token_ids_are_posted_to_generate_with_the_structural_tag(output: Output) -> None:
+    spec = call_spec(output=output)
+    body = GENERATE.body("m", spec, harmony(), FULL)
     assert body["model"] == "m" and body["token_ids"] == harmony().token_ids
     assert body["sampling_params"] == {
         "max_tokens": 77, "temperature": 0.5, "top_p": 0.9, "stop_token_ids": list(STOP_IDS), "detokenize": False,
-        "structured_outputs": {"structural_tag": what.contract.structural_tag},
+        "structured_outputs": {"structural_tag": spec.contract.structural_tag},
     }  # fmt: skip
-    assert "structured_outputs" not in GENERATE.body("m", what, harmony(), BARE)["sampling_params"]
+    assert "structured_outputs" not in GENERATE.body("m", spec, harmony(), BARE)["sampling_params"]
 
 
 @pytest.mark.parametrize("output", Output)
-def test_ids_go_to_completions_with_the_same_sampling_and_special_tokens_kept(output: Output) -> None:
-    what = task(output=output)
-    body = COMPLETIONS.body("m", what, harmony(), FULL)
+def test_token_ids_are_posted_to_completions_with_the_same_sampling_and_special_tokens_kept(output: Output) -> None:
+    spec = call_spec(output=output)
+    body = COMPLETIONS.body("m", spec, harmony(), FULL)
     assert body["prompt"] == harmony().token_ids and body["return_token_ids"] and body["skip_special_tokens"] is False
     assert (body["max_tokens"], body["temperature"], body["top_p"]) == (77, 0.5, 0.9)
     assert body["stop_token_ids"] == list(STOP_IDS)
-    assert body["structured_outputs"] == {"structural_tag": what.contract.structural_tag}
-    assert "structured_outputs" not in COMPLETIONS.body("m", what, harmony(), BARE)
+    assert body["structured_outputs"] == {"structural_tag": spec.contract.structural_tag}
+    assert "structured_outputs" not in COMPLETIONS.body("m", spec, harmony(), BARE)
 
 
-def test_a_binary_chat_answer_is_bound_to_two_digits() -> None:
-    body = CHAT.body("m", task(Dialect.chat, Output.binary), chat(), FULL)
+def test_a_binary_chat_answer_is_restricted_to_two_digits() -> None:
+    body = CHAT.body("m", call_spec(Dialect.chat, Output.binary), chat(), FULL)
     assert body["structured_outputs"] == {"choice": ["0", "1"]} and "response_format" not in body
 
 
 @pytest.mark.parametrize("output", [Output.category, Output.full])
-def test_a_chat_answer_in_json_is_bound_by_its_schema(output: Output) -> None:
-    what = task(Dialect.chat, output)
-    body = CHAT.body("m", what, chat(), FULL)
-    schema = {"name": "verdict", "schema": what.contract.json_schema(), "strict": True}
+def test_a_chat_answer_in_json_is_restricted_by_its_schema(output: Output) -> None:
+    spec = call_spec(Dialect.chat, output)
+    body = CHAT.body("m", spec, chat(), FULL)
+    schema = {"name": "verdict", "schema": spec.contract.json_schema(), "strict": True}
     assert body["response_format"] == {"type": "json_schema", "json_schema": schema}
     assert body["messages"] == chat().messages and body["reasoning_effort"] == "low"
 
 
-def test_what_not_every_server_takes_can_be_left_out() -> None:
-    body = CHAT.body("m", task(Dialect.chat), chat(), BARE)
+def test_fields_that_some_servers_reject_can_be_left_out() -> None:
+    body = CHAT.body("m", call_spec(Dialect.chat), chat(), BARE)
     assert set(body) == {"model", "messages", "max_tokens", "temperature", "top_p"}
 
 
 @pytest.mark.parametrize("dialect", Dialect)
 @pytest.mark.parametrize("structured", [True, False])
-def test_forms_begin_with_all_that_is_asked_and_end_with_nothing_optional(dialect: Dialect, structured: bool) -> None:
-    found = forms(task(dialect, structured=structured))
-    assert found[0] == OptionalFields(structured, dialect is Dialect.chat) and found[-1] == BARE
-    assert len(set(found)) == len(found) == (1 + structured) * (1 + (dialect is Dialect.chat))
+def test_optional_fields_are_tried_from_all_to_none(dialect: Dialect, structured: bool) -> None:
+    candidates = optional_fields(call_spec(dialect, structured=structured))
+    assert candidates[0] == OptionalFields(structured, dialect is Dialect.chat) and candidates[-1] == BARE
+    assert len(set(candidates)) == len(candidates) == (1 + structured) * (1 + (dialect is Dialect.chat))
 
 
 @pytest.mark.parametrize("dialect", Dialect)
 def test_a_body_is_json(dialect: Dialect) -> None:
-    made = chat() if dialect is Dialect.chat else harmony()
+    prompt = chat() if dialect is Dialect.chat else harmony()
     for route in routes(dialect):
         for output in Output:
-            assert json.loads(json.dumps(route.body("m", task(dialect, output), made, FULL)))
+            assert json.loads(json.dumps(route.body("m", call_spec(dialect, output), prompt, FULL)))
 
 
-# What comes back
+# Replies
 
 
 @pytest.mark.parametrize("output", Output)
 def test_all_three_forms_are_read_from_every_route(output: Output) -> None:
-    contract = task(output=output).contract
-    said = answer(contract, "M1")
-    ids = harmony_ids(said)
-    text = harmony_encoding().decode(ids)
+    contract = call_spec(output=output).contract
+    text = answer(contract, "M1")
+    ids = harmony_ids(text)
+    decoded = harmony_encoding().decode(ids)
     completions = [
         GENERATE.read(reply({"token_ids": ids})),
         COMPLETIONS.read(reply({"token_ids": ids, "text": "ignored"})),
-        COMPLETIONS.read(reply({"text": text})),
-        CHAT.read(reply({"message": {"content": said, "reasoning": "hm"}})),
-        CHAT.read(reply({"message": {"content": f"```json\n{said}\n```", "reasoning_content": "hm"}})),
+        COMPLETIONS.read(reply({"text": decoded})),
+        CHAT.read(reply({"message": {"content": text, "reasoning": "hm"}})),
+        CHAT.read(reply({"message": {"content": f"```json\n{text}\n```", "reasoning_content": "hm"}})),
     ]
     for completion in completions:
-        found = verdict.read(completion, contract)
-        assert (found.outcome, found.violation, found.reasoning) == (Outcome.labelled, True, "hm")
+        result = verdict.read(completion, contract)
+        assert (result.outcome, result.violation, result.reasoning) == (Outcome.labelled, True, "hm")
         assert (completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens) == (50, 32, 9)
 
 
 def test_a_refusal_of_a_chat_server_is_read_as_one() -> None:
     message = {"content": None, "refusal": "I'm sorry, but I can't help with that."}
-    found = verdict.read(CHAT.read(reply({"message": message})), task(Dialect.chat).contract)
-    assert found.outcome is Outcome.refused
+    result = verdict.read(CHAT.read(reply({"message": message})), call_spec(Dialect.chat).contract)
+    assert result.outcome is Outcome.refused
 
 
 def test_an_answer_cut_at_the_limit_is_truncated() -> None:
     cut = {"token_ids": harmony_ids("{")[:3], "finish_reason": "length"}
-    assert verdict.read(GENERATE.read(reply(cut)), task().contract).outcome is Outcome.truncated
+    assert verdict.read(GENERATE.read(reply(cut)), call_spec().contract).outcome is Outcome.truncated
 
 
-def test_a_server_that_counts_nothing_costs_what_came_back() -> None:
-    found = GENERATE.read({"choices": [{"finish_reason": "stop", "token_ids": [1, 2, 3]}]})
-    assert found == Completion("stop", token_ids=[1, 2, 3], completion_tokens=3)
+def test_without_usage_the_returned_tokens_are_counted() -> None:
+    completion = GENERATE.read({"choices": [{"finish_reason": "stop", "token_ids": [1, 2, 3]}]})
+    assert completion == Completion("stop", token_ids=[1, 2, 3], completion_tokens=3)
 
 
 @pytest.mark.parametrize("route", [GENERATE, COMPLETIONS, CHAT], ids=lambda route: route.path)
@@ -179,23 +179,26 @@ def test_a_server_that_counts_nothing_costs_what_came_back() -> None:
         reply({"token_ids": [1 << 32], "message": {"content": []}}),
     ],
 )  # fmt: skip
-def test_a_reply_that_is_not_what_the_route_promises_is_garbage(route: Any, bad: Any) -> None:
-    with pytest.raises(GarbageError):
+def test_a_reply_that_the_route_does_not_promise_is_malformed(route: Any, bad: Any) -> None:
+    with pytest.raises(MalformedReplyError):
         route.read(bad)
 
 
 @pytest.mark.parametrize("route", [GENERATE, COMPLETIONS, CHAT], ids=lambda route: route.path)
 @given(ANYTHING | CHOICES)
-def test_any_reply_is_a_completion_with_sound_counts_or_garbage_that_quotes_nothing(route: Any, said: Any) -> None:
+def test_any_reply_is_a_completion_with_sound_counts_or_malformed_and_not_quoted(route: Any, anything: Any) -> None:
     try:
-        found = route.read(said)
-    except GarbageError as problem:
-        assert str(problem) in {
-            "no choices", "finish reason abort", "finish reason error", "something else where text belongs",
+        completion = route.read(anything)
+    except MalformedReplyError as error:
+        assert str(error) in {
+            "no choices", "finish reason abort", "finish reason error", "a value that is not text",
             "no token ids", "neither token ids nor text", "no message",
         }  # fmt: skip
         return
-    assert isinstance(found, Completion)
-    assert all(type(n) is int and n >= 0 for n in (found.prompt_tokens, found.cached_tokens, found.completion_tokens))
-    assert (found.token_ids is None) == (route is CHAT)
-    assert verdict.read(found, task().contract).outcome in Outcome
+    assert isinstance(completion, Completion)
+    assert all(
+        type(n) is int and n >= 0
+        for n in (completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens)
+    )
+    assert (completion.token_ids is None) == (route is CHAT)
+    assert verdict.read(completion, call_spec().contract).outcome in Outcome

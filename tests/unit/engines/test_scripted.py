@@ -32,7 +32,7 @@ def config(**args: Any) -> EngineConfig:
     return EngineConfig.model_validate({"kind": "scripted", "args": {**SCRIPT, **args}})
 
 
-def task(output: Output = Output.full, dialect: Dialect = Dialect.harmony) -> CallSpec:
+def call_spec(output: Output = Output.full, dialect: Dialect = Dialect.harmony) -> CallSpec:
     labeler = Labeler(
         model="m", revision=None, dialect=dialect, engine_class="", effort=Effort.low, temperature=0, top_p=1,
         max_tokens=9, max_prompt_tokens=999, structured=True,
@@ -40,35 +40,35 @@ def task(output: Output = Output.full, dialect: Dialect = Dialect.harmony) -> Ca
     return CallSpec(labeler, Contract(output, RULES))
 
 
-def requests(asked: CallSpec, *texts: str) -> Iterator[Request]:
+def requests(spec: CallSpec, *texts: str) -> Iterator[Request]:
     for number, text in enumerate(texts):
-        chat = asked.labeler.dialect is Dialect.chat
+        chat = spec.labeler.dialect is Dialect.chat
         content = from_text(text)
         yield Request(number, prompt.chat("P", content) if chat else prompt.harmony("P", Effort.low, content))
 
 
-def ask(asked: CallSpec, *texts: str, **args: Any) -> list[Answer]:
+def ask(spec: CallSpec, *texts: str, **args: Any) -> list[Answer]:
     with open_engine(config(**args), run_id="r", window=1, devices=[]) as engine:
         assert isinstance(engine, ScriptedEngine)
-        return list(engine.answers(asked, requests(asked, *texts)))
+        return list(engine.answers(spec, requests(spec, *texts)))
 
 
-def read(asked: CallSpec, text: str) -> Verdict:
-    (answer,) = ask(asked, text)
+def read(spec: CallSpec, text: str) -> Verdict:
+    (answer,) = ask(spec, text)
     assert answer.completion is not None
-    return verdict.read(answer.completion, asked.contract)
+    return verdict.read(answer.completion, spec.contract)
 
 
 @pytest.mark.parametrize("dialect", Dialect)
 @pytest.mark.parametrize("output", Output)
-def test_words_decide_in_every_form_and_dialect(output: Output, dialect: Dialect) -> None:
-    asked = task(output, dialect)
-    found = read(asked, "A REPLICA with a rifle")
-    assert (found.outcome, found.violation, found.reasoning) == (Outcome.labelled, True, "The script says so.")
+def test_words_decide_the_answer_in_every_form_and_dialect(output: Output, dialect: Dialect) -> None:
+    spec = call_spec(output, dialect)
+    result = read(spec, "A REPLICA with a rifle")
+    assert (result.outcome, result.violation, result.reasoning) == (Outcome.labelled, True, "The script says so.")
     if output is not Output.binary:
-        assert found.category == "counterfeit"
-    assert read(asked, "a table").violation is False
-    assert read(asked, "some other thing").violation is False  # the policy has no such rule
+        assert result.category == "counterfeit"
+    assert read(spec, "a table").violation is False
+    assert read(spec, "some other thing").violation is False  # the policy has no such rule
 
 
 @pytest.mark.parametrize("dialect", Dialect)
@@ -77,65 +77,65 @@ def test_words_decide_in_every_form_and_dialect(output: Output, dialect: Dialect
     [("zzrefuse", Outcome.refused), ("zzgarbage", Outcome.unparseable), ("zzcut", Outcome.truncated)],
 )
 def test_it_misbehaves_on_demand(dialect: Dialect, word: str, outcome: Outcome) -> None:
-    assert read(task(dialect=dialect), f"a {word} here").outcome is outcome
+    assert read(call_spec(dialect=dialect), f"a {word} here").outcome is outcome
 
 
 def test_a_failed_call_has_a_cause_and_no_completion() -> None:
-    assert ask(task(), "zzfail", "fine")[0] == Answer(0, None, "scripted failure")
+    assert ask(call_spec(), "zzfail", "fine")[0] == Answer(0, None, "scripted failure")
 
 
 def test_answers_come_back_by_key_and_tokens_are_counted() -> None:
-    answers = ask(task(), "a", "b", "c")
+    answers = ask(call_spec(), "a", "b", "c")
     assert [answer.key for answer in answers] == [0, 1, 2]
-    for answer, request in zip(answers, requests(task(), "a", "b", "c"), strict=True):
+    for answer, request in zip(answers, requests(call_spec(), "a", "b", "c"), strict=True):
         assert answer.completion is not None
         assert answer.completion.prompt_tokens == len(request.prompt.token_ids or ())
         assert answer.completion.completion_tokens == len(answer.completion.token_ids or ())
 
 
-def test_calls_are_counted_in_a_file_over_all_engines(tmp_path: Path) -> None:
+def test_calls_of_all_engines_are_counted_in_a_file(tmp_path: Path) -> None:
     calls = tmp_path / "calls"
-    ask(task(), "a", "zzfail", calls_file=str(calls))
-    ask(task(), "b", calls_file=str(calls))
+    ask(call_spec(), "a", "zzfail", calls_file=str(calls))
+    ask(call_spec(), "b", calls_file=str(calls))
     assert calls.stat().st_size == 3
 
 
-def test_it_pulls_one_request_at_a_time_starts_nothing_and_is_never_lost() -> None:
+def test_it_pulls_one_request_at_a_time_starts_no_server_and_stays_available() -> None:
     engine = ScriptedEngine(config())
     pulled = []
 
     def watched() -> Iterator[Request]:
-        for request in requests(task(), "a", "b", "c"):
+        for request in requests(call_spec(), "a", "b", "c"):
             pulled.append(request.key)
             yield request
 
-    for answer in engine.answers(task(), watched()):
+    for answer in engine.answers(call_spec(), watched()):
         assert pulled[-1] == answer.key and engine.oldest_s == 0.0
     assert engine.server_ids == frozenset() and engine.unavailable is None
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [({"word": {}}, "engine.args.word"), ({"misbehave": {"a": "explode"}}, "engine.args.misbehave.a"),
      ({"latency_s": "soon"}, "engine.args.latency_s")],
 )  # fmt: skip
-def test_a_script_that_cannot_be_is_the_operators_error(args: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_script_is_the_operators_error(args: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         ScriptedEngine(config(**args))
 
 
 def test_latency_is_waited_for_on_every_call() -> None:
-    began = time.monotonic()
-    ask(task(), "a", "b", latency_s=0.01)
-    assert time.monotonic() - began >= 0.02
+    started = time.monotonic()
+    ask(call_spec(), "a", "b", latency_s=0.01)
+    assert time.monotonic() - started >= 0.02
 
 
-def test_noise_is_a_share_of_contents_that_get_another_verdict_the_same_one_each_time() -> None:
+def test_noise_gives_a_share_of_contents_another_verdict_the_same_each_time() -> None:
     texts = [f"a replica {n}" if n % 2 else f"a table {n}" for n in range(200)]
 
     def violations(**args: Any) -> list[bool | None]:
-        answers = ask(task(), *texts, **args)
-        return [verdict.read(a.completion, task().contract).violation for a in answers if a.completion]
+        answers = ask(call_spec(), *texts, **args)
+        return [verdict.read(a.completion, call_spec().contract).violation for a in answers if a.completion]
 
     plain, some, every = violations(), violations(noise=0.2), violations(noise=1.0)
     assert violations(noise=0.2) == some

@@ -1,10 +1,10 @@
-"""The engine's own last words, out of logs as vLLM writes them."""
+"""The cause of a failed start, out of logs as vLLM writes them."""
 
 from pathlib import Path
 
 import pytest
 
-from safeguard_spark.engines.server_log import SAID_CHARACTERS, TAIL_BYTES, cause, tail
+from safeguard_spark.engines.server_log import CAUSE_CHARACTERS, TAIL_BYTES, cause, tail
 
 pytestmark = pytest.mark.unit
 
@@ -35,7 +35,7 @@ NO_PYTHON = "FileNotFoundError: [Errno 2] No such file: '/no/python'"
 
 
 @pytest.mark.parametrize(
-    ("log", "said"),
+    ("log", "message"),
     [
         (WRONG_ARGUMENT, "unrecognized arguments: --no-such-argument 1"),
         (NO_SUCH_MODEL, "Invalid repository ID or local directory specified: '/m'"),
@@ -46,16 +46,16 @@ NO_PYTHON = "FileNotFoundError: [Errno 2] No such file: '/no/python'"
         (f"{NO_PYTHON}\n", NO_PYTHON),
     ],
 )  # fmt: skip
-def test_the_cause_is_the_engines_own_message(log: str, said: str | None) -> None:
-    assert cause(log) == said
+def test_the_cause_is_the_servers_own_message(log: str, message: str | None) -> None:
+    assert cause(log) == message
 
 
 def test_a_cause_is_one_short_line() -> None:
-    said = cause("ValueError: " + "very " * 1000)
-    assert said is not None and len(said) == SAID_CHARACTERS and "\n" not in said
+    message = cause("ValueError: " + "very " * 1000)
+    assert message is not None and len(message) == CAUSE_CHARACTERS and "\n" not in message
 
 
-def test_the_tail_of_a_log_is_bounded_and_of_none_is_empty(tmp_path: Path) -> None:
+def test_the_tail_of_a_log_is_bounded_and_empty_without_a_log(tmp_path: Path) -> None:
     assert tail(tmp_path / "none") == ""
     (tmp_path / "log").write_bytes(b"\xff" + b"x" * TAIL_BYTES * 2 + b"end")
     assert len(tail(tmp_path / "log")) == TAIL_BYTES and tail(tmp_path / "log").endswith("end")

@@ -12,7 +12,7 @@ from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Effort, parse_policy
 from tests import hostile
-from tests.faulty_server import config
+from tests.engine_calls import config
 from tests.unit.samples import POLICY
 
 pytestmark = pytest.mark.unit
