@@ -23,6 +23,7 @@ from safeguard_spark.engines.supervisor import read_json
 from safeguard_spark.engines.timings import Timings
 from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.errors import ConfigError, EngineError
+from safeguard_spark.labelling.engine import Answer
 from tests.engine_calls import FAST, call_spec, failures, requests
 from tests.faulty_server import FaultyServer
 
@@ -163,7 +164,7 @@ def test_a_server_killed_during_a_call_is_restarted_and_no_row_fails(executor: E
 
 
 def test_a_hung_server_is_restarted(executor: Executor) -> None:
-    with executor.engine(env={"DELAY_S": "0.05"}, deadline_s=3.0) as engine:
+    with executor.engine(env={"DELAY_S": "0.05"}, deadline_s=4.0) as engine:
         answers = []
         for answer in engine.answers(call_spec(), requests(40)):
             answers.append(answer)
@@ -182,24 +183,23 @@ def test_a_healthy_server_that_answers_nothing_counts_as_hung(executor: Executor
 
 
 def test_restarts_are_bounded_and_the_remaining_rows_fail_quickly(executor: Executor) -> None:
+    answers: list[Answer] = []
+    done = threading.Event()
+
     def kill_each_server() -> None:
-        killed = ""
+        """Kill every server after some of its answers."""
+        killed, answered = "", 0
         while not done.wait(0.05):
             state = executor.state
-            if (
-                "server" in state
-                and state["server_id"] != killed
-                and executor.engines[0].server_id == state["server_id"]
-            ):
-                killed = state["server_id"]
-                time.sleep(0.5)  # some rows are answered
+            is_ready = "server" in state and killed != state["server_id"] == executor.engines[0].server_id
+            if is_ready and len(answers) > answered + 4:
+                killed, answered = state["server_id"], len(answers)
                 executor.kill_server()
 
-    done = threading.Event()
     with executor.engine(env={"DELAY_S": "0.1"}, restarts=1) as engine:
         killer = threading.Thread(target=kill_each_server)
         killer.start()
-        answers = list(engine.answers(call_spec(), requests(400)))
+        answers.extend(engine.answers(call_spec(), requests(400)))  # one by one: the killer counts them
         reason = engine.unavailable
         done.set()
         killer.join()
