@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from safeguard_spark.spark.reader import LabelTables
 
-SQL_FUNCTION = "safeguard_label"
-
 
 def load_config(path: str | Path, settings: Mapping[str, Any] | Iterable[str] = ()) -> RunConfig:
     """The configuration in a file, then `SAFEGUARD_A__B` variables of the environment, then `settings`.
@@ -118,7 +116,7 @@ def register_sql(
     config: RunConfig,
     policy: Policy | str | Path,
     *,
-    name: str = SQL_FUNCTION,
+    name: str = "safeguard_label",
     spark: "SparkSession | None" = None,
 ) -> None:
     """Let SQL call `safeguard_label(text)`: a struct with the verdict's fields. Nothing is written.

@@ -64,7 +64,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     """Parse a `--set` argument `a.b=c` to (name, value read as YAML). Raises ConfigError."""
     name, equals, raw = text.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(f"--set {text}: write it as key=value, for example engine.window=256.")
+        raise ConfigError(f"Setting {text}: write it as key=value, for example engine.window=256.")
     return name.strip(), parse_scalar(raw)
 
 
