@@ -19,7 +19,7 @@ from safeguard_spark.result import RunResult
 from safeguard_spark.spark.failures import FAILED
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
-from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts
+from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts, require_scope
 from safeguard_spark.spark.relabel.planner import past_runs
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import labels_at, old_labels, select_scope
@@ -166,8 +166,9 @@ def apply_and_carry_over(
 ) -> Applied:
     """Apply a plan; once all of it is labelled, carry over the verdicts of the contents the change does not affect.
 
-    Raises ConfigError unless the plan's scope is `touched`.
+    Raises ConfigError, before it labels anything, unless the plan's scope is `touched`.
     """
+    require_scope(application.plan)
     result = apply_plan(spark, config, application, policy, budget, show=show)
     if result.exit_code:
         return Applied(result, 0)

@@ -27,16 +27,21 @@ from safeguard_spark.spark.source import open_source, work_key
 from safeguard_spark.spark.tables import Tables
 
 
+def require_scope(plan: RelabelPlan) -> None:
+    """Raise ConfigError unless the plan knows which contents the change affects: its scope is `touched`."""
+    if plan.scope.kind is not ScopeKind.touched or plan.old_version is None:
+        raise ConfigError(
+            f"Plan {plan.plan_id} has scope {plan.scope}; verdicts can only be carried over with scope touched."
+        )
+
+
 def carry_over_verdicts(spark: SparkSession, config: RunConfig, plan: RelabelPlan, policy: Policy) -> int:
     """Copy the old verdict of every content the change does not affect to the new version; returns the rows written.
 
     Only contents that were not edited since, and have no label under the new version. Safe to repeat. Raises
     ConfigError unless the plan's scope is `touched`.
     """
-    if plan.scope.kind is not ScopeKind.touched or plan.old_version is None:
-        raise ConfigError(
-            f"Plan {plan.plan_id} has scope {plan.scope}; verdicts can only be carried over with scope touched."
-        )
+    require_scope(plan)
     tables = Tables.open_existing(spark, config)
     started, version = datetime.now(UTC), tables.version(schema.LABELS)
     source = open_source(spark, config.source)

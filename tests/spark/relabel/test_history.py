@@ -10,14 +10,16 @@ import pytest
 from deltalake import DeltaTable
 
 from safeguard_spark.cli.app import run_command
+from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
+from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.relabel.scope import parse_scope
 from safeguard_spark.spark.history import activation_history, labels_as_of, labels_of_content_as_of
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.maintain.erase import erase_contents
 from safeguard_spark.spark.relabel.apply import apply_plan, prepare_application
-from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts
+from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts, require_scope
 from safeguard_spark.spark.relabel.planner import PlanRequest, plan_relabel
 from safeguard_spark.spark.relabel.promote import promote_version
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
@@ -128,6 +130,15 @@ def test_verdicts_of_unaffected_contents_are_carried_over_and_the_version_is_act
     assert label_table(lake.spark, config, [NEW], show=False).pending == 0
     assert lake.calls() == 0
     assert compare_versions(lake.spark, config, OLD, NEW).comparison.compared == 10
+
+
+@pytest.mark.parametrize(("scope", "old_version"), [("all", "1.0.0"), ("touched", None)])
+def test_verdicts_are_carried_over_only_from_an_old_version_with_scope_touched(
+    scope: str, old_version: str | None
+) -> None:
+    plan = RelabelPlan.model_construct(scope=parse_scope(scope), old_version=old_version)
+    with pytest.raises(ConfigError, match=f"Plan {plan.plan_id} has scope"):
+        require_scope(plan)
 
 
 @pytest.fixture
