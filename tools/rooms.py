@@ -112,13 +112,13 @@ def _is_deferred(node: ast.AST) -> bool:
 
 def floor_of(path: str) -> tuple[int, Room] | None:
     """The floor (0 is the top) and room of a file or of a dotted module's path; None if it is in no room."""
-    places = [
+    matches = [
         (number, room)
         for number, floor in enumerate(FLOORS)
         for room in floor
         if path == room.path or (room.path.endswith("/") and f"{path}/".startswith(room.path))
     ]
-    return max(places, key=lambda place: len(place[1].path), default=None)
+    return max(matches, key=lambda match: len(match[1].path), default=None)
 
 
 def target_of(module: str) -> tuple[int, Room] | None:
@@ -128,21 +128,23 @@ def target_of(module: str) -> tuple[int, Room] | None:
     path = module.replace(".", "/")
     parts = path.split("/")
     candidates = ("/".join(parts[:end]) for end in range(len(parts), 0, -1))
-    return next((place for c in candidates for place in (floor_of(f"{c}.py") or floor_of(c),) if place), None)
+    return next((match for c in candidates for match in (floor_of(f"{c}.py") or floor_of(c),) if match), None)
 
 
-def breaches(found: Iterable[Import]) -> list[str]:
+def breaches(all_imports: Iterable[Import]) -> list[str]:
     """One sentence for each import that goes up, sideways, or to a package that its room may not import."""
     sentences = []
-    for one in found:
-        where = f"{one.file}:{one.line}"
-        package = one.module.partition(".")[0]
-        if package in HEAVY and not one.file.startswith(HEAVY[package]):
+    for item in all_imports:
+        where = f"{item.file}:{item.line}"
+        package = item.module.partition(".")[0]
+        if package in HEAVY and not item.file.startswith(HEAVY[package]):
             allowed = ", ".join(HEAVY[package]) or "nothing"
             sentences.append(f"{where} imports {package}, which {allowed} may import.")
-        source, target = floor_of(one.file), target_of(one.module)
+        source, target = floor_of(item.file), target_of(item.module)
         if source and target and source[1] != target[1] and target[0] <= source[0]:
-            sentences.append(f"{where} imports {one.module}: {source[1].path} lies below or beside {target[1].path}.")
+            sentences.append(
+                f"{where} imports {item.module}: {source[1].path} is below {target[1].path} or on its floor."
+            )
     return sentences
 
 
@@ -152,13 +154,13 @@ def strays(files: Iterable[str]) -> list[str]:
     return [f"{file} belongs to no room of tools/rooms.py." for file in files if file != door and not floor_of(file)]
 
 
-def circles(found: Iterable[Import], modules: set[str]) -> list[str]:
+def circles(all_imports: Iterable[Import], modules: set[str]) -> list[str]:
     """One sentence for each circle of modules that import one another when they are loaded."""
     edges: dict[str, set[str]] = {}
-    for one in found:
-        source = module_of(one.file)
-        target = one.module if one.module in modules else one.module.rpartition(".")[0]
-        if not one.lazy and target in modules and target != source:
+    for item in all_imports:
+        source = module_of(item.file)
+        target = item.module if item.module in modules else item.module.rpartition(".")[0]
+        if not item.lazy and target in modules and target != source:
             edges.setdefault(source, set()).add(target)
     done: set[str] = set()
     sentences: list[str] = []
@@ -190,8 +192,8 @@ def source_files(root: Path = ROOT) -> list[str]:
 def problems(root: Path = ROOT) -> list[str]:
     """Everything that is wrong with the rooms of a checkout; empty if nothing is."""
     files = source_files(root)
-    found = [one for file in files for one in imports((root / file).read_text(encoding="utf-8"), file)]
-    return [*strays(files), *breaches(found), *circles(found, {module_of(file) for file in files})]
+    all_imports = [item for file in files for item in imports((root / file).read_text(encoding="utf-8"), file)]
+    return [*strays(files), *breaches(all_imports), *circles(all_imports, {module_of(file) for file in files})]
 
 
 def picture() -> str:
@@ -203,9 +205,9 @@ def picture() -> str:
 
 def main() -> int:
     """Print what is wrong; 1 if anything is."""
-    found = problems()
-    print("\n".join(found) or f"{len(source_files())} files, every one in its room.")
-    return int(bool(found))
+    sentences = problems()
+    print("\n".join(sentences) or f"{len(source_files())} files, every one in its room.")
+    return int(bool(sentences))
 
 
 if __name__ == "__main__":
