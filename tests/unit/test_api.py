@@ -213,7 +213,7 @@ def test_threads_of_a_service_judge_at_once(policy: sg.Policy) -> None:
         each = [threads.submit(sg.judge, policy, [f"row {n}", "", f"row {n + 100}"], config) for n in range(24)]
         rationales = [[verdict.rationale for verdict in future.result()] for future in each]
     assert rationales == [[f"row {n}", None, f"row {n + 100}"] for n in range(24)]
-    assert server.most_open > 2
+    assert server.max_open > 2
 
 
 @pytest.mark.parametrize("value", ["a replica", b"a replica", {"a": "replica"}])

@@ -55,10 +55,10 @@ def test_a_separate_sockets_folder_is_created_when_a_server_starts_and_not_befor
 
 
 def test_siblings_are_the_same_executors_servers_with_other_settings(tmp_path: Path) -> None:
-    mine, other, stranger = paths_of(tmp_path), paths_of(tmp_path, seqs=2), paths_of(tmp_path, key="1-3")
-    for paths in (mine, other, stranger):
+    first, second, other_executor = paths_of(tmp_path), paths_of(tmp_path, seqs=2), paths_of(tmp_path, key="1-3")
+    for paths in (first, second, other_executor):
         paths.create()
-    assert mine.siblings() == [other.folder] and stranger.siblings() == []
+    assert first.siblings() == [second.folder] and other_executor.siblings() == []
 
 
 @pytest.mark.parametrize("level", ["parent", "self"])
