@@ -80,7 +80,7 @@ def test_the_page_labels_a_parquet_file_through_an_endpoint(
 
     tables: list[str] = []
     page = PAGE.read_text(encoding="utf-8")
-    with FaultyServer(said=answer) as server:
+    with FaultyServer(text_of=answer) as server:
         printed = BLOCK.sub(run, page)
     (table,) = tables
     printed = re.sub(r"(?<=^```text\n).*?(?=^```$)", table.strip() + "\n", printed, flags=re.MULTILINE | re.DOTALL)
