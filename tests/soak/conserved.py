@@ -58,10 +58,10 @@ def assert_runs_agree(job: LabelJob, labels: list[dict[str, Any]]) -> None:
 
 def assert_reasoning_kept(job: LabelJob, labels: list[dict[str, Any]]) -> None:
     """`reasoning` has exactly one row for each committed call."""
-    kept = Counter((row["work_key"], row["run_id"]) for row in read(job, "reasoning"))
-    assert not kept or max(kept.values()) == 1
+    reasoning = Counter((row["work_key"], row["run_id"]) for row in read(job, "reasoning"))
+    assert not reasoning or max(reasoning.values()) == 1
     called = {row["work_key"] for row in labels if row["outcome"] != "empty"}
-    assert called == {key for key, _ in kept}
+    assert called == {key for key, _ in reasoning}
 
 
 def outcome_of(text: str | None) -> str:

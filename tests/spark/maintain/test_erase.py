@@ -91,10 +91,10 @@ def test_the_command_reports_what_it_erased(plain: Lake, capsys: pytest.CaptureF
     (plain.folder / "conf.yaml").write_text("engine: {kind: scripted}\n")
     command = ["maintain", "erase", "--config", str(plain.folder / "conf.yaml"), "--output", str(plain.tables)]
     assert run_command([*command, "--ids", "secret-1,p0", "--ids-file", str(listed), "--vacuum", "--json"]) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out.splitlines()[-1])["rows"] == {"reasoning": 4, "labels": 4}
-    assert "4 ids requested, 4 of them had labels" in said.err and "labelled again" in said.err
-    assert "secret" not in said.err
+    printed = capsys.readouterr()
+    assert json.loads(printed.out.splitlines()[-1])["rows"] == {"reasoning": 4, "labels": 4}
+    assert "4 ids requested, 4 of them had labels" in printed.err and "labelled again" in printed.err
+    assert "secret" not in printed.err
     assert run_command(command) == 2 and "--ids" in capsys.readouterr().err
     assert run_command([*command[:-1], str(plain.folder / "nowhere"), "--ids", "x"]) == 4
     assert "There are no label tables" in capsys.readouterr().err
