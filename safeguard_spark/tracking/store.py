@@ -96,5 +96,5 @@ def _quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    for name in ("alembic", "mlflow.store.db.utils"):  # where MLflow was imported before us, the variables come too late
+    for name in ("alembic", "mlflow.store.db.utils"):  # the variables come too late if MLflow was imported before
         logging.getLogger(name).setLevel(logging.WARNING)
