@@ -118,8 +118,7 @@ class LabelJob:
             raise AssertionError(f"the job hangs; its output: {self.stderr_tail()}") from None
         deadline = time.monotonic() + CLEANUP_S
         while orphans := self.processes():
-            commands = [" ".join(process.cmdline())[:200] for process in orphans]
-            assert time.monotonic() < deadline, f"orphans: {commands}"
+            assert time.monotonic() < deadline, f"orphans: {[str(process) for process in orphans]}"
             time.sleep(0.1)
         return code
 
