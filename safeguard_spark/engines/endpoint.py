@@ -17,7 +17,7 @@ from safeguard_spark.engines.address import Address, api_key, parse_address
 from safeguard_spark.engines.client import Client, Guard
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
-from safeguard_spark.labelling.engine import Answer, CallSpec, Request
+from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
 
 
 class EndpointEngine:
@@ -66,9 +66,9 @@ class EndpointEngine:
         """Why no more requests are sent; None while they are."""
         return self._client.unavailable if self._client else None
 
-    def answers(self, spec: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
+    def answers(self, spec: CallSpec, requests: Iterable[Request | Decided]) -> Iterator[Answer]:
         """Yield one answer per request, as they finish. Raises ConfigError, and EngineError like `Engine.answers`."""
-        source: Iterator[Request] | None = iter(requests)
+        source: Iterator[Request | Decided] | None = iter(requests)
         calls = _Calls()
         first_sent: float | None = None
         try:
@@ -83,6 +83,8 @@ class EndpointEngine:
                     request = next(source, None)
                     if request is None:
                         source = None
+                    elif isinstance(request, Decided):
+                        yield Answer(request.key, verdict=request.verdict)
                     elif (client := self._opened()).unavailable:
                         yield Answer(request.key, failure=client.unavailable)
                     else:

@@ -23,7 +23,7 @@ from safeguard_spark.config.model import Dialect, EngineConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.contract import Contract
-from safeguard_spark.labelling.engine import Answer, CallSpec, Request
+from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
 from safeguard_spark.labelling.prompt import harmony_encoding
 from safeguard_spark.labelling.verdict import Completion
 from safeguard_spark.policy.document import NONE, Output
@@ -62,9 +62,12 @@ class ScriptedEngine:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def answers(self, spec: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
+    def answers(self, spec: CallSpec, requests: Iterable[Request | Decided]) -> Iterator[Answer]:
         """One answer per request, in order."""
         for request in requests:
+            if isinstance(request, Decided):
+                yield Answer(request.key, verdict=request.verdict)
+                continue
             self._sent_at = time.monotonic()
             if self.script.latency_s:
                 time.sleep(self.script.latency_s)

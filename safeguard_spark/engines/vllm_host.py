@@ -17,7 +17,7 @@ from safeguard_spark.engines.health import Load, read_load
 from safeguard_spark.engines.server import RunningServer, Server
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
-from safeguard_spark.labelling.engine import Answer, CallSpec, Request
+from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
 
 SHARES = 2
 # The share of a request's deadline in which a server with open requests must make a token, or it hangs. A server that
@@ -89,11 +89,14 @@ class VllmEngine:
         """For how long the server has made no progress with our requests, seconds."""
         return time.monotonic() - self._progressed_at if self._endpoint.in_flight else 0.0
 
-    def answers(self, spec: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
-        """Yield one answer per request, as they finish. The first request starts the server."""
+    def answers(self, spec: CallSpec, requests: Iterable[Request | Decided]) -> Iterator[Answer]:
+        """Yield one answer per request, as they finish. The first one that needs the model starts the server."""
         source = iter(requests)
-        first = next(source, None)
-        if first is None:
+        for first in source:
+            if not isinstance(first, Decided):
+                break
+            yield Answer(first.key, verdict=first.verdict)
+        else:
             return
         self._start()
         touched = 0.0

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, Self
 from safeguard_spark.labelling.contract import Contract
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt
-from safeguard_spark.labelling.verdict import Completion
+from safeguard_spark.labelling.verdict import Completion, Verdict
 
 
 class Request(NamedTuple):
@@ -17,9 +17,17 @@ class Request(NamedTuple):
     prompt: Prompt
 
 
+class Decided(NamedTuple):
+    """A row that needs no model call. An engine passes its verdict on as an `Answer`."""
+
+    key: int
+    verdict: Verdict
+
+
 class Answer(NamedTuple):
     """The result of a request: a completion, or a short cause why there is none (never content).
 
+    `verdict`: that of a `Decided` row, which has neither.
     `too_long`: the prompt is longer than the model's context, so a retry cannot help; `prompt_limit` is how many
     tokens the model takes, if known.
     """
@@ -29,6 +37,7 @@ class Answer(NamedTuple):
     failure: str | None = None
     too_long: bool = False
     prompt_limit: int | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,12 @@ class Engine(Protocol):
         """Why the engine can no longer answer although it once did or started; None while it can."""
         ...
 
-    def answers(self, spec: CallSpec, requests: Iterable[Request]) -> Iterator[Answer]:
-        """Yield exactly one answer per request, as they finish.
+    def answers(self, spec: CallSpec, requests: Iterable[Request | Decided]) -> Iterator[Answer]:
+        """Yield exactly one answer per request, as they finish; that of a `Decided` row at once.
 
-        Requests are pulled only as the window allows, so input may be endless. Raises EngineError only if the
-        engine could not be reached at all, before the first answer; afterwards a request that fails is an answer with
-        `failure`.
+        Requests are pulled only as the window allows, so input may be endless. Nothing is started or connected to
+        before the first request that is not decided. Raises EngineError only if the engine could not be reached at
+        all, before the first completion; afterwards a request that fails is an answer with `failure`.
         """
         ...
 

@@ -1,6 +1,5 @@
 """Labelling rows: contents in, verdicts out, under one policy. The same in the label job, the UDF and `verify`."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.labelling.contract import Contract
-from safeguard_spark.labelling.engine import Answer, CallSpec, Engine, Request
+from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Engine, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.verdict import Completion, Outcome, Verdict
 from safeguard_spark.policy.document import Policy
@@ -18,9 +17,6 @@ from safeguard_spark.policy.document import Policy
 # A harmony token of real text is about 4 characters. A text of more than 16 per allowed token is too long, and finding
 # that out must not cost a tokenizer run, which takes seconds on 5 MB.
 CHARACTERS_PER_TOKEN = 16
-
-# Rows decided without the model are buffered until the next answer. This bounds the buffer for a table of empty rows.
-MAX_BUFFERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -80,32 +76,14 @@ def label_rows(spec: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator
     Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does, and if the policy alone
     is too long for the server; the rows that were decided without the model are yielded before that.
     """
-    call_spec, source = spec.call_spec, iter(rows)
-    decided: deque[Labelled] = deque()
-    paused = True
+    call_spec = spec.call_spec
+    for answer in engine.answers(call_spec, (_request(spec, row) for row in rows)):
+        yield _labelled(answer, spec, call_spec.contract)
 
-    def requests() -> Iterator[Request]:
-        nonlocal paused
-        for row in source:
-            prepared = prepare(spec, row.content)
-            if not isinstance(prepared, Verdict):
-                yield Request(row.key, prepared)
-                continue
-            decided.append(Labelled(row.key, prepared))
-            if len(decided) >= MAX_BUFFERED:
-                paused = True
-                return
 
-    while paused:
-        paused = False
-        try:
-            for answer in engine.answers(call_spec, requests()):
-                yield from _drain(decided)
-                yield _labelled(answer, spec, call_spec.contract)
-        except EngineError:
-            yield from _drain(decided)
-            raise
-        yield from _drain(decided)
+def _request(spec: LabelSpec, row: Row) -> Request | Decided:
+    prepared = prepare(spec, row.content)
+    return Decided(row.key, prepared) if isinstance(prepared, Verdict) else Request(row.key, prepared)
 
 
 def prepare(spec: LabelSpec, content: Content) -> prompt.Prompt | Verdict:
@@ -128,6 +106,8 @@ def prepare(spec: LabelSpec, content: Content) -> prompt.Prompt | Verdict:
 
 
 def _labelled(answer: Answer, spec: LabelSpec, contract: Contract) -> Labelled:
+    if answer.verdict is not None:
+        return Labelled(answer.key, answer.verdict)
     if answer.completion is None:
         if answer.prompt_limit is not None and (
             message := spec.policy_too_long_message("the server's context", answer.prompt_limit)
@@ -136,8 +116,3 @@ def _labelled(answer: Answer, spec: LabelSpec, contract: Contract) -> Labelled:
         outcome = Outcome.too_long if answer.too_long else Outcome.engine_failed
         return Labelled(answer.key, Verdict(outcome, error=answer.failure), called=True)
     return Labelled(answer.key, verdict.read(answer.completion, contract), answer.completion, called=True)
-
-
-def _drain(decided: deque[Labelled]) -> Iterator[Labelled]:
-    while decided:
-        yield decided.popleft()

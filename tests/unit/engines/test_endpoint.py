@@ -12,8 +12,8 @@ from safeguard_spark.config.model import Dialect
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labelling import verdict
-from safeguard_spark.labelling.engine import Request
-from safeguard_spark.labelling.verdict import Outcome
+from safeguard_spark.labelling.engine import Answer, Decided, Request
+from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Output
 from tests.engine_calls import FAST, ask, call_spec, config, failures, requests
 from tests.faulty_server import ANSWER, FaultyServer, always, in_turn, row_of, slow, status
@@ -236,6 +236,20 @@ def test_answers_are_yielded_as_they_finish() -> None:
 def test_without_requests_no_server_is_contacted() -> None:
     with EndpointEngine(config("http://127.0.0.1:9"), 4, timings=FAST) as engine:
         assert list(engine.answers(call_spec(), [])) == []
+
+
+def test_decided_rows_are_answered_at_once_without_a_server_and_in_a_full_window() -> None:
+    decided = [Decided(number, Verdict(Outcome.empty)) for number in range(100, 110)]
+    with EndpointEngine(config("http://127.0.0.1:9"), 4, timings=FAST) as engine:
+        answers = engine.answers(call_spec(), [*decided, *requests(1)])
+        assert [next(answers) for _ in decided] == [Answer(row.key, verdict=row.verdict) for row in decided]
+        with pytest.raises(EngineError, match="cannot be reached"):
+            next(answers)
+    with FaultyServer() as server, EndpointEngine(config(server.url), 1, timings=FAST) as engine:
+        mixed = [row for pair in zip(requests(10), decided, strict=True) for row in pair]
+        results = {answer.key: answer.verdict for answer in engine.answers(call_spec(), mixed)}
+    assert results == {**dict.fromkeys(range(10)), **{row.key: row.verdict for row in decided}}
+    assert len(server.calls) == 10
 
 
 def test_an_engine_answers_several_calls_in_a_row() -> None:

@@ -23,7 +23,8 @@ from safeguard_spark.engines.supervisor import read_json
 from safeguard_spark.engines.timings import Timings
 from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.errors import ConfigError, EngineError
-from safeguard_spark.labelling.engine import Answer
+from safeguard_spark.labelling.engine import Answer, Decided
+from safeguard_spark.labelling.verdict import Outcome, Verdict
 from tests.engine_calls import FAST, call_spec, failures, requests
 from tests.faulty_server import FaultyServer
 
@@ -95,10 +96,21 @@ def executor(tmp_path: Path) -> Iterator[Executor]:
     executor.end()
 
 
-def test_without_requests_no_server_starts(executor: Executor) -> None:
+def test_without_rows_that_need_the_model_no_server_starts(executor: Executor) -> None:
+    decided = [Decided(number, Verdict(Outcome.empty)) for number in range(3)]
     with executor.engine() as engine:
         assert list(engine.answers(call_spec(), [])) == []
+        assert [answer.verdict for answer in engine.answers(call_spec(), decided)] == [row.verdict for row in decided]
     assert not (executor.folder / "w").exists()
+
+
+def test_rows_that_need_no_model_have_their_answer_before_the_server_starts(executor: Executor) -> None:
+    decided = [Decided(number, Verdict(Outcome.empty)) for number in range(100, 103)]
+    with executor.engine() as engine:
+        answers = engine.answers(call_spec(), [*decided, *requests(2), *decided])
+        assert [next(answers).key for _ in decided] == [100, 101, 102]
+        assert not (executor.folder / "w").exists()
+        assert sorted(answer.key for answer in answers) == [0, 1, 100, 101, 102]
 
 
 def test_tasks_at_once_share_one_server(executor: Executor) -> None:
