@@ -15,7 +15,7 @@ DEFAULT_MAX_TOKENS = 4096  # recorded 20b completions: p95 1.1k, longest 3.2k to
 class Labeler(BaseModel):
     """One labeler. Its hash is part of every work key, and not cached: `model_copy` would copy the cached value."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     revision: str | None

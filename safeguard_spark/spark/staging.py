@@ -13,17 +13,107 @@ import json
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field
 from pyspark.sql import SparkSession
 
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.processes import start_time
+from safeguard_spark.errors import TableError
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.redact import redacted
 from safeguard_spark.spark.files import Files
 
-MANIFEST = "manifest.json"
+FORMAT = 1  # of the JSON files and of the results' columns; a change of either is a new number
+READABLE_FORMATS = (1,)  # formats that this release can commit
 DEAD_BEATS = 30  # heartbeats a driver may miss before it counts as dead
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")  # an unknown field may change what is committed
+
+
+class StagedFile(_Frozen):
+    """A JSON file in a run's folder that a driver leaves for the driver of another run."""
+
+    file_name: ClassVar[str]
+    format: int = FORMAT
+
+
+class SourceVersion(_Frozen):
+    """The source's name and version, as the label rows have them."""
+
+    name: str
+    version: int | None
+
+
+class PolicyVersion(_Frozen):
+    """A policy's reference (`name@version`) and hash."""
+
+    ref: str
+    hash: str
+
+
+class Driver(_Frozen):
+    """A driver's process. `started` is its start time, because its pid may be used again."""
+
+    machine: str
+    pid: int
+    started: str
+
+    @classmethod
+    def this_process(cls) -> "Driver":
+        """This process, so that another driver on the same machine can see whether it still runs."""
+        return cls(machine=machine_id(), pid=os.getpid(), started=start_time(os.getpid()) or "")
+
+
+class Manifest(StagedFile):
+    """What a run is: what another driver needs to finish it if its driver dies."""
+
+    file_name: ClassVar[str] = "manifest.json"
+
+    driver: Driver = Field(default_factory=Driver.this_process)
+    started_at: datetime
+    source: SourceVersion
+    policies: tuple[PolicyVersion, ...]
+    labelers: tuple[str, ...]  # hashes
+    config_hash: str
+    config: str  # JSON without secrets
+    labels_version_in: int
+    plan_id: str | None = None
+    failed: bool = False  # the run is over, though its process may go on, for example in a notebook
+
+    @classmethod
+    def of(
+        cls,
+        config: RunConfig,
+        source: SourceVersion,
+        policies: Sequence[Policy],
+        labeler_hashes: Sequence[str],
+        *,
+        started_at: datetime,
+        labels_version: int,
+        plan_id: str | None = None,
+    ) -> "Manifest":
+        """The manifest of a run of this process."""
+        return cls(
+            started_at=started_at,
+            source=source,
+            policies=tuple(PolicyVersion(ref=policy.ref, hash=policy.policy_hash) for policy in policies),
+            labelers=tuple(labeler_hashes),
+            config_hash=config.config_hash,
+            config=json.dumps(redacted(config.model_dump(mode="json"))),
+            labels_version_in=labels_version,
+            plan_id=plan_id,
+        )
+
+
+F = TypeVar("F", bound=StagedFile)
 
 
 @dataclass
@@ -48,14 +138,14 @@ class Staging:
         """Names in a folder, sorted; none if the folder does not exist."""
         return self._files.names(self.path(*parts))
 
-    def write(self, value: dict[str, Any], *parts: str | int) -> None:
-        """Write JSON so that a reader sees all of it or nothing."""
-        self._files.write(self.path(*parts), json.dumps(value))
+    def write(self, value: StagedFile, *folder: str | int) -> None:
+        """Write a file so that a reader sees all of it or nothing."""
+        self._files.write(self.path(*folder, value.file_name), value.model_dump_json())
 
-    def read(self, *parts: str | int) -> dict[str, Any] | None:
-        """JSON written by `write`, or None."""
-        text = self._files.read(self.path(*parts))
-        return None if text is None else json.loads(text)
+    def read(self, model: type[F], run_id: str, *folder: str | int) -> F | None:
+        """A file that `write` wrote, or None if there is none. Raises TableError unless all of it is understood."""
+        text = self._files.read(self.path(run_id, *folder, model.file_name))
+        return None if text is None else parse_staged(model, text, run_id, self.path(run_id))
 
     def delete(self, *parts: str | int) -> None:
         """Delete a file or folder if it exists."""
@@ -64,9 +154,9 @@ class Staging:
     def clear(self, run_id: str) -> None:
         """Delete a run's folder, its manifest last: the next run then completes an interrupted deletion."""
         for name in self.names(run_id):
-            if name != MANIFEST:
+            if name != Manifest.file_name:
                 self.delete(run_id, name)
-        self.delete(run_id, MANIFEST)
+        self.delete(run_id, Manifest.file_name)
         self.delete(run_id)
 
     def clear_abandoned(self, run_id: str, heartbeat_s: float) -> None:
@@ -96,9 +186,21 @@ class Staging:
         return self._files.modified(self.path(*parts))
 
 
-def this_process() -> dict[str, Any]:
-    """Identifies this process, so that another driver on the same machine can see whether it still runs."""
-    return {"machine": machine_id(), "pid": os.getpid(), "born": start_time(os.getpid())}
+def parse_staged(model: type[F], text: str, run_id: str, folder: str) -> F:
+    """A staged file from its text. Raises TableError for one of another release, and for one that is damaged."""
+    instead = f"or delete {folder}: its contents are then labelled again."
+    try:
+        value = json.loads(text)
+        staged_format = value.get("format", "none")
+        if staged_format in READABLE_FORMATS:
+            return model.model_validate(value)
+    except (ValueError, AttributeError) as error:
+        raise TableError(f"{model.file_name} of the staged run {run_id} is damaged. Restore it, {instead}") from error
+    readable = ", ".join(map(str, READABLE_FORMATS))
+    raise TableError(
+        f"Another release staged run {run_id} (format {staged_format}; this release reads {readable}). "
+        f"Issue the command once more with that release to commit it, {instead}"
+    )
 
 
 def machine_id() -> str:
@@ -113,16 +215,15 @@ def machine_id() -> str:
     return " ".join(names)
 
 
-def is_alive(staging: Staging, run_id: str, manifest: dict[str, Any], heartbeat_s: float) -> bool:
+def is_alive(staging: Staging, run_id: str, manifest: Manifest, heartbeat_s: float) -> bool:
     """Whether the driver of a staged run still works on it.
 
     A driver on this machine is checked by its process, any other by its heartbeat. Neither depends on the wall clock: a
     process's start time is in ticks of the kernel, and a heartbeat is compared with a file written now.
     """
-    driver = manifest.get("driver", {})
-    if manifest.get("left"):
+    if manifest.failed:
         return False
-    if driver.get("machine") == machine_id():
-        return bool(start_time(driver["pid"]) == driver["born"])
+    if manifest.driver.machine == machine_id():
+        return start_time(manifest.driver.pid) == manifest.driver.started
     last = staging.modified(run_id, "alive")
     return last is not None and staging.now(run_id) - last < DEAD_BEATS * heartbeat_s

@@ -20,7 +20,7 @@ from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.pending import StagedPlan, make_plan, read_staged_chunk
 from safeguard_spark.spark.session import session
 from safeguard_spark.spark.source import open_source
-from safeguard_spark.spark.staging import Staging
+from safeguard_spark.spark.staging import SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
 from tests.bench import speed, workload
 
@@ -108,7 +108,7 @@ def _commit(tables: Tables, staging: Staging, plan: StagedPlan, chunk: int) -> f
     assert pending is not None
     results_of(pending).write.parquet(staging.path(*chunk_id.policy_folder, "results", chunk))
     start = time.monotonic()
-    commit_chunk(tables, staging, chunk_id, plan.to_json(), {"name": "bench", "version": 0})
+    commit_chunk(tables, staging, chunk_id, plan, SourceVersion(name="bench", version=0))
     return time.monotonic() - start
 
 

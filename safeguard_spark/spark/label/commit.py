@@ -1,22 +1,20 @@
 """Commit: a staged chunk is joined back to all its content ids and appended once, by whichever driver comes first."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.errors import TableError
-from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
-from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.activations import newest_activation
 from safeguard_spark.spark.commit_log import append_labels, is_committed
 from safeguard_spark.spark.label.executor import RESULT_DDL
-from safeguard_spark.spark.label.pending import VERDICT_COLUMNS, PolicyFolder, read_staged_chunk
-from safeguard_spark.spark.staging import Staging
+from safeguard_spark.spark.label.pending import VERDICT_COLUMNS, PolicyFolder, StagedPlan, read_staged_chunk
+from safeguard_spark.spark.staging import SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
 
 
@@ -45,13 +43,8 @@ def is_staged(staging: Staging, chunk_id: ChunkId, calls: int) -> bool:
     return is_complete and staging.exists(*folder, "pending", f"bucket={chunk}")
 
 
-def commit_chunk(
-    tables: Tables, staging: Staging, chunk_id: ChunkId, plan: dict[str, Any], source: dict[str, Any]
-) -> None:
-    """Append a staged chunk to `reasoning` and `labels`, then delete its files. Safe to repeat, also by other drivers.
-
-    `plan` is `StagedPlan.to_json`, `source` the name and version of the source.
-    """
+def commit_chunk(tables: Tables, staging: Staging, chunk_id: ChunkId, plan: StagedPlan, source: SourceVersion) -> None:
+    """Append a staged chunk to `reasoning` and `labels`, then delete its files. Safe to repeat, by any driver."""
     folder, chunk = chunk_id.policy_folder, chunk_id.chunk
     try:
         _commit(tables, staging, chunk_id, plan, source)
@@ -59,25 +52,25 @@ def commit_chunk(
         if staging.exists(*folder, "pending", f"bucket={chunk}"):
             raise
         # Another driver may have committed the chunk and deleted its files while this one read them.
-        if not is_committed(tables, chunk_id.run_id, chunk_id.number_in_run, int(plan["planned_on"])):
+        if not is_committed(tables, chunk_id.run_id, chunk_id.number_in_run, plan.planned_on):
             raise
     staging.delete(*folder, "pending", f"bucket={chunk}")
     staging.delete(*folder, "results", chunk)
 
 
-def _commit(tables: Tables, staging: Staging, chunk_id: ChunkId, plan: dict[str, Any], source: dict[str, Any]) -> None:
-    spec = LabelSpec(Policy.model_validate(plan["policy"]), Labeler.model_validate(plan["labeler"]))
+def _commit(tables: Tables, staging: Staging, chunk_id: ChunkId, plan: StagedPlan, source: SourceVersion) -> None:
+    spec = plan.spec
     folder, chunk, run_id = chunk_id.policy_folder, chunk_id.chunk, chunk_id.run_id
     pending = read_staged_chunk(staging, folder, "pending", chunk)
     if pending is None:
         raise TableError(f"The staged results of run {run_id} are gone. Issue the same command again.")
     results = read_results(staging, chunk_id)
-    reused = read_staged_chunk(staging, folder, "reused", chunk) if plan["has_reused"] else None
+    reused = read_staged_chunk(staging, folder, "reused", chunk) if plan.has_reused else None
     rows = _label_rows(pending, results, reused, spec, chunk_id, source)
     # Reasoning first: once the label is written, the work on it counts as done.
     called = results.where("called").withColumn("run_id", F.lit(run_id))
     tables.append_reasoning(called, run_id, chunk_id.number_in_run)
-    append_labels(tables, rows, run_id, chunk_id.number_in_run, int(plan["planned_on"]))
+    append_labels(tables, rows, run_id, chunk_id.number_in_run, plan.planned_on)
     activate_if_new(tables, spec, run_id)
 
 
@@ -96,7 +89,7 @@ def _label_rows(
     reused: DataFrame | None,
     spec: LabelSpec,
     chunk_id: ChunkId,
-    source: dict[str, Any],
+    source: SourceVersion,
 ) -> DataFrame:
     """One row per pending content id, without `labelled_at`. Rows for which no engine started stay pending."""
     tokens = ["prompt_tokens", "cached_tokens", "completion_tokens"]
@@ -118,7 +111,7 @@ def _label_rows(
         "model": spec.labeler.model,
         "effort": spec.labeler.effort.value,
         "run_id": chunk_id.run_id,
-        "source": source["name"],
+        "source": source.name,
         "salt": spec.labeler.salt,
         "carried_from": None,
     }
@@ -136,7 +129,7 @@ def _label_rows(
         *(F.when(is_paid, F.col(name)).alias(name) for name in tokens),
         "attempt",
         F.lit(chunk_id.number_in_run).alias("chunk"),
-        F.lit(source["version"]).cast("bigint").alias("source_version"),
+        F.lit(source.version).cast("bigint").alias("source_version"),
         *(F.lit(value).cast("string").alias(name) for name, value in constants.items()),
     )
 

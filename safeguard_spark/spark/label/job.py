@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +29,7 @@ from safeguard_spark.spark.label.run import Run, Selection
 from safeguard_spark.spark.label.run_rows import count_written, ended_row
 from safeguard_spark.spark.session import task_slots
 from safeguard_spark.spark.source import open_source
-from safeguard_spark.spark.staging import MANIFEST, Staging
+from safeguard_spark.spark.staging import Manifest, SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.tracking.runs import Tracker
 
@@ -69,7 +70,17 @@ def label_table(
     tables.create()
     staging = Staging(spark, config.run.staging or tables.sibling_folder("_staging"))
     listener = Listener(spark.conf.get("spark.driver.host", None) or "127.0.0.1")
-    run = Run(spark, config, tables, staging, source, specs, listener, selection)
+    manifest = Manifest.of(
+        config,
+        SourceVersion(name=source.name, version=source.version),
+        policies,
+        [spec.labeler.labeler_hash for spec in specs],
+        started_at=datetime.now(UTC),
+        labels_version=tables.version(schema.LABELS),
+        plan_id=selection.plan_id,
+    )
+    run_id = f"{manifest.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    run = Run(spark, config, tables, staging, source, specs, listener, selection, manifest, run_id)
     with contextlib.closing(listener), ThreadPoolExecutor(1) as background:
         # Importing MLflow takes seconds, so it happens while the plan is made.
         tracker = background.submit(Tracker.begin, config, run.run_id) if config.tracking.enabled else None
@@ -77,7 +88,7 @@ def label_table(
             with run.timed("recover"):
                 recover(tables, staging, config)
             with run.heartbeat():  # first: a manifest without a heartbeat means a dead driver
-                staging.write(run.manifest, run.run_id, MANIFEST)
+                staging.write(run.manifest, run.run_id)
                 plans = _plan(run)
                 if tracker:
                     tracker.result()  # if the tracking server refuses the run, fail before any model work
@@ -94,7 +105,7 @@ def _clean_up_on_failure(run: Run, tracker: Future[Tracker] | None) -> Iterator[
         with contextlib.suppress(Exception):  # the first error is the one to report
             if run.answered or run.has_committed:
                 # The process may go on, for example in a notebook, but this run is over.
-                run.staging.write({**run.manifest, "left": True}, run.run_id, MANIFEST)
+                run.staging.write(run.manifest.model_copy(update={"failed": True}), run.run_id)
             else:
                 run.staging.clear(run.run_id)
             if tracker:
@@ -113,7 +124,7 @@ def _plan(run: Run) -> list[StagedPlan]:
         for number, spec in enumerate(run.specs):
             plan = make_plan(run.config, spec, number, run.source, run.tables, run.staging, run.run_id, max_calls)
             if plan.chunks:
-                run.staging.write(plan.to_json(), run.run_id, number, "plan.json")
+                run.staging.write(plan, run.run_id, number)
             plans.append(plan)
     return plans
 
@@ -237,7 +248,7 @@ def _commit_chunk(run: Run, plan: StagedPlan, chunk: int) -> None:
     run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "commit")
     with run.timed("commit"):
         chunk_id = ChunkId(run.run_id, plan.policy_number, chunk)
-        commit_chunk(run.tables, run.staging, chunk_id, plan.to_json(), run.source_json)
+        commit_chunk(run.tables, run.staging, chunk_id, plan, run.manifest.source)
         run.has_committed = True
 
 
@@ -251,7 +262,7 @@ def _finish(run: Run, plans: Sequence[StagedPlan], tracker: Tracker | None) -> R
     message = run.message
     if written.given_up and not message:
         message = f"{written.given_up} rows failed run.max_attempts times and are not tried again."
-    run.seconds["total"] = (datetime.now(UTC) - run.started_at).total_seconds()
+    run.seconds["total"] = (datetime.now(UTC) - run.manifest.started_at).total_seconds()
     result = RunResult(
         run_id=run.run_id,
         status=Status.partial if run.message or written.to_retry else Status.complete,
@@ -272,9 +283,9 @@ def _finish(run: Run, plans: Sequence[StagedPlan], tracker: Tracker | None) -> R
     run.tables.append(schema.RUNS, [row], f"{run.run_id}/end")
     run.staging.clear(run.run_id)
     if tracker:
-        versions = (run.labels_version_in, row["labels_version_out"])
+        versions = (run.manifest.labels_version_in, row["labels_version_out"])
         try:
-            tracker.end(run.specs, run.source_json, versions, result)
+            tracker.end(run.specs, run.manifest.source.model_dump(), versions, result)
         except Exception as error:  # the labels are written: an unreachable tracking server must not fail the run
             log.warning("The run's metrics could not be written to MLflow: %s", type(error).__name__)
     return result

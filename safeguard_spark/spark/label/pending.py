@@ -4,19 +4,20 @@ A content is done when the newest label of its id under this policy version and 
 content hash. So new rows, edited rows, reverted edits, new versions and resumed runs are all the same case: pending.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
+from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
+from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank
 from safeguard_spark.spark.source import RANK, Source, work_key
-from safeguard_spark.spark.staging import Staging
+from safeguard_spark.spark.staging import StagedFile, Staging
 from safeguard_spark.spark.tables import Tables
 
 KEYS_DDL = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN"
@@ -33,28 +34,24 @@ class Counts(NamedTuple):
     distinct: int
 
 
-@dataclass
-class StagedPlan:
+class StagedPlan(StagedFile):
     """One policy's staged work. `chunks` maps a chunk's number to its contents that may need a call."""
 
-    spec: LabelSpec
+    file_name: ClassVar[str] = "plan.json"
+
+    policy: Policy
+    labeler: Labeler
     policy_number: int  # of the policy in its run
     planned_on: int  # version of `labels`
     counts: Counts
-    chunks: dict[int, int] = field(default_factory=dict)
+    chunks: dict[int, int] = {}  # noqa: RUF012  a pydantic model copies it
     has_reused: bool = False
     remaining: int = 0  # pending contents that are not staged because the run may not label so many
 
-    def to_json(self) -> dict[str, Any]:
-        """What another driver needs to commit the staged chunks."""
-        return {
-            "policy": self.spec.policy.model_dump(mode="json"),
-            "labeler": self.spec.labeler.model_dump(mode="json"),
-            "planned_on": self.planned_on,
-            "counts": list(self.counts),
-            "chunks": {str(chunk): calls for chunk, calls in self.chunks.items()},
-            "has_reused": self.has_reused,
-        }
+    @property
+    def spec(self) -> LabelSpec:
+        """The policy and the labeler."""
+        return LabelSpec(self.policy, self.labeler)
 
 
 def make_plan(
@@ -75,8 +72,15 @@ def make_plan(
     planned_on = tables.version(schema.LABELS)
     labels = tables.read(schema.LABELS, planned_on)
     num_rows, pending, num_pending = _pending_contents(config, spec, source, labels, staging, folder)
+    plan = StagedPlan(
+        policy=spec.policy,
+        labeler=spec.labeler,
+        policy_number=policy_number,
+        planned_on=planned_on,
+        counts=Counts(num_rows, 0, 0),
+    )
     if num_pending == 0:
-        return StagedPlan(spec, policy_number, planned_on, Counts(num_rows, 0, 0))
+        return plan
     num_chunks = -(-num_pending // config.run.chunk_rows)
     keyed = pending.withColumn("work_key", work_key(spec.policy.policy_hash, spec.labeler.labeler_hash))
     max_chunks = None if max_calls is None else -(-max_calls // config.run.chunk_rows) + 1
@@ -89,7 +93,8 @@ def make_plan(
     remaining = 0 if max_chunks is None else max(0, num_pending - num_staged)
     counts = Counts(num_rows, num_staged + remaining, sum(size.calls for size in sizes.values()))
     calls = {chunk: size.calls for chunk, size in sorted(sizes.items())}
-    return StagedPlan(spec, policy_number, planned_on, counts, calls, has_reused, remaining)
+    found = {"counts": counts, "chunks": calls, "has_reused": has_reused, "remaining": remaining}
+    return plan.model_copy(update=found)
 
 
 def _pending_contents(

@@ -2,15 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import SafeguardError, TableError
 from safeguard_spark.spark.failures import FAILED, failure_cause
 from safeguard_spark.spark.label.commit import ChunkId, commit_chunk, is_staged
+from safeguard_spark.spark.label.pending import StagedPlan
 from safeguard_spark.spark.label.run_rows import died_row
-from safeguard_spark.spark.staging import MANIFEST, Staging, is_alive
+from safeguard_spark.spark.staging import Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
 
 CLEAR_WAIT_S = 2.0  # another driver may be deleting the run's folder, with its manifest last
@@ -23,7 +23,7 @@ def recover(tables: Tables, staging: Staging, config: RunConfig) -> None:
             _recover(tables, staging, config, run_id)
         except Exception as error:
             time.sleep(CLEAR_WAIT_S)
-            if not staging.exists(run_id, MANIFEST):
+            if not staging.exists(run_id, Manifest.file_name):
                 continue  # another driver was faster, and deleted the run's folder while this one read it
             if isinstance(error, SafeguardError):
                 raise
@@ -35,26 +35,26 @@ def recover(tables: Tables, staging: Staging, config: RunConfig) -> None:
 
 
 def _recover(tables: Tables, staging: Staging, config: RunConfig, run_id: str) -> None:
-    manifest = staging.read(run_id, MANIFEST)
+    manifest = staging.read(Manifest, run_id)
     if manifest is None:
         staging.clear_abandoned(run_id, config.run.heartbeat_s)
         return
     has_driver = is_alive(staging, run_id, manifest, config.run.heartbeat_s)
     plans = list(_plans(staging, run_id))
-    for policy_number, plan in plans:
-        for chunk, calls in plan["chunks"].items():
-            chunk_id = ChunkId(run_id, policy_number, int(chunk))
+    for plan in plans:
+        for chunk, calls in plan.chunks.items():
+            chunk_id = ChunkId(run_id, plan.policy_number, chunk)
             if is_staged(staging, chunk_id, calls):
-                commit_chunk(tables, staging, chunk_id, plan, manifest["source"])
+                commit_chunk(tables, staging, chunk_id, plan, manifest.source)
     if not has_driver:
-        row = died_row(tables, run_id, manifest, [plan for _, plan in plans])
+        row = died_row(tables, run_id, manifest, [plan.counts for plan in plans])
         tables.append(schema.RUNS, [row], f"{run_id}/end")
         staging.clear(run_id)
 
 
-def _plans(staging: Staging, run_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The staged plans of a run by the policy's number."""
+def _plans(staging: Staging, run_id: str) -> Iterator[StagedPlan]:
+    """The staged plans of a run."""
     for name in staging.names(run_id):
-        plan = staging.read(run_id, name, "plan.json") if name.isdigit() else None
+        plan = staging.read(StagedPlan, run_id, name) if name.isdigit() else None
         if plan is not None:
-            yield int(name), plan
+            yield plan

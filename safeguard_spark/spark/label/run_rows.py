@@ -1,5 +1,6 @@
 """The rows of `runs`: for a run that ended, and for one whose driver died."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -8,6 +9,8 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.result import RunResult, Status
+from safeguard_spark.spark.label.pending import Counts
+from safeguard_spark.spark.staging import Manifest
 from safeguard_spark.spark.tables import Tables
 
 
@@ -51,7 +54,7 @@ def count_written(tables: Tables, run_id: str, max_attempts: int) -> Written:
     return Written(outcomes, by_policy, calls, tokens_used, to_retry, given_up)
 
 
-def ended_row(tables: Tables, manifest: dict[str, Any], result: RunResult, ended_at: datetime) -> dict[str, Any]:
+def ended_row(tables: Tables, manifest: Manifest, result: RunResult, ended_at: datetime) -> dict[str, Any]:
     """The row of `runs` for a run that ended by itself."""
     return {
         **_started_fields(manifest),
@@ -72,18 +75,18 @@ def ended_row(tables: Tables, manifest: dict[str, Any], result: RunResult, ended
     }
 
 
-def died_row(tables: Tables, run_id: str, manifest: dict[str, Any], plans: list[dict[str, Any]]) -> dict[str, Any]:
+def died_row(tables: Tables, run_id: str, manifest: Manifest, plans: Sequence[Counts]) -> dict[str, Any]:
     """The row of `runs` for a run that failed or whose driver died; what it wrote is counted in `labels`."""
-    failed = bool(manifest.get("left"))
     written = count_written(tables, run_id, max_attempts=1)
+    cause = "The run failed" if manifest.failed else "The driver died"
     return {
         **_started_fields(manifest),
         "run_id": run_id,
-        "status": (Status.failed if failed else Status.died).value,
+        "status": (Status.failed if manifest.failed else Status.died).value,
         "ended_at": datetime.now(UTC),
         "labels_version_out": tables.version(schema.LABELS),
-        "rows": sum(plan["counts"][0] for plan in plans),
-        "pending": sum(plan["counts"][1] for plan in plans),
+        "rows": sum(counts.rows for counts in plans),
+        "pending": sum(counts.pending for counts in plans),
         "calls": written.calls,
         "written": sum(written.outcomes.values()),
         "outcomes": written.outcomes,
@@ -91,22 +94,18 @@ def died_row(tables: Tables, run_id: str, manifest: dict[str, Any], plans: list[
         "tokens": written.tokens,
         "seconds": None,
         "mlflow_run_id": None,
-        "message": f"{'The run failed' if failed else 'The driver died'}; a later run committed what it had staged.",
+        "message": f"{cause}; a later run committed what it had staged.",
     }
 
 
-def _started_fields(manifest: dict[str, Any]) -> dict[str, Any]:
+def _started_fields(manifest: Manifest) -> dict[str, Any]:
     """The columns that are known when a run starts."""
-    policies, labelers = manifest["policies"], manifest["labelers"]
     return {
-        "started_at": datetime.fromisoformat(manifest["started_at"]),
-        "source": manifest["source"]["name"],
-        "source_version": manifest["source"]["version"],
-        "policies": [policy["ref"] for policy in policies],
-        "policy_hashes": [policy["hash"] for policy in policies],
-        "labeler_hashes": labelers,
-        "config_hash": manifest["config_hash"],
-        "labels_version_in": manifest["labels_version_in"],
-        "config": manifest["config"],
-        "plan_id": manifest.get("plan_id"),
+        "started_at": manifest.started_at,
+        "source": manifest.source.name,
+        "source_version": manifest.source.version,
+        "policies": [policy.ref for policy in manifest.policies],
+        "policy_hashes": [policy.hash for policy in manifest.policies],
+        "labeler_hashes": list(manifest.labelers),
+        **manifest.model_dump(include={"config_hash", "labels_version_in", "config", "plan_id"}),
     }

@@ -13,7 +13,7 @@ from safeguard_spark.result import Status
 from safeguard_spark.schema import Table
 from safeguard_spark.spark.failures import FAILED, failure_cause, is_conflict
 from safeguard_spark.spark.label.recover import recover
-from safeguard_spark.spark.staging import MANIFEST, Staging, is_alive
+from safeguard_spark.spark.staging import Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import TRIES, Tables
 
 BY_ID = tuple(table for table in schema.TABLES if "content_id" in table.names)
@@ -76,7 +76,7 @@ def erase_contents(spark: SparkSession, config: RunConfig, ids: Iterable[str], *
 
 def _running(staging: Staging, config: RunConfig) -> tuple[str, ...]:
     """Ids of the runs whose driver is alive."""
-    manifests = ((run_id, staging.read(run_id, MANIFEST)) for run_id in staging.names())
+    manifests = ((run_id, staging.read(Manifest, run_id)) for run_id in staging.names())
     heartbeat_s = config.run.heartbeat_s
     return tuple(
         run_id for run_id, manifest in manifests if manifest and is_alive(staging, run_id, manifest, heartbeat_s)

@@ -4,7 +4,6 @@ So a version can be active for the whole table although only the affected conten
 `carried_from` of such a label names the version of its verdict; comparisons of versions leave these labels out.
 """
 
-import json
 import secrets
 from datetime import UTC, datetime
 
@@ -16,7 +15,6 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.redact import redacted
 from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.relabel.scope import ScopeKind
 from safeguard_spark.result import RunResult, Status
@@ -24,6 +22,7 @@ from safeguard_spark.spark.commit_log import append_labels
 from safeguard_spark.spark.label.run_rows import count_written, ended_row
 from safeguard_spark.spark.relabel.strata import AFFECTED, labels_at, old_labels, strata
 from safeguard_spark.spark.source import open_source, work_key
+from safeguard_spark.spark.staging import Manifest, SourceVersion
 from safeguard_spark.spark.tables import Tables
 
 
@@ -107,14 +106,14 @@ def _append_run(
         tables={},
         message=f"Verdicts of {plan.policy}@{plan.old_version} that the change does not affect, carried over.",
     )
-    manifest = {
-        "started_at": started.isoformat(),
-        "source": {"name": plan.source, "version": plan.source_version},
-        "policies": [{"ref": policy.ref, "hash": policy.policy_hash}],
-        "labelers": [plan.labeler_hash],
-        "config_hash": config.config_hash,
-        "config": json.dumps(redacted(config.model_dump(mode="json"))),
-        "labels_version_in": version,
-        "plan_id": plan.plan_id,
-    }
+    source = SourceVersion(name=plan.source, version=plan.source_version)
+    manifest = Manifest.of(
+        config,
+        source,
+        [policy],
+        [plan.labeler_hash],
+        started_at=started,
+        labels_version=version,
+        plan_id=plan.plan_id,
+    )
     tables.append(schema.RUNS, [ended_row(tables, manifest, result, datetime.now(UTC))], f"{run_id}/end")

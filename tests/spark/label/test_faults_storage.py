@@ -1,8 +1,8 @@
 """Failing storage, conflicting commits, clocks that jump, and drivers that clean up after each other."""
 
 import contextlib
-import json
 import resource
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -15,9 +15,10 @@ from safeguard_spark.errors import TableError
 from safeguard_spark.result import Status
 from safeguard_spark.spark import tables as tables_module
 from safeguard_spark.spark.label.recover import recover
-from safeguard_spark.spark.staging import MANIFEST, Staging, is_alive, this_process
+from safeguard_spark.spark.staging import Driver, Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
 from tests.spark.lake import Lake, policy
+from tests.staged import manifest
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -168,12 +169,13 @@ def test_several_drivers_can_recover_the_same_dead_run_at_once(lake: Lake) -> No
 
 def test_whether_a_driver_is_alive_does_not_depend_on_the_wall_clock(lake: Lake) -> None:
     staging = Staging(lake.spark, str(lake.folder / "staging"))
-    driver = this_process()
-    assert is_alive(staging, "r", {"driver": driver}, 1.0)
-    assert not any(key in json.dumps(driver) for key in ("boot", "time", "started"))
-    assert not is_alive(staging, "r", {"driver": {**driver, "born": "0"}}, 1.0)
-    assert not is_alive(staging, "r", {"driver": driver, "left": True}, 1.0)
-    elsewhere = {"driver": {**driver, "machine": driver["machine"].split()[0]}}  # another machine of the same name
+    driver = Driver.this_process()
+    assert is_alive(staging, "r", manifest(driver), 1.0)
+    assert driver.started.isdecimal() and len(driver.started) < len(str(time.time_ns())) - 5  # ticks since boot
+    assert not is_alive(staging, "r", manifest(driver.model_copy(update={"started": "0"})), 1.0)
+    assert not is_alive(staging, "r", manifest(driver, failed=True), 1.0)
+    # Another machine of the same name.
+    elsewhere = manifest(driver.model_copy(update={"machine": driver.machine.split()[0]}))
     assert not is_alive(staging, "r", elsewhere, 1.0)
     staging.touch("r", "alive")
     assert is_alive(staging, "r", elsewhere, 1.0)
@@ -183,7 +185,7 @@ def test_whether_a_driver_is_alive_does_not_depend_on_the_wall_clock(lake: Lake)
 def test_a_run_folder_without_a_manifest_is_deleted_once_its_driver_counts_as_dead(lake: Lake) -> None:
     lake.write(posts(3))
     staging = Staging(lake.spark, str(lake.tables / "_staging"))
-    staging.touch("begun", f"{MANIFEST}.0a.draft")
+    staging.touch("begun", f"{Manifest.file_name}.0a.draft")
     staging.touch("emptied", "x")
     staging.delete("emptied", "x")
     lake.label()

@@ -9,8 +9,9 @@ import pytest
 from safeguard_spark.cli.app import run_command
 from safeguard_spark.spark.maintain.erase import RETENTION_CHECK, Erasure, erase_contents
 from safeguard_spark.spark.maintain.files import optimize_tables
-from safeguard_spark.spark.staging import MANIFEST, Staging, this_process
+from safeguard_spark.spark.staging import Driver, Staging
 from tests.spark.lake import Lake
+from tests.staged import manifest
 
 pytestmark = pytest.mark.spark
 
@@ -77,7 +78,8 @@ def test_without_vacuum_the_files_stay_and_the_history_contains_no_id(plain: Lak
 def test_during_a_run_nothing_is_vacuumed_and_the_command_has_to_be_repeated(plain: Lake) -> None:
     staging = Staging(plain.spark, str(plain.tables / "_staging"))
     staging.touch("another", "alive")
-    staging.write({"driver": {**this_process(), "machine": "elsewhere"}}, "another", MANIFEST)
+    driver = Driver.this_process().model_copy(update={"machine": "elsewhere"})
+    staging.write(manifest(driver), "another")
     result = erase(plain, "secret-1", vacuum=True)
     assert (result.under_way, result.exit_code, result.vacuumed, result.rows["labels"]) == (("another",), 6, False, 1)
     staging.clear("another")
