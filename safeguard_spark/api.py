@@ -42,8 +42,8 @@ def build_config(values: Mapping[str, Any], settings: Mapping[str, Any] | Iterab
     The environment plays no part. `settings` as for `load_config`. Raises ConfigError.
     """
     nested: dict[str, Any] = {}
-    for name, value in [*values.items(), *_assignments(settings)]:
-        load.set_value(nested, name, copy.deepcopy(value))
+    for level in (list(values.items()), _assignments(settings)):
+        load.set_values(nested, copy.deepcopy(level))
     return load.build_config(nested)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from safeguard_spark.config.model import Dialect, EngineConfig, EngineKind
+from safeguard_spark.config.engine import Dialect, EndpointConfig
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.timings import Timings
 from safeguard_spark.labelling import prompt
@@ -20,9 +20,9 @@ FAST = Timings(
 )  # fmt: skip
 
 
-def config(url: str, **settings: Any) -> EngineConfig:
+def config(url: str, **settings: Any) -> EndpointConfig:
     """An endpoint's configuration."""
-    return EngineConfig(**{"kind": EngineKind.endpoint, "model": "m", "url": url, "deadline_s": 20.0, **settings})
+    return EndpointConfig(**{"model": "m", "url": url, "deadline_s": 20.0, **settings})
 
 
 def call_spec(dialect: Dialect = Dialect.harmony, output: Output = Output.full, structured: bool = True) -> CallSpec:

@@ -4,6 +4,7 @@ With `--check` nothing is written; the exit code is 1 if a page is not what woul
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from safeguard_spark import schema
 from safeguard_spark.authoring.diagnostics import CHECKS
+from safeguard_spark.config.engine import DEFAULT_KIND, KINDS, EngineConfig
 from safeguard_spark.config.load import ENV_PREFIX, OPEN
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ExitCode
@@ -73,10 +75,27 @@ def key_tables(config: JsonSchema) -> dict[str, str]:
 def _keys(section: JsonSchema, config: JsonSchema, prefix: str) -> Iterator[tuple[str, JsonSchema]]:
     for name, value in section["properties"].items():
         resolved = _resolved(value, config)
-        if "properties" in resolved:
+        if "discriminator" in value:
+            yield from _keys_by_kind(value, config, f"{prefix}{name}.")
+        elif "properties" in resolved:
             yield from _keys(resolved, config, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def _keys_by_kind(section: JsonSchema, config: JsonSchema, prefix: str) -> Iterator[tuple[str, JsonSchema]]:
+    """The keys of a section that has a model for each kind; the meaning of a key names the kinds that have it."""
+    about_kind = EngineConfig.model_fields["kind"].description
+    yield f"{prefix}kind", {"enum": list(KINDS), "default": DEFAULT_KIND, "description": about_kind}
+    kinds: dict[str, list[str]] = {}
+    for kind, reference in section["discriminator"]["mapping"].items():
+        for row in _keys(_resolved({"$ref": reference}, config), config, prefix):
+            kinds.setdefault(json.dumps(row), []).append(f"`{kind}`")
+    for written, names in kinds.items():
+        key, value = json.loads(written)
+        if "const" not in value:
+            words = "" if len(names) == len(KINDS) else f"{', '.join(names)}: "
+            yield key, {**value, "description": words + value["description"]}
 
 
 def _resolved(value: JsonSchema, config: JsonSchema) -> JsonSchema:
@@ -107,8 +126,8 @@ def _bounds(typed: JsonSchema) -> str:
 
 
 def default_text(value: JsonSchema) -> str:
-    """A default as YAML writes it; `null` for what is left open, `{}` for a mapping."""
-    default = value.get("default", {})
+    """A default as YAML writes it; `null` for what is left open, `{}` for a mapping, `required` if there is none."""
+    default = value.get("default", {} if value.get("type") == "object" else "required")
     if default is None or isinstance(default, bool):
         return "null" if default is None else str(default).lower()
     return str(default) if default != "" else '""'

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from safeguard_spark.config.engine import DEFAULT_KIND, KINDS
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy.document import ENCODING
@@ -36,15 +37,39 @@ def load_config(path: Path, environ: Mapping[str, str], overrides: Iterable[tupl
 
 def apply_overrides(values: dict[str, Any], environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> None:
     """Set `SAFEGUARD_A__B` variables, then overrides (`a.b`, value), in nested values. Raises ConfigError."""
-    keys = set(_keys(RunConfig))
+    keys, variables = set(_keys(RunConfig)), dict[str, Any]()
     for name, raw in environ.items():
         if name.startswith(ENV_PREFIX):
             key = _dotted(name.removeprefix(ENV_PREFIX))
             if key not in keys and not key.startswith(OPEN):
                 raise ConfigError(f"Environment variable {name}: {_unknown(key)}")
-            set_value(values, key, parse_scalar(raw))
-    for name, value in overrides:
+            variables[key] = parse_scalar(raw)
+    set_values(values, variables.items())
+    set_values(values, overrides)
+
+
+def set_values(values: dict[str, Any], settings: Iterable[tuple[str, Any]]) -> None:
+    """Set dotted names in nested `values`, which are of a lower level: a file below the environment below `--set`.
+
+    Settings that change `engine.kind` leave out what `values` say of the other kind of engine. Raises ConfigError.
+    """
+    settings = list(settings)
+    kind, engine = dict(settings).get("engine.kind"), values.get("engine")
+    if isinstance(kind, str) and kind in KINDS and isinstance(engine, dict):
+        values["engine"] = _of_kind(kind, engine)
+    for name, value in settings:
         set_value(values, name, value)
+
+
+def _of_kind(kind: str, engine: dict[str, Any]) -> dict[str, Any]:
+    """What an `engine` section still says when its kind becomes `kind`."""
+    before = engine.get("kind", DEFAULT_KIND)
+    if before == kind:
+        return engine
+    foreign = {"args"}  # every kind has its own
+    if "scripted" in (before, kind):
+        foreign |= {"model", "model_name", "revision"}  # a script must not label in the name of a model
+    return {name: value for name, value in engine.items() if name in KINDS[kind].model_fields.keys() - foreign}
 
 
 def build_config(values: dict[str, Any]) -> RunConfig:
@@ -101,33 +126,45 @@ def _dotted(variable: str) -> str:
 
 
 def _message(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return _unknown(where).removesuffix(".")
-    if problem["type"] == "missing":
-        return f"{where} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where and problem["type"] != "value_error" else message
+    path = [str(part) for part in problem["loc"]]
+    kind = path.pop(1) if path[0] == "engine" and len(path) > 1 else None
+    where = ".".join(path)
+    match problem["type"]:
+        case "extra_forbidden":
+            return _unknown(where, kind).removesuffix(".")
+        case "missing":
+            return f"engine.kind={kind} needs {where}" if kind else f"{where} is missing"
+        case "union_tag_invalid":
+            return f"engine.kind: Input should be {problem['ctx']['expected_tags']}"
+        case "value_error":
+            return str(problem["msg"]).removeprefix("Value error, ")
+    return f"{where}: {problem['msg']}"
 
 
-def _unknown(key: str) -> str:
-    suggestion = _closest_key(key)
-    return f"there is no key {key}" + (f"; did you mean {suggestion}?" if suggestion else ".")
+def _unknown(key: str, kind: str | None = None) -> str:
+    """The message for a key that does not exist, or that this kind of engine does not have.
 
-
-def _closest_key(unknown: str) -> str | None:
-    """The key to suggest, by its last part: one of the same section, else one of any section."""
-    section, _, last = unknown.rpartition(".")
-    keys = list(_keys(RunConfig))
-    for candidates in ([key for key in keys if key.rpartition(".")[0] == section], keys):
-        by_last_part = {key.rpartition(".")[2]: key for key in reversed(candidates)}  # of equal parts the first key
+    It suggests the key whose last part is most like it: one of the same section, else one of any section.
+    """
+    section, _, last = key.rpartition(".")
+    keys = list(_keys(RunConfig, kind=kind))
+    owners = [name for name in KINDS if key in _keys(RunConfig, kind=name)]
+    message = f"there is no key {key}"
+    if kind and owners:
+        message = f"engine.kind={kind} has no key {key}, which is for {' and '.join(owners)}"
+    same_section = [name for name in keys if name.rpartition(".")[0] == section]
+    for candidates in (same_section, [] if owners else keys):
+        by_last_part = {name.rpartition(".")[2]: name for name in reversed(candidates)}  # of equal parts the first key
         if match := closest_match(last, by_last_part):
-            return by_last_part[match]
-    return None
+            return f"{message}; did you mean {by_last_part[match]}?"
+    return f"{message}."
 
 
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+def _keys(model: type[BaseModel], prefix: str = "", kind: str | None = None) -> Iterable[str]:
+    """Every dotted key of a section; of the engine's section those of one kind, or of all kinds."""
     for name, field in model.model_fields.items():
         yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _keys(field.annotation, f"{prefix}{name}.")
+        for section in (field.annotation, *get_args(field.annotation)):
+            is_other_kind = kind is not None and section in KINDS.values() and section is not KINDS[kind]
+            if isinstance(section, type) and issubclass(section, BaseModel) and not is_other_kind:
+                yield from _keys(section, f"{prefix}{name}.", kind)

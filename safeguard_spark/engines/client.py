@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 import aiohttp
 import orjson
 
-from safeguard_spark.config.model import EngineConfig
+from safeguard_spark.config.engine import EndpointConfig
 from safeguard_spark.engines import protocol
 from safeguard_spark.engines.address import Address
 from safeguard_spark.engines.failures import FailureKind, RequestFailure, back_off, of_status, too_long
@@ -57,7 +57,7 @@ class Client:
 
     def __init__(
         self,
-        config: EngineConfig,
+        config: EndpointConfig,
         address: Address,
         key: str | None,
         guard: Guard | None,
@@ -166,7 +166,7 @@ class Client:
         self, route: Route, spec: CallSpec, request: Request, fields: OptionalFields
     ) -> Completion | RequestFailure:
         try:
-            body = orjson.dumps(route.body(str(self._config.model), spec, request.prompt, fields))
+            body = orjson.dumps(route.body(self._config.model, spec, request.prompt, fields))
         except (TypeError, ValueError):
             return RequestFailure(FailureKind.bad_request, "the prompt cannot be encoded")
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safeguard_spark.config.model import EngineConfig
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.processes import SERVER_ID_VARIABLE
 from safeguard_spark.errors import ConfigError, EngineError
 
@@ -41,7 +41,7 @@ DROPPED_PREFIXES = ("SPARK_", "PYSPARK_", "PYTHON_WORKER_", "SAFEGUARD_")
 RPC_BYTES = 107 - 1 - 36  # vLLM names its own sockets by a UUID in VLLM_RPC_BASE_PATH
 
 
-def command(config: EngineConfig, socket: Path, hardware_args: Mapping[str, Any]) -> list[str]:
+def command(config: VllmConfig, socket: Path, hardware_args: Mapping[str, Any]) -> list[str]:
     """The server's command line. `engine.args` override `hardware_args`, the arguments for this hardware.
 
     Raises ConfigError for an argument that is refused, EngineError for a model folder that does not exist.
@@ -52,7 +52,7 @@ def command(config: EngineConfig, socket: Path, hardware_args: Mapping[str, Any]
             raise ConfigError(f"engine.args.{name} cannot be set: {why}.")
     args = {name: value for name, value in args.items() if name not in REFUSED}
     argv = [config.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    argv += ["--model", model(config), "--served-model-name", str(config.model), "--uds", str(socket)]
+    argv += ["--model", model(config), "--served-model-name", config.model, "--uds", str(socket)]
     if config.revision:
         argv += ["--revision", config.revision]
     for name, value in {**DEFAULTS, **hardware_args, **args}.items():
@@ -72,9 +72,9 @@ def flag(name: str, value: Any) -> list[str]:
     return [option, str(value)]
 
 
-def model(config: EngineConfig) -> str:
+def model(config: VllmConfig) -> str:
     """The model argument of the server. Raises EngineError if it is a folder that does not exist."""
-    name = str(config.model)
+    name = config.model
     if is_folder_name(name):
         folder = Path(name).expanduser()
         if not folder.exists():
@@ -91,7 +91,7 @@ def is_folder_name(name: str) -> bool:
 
 
 def environment(
-    config: EngineConfig, inherited: Mapping[str, str], devices: list[str], folder: Path, server_id: str
+    config: VllmConfig, inherited: Mapping[str, str], devices: list[str], folder: Path, server_id: str
 ) -> dict[str, str]:
     """The server's environment: the worker's without Spark's settings, then ours, then `engine.env`."""
     env = {
@@ -104,7 +104,7 @@ def environment(
         env["PYTHONPATH"] = os.pathsep.join(path)
     env["VLLM_NO_USAGE_STATS"] = "1"
     env["SPT_NOENV"] = "1"  # else a process that sets its title overwrites SERVER_ID_VARIABLE
-    if is_folder_name(str(config.model)):
+    if is_folder_name(config.model):
         env["HF_HUB_OFFLINE"] = "1"
     if len(os.fsencode(folder)) <= RPC_BYTES:
         env["VLLM_RPC_BASE_PATH"] = str(folder)

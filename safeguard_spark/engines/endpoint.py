@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, Self
 
-from safeguard_spark.config.model import EngineConfig
+from safeguard_spark.config.engine import EndpointConfig
 from safeguard_spark.engines.address import Address, api_key, parse_address
 from safeguard_spark.engines.client import Client, Guard
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
@@ -23,20 +23,19 @@ from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
 class EndpointEngine:
     """An `Engine` behind a URL. `window` is how many requests are kept in flight; it may be changed at any time.
 
-    `url` replaces `config.url`; `guard` can restart the server when requests fail.
+    `guard` can restart the server when requests fail.
     """
 
     server_ids: frozenset[str] = frozenset()
 
     def __init__(
         self,
-        config: EngineConfig,
+        config: EndpointConfig,
         window: int,
-        url: str | None = None,
         guard: Guard | None = None,
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
-        self._config, self.window, self._url = config, max(1, window), url or config.url or ""
+        self._config, self.window = config, max(1, window)
         self._guard, self._timings = guard, timings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -110,7 +109,7 @@ class EndpointEngine:
 
     def _opened(self) -> Client:
         if self._client is None:
-            address, key = parse_address(self._url), api_key(self._config.api_key_env)
+            address, key = parse_address(self._config.url), api_key(self._config.api_key_env)
             loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=_run, args=(loop,), name="engine-endpoint", daemon=True)
             self._thread.start()

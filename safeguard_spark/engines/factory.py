@@ -1,19 +1,19 @@
 """Opens the engine that a configuration names."""
 
-from safeguard_spark.config.model import EngineConfig, EngineKind
+from safeguard_spark.config.engine import AnyEngineConfig, EndpointConfig, ScriptedConfig
 from safeguard_spark.labelling.engine import Engine
 
 
-def open_engine(config: EngineConfig, *, run_id: str, window: int, devices: list[str]) -> Engine:
+def open_engine(config: AnyEngineConfig, *, run_id: str, window: int, devices: list[str]) -> Engine:
     """The engine of a configuration. It starts or connects to nothing before its first request.
 
     `window` is how many requests this caller keeps in flight; `devices` are the GPU addresses Spark gave it.
     """
-    if config.kind is EngineKind.scripted:
+    if isinstance(config, ScriptedConfig):
         from safeguard_spark.engines.scripted import ScriptedEngine
 
         return ScriptedEngine(config)
-    if config.kind is EngineKind.endpoint:
+    if isinstance(config, EndpointConfig):
         from safeguard_spark.engines.endpoint import EndpointEngine
 
         return EndpointEngine(config, window=window)

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from safeguard_spark.config.model import EngineConfig
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.processes import start_time
 from safeguard_spark.errors import EngineError
 
@@ -46,7 +46,7 @@ class ServerPaths(NamedTuple):
         return [path for path in self.folder.parent.glob(f"{executor}-*") if path != self.folder]
 
 
-def server_paths(config: EngineConfig, key: str, devices: list[str]) -> ServerPaths:
+def server_paths(config: VllmConfig, key: str, devices: list[str]) -> ServerPaths:
     """The paths of an executor's server: one per executor and per settings that need a server of their own."""
     settings = [config.model, config.revision, config.python, config.env, config.args, devices]
     name = f"{_short(key, 10)}-{_short(json.dumps(settings, sort_keys=True), 8)}"

@@ -7,7 +7,7 @@ Harmony goes as token ids to vLLM's `/inference/v1/generate`, or on a server wit
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from safeguard_spark.config.model import Dialect
+from safeguard_spark.config.engine import Dialect
 from safeguard_spark.labelling.engine import CallSpec
 from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
 from safeguard_spark.labelling.verdict import Completion

@@ -15,12 +15,9 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from safeguard_spark.config.model import Dialect, EngineConfig
-from safeguard_spark.errors import ConfigError
+from safeguard_spark.config.engine import Dialect, ScriptedConfig
 from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.contract import Contract
 from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
@@ -29,32 +26,15 @@ from safeguard_spark.labelling.verdict import Completion
 from safeguard_spark.policy.document import NONE, Output
 
 
-class Script(BaseModel):
-    """The settings of the scripted engine (`engine.args`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    words: dict[str, str] = Field(default_factory=dict)
-    misbehave: dict[str, Literal["refuse", "garbage", "truncate", "fail"]] = Field(default_factory=dict)
-    latency_s: float = 0.0
-    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
-    calls_file: str | None = None
-
-
 class ScriptedEngine:
     """An `Engine` that follows a `Script`. It starts no server and never becomes unavailable."""
 
     server_ids: frozenset[str] = frozenset()
     unavailable: str | None = None
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: ScriptedConfig) -> None:
         self._sent_at: float | None = None
-        try:
-            self.script = Script.model_validate(config.args)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise ConfigError(f"engine.args.{where}: {problem['msg']} (engine.kind is scripted).") from error
+        self.script = config.args
 
     def __enter__(self) -> Self:
         return self

@@ -26,7 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safeguard_spark.config.model import EngineConfig
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines import command, hardware
 from safeguard_spark.engines.health import Health, check_health, is_healthy
 from safeguard_spark.engines.paths import server_paths
@@ -59,7 +59,7 @@ class Server:
     """The server of one executor, whichever task started it. `key` is `<owner pid>-<owner start time>`."""
 
     def __init__(
-        self, config: EngineConfig, key: str, devices: list[str], run_id: str, timings: Timings = DEFAULT_TIMINGS
+        self, config: VllmConfig, key: str, devices: list[str], run_id: str, timings: Timings = DEFAULT_TIMINGS
     ) -> None:
         self.config, self.devices, self.run_id, self.timings = config, devices, run_id, timings
         pid, _, self.owner_started = key.partition("-")

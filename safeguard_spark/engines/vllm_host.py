@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Self
 
-from safeguard_spark.config.model import EngineConfig
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.health import Load, read_load
 from safeguard_spark.engines.server import RunningServer, Server
@@ -35,7 +35,7 @@ class VllmEngine:
 
     def __init__(
         self,
-        config: EngineConfig,
+        config: VllmConfig,
         executor_key: str,
         devices: list[str],
         window: int,
@@ -43,13 +43,12 @@ class VllmEngine:
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
         self._server = Server(config, executor_key, devices, run_id, timings)
-        local = config.model_copy(update={"api_key_env": None})
         # Twice the share: a task's last answers take the longest, and the sooner they are requested, the sooner its
         # slot is free. What is too much for the server's batch waits in its queue, which only these tasks use.
         self._total = max(window, config.requests_in_flight)
         self._share = min(self._total, SHARES * window)
-        url = f"unix:{self._server.socket}"
-        self._endpoint = EndpointEngine(local, self._share, url=url, guard=self, timings=timings)
+        local = config.as_endpoint(f"unix:{self._server.socket}")
+        self._endpoint = EndpointEngine(local, self._share, guard=self, timings=timings)
         self._run_id, self._deadline_s, self._timings = run_id, config.deadline_s, timings
         self._running: RunningServer | None = None
         self._started: frozenset[str] = frozenset()

@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from safeguard_spark.config.model import Dialect, RunConfig
+from safeguard_spark.config.engine import Dialect
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.contract import CONTRACT_VERSION
 from safeguard_spark.labelling.prompt import PROMPT_VERSION

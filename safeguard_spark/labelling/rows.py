@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from safeguard_spark.config.model import Dialect, EngineKind, RunConfig
+from safeguard_spark.config.engine import Dialect, VllmConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import Content
@@ -31,7 +32,9 @@ class LabelSpec:
         """The spec of a run. Raises PolicyError if the policy alone is too long: no row could be answered."""
         spec = cls(policy, Labeler.of(config, policy))
         limits = {"labeler.max_prompt_tokens": spec.labeler.max_prompt_tokens}
-        if config.engine.kind is EngineKind.vllm and isinstance(length := config.engine.args.get("max_model_len"), int):
+        if isinstance(engine := config.engine, VllmConfig) and isinstance(
+            length := engine.args.get("max_model_len"), int
+        ):
             limits["engine.args.max_model_len less labeler.max_tokens"] = length - spec.labeler.max_tokens
         for setting, limit in limits.items():
             if message := spec.policy_too_long_message(setting, limit):

@@ -86,7 +86,7 @@ def params(
         "labels_version_in": versions[0],
         "labels_version_out": versions[1],
         "config_hash": config.config_hash,
-        "engine": config.engine.kind.value,
+        "engine": config.engine.kind,
         "model": config.engine.name,
     }
     names = _policy_keys([spec.policy.ref for spec in specs])

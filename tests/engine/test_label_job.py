@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from safeguard_spark.config.engine import Dialect, VllmConfig
 from safeguard_spark.config.load import build_config
-from safeguard_spark.config.model import Dialect, EngineKind, RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.demo import content, model
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import EngineError
@@ -54,8 +55,11 @@ class Workspace:
         # The socket is not always next to the state file: if that path is too long for a socket, it is elsewhere.
         socket = Path(json.loads(self.servers()[0].read_text())["sockets"]) / "s"
         config = self.config("posts", "text_column", "elsewhere")
-        settings = {"kind": EngineKind.endpoint, "dialect": dialect, "url": f"unix:{socket}", "deadline_s": 60.0}
-        return config.model_copy(update={"engine": config.engine.model_copy(update=settings)})
+        assert isinstance(config.engine, VllmConfig)
+        endpoint = config.engine.as_endpoint(f"unix:{socket}").model_copy(
+            update={"dialect": dialect, "deadline_s": 60.0}
+        )
+        return config.model_copy(update={"engine": endpoint})
 
     def servers(self) -> list[Path]:
         """State files of the servers that were started."""

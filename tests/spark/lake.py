@@ -64,7 +64,8 @@ class Lake:
             "tracking": {"enabled": False},
         }
         for name, value in sections.items():
-            values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
+            extends = isinstance(value, dict) and "kind" not in value  # a kind begins another engine
+            values[name] = {**values.get(name, {}), **value} if extends else value
         return build_config(values)
 
     def label(self, *policies: Policy, **sections: Any) -> RunResult:

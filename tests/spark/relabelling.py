@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from safeguard_spark.config.engine import ScriptedConfig
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.relabel.plan import PlanReport, RelabelPlan
@@ -27,7 +28,8 @@ def configured(lake: Lake, **sections: Any) -> Any:
     """The lake's configuration, with a scripted engine that knows a word for each of three rules."""
     args = sections.pop("args", {})
     config = lake.config(**{"relabel": NO_GATE, **sections})
-    script = {**config.engine.args, "words": WORDS, **args}
+    assert isinstance(config.engine, ScriptedConfig)
+    script = config.engine.args.model_copy(update={"words": WORDS, **args})
     return config.model_copy(update={"engine": config.engine.model_copy(update={"args": script})})
 
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import safeguard_spark as sg
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.tracking.registry import Registry
 from tests.faulty_server import Behavior, Call, FaultyServer, always, closed, cut, malformed, row_of, slow, status
@@ -259,16 +260,16 @@ def test_a_configuration_is_read_from_file_environment_and_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "run.yaml"
-    file.write_text("output: ./tables\nengine: {kind: scripted, window: 4, retries: 1}\n", encoding="utf-8")
+    file.write_text("output: ./tables\nengine: {model: m, window: 4, retries: 1}\n", encoding="utf-8")
     monkeypatch.setenv("SAFEGUARD_ENGINE__RETRIES", "2")
     monkeypatch.setenv("SAFEGUARD_ENGINE__WINDOW", "5")
     for settings in (["engine.window=6"], {"engine.window": 6}, "engine.window=6"):
         engine = sg.load_config(str(file), settings).engine
-        assert (engine.window, engine.retries) == (6, 2)
-    values = {"engine": {"kind": "scripted", "args": {"words": {"a": "M1"}}}, "engine.retries": 3}
+        assert isinstance(engine, VllmConfig) and (engine.window, engine.retries) == (6, 2)
+    values = {"engine": {"kind": "scripted", "args": {"words": {"a": "M1"}}}, "engine.model": "n"}
     built = sg.build_config(values, ["engine.window=7"])
-    assert (built.engine.window, built.engine.retries) == (7, 3)  # the environment plays no part
-    assert values == {"engine": {"kind": "scripted", "args": {"words": {"a": "M1"}}}, "engine.retries": 3}
+    assert (built.engine.window, built.engine.model) == (7, "n")  # the environment plays no part
+    assert values == {"engine": {"kind": "scripted", "args": {"words": {"a": "M1"}}}, "engine.model": "n"}
     with pytest.raises(sg.ConfigError, match=r"no key engine\.windw; did you mean engine\.window\?"):
         sg.build_config({"engine": {"kind": "scripted", "windw": 1}})
 

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safeguard_spark.config.engine import Dialect, EndpointConfig, Script, ScriptedConfig, VllmConfig
 from safeguard_spark.config.load import build_config, load_config, parse_assignment, parse_scalar, set_value
-from safeguard_spark.config.model import Dialect, RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy.document import Effort
 
@@ -34,10 +36,10 @@ def problem(values: dict[str, Any]) -> str:
 
 
 def test_the_command_line_overrides_the_environment_and_that_the_file(tmp_path: Path) -> None:
-    text = "engine: {kind: scripted, window: 1, retries: 1, model: a}\n"
+    text = "engine: {kind: vllm, window: 1, retries: 1, model: a}\n"
     environ = {"SAFEGUARD_ENGINE__WINDOW": "2", "SAFEGUARD_ENGINE__RETRIES": "2", "UNRELATED": "x"}
     engine = loaded(tmp_path, text, environ, "engine.window=3").engine
-    assert (engine.window, engine.retries, engine.model) == (3, 2, "a")
+    assert isinstance(engine, VllmConfig) and (engine.window, engine.retries, engine.model) == (3, 2, "a")
 
 
 def test_values_of_the_environment_and_of_set_are_read_as_yaml(tmp_path: Path) -> None:
@@ -47,7 +49,8 @@ def test_values_of_the_environment_and_of_set_are_read_as_yaml(tmp_path: Path) -
         "output=a: b: c",
     )  # fmt: skip
     assert not config.tracking.enabled and config.labeler.temperature == 0.5 and config.source.limit is None
-    assert config.policy == ("a@1.0.0", "b@active") and config.engine.args == {"words": {"replica": "M1"}}
+    assert config.policy == ("a@1.0.0", "b@active")
+    assert config.engine == ScriptedConfig(args=Script(words={"replica": "M1"}))
     assert config.output == "a: b: c"  # what is not YAML stays text
 
 
@@ -58,10 +61,11 @@ def test_one_policy_needs_no_brackets(tmp_path: Path) -> None:
 
 def test_what_follows_spark_conf_and_engine_env_is_one_key(tmp_path: Path) -> None:
     config = loaded(
-        tmp_path, "engine: {kind: scripted}\nspark:", {"SAFEGUARD_ENGINE__ENV__Hf_HOME": "/x"},
+        tmp_path, "engine: {model: m}\nspark:", {"SAFEGUARD_ENGINE__ENV__Hf_HOME": "/x"},
         "spark.conf.spark.sql.shuffle.partitions=4", "spark.conf.spark.ui.enabled=true", "engine.env.A.B=1.5",
     )  # fmt: skip
     assert config.spark.conf == {"spark.sql.shuffle.partitions": "4", "spark.ui.enabled": "true"}
+    assert isinstance(config.engine, VllmConfig)
     assert config.engine.env == {"Hf_HOME": "/x", "A.B": "1.5"}
 
 
@@ -80,7 +84,7 @@ def test_an_empty_file_and_empty_sections_are_defaults(tmp_path: Path) -> None:
 
 def test_shipped_configurations_are_valid() -> None:
     configs = {file.stem: load_config(file, {}, []) for file in sorted(Path(__file__).parents[2].glob("conf/*.yaml"))}
-    kinds = {name: config.engine.kind.value for name, config in configs.items()}
+    kinds = {name: config.engine.kind for name, config in configs.items()}
     assert kinds == {"local": "vllm", "gpu": "vllm", "cluster": "vllm", "endpoint": "endpoint"}
 
 
@@ -93,12 +97,53 @@ def test_shipped_configurations_are_valid() -> None:
         ("engine.windw", "engine.window"), ("source.textcolumn", "source.text_column"), ("labeller", "labeler"),
         ("run.chunk_row", "run.chunk_rows"), ("tracking.url", "tracking.uri"), ("effort", "labeler.effort"),
         ("labeler.window", "engine.window"), ("run.max_tokens", "labeler.max_tokens"),
+        ("engine.args.wrds", "engine.args.words"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_has_a_suggestion(unknown: str, suggestion: str) -> None:
     values: dict[str, Any] = {"engine": {"kind": "scripted"}}
     set_value(values, unknown, 1)
     assert problem(values) == f"Configuration: there is no key {unknown}; did you mean {suggestion}?"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "owner"),
+    [
+        ("scripted", "restarts", "vllm"), ("scripted", "idle_s", "vllm"), ("scripted", "url", "endpoint"),
+        ("scripted", "retries", "endpoint and vllm"), ("vllm", "url", "endpoint"), ("vllm", "api_key_env", "endpoint"),
+        ("endpoint", "args", "scripted and vllm"),
+        ("endpoint", "restarts", "vllm; did you mean engine.retries?"),
+        ("endpoint", "start_deadline_s", "vllm; did you mean engine.deadline_s?"),
+    ],
+)  # fmt: skip
+def test_a_key_that_the_kind_of_engine_would_ignore_is_an_error(kind: str, key: str, owner: str) -> None:
+    required = {"scripted": {}, "endpoint": {"model": "m", "url": "http://a"}, "vllm": {"model": "m"}}[kind]
+    expected = f"Configuration: engine.kind={kind} has no key engine.{key}, which is for {owner}"
+    assert problem({"engine": {"kind": kind, **required, key: 1}}).removesuffix(".") == expected
+
+
+VLLM = "engine: {model: /m, model_name: m, dialect: chat, restarts: 1, window: 9, args: {max_num_seqs: 8}}"
+
+
+def test_the_section_of_another_kind_of_engine_is_left_out_when_the_kind_changes(tmp_path: Path) -> None:
+    changes: list[tuple[dict[str, str], list[str]]] = [
+        ({"SAFEGUARD_ENGINE__KIND": "scripted"}, []), ({}, ["engine.kind=scripted"]),
+    ]  # fmt: skip
+    for environ, settings in changes:
+        engine = loaded(tmp_path, VLLM, environ, *settings).engine
+        assert engine == ScriptedConfig(dialect=Dialect.chat, window=9)  # answers nothing in the name of the model
+    settings = ["engine.kind=endpoint", "engine.url=http://a", "engine.retries=1"]
+    endpoint = loaded(tmp_path, VLLM, {"SAFEGUARD_ENGINE__IDLE_S": "5"}, *settings).engine
+    expected = {"url": "http://a", "model": "/m", "model_name": "m", "dialect": "chat", "window": 9, "retries": 1}
+    assert endpoint == EndpointConfig.model_validate(expected)
+    assert loaded(tmp_path, VLLM, {}, "engine.kind=vllm") == loaded(tmp_path, VLLM)
+
+
+def test_a_key_on_the_level_that_changes_the_kind_must_be_one_of_the_new_kind(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.kind=scripted has no key engine\.restarts"):
+        loaded(tmp_path, VLLM, None, "engine.kind=scripted", "engine.restarts=3")
+    with pytest.raises(ConfigError, match=r"engine\.kind=scripted has no key engine\.restarts"):
+        loaded(tmp_path, VLLM, {"SAFEGUARD_ENGINE__KIND": "scripted"}, "engine.restarts=3")
 
 
 def test_a_variable_for_an_unknown_key_is_named(tmp_path: Path) -> None:
@@ -119,11 +164,17 @@ def test_an_unknown_key_unlike_any_other_has_no_suggestion() -> None:
         ({"engine": {}}, "engine.kind=vllm needs engine.model"),
         ({"engine": {"kind": "endpoint", "model": "m"}}, "needs engine.url"),
         ({"engine": {"kind": "endpoint", "model": "m", "url": "localhost:8000"}}, "must begin with http://"),
-        ({"engine": {"kind": "scripted", "args": {"a": float("inf")}}}, "engine.args takes texts, numbers"),
-        ({"engine": {"kind": "scripted", "args": {"a": {1, 2}}}}, "engine.args takes texts, numbers"),
-        ({"engine": {"kind": "scripted", "args": {"max_num_seqs": 0}}}, "max_num_seqs must be a whole number"),
+        ({"engine": {"kind": "endpoint", "url": "http://a"}}, "engine.kind=endpoint needs engine.model"),
+        ({"engine": {"kind": "vlm"}}, "engine.kind: Input should be 'scripted', 'endpoint', 'vllm'"),
+        ({"engine": {"kind": 3}}, "engine.kind: Input should be"),
+        ({"engine": 3}, "engine: Input should be"),
+        ({"engine": {"model": "m", "args": {"a": float("inf")}}}, "engine.args takes texts, numbers"),
+        ({"engine": {"model": "m", "args": {"a": {1, 2}}}}, "engine.args takes texts, numbers"),
+        ({"engine": {"model": "m", "args": {"max_num_seqs": 0}}}, "max_num_seqs must be a whole number"),
+        ({"engine": {"kind": "scripted", "args": {"noise": 2}}}, "engine.args.noise: Input should be"),
+        ({"engine": {"kind": "scripted", "args": {"misbehave": {"a": "explode"}}}}, "engine.args.misbehave.a: Input"),
         ({"engine": {"kind": "scripted", "window": 0}}, "engine.window: Input should be greater than 0"),
-        ({"engine": {"kind": "scripted", "deadline_s": float("inf")}}, "engine.deadline_s"),
+        ({"engine": {"model": "m", "deadline_s": float("inf")}}, "engine.deadline_s"),
         ({**SCRIPTED, "labeler": {"effort": "extreme"}}, "labeler.effort: Input should be 'low', 'medium' or 'high'"),
         ({**SCRIPTED, "labeler": {"temperature": 3}}, "labeler.temperature"),
         ({**SCRIPTED, "source": {"text_column": "a", "conversation_column": "b"}}, "not both"),
@@ -179,8 +230,17 @@ def test_a_value_is_not_a_section(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_value_is_read_without_an_error(raw: str) -> None:
-    parse_scalar(raw)
+def test_any_value_is_read_as_yaml_or_else_kept_as_it_is(raw: str) -> None:
+    try:
+        expected = yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError):
+        expected = raw
+    assert repr(parse_scalar(raw)) == repr(expected)  # .nan is not equal to itself
+
+
+@given(st.text(string.ascii_letters + " /@:[", min_size=1))
+def test_a_value_in_quotes_is_that_text(text: str) -> None:
+    assert parse_scalar(f"'{text}'") == text
 
 
 # Derived values
@@ -198,7 +258,8 @@ def test_the_hash_depends_on_every_value_and_not_on_where_it_came_from(tmp_path:
     [({}, 384), ({"args": {"max_num_seqs": 3}}, 5), ({"window": 7, "args": {"max_num_seqs": 3}}, 7)],
 )
 def test_the_window_is_configured_or_one_and_a_half_times_max_num_seqs(engine: dict[str, Any], window: int) -> None:
-    assert build_config({"engine": {"kind": "scripted", **engine}}).engine.requests_in_flight == window
+    assert build_config({"engine": {"model": "m", **engine}}).engine.requests_in_flight == window
+    assert build_config(SCRIPTED).engine.requests_in_flight == 384
 
 
 def test_the_models_name_is_the_stable_one() -> None:

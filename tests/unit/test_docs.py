@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -62,14 +63,25 @@ def test_a_key_without_a_meaning_is_named() -> None:
         reference.key_tables(Config.model_json_schema())
 
 
+REQUIRED: dict[str, dict[str, Any]] = {
+    "vllm": {"model": "m"},
+    "endpoint": {"model": "m", "url": "http://a"},
+    "scripted": {},
+}
+
+
 def test_each_variable_is_read_and_each_default_is_the_default() -> None:
     rows = [row for table in reference.key_tables(RunConfig.model_json_schema()).values() for row in cells(table)]
     assert len(rows) > 50
-    for key, _, default, variable, _ in rows:
-        if not variable.endswith("__<NAME>") and key != "engine.model":  # which has to be set
-            values = {"engine": {"model": "m"}}
+    for key, _, default, variable, meaning in rows:
+        if variable.endswith("__<NAME>") or default == "required":
+            continue
+        about = meaning.partition("`: ")[0]
+        for kind in [kind for kind in REQUIRED if re.fullmatch(f"(.*`)?{kind}(`.*)?", about)] or ["vllm"]:
+            values: dict[str, Any] = {"engine": {"kind": kind, **REQUIRED[kind]}}
+            before = build_config(values)
             apply_overrides(values, {variable: default}, [])
-            assert build_config(values) == build_config({"engine": {"model": "m"}}), key
+            assert build_config(values) == before, key
 
 
 def test_every_outcome_is_explained_and_no_other() -> None:

@@ -34,8 +34,8 @@ def test_any_password_is_removed(password: str) -> None:
 def test_a_configuration_loses_its_secrets_and_nothing_else() -> None:
     settings = {
         "engine": {
-            "kind": "scripted",
-            "api_key_env": "MY_KEY",
+            "kind": "vllm",
+            "model": "m",
             "env": {"HF_TOKEN": "sesame", "VLLM_CPU_KVCACHE_SPACE": "1"},
             "args": {"tokenizer": "a/b", "max_num_seqs": 8, "hf_token": "sesame", "deep": [{"password": "sesame"}]},
         },
@@ -51,5 +51,7 @@ def test_a_configuration_loses_its_secrets_and_nothing_else() -> None:
     }  # fmt: skip
     assert logged["spark"]["conf"] == {"spark.hadoop.fs.s3a.secret.key": HIDDEN, "spark.sql.shuffle.partitions": "8"}
     assert logged["tracking"]["uri"] == "https://mlflow.example.org"
-    without = build_config({"engine": {"kind": "scripted", "api_key_env": "MY_KEY"}}).model_dump(mode="json")
+    without = build_config(
+        {"engine": {"kind": "endpoint", "url": "http://a", "model": "m", "api_key_env": "MY_KEY"}}
+    ).model_dump(mode="json")
     assert redacted(without) == {**without, "policy": []}

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.config.load import load_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.demo import model, weights
@@ -37,6 +38,7 @@ def settings(folder: Path, structured: bool, base: Path = Path("conf/local.yaml"
 
 def open_engine(run: RunConfig, share: int = 1) -> VllmEngine:
     """An engine of this process. Engines with the same settings share one server, and `share` of them its window."""
+    assert isinstance(run.engine, VllmConfig)
     return VllmEngine(run.engine, executor_key(), [], max(1, run.engine.requests_in_flight // share), "evaluation")
 
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from safeguard_spark.config.model import EngineKind, RunConfig
+from safeguard_spark.config.engine import VllmConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.factory import open_engine
 from safeguard_spark.engines.processes import lower_own_priority
 from safeguard_spark.errors import ConfigError, EngineError
@@ -72,7 +73,7 @@ class Recipe:
     def engine(self) -> Engine:
         """The engine of this executor. Nothing is started before its first request."""
         config = RunConfig.model_validate(self.config).engine
-        if config.kind is EngineKind.vllm:
+        if isinstance(config, VllmConfig):
             lower_own_priority(config.niceness)
         return open_engine(config, run_id=self.run_id, window=self.window, devices=devices())
 

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from safeguard_spark.cli.app import run_command
 from tests.faulty_server import Behavior, Call, FaultyServer, always, malformed, row_of, status
-from tests.soak.job import LabelJob
+from tests.soak.job import CONF, LabelJob
 from tests.spark.lake import POLICY, Lake
 
 pytestmark = pytest.mark.spark
@@ -34,8 +34,8 @@ def test_no_content_and_no_secret_in_anything_a_run_writes(tmp_path: Path) -> No
         "engine": {
             "kind": "scripted",
             "args": {"misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzfail": "fail"}},
-            "env": {"HF_TOKEN": SECRET},
         },
+        "spark": {"master": "local[2]", "conf": {**CONF, "spark.hadoop.fs.s3a.secret.key": SECRET}},
     }
     job = LabelJob(tmp_path, sections=sections)
     job.write([(f"p{n}", f"{word} {CANARY} {n}") for n in range(10) for word in ("zzrefuse", "zzgarbage", "zzfail")])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from safeguard_spark.config.model import EngineConfig, EngineKind
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.command import REFUSED, RPC_BYTES, command, environment
 from safeguard_spark.engines.hardware import is_cpu_build, is_slow_in_bfloat16
 from safeguard_spark.engines.paths import server_paths
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.unit
 SOCKET = Path("/run/x/s")
 
 
-def config(model: str = "openai/gpt-oss-safeguard-20b", **settings: Any) -> EngineConfig:
-    return EngineConfig(kind=EngineKind.vllm, model=model, **settings)
+def config(model: str = "openai/gpt-oss-safeguard-20b", **settings: Any) -> VllmConfig:
+    return VllmConfig(model=model, **settings)
 
 
 def command_line(**settings: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.config.model import Dialect
+from safeguard_spark.config.engine import Dialect
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labelling import verdict

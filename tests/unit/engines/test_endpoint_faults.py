@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeguard_spark.config.model import Dialect
+from safeguard_spark.config.engine import Dialect
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling import prompt

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.config.model import EngineConfig
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.paths import SOCKET_BYTES, ServerPaths, server_paths
 from safeguard_spark.errors import EngineError
 
@@ -19,7 +19,7 @@ CREATED: list[ServerPaths] = []
 
 
 def paths_of(base: Path, key: str = "1-2", seqs: int = 1) -> ServerPaths:
-    config = EngineConfig.model_validate({"model": "m", "work_dir": str(base), "args": {"max_num_seqs": seqs}})
+    config = VllmConfig.model_validate({"model": "m", "work_dir": str(base), "args": {"max_num_seqs": seqs}})
     CREATED.append(server_paths(config, key, []))
     return CREATED[-1]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.config.model import Dialect
+from safeguard_spark.config.engine import Dialect
 from safeguard_spark.engines.protocol import STOP_IDS, MalformedReplyError, OptionalFields, optional_fields, routes
 from safeguard_spark.engines.scripted import answer
 from safeguard_spark.labelling import prompt, verdict

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from safeguard_spark.config.model import Dialect, EngineConfig
+from safeguard_spark.config.engine import Dialect, ScriptedConfig
+from safeguard_spark.config.load import build_config
 from safeguard_spark.engines.factory import open_engine
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.errors import ConfigError
@@ -28,8 +29,8 @@ SCRIPT: dict[str, Any] = {
 RULES = {"M1": "counterfeit", "M2": "weapons"}
 
 
-def config(**args: Any) -> EngineConfig:
-    return EngineConfig.model_validate({"kind": "scripted", "args": {**SCRIPT, **args}})
+def config(**args: Any) -> ScriptedConfig:
+    return ScriptedConfig.model_validate({"kind": "scripted", "args": {**SCRIPT, **args}})
 
 
 def call_spec(output: Output = Output.full, dialect: Dialect = Dialect.harmony) -> CallSpec:
@@ -121,7 +122,7 @@ def test_it_pulls_one_request_at_a_time_starts_no_server_and_stays_available() -
 )  # fmt: skip
 def test_a_wrong_script_is_the_operators_error(args: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        ScriptedEngine(config(**args))
+        build_config({"engine": {"kind": "scripted", "args": args}})
 
 
 def test_latency_is_waited_for_on_every_call() -> None:

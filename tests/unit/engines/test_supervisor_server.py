@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from safeguard_spark.config.model import EngineConfig, EngineKind
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines import paths
 from safeguard_spark.engines.paths import executor_key
 from safeguard_spark.engines.processes import end_tree, lower_own_priority, server_processes, start_time
@@ -45,10 +45,10 @@ class Executor:
         self.key = f"{self.daemon.pid}-{start_time(self.daemon.pid)}"
         self.engines: list[VllmEngine] = []
 
-    def config(self, **settings: Any) -> EngineConfig:
+    def config(self, **settings: Any) -> VllmConfig:
         work_dir = str(self.folder / "w")
         defaults = {"deadline_s": 20.0, "start_deadline_s": 30.0, "work_dir": work_dir, "python": self.python}
-        return EngineConfig(**{"kind": EngineKind.vllm, "model": "m", **defaults, **settings})
+        return VllmConfig(**{"model": "m", **defaults, **settings})
 
     def engine(self, run: str = "run", window: int = 4, timings: Timings = FAST, **settings: Any) -> VllmEngine:
         self.engines.append(VllmEngine(self.config(**settings), self.key, [], window, run, timings))

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 
-from safeguard_spark.config.model import Dialect
+from safeguard_spark.config.engine import Dialect, ScriptedConfig
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.labelling.labeler import Labeler
@@ -12,7 +12,6 @@ from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Effort, parse_policy
 from tests import hostile
-from tests.engine_calls import config
 from tests.unit.samples import POLICY
 
 pytestmark = pytest.mark.unit
@@ -69,7 +68,7 @@ def test_what_the_model_reads_is_the_content_itself() -> None:
 
 
 def test_every_hostile_row_has_exactly_one_outcome() -> None:
-    engine = ScriptedEngine(config("http://unused").model_copy(update={"args": {}}))
+    engine = ScriptedEngine(ScriptedConfig())
     rows = (Row(number, row.content) for number, row in enumerate(hostile.corpus(2_000, seed=2)))
     results = list(label_rows(label_spec(), engine, rows))
     assert sorted(result.key for result in results) == list(range(2_000))

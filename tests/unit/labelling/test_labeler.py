@@ -1,13 +1,16 @@
 """The labeler: everything in it that can change a label changes its hash; and which default applies."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from safeguard_spark.config.load import build_config
-from safeguard_spark.config.model import Dialect
+from safeguard_spark.config.engine import Dialect
+from safeguard_spark.config.load import build_config, load_config
 from safeguard_spark.labelling.labeler import DEFAULT_EFFORT, DEFAULT_MAX_TOKENS, Labeler
 from safeguard_spark.policy.document import Effort, Policy, parse_policy
+from tests.unit.samples import POLICY
 
 pytestmark = pytest.mark.unit
 
@@ -83,12 +86,32 @@ def test_configuration_that_can_change_a_label_changes_the_hash(sections: dict[s
     "sections",
     [
         {"run": {"chunk_rows": 7}},
-        {"engine": {"kind": "scripted", "window": 3, "deadline_s": 1, "retries": 0, "env": {"A": "b"}}},
+        {"engine": {"kind": "scripted", "window": 3, "args": {"latency_s": 1}}},
+        {"engine": {"model": "scripted", "window": 3, "deadline_s": 1, "retries": 0, "env": {"A": "b"}}},
         {"output": "elsewhere", "spark": {"master": "local[1]"}, "tracking": {"enabled": False}},
     ],
 )
 def test_configuration_of_where_and_how_fast_it_runs_does_not_change_the_hash(sections: dict[str, Any]) -> None:
     assert labeler(policy(), **sections).labeler_hash == labeler(policy()).labeler_hash
+
+
+@pytest.mark.parametrize(
+    ("file", "recorded"),
+    [
+        ("gpu", "55551ed4eed1782dd2948a3a9de5a89230727cd12c9d587fee5e8cefca79bed4"),
+        ("cluster", "55551ed4eed1782dd2948a3a9de5a89230727cd12c9d587fee5e8cefca79bed4"),
+        ("endpoint", "706ab99e54e626ce8cb2a5459779712ac59526c84ea05964141dde99c0272066"),
+        ("local", "c764919457622af42d8d1a2d8228bd0839fea778d2772176ed493da3181d8ee8"),
+    ],
+)
+def test_the_shipped_configurations_have_the_labelers_of_existing_tables(file: str, recorded: str) -> None:
+    config = load_config(Path(__file__).parents[3] / "conf" / f"{file}.yaml", {}, [])
+    assert Labeler.of(config, parse_policy(POLICY)).labeler_hash == recorded
+
+
+def test_an_unknown_field_of_a_stored_labeler_is_refused() -> None:
+    with pytest.raises(ValidationError, match="seed"):
+        Labeler.model_validate({**labeler(policy()).model_dump(), "seed": 1})
 
 
 def test_model_name_makes_one_labeler_of_folders_on_different_machines() -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safeguard_spark.config.engine import ScriptedConfig
 from safeguard_spark.config.load import build_config
-from safeguard_spark.config.model import EngineConfig, RunConfig
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling.content import Content, from_text, from_turns
@@ -36,8 +37,8 @@ OUTCOME_BY_WORD = {  # if a content has several of these words, the first one he
 }
 
 
-def engine_config() -> EngineConfig:
-    return build_config({"engine": {"kind": "scripted", "args": SCRIPT}}).engine
+def engine_config() -> ScriptedConfig:
+    return ScriptedConfig.model_validate({"args": SCRIPT})
 
 
 def run_config(engine: dict[str, Any], **labeler: Any) -> RunConfig:
