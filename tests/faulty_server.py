@@ -22,6 +22,7 @@ import asyncio
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import threading
@@ -116,12 +117,13 @@ class FaultyServer:
         script: Callable[[Call], Behavior] = always(ANSWER),
         *,
         unix: str | None = None,
+        tls: ssl.SSLContext | None = None,
         lacks: Iterable[str] = (),
         rejects: Iterable[str] = (),
         model: str | None = None,
         text_of: Callable[[Call], str] = safe_answer,
     ) -> None:
-        self.script, self.text_of = script, text_of
+        self.script, self.text_of, self.tls = script, text_of, tls
         self.unix, self.lacks, self.rejects, self.model = unix, frozenset(lacks), frozenset(rejects), model
         self.calls: list[Call] = []
         self.open = self.max_open = self.answered = 0
@@ -175,10 +177,11 @@ class FaultyServer:
             site, self.url = web.UnixSite(self._runner, self.unix), f"unix:{self.unix}"
         else:
             port = int(self.url.rpartition(":")[2] or 0) if self.url else 0
-            site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True)
+            site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True, ssl_context=self.tls)
         await site.start()
         if not self.unix:
-            self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr,attr-defined]
+            scheme = "https" if self.tls else "http"
+            self.url = f"{scheme}://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr,attr-defined]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/health":

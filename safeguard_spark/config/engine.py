@@ -93,11 +93,12 @@ class VllmConfig(HttpConfig):
     """Time for the server to be ready, model loading included"""
     restarts: Annotated[int, Field(ge=0)] = 2
     """How often a dead or hung server is restarted, per executor and run"""
-    idle_s: Seconds = 900.0
-    """A server that is unused for this long ends"""
+    idle_s: Annotated[Seconds, Field(ge=60)] = 900.0
+    """A server that is unused for this long ends. At least 60: a task that waits for a reply of its server may not
+    report for most of a minute that it uses it"""
     niceness: Annotated[int, Field(ge=0, le=19)] = 0
-    """Nice value of the server's HTTP process once it is healthy, and of the Python workers of label tasks; 19 where
-    the model computes on the same cores, 0 on a GPU"""
+    """Nice value of the server's HTTP process and of the Python workers of label tasks, once the server is healthy; 19
+    where the model computes on the same cores, 0 on a GPU. A server that such a worker restarts has it as a whole"""
     work_dir: FilePath | None = None
     """Folder for sockets and logs, on each executor; null: the system's temporary folder"""
     env: dict[str, Word] = Field(default_factory=dict)

@@ -10,7 +10,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from concurrent.futures import Future
+from typing import Protocol
 
 import aiohttp
 import orjson
@@ -27,7 +28,6 @@ from safeguard_spark.labelling.verdict import Completion
 
 REPLY_BYTES, ERROR_BYTES = 32 << 20, 64 << 10
 MAX_FAILURES = 8  # in a row, over `Timings.unanswered_s`: then the endpoint is marked unavailable
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -61,9 +61,11 @@ class Client:
         address: Address,
         key: str | None,
         guard: Guard | None,
+        run_id: str = "",
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
-        self._config, self._address, self._guard, self._timings = config, address, guard, timings
+        self._config, self._address, self._guard = config, address, guard
+        self._run_id, self._timings = run_id, timings
         self._routes = protocol.routes(config.dialect)
         self._route = 0
         self._accepted_fields: dict[tuple[str, str], OptionalFields] = {}  # by path and output form
@@ -89,13 +91,18 @@ class Client:
 
     def mark_unavailable(self, reason: str) -> None:
         """Answer all open and future requests with the failure `reason`."""
-        self.unavailable = self.unavailable or reason
+        if self.unavailable is None:
+            self.unavailable = reason
+            server = f", server {self._server_id()}," if self._guard else ""
+            log.warning(
+                "Run %s: engine at %s%s is unavailable: %s", self._run_id, self._address.display, server, reason
+            )
         self._over.set()
 
     async def ask(self, spec: CallSpec, request: Request) -> Answer:
         """Return the one answer to a request. Raises EngineError only before the first completion."""
         clock = asyncio.get_running_loop().time
-        started, failures, rejections, server_id = clock(), 0, 0, self._server_id()
+        started, attempts, waits, server_id = clock(), 0, 0, self._server_id()
         while True:
             if self.unavailable:
                 return Answer(request.key, failure=self.unavailable)
@@ -107,18 +114,18 @@ class Client:
                 self._answered = self._reached = True
                 self._failures, self._answered_at = 0, clock()
                 return Answer(request.key, result)
-            if self._guard and result.kind in (FailureKind.unreachable, FailureKind.transient, FailureKind.busy):
+            kind = result.kind
+            if kind.is_retryable:
                 await self._restart(server_id)
-            if result.kind is FailureKind.timeout:
+            elif kind is FailureKind.timeout:
                 await self._wait_while_stalled(server_id)
             if server_id != self._server_id():
                 continue
-            is_free = result.kind in (FailureKind.unreachable, FailureKind.busy)  # cost the model nothing
-            rejections, failures = rejections + is_free, failures + (not is_free)
-            wait_s = back_off((rejections if is_free else failures) - 1, result.wait_s, self._timings)
+            attempts, waits = attempts + kind.counts_as_attempt, waits + (not kind.counts_as_attempt)
+            earlier = (attempts if kind.counts_as_attempt else waits) - 1
+            wait_s = back_off(earlier, result.wait_s, self._timings)
             self._raise_if_unusable(result, clock() + wait_s - started)
-            is_final = not is_free and result.kind is not FailureKind.transient
-            if is_final or failures > self._config.retries or clock() + wait_s >= deadline:
+            if not kind.is_retryable or attempts > self._config.retries or clock() + wait_s >= deadline:
                 return self._failed(request, result)
             await self._sleep(wait_s)
 
@@ -181,7 +188,7 @@ class Client:
         except (MalformedReplyError, orjson.JSONDecodeError):
             return RequestFailure(FailureKind.transient, "malformed reply")
         except aiohttp.ClientConnectorCertificateError:
-            return RequestFailure(FailureKind.unauthorized, "its certificate is not trusted")
+            return RequestFailure(FailureKind.untrusted, "its certificate cannot be verified")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return RequestFailure(FailureKind.unreachable, _cause(error, self._timings.connect_s))
         except (aiohttp.ClientError, ConnectionError, OSError, ValueError) as error:
@@ -189,10 +196,9 @@ class Client:
 
     async def _restart(self, server_id: str) -> None:
         """Have the guard check the server, once for all requests that failed together."""
-        guard = self._guard
-        assert guard is not None
         async with self._restarting:
-            if server_id != guard.server_id or self.unavailable:
+            guard = self._guard
+            if guard is None or server_id != guard.server_id or self.unavailable:
                 return
             try:
                 await in_thread(lambda: guard.restart(server_id))
@@ -213,35 +219,35 @@ class Client:
     def _raise_if_unusable(self, failure: RequestFailure, spent_s: float) -> None:
         """Raise if no request was ever answered and none will be.
 
-        After the first answer, rejected credentials mark the engine unavailable instead.
+        After the first answer, rejected credentials or a certificate mark the engine unavailable instead.
         """
-        display = self._address.display
         if failure.kind is FailureKind.unreachable:
-            if not self._reached and spent_s > min(self._timings.unreachable_s, self._config.deadline_s):
-                raise EngineError(
-                    f"Engine at {display} cannot be reached: {failure.cause}; check engine.url and that the server "
-                    "runs."
-                )
-            return
-        if failure.kind is FailureKind.unauthorized:
-            message = (
-                f"Engine at {display} denies access: {failure.cause}; check the key that engine.api_key_env names."
+            if self._reached or spent_s <= min(self._timings.unreachable_s, self._config.deadline_s):
+                return
+            problem = f"cannot be reached: {failure.cause}; check engine.url and that the server runs."
+        elif failure.kind is FailureKind.unauthorized:
+            problem = f"denies access: {failure.cause}; check the key that engine.api_key_env names."
+        elif failure.kind is FailureKind.untrusted:
+            problem = (
+                f"is not trusted: {failure.cause}; check engine.url, or add the authority that signed it to the "
+                "certificates of this machine (SSL_CERT_FILE), on the driver and on every executor."
             )
         elif failure.kind is FailureKind.not_found:
-            message = (
-                f"Engine at {display} does not serve the model {self._config.model} on "
-                f"{self._routes[self._route].path}: {failure.cause}; check engine.url, engine.model and engine.dialect."
+            problem = (
+                f"does not serve the model {self._config.model} on {self._routes[self._route].path}: {failure.cause}; "
+                "check engine.url, engine.model and engine.dialect."
             )
         else:
             self._reached = True
             return
+        message = f"Engine at {self._address.display} {problem}"
         if not self._answered:
             raise EngineError(message)
-        if failure.kind is FailureKind.unauthorized:
+        if failure.kind is not FailureKind.not_found:
             self.mark_unavailable(message)
 
     def _failed(self, request: Request, failure: RequestFailure) -> Answer:
-        if failure.kind not in (FailureKind.bad_request, FailureKind.too_long):
+        if not failure.kind.blames_request:
             self._failures += 1
             unanswered_s = asyncio.get_running_loop().time() - self._answered_at
             limit_s = min(self._timings.unanswered_s, self._config.deadline_s)
@@ -258,31 +264,20 @@ class Client:
         )
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run blocking `work` in a daemon thread, which does not keep the process alive, and return its result."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-
-    def settle(value: T | None, error: BaseException | None) -> None:
-        if result.done():
-            return
-        if error is not None:
-            result.set_exception(error)
-        else:
-            result.set_result(value)  # type: ignore[arg-type]
+async def in_thread(work: Callable[[], None]) -> None:
+    """Run blocking `work` in a daemon thread, which does not keep the process alive, and wait for it."""
+    future: Future[None] = Future()
 
     def run() -> None:
-        value: T | None = None
-        problem: BaseException | None = None
+        future.set_running_or_notify_cancel()
         try:
-            value = work()
+            work()
+            future.set_result(None)
         except BaseException as error:
-            problem = error
-        with contextlib.suppress(RuntimeError):  # the loop has been closed
-            loop.call_soon_threadsafe(settle, value, problem)
+            future.set_exception(error)
 
     threading.Thread(target=run, name="engine-restart", daemon=True).start()
-    return await result
+    await asyncio.wrap_future(future)
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -33,10 +33,11 @@ class EndpointEngine:
         config: EndpointConfig,
         window: int,
         guard: Guard | None = None,
+        run_id: str = "",
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
         self._config, self.window = config, max(1, window)
-        self._guard, self._timings = guard, timings
+        self._guard, self._run_id, self._timings = guard, run_id, timings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._client: Client | None = None
@@ -118,7 +119,9 @@ class EndpointEngine:
         return self._client
 
     async def _create_client(self, address: Address, key: str | None) -> Client:
-        return Client(self._config, address, key, self._guard, self._timings)  # aiohttp needs a running loop
+        return Client(
+            self._config, address, key, self._guard, self._run_id, self._timings
+        )  # aiohttp needs a running loop
 
     def _in_loop(self, work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(self._timings.close_s)

@@ -16,8 +16,8 @@ def open_engine(config: AnyEngineConfig, *, run_id: str, window: int, devices: l
     if isinstance(config, EndpointConfig):
         from safeguard_spark.engines.endpoint import EndpointEngine
 
-        return EndpointEngine(config, window=window)
-    from safeguard_spark.engines.paths import executor_key
+        return EndpointEngine(config, window, run_id=run_id)
+    from safeguard_spark.engines.paths import executor_process
     from safeguard_spark.engines.vllm_host import VllmEngine
 
-    return VllmEngine(config, executor_key(), devices, window, run_id)
+    return VllmEngine(config, executor_process(), devices, window, run_id)

@@ -31,8 +31,24 @@ class FailureKind(Enum):
     bad_request = auto()  # the server will never accept this request
     too_long = auto()  # nor this one: its prompt is longer than the model's context
     unauthorized = auto()  # the server accepts no request of ours
+    untrusted = auto()  # nor do we send it one: its certificate cannot be verified
     not_found = auto()  # nothing is served at this path or by this model name
     timeout = auto()  # the deadline passed
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same request may succeed later. Until then the server may be dead."""
+        return self in (FailureKind.unreachable, FailureKind.busy, FailureKind.transient)
+
+    @property
+    def counts_as_attempt(self) -> bool:
+        """Whether it may have cost the model something, and so counts towards `engine.retries`."""
+        return self not in (FailureKind.unreachable, FailureKind.busy)
+
+    @property
+    def blames_request(self) -> bool:
+        """Whether the fault is in this one request, and says nothing about the server."""
+        return self in (FailureKind.bad_request, FailureKind.too_long)
 
 
 class RequestFailure(NamedTuple):

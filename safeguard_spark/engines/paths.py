@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safeguard_spark.config.engine import VllmConfig
-from safeguard_spark.engines.processes import start_time
+from safeguard_spark.engines.processes import ProcessId
 from safeguard_spark.errors import EngineError
 
 SOCKET_BYTES = 107 if sys.platform == "linux" else 103  # sun_path without its final NUL
@@ -46,10 +46,10 @@ class ServerPaths(NamedTuple):
         return [path for path in self.folder.parent.glob(f"{executor}-*") if path != self.folder]
 
 
-def server_paths(config: VllmConfig, key: str, devices: list[str]) -> ServerPaths:
-    """The paths of an executor's server: one per executor and per settings that need a server of their own."""
+def server_paths(config: VllmConfig, owner: ProcessId, devices: list[str]) -> ServerPaths:
+    """The paths of the server of `owner`'s executor: one per executor and settings that need a server of their own."""
     settings = [config.model, config.revision, config.python, config.env, config.args, devices]
-    name = f"{_short(key, 10)}-{_short(json.dumps(settings, sort_keys=True), 8)}"
+    name = f"{_short(f'{owner.pid}-{owner.start_ticks}', 10)}-{_short(json.dumps(settings, sort_keys=True), 8)}"
     user = f"safeguard-{os.getuid()}"
     base = Path(config.work_dir or tempfile.gettempdir()).expanduser().absolute()
     if len(os.fsencode(base)) + NAME_BYTES <= SOCKET_BYTES:
@@ -58,14 +58,13 @@ def server_paths(config: VllmConfig, key: str, devices: list[str]) -> ServerPath
     return ServerPaths(base / user / name, Path("/tmp") / user / f"{_short(str(base) + name, 10)}-s")
 
 
-def executor_key() -> str:
-    """The executor this runs in, as `<pid>-<start time>` of the process that lives as long as it does.
+def executor_process() -> ProcessId:
+    """The process that lives as long as the executor this runs in.
 
     In a Spark task that is the Python worker's parent, Spark's Python daemon; elsewhere this process itself.
     """
     context = getattr(sys.modules.get("pyspark.taskcontext"), "TaskContext", None)
-    pid = os.getppid() if context is not None and context.get() is not None else os.getpid()
-    return f"{pid}-{start_time(pid) or 0}"
+    return ProcessId.of(os.getppid() if context is not None and context.get() is not None else os.getpid())
 
 
 def _create_private(folder: Path) -> None:

@@ -4,39 +4,45 @@ Standard library and psutil only: the supervisor imports this and must start fas
 """
 
 import contextlib
-import ctypes
 import os
-import platform
 import signal
-import struct
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import psutil
 
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 
 SERVER_ID_VARIABLE = "SAFEGUARD_SERVER_ID"  # environment variable of every process of a server
-SLICE_NS = 100_000
-SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # the system call's number; the C library has no wrapper
-
-T = TypeVar("T")
-_normal_priority: ThreadPoolExecutor
 
 
-def _create_pool() -> None:
-    global _normal_priority
-    _normal_priority = ThreadPoolExecutor(1, "normal-priority")
+class ProcessId(NamedTuple):
+    """A process. The pid alone does not identify it: another process may have it later."""
 
+    pid: int
+    start_ticks: str  # as `start_time` gives it
 
-_create_pool()
-# Threads do not survive a fork: without a new pool, `submit` would hang in the child.
-os.register_at_fork(after_in_child=_create_pool)
+    @classmethod
+    def of(cls, pid: int) -> "ProcessId":
+        """The process that has this pid now; if there is none, one that is not alive."""
+        return cls(pid, start_time(pid) or "0")
+
+    def is_alive(self) -> bool:
+        """Whether this process is still alive, and no zombie."""
+        return start_time(self.pid) == self.start_ticks
+
+    def end(self, timeout_s: float) -> None:
+        """End the process: with SIGTERM, after `timeout_s` with SIGKILL. Blocks until it has ended."""
+        deadline = time.monotonic() + timeout_s
+        with contextlib.suppress(ProcessLookupError):
+            if self.is_alive():
+                os.kill(self.pid, signal.SIGTERM)
+            while self.is_alive():
+                if time.monotonic() > deadline:
+                    os.kill(self.pid, signal.SIGKILL)
+                time.sleep(0.1)
 
 
 def start_time(pid: int) -> str | None:
@@ -64,44 +70,14 @@ def _portable_start_time(pid: int) -> str | None:
         return None
 
 
-def is_alive(pid: int, started: str) -> bool:
-    """Whether this process is still alive; its pid may have been reused by another."""
-    return start_time(pid) == started
-
-
 def lower_priority(pid: int, niceness: int) -> None:
-    """Lower the priority of a process's main thread, and have it yield its core at once.
+    """Lower the priority of a process's main thread, or of one thread by its native id.
 
-    Threads and processes that it started earlier keep their priority. Does nothing if the system does not support it.
+    What it starts later inherits the priority, and only root can raise it again; what it started earlier keeps its own.
     """
     with contextlib.suppress(OSError):
         if niceness > os.getpriority(os.PRIO_PROCESS, pid):
             os.setpriority(os.PRIO_PROCESS, pid, niceness)
-            _yield_soon(pid, niceness)
-
-
-def lower_own_priority(niceness: int) -> None:
-    """Lower the priority of this thread and of all it starts later, except work run with `at_normal_priority`."""
-    at_normal_priority(int)  # starts the pool's thread now, at the priority that this one still has
-    lower_priority(threading.get_native_id(), niceness)
-
-
-def at_normal_priority(call: Callable[[], T]) -> T:
-    """Run `call` in a thread of normal priority, and return its result.
-
-    A process inherits the priority of the thread that starts it, and only root can raise it again.
-    """
-    return _normal_priority.submit(call).result()
-
-
-def _yield_soon(pid: int, niceness: int) -> None:
-    """Set batch scheduling with a slice of 0.1 ms. A thread keeps its core for one slice (3 ms by default), even if one
-    of higher priority wakes up (Linux from 6.12, see sched_setattr(2); older versions ignore the slice)."""
-    number = SCHED_SETATTR.get(platform.machine())
-    if sys.platform == "linux" and number is not None:
-        # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period, utilization bounds
-        attributes = struct.pack("=IIQiIQQQII", 56, os.SCHED_BATCH, 0, niceness, 0, SLICE_NS, 0, 0, 0, 0)
-        ctypes.CDLL(None).syscall(number, pid, attributes, 0)
 
 
 def server_processes(server_id: str) -> list[psutil.Process]:

@@ -20,30 +20,47 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from safeguard_spark.engines.processes import descendants, end_tree, is_alive, start_time
+from safeguard_spark.engines.processes import ProcessId, descendants, end_tree
+from safeguard_spark.engines.server_folder import IDLE, Phase, ServerFolder, ServerState, decode
 from safeguard_spark.engines.timings import Timings
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-LOG_BYTES, LOG_KEPT = 16 << 20, 1 << 20  # the log is cut to its last part when it grows past this
-IDLE = "no task used it"  # the one end that does not count as a failure
 DISMISSED = b"."  # what the watchdog reads when it is not needed any more
 
 
+@dataclass(frozen=True)
+class SupervisorSpec:
+    """What a supervisor reads on its standard input: the server to start, and when to end it."""
+
+    state: ServerState
+    command: list[str]
+    env: dict[str, str]
+    folder: str
+    idle_s: float
+    timings: Timings
+
+    def to_json(self) -> str:
+        """As text that `from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "SupervisorSpec":
+        """Written by `to_json`, in the same release."""
+        fields = json.loads(text)
+        state, timings = decode(ServerState, fields.pop("state")), Timings(**fields.pop("timings"))
+        return cls(state=state, timings=timings, **fields)
+
+
 class Supervisor:
-    """Watches one server.
+    """Watches one server."""
 
-    `spec`: server_id, command, env, folder, sockets, owner, owner_started, idle_s, facts (for state.json), timings.
-    """
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self.spec = spec
-        self.server_id: str = spec["server_id"]
-        self.timings = Timings(**spec["timings"])
-        self.folder, self.sockets = Path(spec["folder"]), Path(spec["sockets"])
+    def __init__(self, spec: SupervisorSpec) -> None:
+        self.spec, self.server_id, self.timings = spec, spec.state.server_id, spec.timings
+        self.folder = ServerFolder(Path(spec.folder))
         self.server = 0
         self.exit_codes: dict[int, int] = {}  # of ended children, by pid
         self._signal: int | None = None
@@ -76,42 +93,35 @@ class Supervisor:
             if os.getppid() != supervisor:
                 os._exit(1)
 
-        self.sockets.mkdir(exist_ok=True)  # an earlier server's end may have deleted it a moment ago
-        with (self.folder / "log").open("ab") as log:
+        Path(self.spec.state.sockets).mkdir(exist_ok=True)  # an earlier server's end may have deleted it a moment ago
+        with self.folder.log.open("ab") as log:
             server = subprocess.Popen(
-                self.spec["command"], env=self.spec["env"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                self.spec.command, env=self.spec.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=before_exec,
             )  # fmt: skip
         self.server = server.pid
         server.returncode = 0  # `_reap` collects it, with all other children
-        write_json(self.folder / "state.json", {
-            **self.spec["facts"],
-            "server_id": self.server_id,
-            "supervisor": supervisor,
-            "supervisor_started": start_time(supervisor),
-            "server": self.server,
-        })  # fmt: skip
+        self.folder.write(replace(self.spec.state, supervisor=ProcessId.of(supervisor), server_pid=server.pid))
 
     def _watch(self) -> str:
         """Wait until there is a reason to end the server, and return it."""
-        lease, lease_ns, renewed = self.folder / "lease", -1, time.monotonic()
+        lease_ns, renewed = -1, time.monotonic()
         while True:
             self._reap()
             if self.server in self.exit_codes:
                 return f"the server ended with exit code {self.exit_codes[self.server]}"
             if self._signal is not None:
                 return f"received {signal.Signals(self._signal).name}"
-            if not is_alive(self.spec["owner"], self.spec["owner_started"]):
+            if not self.spec.state.owner.is_alive():
                 return "its executor ended"
-            with contextlib.suppress(FileNotFoundError):
-                # A change of the file's time counts, not the time itself: clocks are set.
-                if (now_ns := lease.stat().st_mtime_ns) != lease_ns:
-                    lease_ns, renewed = now_ns, time.monotonic()
-            if time.monotonic() - renewed > self.spec["idle_s"]:
+            # A change of the file's time counts, not the time itself: clocks are set.
+            if (now_ns := self.folder.touched_ns("lease")) != lease_ns:
+                lease_ns, renewed = now_ns, time.monotonic()
+            if time.monotonic() - renewed > self.spec.idle_s:
                 return IDLE
             if self._watchdog in self.exit_codes:
                 self._fork_watchdog()
-            self._cut_log()
+            self.folder.cut_log()
             time.sleep(self.timings.supervise_s)
 
     def _end(self, cause: str) -> None:
@@ -119,7 +129,7 @@ class Supervisor:
         end_tree(self.server_id, tracked, between=self._reap, timings=self.timings)
         with contextlib.suppress(OSError):
             os.write(self._pipe, DISMISSED)
-        clean(self.folder, self.sockets, self.server_id, cause)
+        self._record_end(cause)
 
     def _fork_watchdog(self) -> None:
         if self._pipe:
@@ -139,7 +149,7 @@ class Supervisor:
                 signal.signal(number, signal.SIG_IGN)
             if os.read(reader, 1) != DISMISSED:
                 end_tree(self.server_id, timings=self.timings)
-                clean(self.folder, self.sockets, self.server_id, "its supervisor was killed")
+                self._record_end("its supervisor was killed")
         finally:
             os._exit(0)
 
@@ -149,62 +159,8 @@ class Supervisor:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 self.exit_codes[ended[0]] = os.waitstatus_to_exitcode(ended[1])
 
-    def _cut_log(self) -> None:
-        log = self.folder / "log"
-        with contextlib.suppress(OSError):
-            if log.stat().st_size > LOG_BYTES:
-                with log.open("r+b") as file:
-                    file.seek(-LOG_KEPT, os.SEEK_END)
-                    (self.folder / "log.old").write_bytes(file.read())
-                    file.truncate(0)  # the server appends, so it continues at the new end
-
-
-def end_supervisor(pid: int, started: str, timeout_s: float) -> None:
-    """End a supervisor whose server has ended: with SIGTERM, after `timeout_s` with SIGKILL. Blocks until it ends."""
-    deadline = time.monotonic() + timeout_s
-    with contextlib.suppress(ProcessLookupError):
-        if is_alive(pid, started):
-            os.kill(pid, signal.SIGTERM)
-        while is_alive(pid, started):
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.1)
-
-
-def clean(folder: Path, sockets: Path, server_id: str, cause: str) -> None:
-    """Delete a server's sockets and their folder, and record why it ended, unless a newer server uses the folder."""
-    if _is_replaced(folder, server_id):
-        return
-    with contextlib.suppress(OSError):  # something else may clear the temporary folder
-        for entry in sockets.iterdir():
-            if entry.is_socket():
-                entry.unlink(missing_ok=True)
-        if sockets != folder and not _is_replaced(folder, server_id):
-            sockets.rmdir()  # fails if it is not empty
-    # Last: a task that reads this may start another server here.
-    with contextlib.suppress(OSError):
-        if read_json(folder / "ended.json").get("server_id") != server_id:
-            write_json(folder / "ended.json", {"server_id": server_id, "cause": cause})
-
-
-def _is_replaced(folder: Path, server_id: str) -> bool:
-    return bool(read_json(folder / "state.json").get("server_id", server_id) != server_id)
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Replace a file atomically."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(value), encoding="utf-8")
-    draft.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A file's object; empty if there is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    def _record_end(self, cause: str) -> None:
+        self.folder.record_end(self.server_id, Path(self.spec.state.sockets), cause)
 
 
 def _prctl(option: int, value: int) -> None:
@@ -216,10 +172,12 @@ def _prctl(option: int, value: int) -> None:
 def main() -> None:
     """Read the spec from standard input, detach from the process that started this one, and supervise."""
     os.umask(0o077)
-    spec = json.load(sys.stdin)
+    spec = SupervisorSpec.from_json(sys.stdin.read())
     if os.fork():
         os._exit(0)
-    if read_json(Path(spec["folder"]) / "state.json").get("server_id") == spec["server_id"]:  # else it is too late
+    folder = ServerFolder(Path(spec.folder))
+    state = folder.state()
+    if state == spec.state and folder.phase(state) is Phase.launching:  # else it is too late
         Supervisor(spec).run()
 
 

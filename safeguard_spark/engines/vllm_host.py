@@ -6,6 +6,7 @@ so it cannot follow the limits of one labeler.
 
 import contextlib
 import itertools
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,8 @@ from typing import Self
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.health import Load, read_load
-from safeguard_spark.engines.server import RunningServer, Server
+from safeguard_spark.engines.processes import ProcessId, lower_priority
+from safeguard_spark.engines.server import Server
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
@@ -28,33 +30,30 @@ HUNG, HUNG_UNCOUNTED = 0.25, 0.75
 class VllmEngine:
     """An `Engine` that owns this executor's vLLM server together with the other tasks.
 
-    `executor_key` names the process that the server must not outlive; `devices` are GPU addresses for the server alone;
-    `window` is this task's share of the requests in flight. It keeps twice as many if others share them, and all when
+    `owner` is the process that the server must not outlive; `devices` are GPU addresses for the server alone; `window`
+    is this task's share of the requests in flight. It keeps twice as many if others share them, and all when
     those leave the server idle. Raises EngineError with the server's own message if it cannot start.
     """
 
     def __init__(
         self,
         config: VllmConfig,
-        executor_key: str,
+        owner: ProcessId,
         devices: list[str],
         window: int,
         run_id: str,
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
-        self._server = Server(config, executor_key, devices, run_id, timings)
+        self._server = Server(config, owner, devices, run_id, timings)
         # Twice the share: a task's last answers take the longest, and the sooner they are requested, the sooner its
         # slot is free. What is too much for the server's batch waits in its queue, which only these tasks use.
         self._total = max(window, config.requests_in_flight)
         self._share = min(self._total, SHARES * window)
-        local = config.as_endpoint(f"unix:{self._server.socket}")
-        self._endpoint = EndpointEngine(local, self._share, guard=self, timings=timings)
-        self._run_id, self._deadline_s, self._timings = run_id, config.deadline_s, timings
-        self._running: RunningServer | None = None
-        self._started: frozenset[str] = frozenset()
-        self._restarting, self._closed = threading.Lock(), threading.Event()
+        local = config.as_endpoint(f"unix:{self._server.paths.socket}")
+        self._endpoint = EndpointEngine(local, self._share, self._server, run_id, timings)
+        self._config, self._timings = config, timings
+        self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
-        self._progressed_at = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +65,7 @@ class VllmEngine:
     @property
     def server_ids(self) -> frozenset[str]:
         """Servers that this run started and this task has used."""
-        return self._started
+        return self._server.server_ids
 
     @property
     def oldest_s(self) -> float:
@@ -77,16 +76,6 @@ class VllmEngine:
     def unavailable(self) -> str | None:
         """Why the server can no longer answer: it died more often than `engine.restarts` allows."""
         return self._endpoint.unavailable
-
-    @property
-    def server_id(self) -> str:
-        """The server that requests go to; empty before the first."""
-        return self._running.server_id if self._running else ""
-
-    @property
-    def stalled_s(self) -> float:
-        """For how long the server has made no progress with our requests, seconds."""
-        return time.monotonic() - self._progressed_at if self._endpoint.in_flight else 0.0
 
     def answers(self, spec: CallSpec, requests: Iterable[Request | Decided]) -> Iterator[Answer]:
         """Yield one answer per request, as they finish. The first one that needs the model starts the server."""
@@ -102,50 +91,39 @@ class VllmEngine:
         for answer in self._endpoint.answers(spec, itertools.chain([first], source)):
             if answer.completion is not None and time.monotonic() - touched > 1.0:
                 touched = time.monotonic()
-                self._server.touch("answered")
+                self._server.folder.touch("answered")
             yield answer
 
-    def restart(self, server_id: str, *, hung: bool = False) -> None:
-        """Restart the server if it is still `server_id`, and dead or `hung`. Blocks.
-
-        The endpoint calls this when a request failed. Raises EngineError if the server cannot be restarted.
-        """
-        with self._restarting:
-            if server_id == self.server_id:
-                self._use(self._server.restart(server_id, hung=hung))
-
     def _start(self) -> None:
-        if self._running is None:
-            self._use(self._server.ensure_running())
-        if self._watcher is None:
-            self._watcher = threading.Thread(target=self._watch, name="engine-watch", daemon=True)
-            self._watcher.start()
-
-    def _use(self, running: RunningServer) -> None:
-        if running.run_id == self._run_id:
-            self._started |= {running.server_id}
-        self._running = running
+        if self._watcher is not None:
+            return
+        self._server.ensure_running()
+        self._watcher = threading.Thread(target=self._watch, name="engine-watch", daemon=True)
+        self._watcher.start()
+        if self._server.owner.pid != os.getpid():  # in an executor's worker: a caller's own process keeps its priority
+            lower_priority(threading.get_native_id(), self._config.niceness)
 
     def _watch(self) -> None:
         """Renew the lease, and restart a server that hangs; its open requests then fail and are sent again."""
         last_progress: tuple[object, ...] = ()
         is_counted = False
         while not self._closed.wait(self._timings.watch_s):
-            self._server.touch("lease")
-            server_id, is_busy = self.server_id, self._endpoint.in_flight > 0
-            load = read_load(self._server.socket, self._timings.probe_s) if is_busy else Load()
+            self._server.folder.touch("lease")
+            server_id, is_busy = self._server.server_id, self._endpoint.in_flight > 0
+            load = read_load(self._server.paths.socket, self._timings.probe_s) if is_busy else Load()
             if load.requests is not None:
                 self._endpoint.window = fitted_window(self._endpoint.window, self._share, self._total, load.requests)
             is_counted = is_counted or load.tokens is not None
             # A server that does not reply has made no progress by that: the last count stands.
             tokens = load.tokens if load.tokens is not None else last_progress and last_progress[0]
-            progress = (tokens, self._server.answered_ns(), server_id)
+            progress = (tokens, self._server.folder.touched_ns("answered"), server_id)
             if not is_busy or progress != last_progress:
-                last_progress, self._progressed_at = progress, time.monotonic()
-            elif self.stalled_s > self._deadline_s * (HUNG if is_counted else HUNG_UNCOUNTED):
+                last_progress = progress
+                self._server.mark_progress()
+            elif self._server.stalled_s > self._config.deadline_s * (HUNG if is_counted else HUNG_UNCOUNTED):
                 with contextlib.suppress(EngineError):  # the endpoint gets the same error when its requests fail
-                    self.restart(server_id, hung=True)
-                self._progressed_at = time.monotonic()
+                    self._server.restart(server_id, hung=True)
+                self._server.mark_progress()
 
 
 def fitted_window(window: int, share: int, total: int, at_server: int) -> int:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pyspark.sql import SparkSession
 
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.engines.processes import start_time
+from safeguard_spark.engines.processes import ProcessId
 from safeguard_spark.errors import TableError
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.redact import redacted
@@ -69,7 +69,8 @@ class Driver(_Frozen):
     @classmethod
     def this_process(cls) -> "Driver":
         """This process, so that another driver on the same machine can see whether it still runs."""
-        return cls(machine=machine_id(), pid=os.getpid(), started=start_time(os.getpid()) or "")
+        pid, started = ProcessId.of(os.getpid())
+        return cls(machine=machine_id(), pid=pid, started=started)
 
 
 class Manifest(StagedFile):
@@ -224,6 +225,6 @@ def is_alive(staging: Staging, run_id: str, manifest: Manifest, heartbeat_s: flo
     if manifest.failed:
         return False
     if manifest.driver.machine == machine_id():
-        return start_time(manifest.driver.pid) == manifest.driver.started
+        return ProcessId(manifest.driver.pid, manifest.driver.started).is_alive()
     last = staging.modified(run_id, "alive")
     return last is not None and staging.now(run_id) - last < DEAD_BEATS * heartbeat_s

@@ -11,6 +11,7 @@ import psutil
 
 from safeguard_spark.config.load import build_config
 from safeguard_spark.demo import content, model
+from safeguard_spark.engines.server_folder import ServerFolder
 from safeguard_spark.policy.document import load_policy
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.session import session
@@ -51,20 +52,21 @@ def main(folder: Path) -> None:
     policy = load_policy(root / "policies" / "marketplace" / "1.0.0" / "policy.md")
     result = label_table(spark, config, [policy], show=False)
     labels = spark.read.format("delta").load(str(folder / "tables" / "labels"))
-    states = [(path, json.loads(path.read_text())) for path in (folder / "w").glob("safeguard-*/*/state.json")]
+    folders = [ServerFolder(path.parent) for path in (folder / "w").glob("safeguard-*/*/state.json")]
     print(json.dumps({
         "result": result.to_json(),
         "labels": labels.count(),
         "ids": labels.select("content_id").distinct().count(),
         "servers": [
             {
-                "server_id": state["server_id"],
-                "executor": psutil.Process(state["owner"]).ppid(),
-                "devices": psutil.Process(state["server"]).environ().get("CUDA_VISIBLE_DEVICES"),
-                "answered": (path.parent / "answered").exists(),
-                "supervisor": state["supervisor"],
+                "server_id": state.server_id,
+                "executor": psutil.Process(state.owner.pid).ppid(),
+                "devices": psutil.Process(state.server_pid).environ().get("CUDA_VISIBLE_DEVICES"),
+                "answered": server_folder.touched_ns("answered") > 0,
+                "supervisor": state.supervisor and state.supervisor.pid,
             }
-            for path, state in states
+            for server_folder in folders
+            if (state := server_folder.state())
         ],
     }))  # fmt: skip
     spark.stop()

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from safeguard_spark.config.load import build_config
-from safeguard_spark.engines.processes import server_processes, start_time
-from safeguard_spark.engines.supervisor import read_json
+from safeguard_spark.engines.processes import ProcessId, server_processes
+from safeguard_spark.engines.server_folder import ServerFolder, ServerState
 from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_text
@@ -49,8 +49,7 @@ class Executor:
             },
             "labeler": {"max_tokens": 200},
         })  # fmt: skip
-        key = f"{self.owner.pid}-{start_time(self.owner.pid)}"
-        self.engine = VllmEngine(run.engine, key, [], 16, "run")
+        self.engine = VllmEngine(run.engine, ProcessId.of(self.owner.pid), [], 16, "run")
         self.call_spec = CallSpec(Labeler.of(run, policy()), Contract.of(policy()))
 
     @property
@@ -58,22 +57,26 @@ class Executor:
         """The server's folder."""
         return next(self.work.glob("safeguard-*/*/state.json")).parent
 
+    @property
+    def state(self) -> ServerState:
+        state = ServerFolder(self.folder).state()
+        assert state is not None and state.supervisor is not None and state.server_pid is not None
+        return state
+
     def kill(self, victim: str) -> str:
         """SIGKILL a process of the server. Returns the server_id."""
-        state = read_json(self.folder / "state.json")
-        if victim == "core":
-            pid = next(process.pid for process in server_processes(state["server_id"]) if is_core(process))
-        else:
-            pid = state[victim]
-        os.kill(pid, signal.SIGKILL)
-        return str(state["server_id"])
+        state = self.state
+        assert state.supervisor is not None
+        core = (process.pid for process in server_processes(state.server_id) if is_core(process))
+        os.kill(next(core) if victim == "core" else state.supervisor.pid, signal.SIGKILL)
+        return state.server_id
 
     def assert_private(self) -> None:
         """Only the Unix socket takes requests: nothing listens on a network but torch's rendezvous, on loopback."""
         assert stat.S_IMODE(self.folder.stat().st_mode) == 0o700
         listening = [
             connection.laddr.ip
-            for process in server_processes(read_json(self.folder / "state.json")["server_id"])
+            for process in server_processes(self.state.server_id)
             for connection in process.net_connections(kind="inet")
             if connection.status == psutil.CONN_LISTEN
         ]
@@ -100,7 +103,7 @@ def test_a_server_killed_with_rows_in_flight_loses_no_row_and_leaves_no_process(
     with executor.engine as engine:
         for answer in engine.answers(executor.call_spec, requests(ROWS)):
             answers.append(answer)
-            if victims and engine.server_id not in killed and engine._endpoint.in_flight > 4:
+            if victims and engine._server.server_id not in killed and engine._endpoint.in_flight > 4:
                 executor.assert_private()
                 killed.append(executor.kill(victims.pop(0)))
         assert sorted(answer.key for answer in answers) == list(range(ROWS))

@@ -15,6 +15,7 @@ from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.demo import content, model
 from safeguard_spark.engines.endpoint import EndpointEngine
+from safeguard_spark.engines.server_folder import ServerFolder, Starts
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.labeler import Labeler
@@ -53,23 +54,24 @@ class Workspace:
     def endpoint(self, dialect: Dialect) -> RunConfig:
         """The running server, used as an endpoint."""
         # The socket is not always next to the state file: if that path is too long for a socket, it is elsewhere.
-        socket = Path(json.loads(self.servers()[0].read_text())["sockets"]) / "s"
+        state = self.servers()[0].state()
+        assert state is not None
         config = self.config("posts", "text_column", "elsewhere")
         assert isinstance(config.engine, VllmConfig)
-        endpoint = config.engine.as_endpoint(f"unix:{socket}").model_copy(
+        endpoint = config.engine.as_endpoint(f"unix:{state.sockets}/s").model_copy(
             update={"dialect": dialect, "deadline_s": 60.0}
         )
         return config.model_copy(update={"engine": endpoint})
 
-    def servers(self) -> list[Path]:
-        """State files of the servers that were started."""
-        return sorted((self.folder / "w").glob("safeguard-*/*/state.json"))
+    def servers(self) -> list[ServerFolder]:
+        """Folders of the servers that were started."""
+        return [ServerFolder(path.parent) for path in sorted((self.folder / "w").glob("safeguard-*/*/state.json"))]
 
     @property
     def starts(self) -> int:
         """The number of server starts so far."""
-        counts = [json.loads((path.parent / "starts.json").read_text()) for path in self.servers()]
-        return sum(sum(count.values()) for count in counts)
+        records = [folder.read(Starts) for folder in self.servers()]
+        return sum(sum(record.by_run.values()) for record in records if record)
 
 
 @pytest.fixture(scope="module")

@@ -88,9 +88,9 @@ def soak_server(folder: Path, runs: int, rows: int, seed: int) -> int:
             if job.process and job.process.poll() is None:
                 _ = job.kill_server_process(victim) if victim in SERVER_PROCESSES else kill_process(job, victim)
             codes = [job.wait()]
-            job.assert_nothing_left(*server_ids, str(job.state["server_id"]))
+            job.assert_nothing_left(*server_ids, *job.server_ids)
             codes += job.run_until_done() if codes[-1] else []
-            job.assert_nothing_left(str(job.state["server_id"]))
+            job.assert_nothing_left(*job.server_ids)
             assert_labelled_once(job)
         finally:
             job.end()

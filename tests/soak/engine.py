@@ -1,6 +1,5 @@
 """The label job with a real vLLM server on the CPU, and kills of that server's processes while rows are in flight."""
 
-import json
 import os
 import signal
 import time
@@ -12,6 +11,7 @@ import psutil
 
 from safeguard_spark.demo import model, weights
 from safeguard_spark.engines.processes import server_processes
+from safeguard_spark.engines.server_folder import Phase, ServerFolder, ServerState
 from tests.engine import laptop
 from tests.soak.job import CLEANUP_S, LabelJob
 from tools.demo_model import network
@@ -47,12 +47,19 @@ class ServedJob(LabelJob):
         super().__init__(folder, chunk_rows=200, sections={"engine": settings, "labeler": labeler})
 
     @property
-    def state(self) -> dict[str, Any]:
-        """The state file of the running server; empty before the first start."""
-        for path in self.work.glob("safeguard-*/*/state.json"):
-            state: dict[str, Any] = json.loads(path.read_text())
-            return state
-        return {}
+    def server_folder(self) -> ServerFolder | None:
+        """The folder of the server; None before the first start."""
+        return next((ServerFolder(path.parent) for path in self.work.glob("safeguard-*/*/state.json")), None)
+
+    @property
+    def state(self) -> ServerState | None:
+        """The server that was started last."""
+        return self.server_folder.state() if self.server_folder else None
+
+    @property
+    def server_ids(self) -> list[str]:
+        """That of the server that was started last; none before the first start."""
+        return [self.state.server_id] if self.state else []
 
     def wait_for_answers(self, other_than: str = "") -> str:
         """Wait until a server other than `other_than` has answered rows. Returns its server_id."""
@@ -60,24 +67,22 @@ class ServedJob(LabelJob):
 
         def has_answered() -> bool:
             assert self.process is not None and self.process.poll() is None, self.stderr_tail()
-            server_id = self.state.get("server_id", "")
-            if server_id in ("", other_than):
+            folder, state = self.server_folder, self.state
+            if folder is None or state is None or state.server_id == other_than:
                 return False
-            folder = next(self.work.glob("safeguard-*/*/state.json")).parent
-            ready, answered = folder / "ready", folder / "answered"
-            if not (ready.exists() and answered.exists() and ready.read_text() == server_id):
-                return False
-            return answered.stat().st_mtime_ns > ready.stat().st_mtime_ns
+            return folder.phase(state) is Phase.ready and folder.touched_ns("answered") > folder.touched_ns("ready")
 
         until(has_answered, MAX_START_S)
-        return str(self.state["server_id"])
+        assert self.state is not None
+        return self.state.server_id
 
     def kill_server_process(self, victim: str) -> None:
         """SIGKILL the engine core, the API server or the supervisor."""
         state = self.state
-        pid = state["server" if victim == "server" else "supervisor"]
+        assert state is not None and state.supervisor is not None and state.server_pid is not None
+        pid = state.server_pid if victim == "server" else state.supervisor.pid
         if victim == "core":
-            pid = next(process.pid for process in server_processes(state["server_id"]) if is_core(process))
+            pid = next(process.pid for process in server_processes(state.server_id) if is_core(process))
         os.kill(pid, signal.SIGKILL)
 
     def assert_nothing_left(self, *server_ids: str) -> None:
@@ -87,7 +92,7 @@ class ServedJob(LabelJob):
 
     def sockets(self) -> list[Path]:
         """Sockets in the server's folders, the short one included."""
-        folders = [self.work, *(Path(self.state["sockets"]) for _ in (1,) if "sockets" in self.state)]
+        folders = [self.work, *([Path(self.state.sockets)] if self.state else [])]
         return [path for folder in folders if folder.exists() for path in folder.rglob("*") if path.is_socket()]
 
 

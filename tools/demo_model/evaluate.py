@@ -17,7 +17,7 @@ from safeguard_spark.config.load import load_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.demo import model, weights
 from safeguard_spark.demo.content import rows as demo_rows
-from safeguard_spark.engines.paths import executor_key
+from safeguard_spark.engines.paths import executor_process
 from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.labelling.content import Content, Turn
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
@@ -39,7 +39,7 @@ def settings(folder: Path, structured: bool, base: Path = Path("conf/local.yaml"
 def open_engine(run: RunConfig, share: int = 1) -> VllmEngine:
     """An engine of this process. Engines with the same settings share one server, and `share` of them its window."""
     assert isinstance(run.engine, VllmConfig)
-    return VllmEngine(run.engine, executor_key(), [], max(1, run.engine.requests_in_flight // share), "evaluation")
+    return VllmEngine(run.engine, executor_process(), [], max(1, run.engine.requests_in_flight // share), "evaluation")
 
 
 def ask(run: RunConfig, questions: Iterable[Question], tasks: int = TASKS) -> Verdicts:

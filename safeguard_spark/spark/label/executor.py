@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.factory import open_engine
-from safeguard_spark.engines.processes import lower_own_priority
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labelling.content import Content, from_text, from_turns
 from safeguard_spark.labelling.engine import Engine
@@ -73,8 +71,6 @@ class Recipe:
     def engine(self) -> Engine:
         """The engine of this executor. Nothing is started before its first request."""
         config = RunConfig.model_validate(self.config).engine
-        if isinstance(config, VllmConfig):
-            lower_own_priority(config.niceness)
         return open_engine(config, run_id=self.run_id, window=self.window, devices=devices())
 
 

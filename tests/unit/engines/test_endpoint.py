@@ -1,12 +1,19 @@
 """The endpoint engine: requests and replies, addresses and credentials, and the window."""
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from safeguard_spark.config.engine import Dialect
 from safeguard_spark.engines.endpoint import EndpointEngine
@@ -177,6 +184,37 @@ def test_a_model_the_server_does_not_have_is_one_sentence() -> None:
             pytest.raises(EngineError, match="does not serve the model m on /v1/"),
         ):
             ask(server, dialect=dialect)
+
+
+def test_a_certificate_that_cannot_be_verified_is_not_reported_as_a_wrong_key(tmp_path: Path) -> None:
+    message = r"is not trusted: its certificate cannot be verified; check engine\.url"
+    with FaultyServer(tls=self_signed(tmp_path)) as server, pytest.raises(EngineError, match=message):
+        ask(server)
+    assert not server.calls
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A server's TLS with a certificate that no client trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(hours=1))
+    certificate = builder.sign(key, hashes.SHA256())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "pem").write_bytes(pem + certificate.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "pem")
+    return context
+
+
+def test_an_engine_that_becomes_unavailable_is_logged_once_with_its_run(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        FaultyServer(in_turn(*[ANSWER] * 5, then=status(401))) as server,
+        EndpointEngine(config(server.url), 4, run_id="r-7", timings=FAST) as engine,
+    ):
+        list(engine.answers(call_spec(), requests(50)))
+        expected = f"Run r-7: engine at {server.url} is unavailable: {engine.unavailable}"
+    assert [record.getMessage() for record in caplog.records] == [expected]
 
 
 def test_a_key_revoked_during_a_run_fails_the_remaining_requests_at_once() -> None:

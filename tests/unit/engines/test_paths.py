@@ -10,6 +10,7 @@ import pytest
 
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.paths import SOCKET_BYTES, ServerPaths, server_paths
+from safeguard_spark.engines.processes import ProcessId
 from safeguard_spark.errors import EngineError
 
 pytestmark = pytest.mark.unit
@@ -18,9 +19,9 @@ pytestmark = pytest.mark.unit
 CREATED: list[ServerPaths] = []
 
 
-def paths_of(base: Path, key: str = "1-2", seqs: int = 1) -> ServerPaths:
+def paths_of(base: Path, owner: ProcessId = ProcessId(1, "2"), seqs: int = 1) -> ServerPaths:
     config = VllmConfig.model_validate({"model": "m", "work_dir": str(base), "args": {"max_num_seqs": seqs}})
-    CREATED.append(server_paths(config, key, []))
+    CREATED.append(server_paths(config, owner, []))
     return CREATED[-1]
 
 
@@ -55,7 +56,11 @@ def test_a_separate_sockets_folder_is_created_when_a_server_starts_and_not_befor
 
 
 def test_siblings_are_the_same_executors_servers_with_other_settings(tmp_path: Path) -> None:
-    first, second, other_executor = paths_of(tmp_path), paths_of(tmp_path, seqs=2), paths_of(tmp_path, key="1-3")
+    first, second, other_executor = (
+        paths_of(tmp_path),
+        paths_of(tmp_path, seqs=2),
+        paths_of(tmp_path, owner=ProcessId(1, "3")),
+    )
     for paths in (first, second, other_executor):
         paths.create()
     assert first.siblings() == [second.folder] and other_executor.siblings() == []

@@ -1,7 +1,6 @@
 """The supervisor: whichever process is killed, nothing of the server is left. Real processes that sleep."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -10,15 +9,16 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
 
-from safeguard_spark.engines.processes import SERVER_ID_VARIABLE, end_tree, is_alive, server_processes, start_time
-from safeguard_spark.engines.supervisor import IDLE, clean, read_json, write_json
+from safeguard_spark.engines.processes import SERVER_ID_VARIABLE, ProcessId, end_tree, server_processes, start_time
+from safeguard_spark.engines.server_folder import IDLE, Phase, ServerEnd, ServerFolder, ServerState
+from safeguard_spark.engines.supervisor import SupervisorSpec
 from tests.engine_calls import FAST
 
 pytestmark = pytest.mark.unit
@@ -41,37 +41,33 @@ class SupervisedServer:
     """A server with its supervisor; its owner is a process of this test."""
 
     def __init__(self, folder: Path, mode: str = "polite", idle_s: float = 600.0) -> None:
-        self.folder, self.server_id = folder, str(uuid.uuid4())
+        self.folder, self.path, self.server_id = ServerFolder(folder), folder, str(uuid.uuid4())
         self.owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        (folder / "lease").touch()
-        write_json(folder / "state.json", {"server_id": self.server_id})
-        spec = {
-            "server_id": self.server_id,
-            "command": [sys.executable, "-c", SERVER, str(folder / "s"), mode],
-            "env": {**os.environ, SERVER_ID_VARIABLE: self.server_id},
-            "folder": str(folder),
-            "sockets": str(folder),
-            "owner": self.owner.pid,
-            "owner_started": start_time(self.owner.pid),
-            "idle_s": idle_s,
-            "facts": {"run_id": "r"},
-            "timings": asdict(FAST),
-        }
-        command = [sys.executable, "-m", "safeguard_spark.engines.supervisor", self.server_id]
-        subprocess.run(command, input=json.dumps(spec).encode(), check=True)
+        self.folder.touch("lease")
+        command = [sys.executable, "-c", SERVER, str(folder / "s"), mode]
+        env = {**os.environ, SERVER_ID_VARIABLE: self.server_id}
+        spec = spec_of(folder, self.server_id, command, self.owner.pid, env=env, idle_s=idle_s)
+        self.folder.write(spec.state)
+        assert self.folder.phase(spec.state) is Phase.launching
+        supervise(spec)
         until(lambda: len(server_processes(self.server_id)) == 2)
+        until(lambda: self.folder.phase(self.folder.state()) is Phase.starting)
 
     @property
-    def state(self) -> dict[str, Any]:
-        return read_json(self.folder / "state.json")
+    def state(self) -> ServerState:
+        state = self.folder.state()
+        assert state is not None
+        return state
 
     @property
     def supervisor(self) -> int:
-        return int(self.state["supervisor"])
+        assert self.state.supervisor is not None
+        return self.state.supervisor.pid
 
     @property
     def server(self) -> int:
-        return int(self.state["server"])
+        assert self.state.server_pid is not None
+        return self.state.server_pid
 
     @property
     def core(self) -> int:
@@ -85,14 +81,26 @@ class SupervisedServer:
 
     @property
     def is_gone(self) -> bool:
-        return not server_processes(self.server_id) and not (self.folder / "s").exists()
+        return not server_processes(self.server_id) and not (self.path / "s").exists()
 
-    def cause(self) -> str:
-        return str(read_json(self.folder / "ended.json").get("cause"))
+    def cause(self) -> str | None:
+        return self.folder.end_cause(self.state)
 
     def await_gone(self) -> None:
-        until(lambda: self.is_gone and bool(read_json(self.folder / "ended.json")), GONE_S)
-        until(lambda: start_time(self.supervisor) != self.state["supervisor_started"], GONE_S)
+        until(lambda: self.is_gone and self.folder.phase(self.state) is Phase.ended, GONE_S)
+        until(lambda: self.state.supervisor is None or not self.state.supervisor.is_alive(), GONE_S)
+
+
+def spec_of(
+    folder: Path, server_id: str, command: list[str], owner: int, env: dict[str, str] | None = None, idle_s: float = 60
+) -> SupervisorSpec:
+    state = ServerState(server_id, "r", ProcessId.of(owner), str(folder))
+    return SupervisorSpec(state, command, env or {}, str(folder), idle_s, FAST)
+
+
+def supervise(spec: SupervisorSpec, stderr: IO[bytes] | None = None) -> None:
+    command = [sys.executable, "-m", "safeguard_spark.engines.supervisor", spec.state.server_id]
+    subprocess.run(command, input=spec.to_json().encode(), check=True, stderr=stderr)
 
 
 Start = Callable[..., SupervisedServer]
@@ -162,8 +170,8 @@ def test_supervisor_and_watchdog_killed_at_once_still_end_the_server(start: Star
     # Nothing is left to end a core that does not end by itself; the next task on this executor ends it.
     assert end_tree(supervised.server_id)
     assert start_time(core) is None
-    (supervised.folder / "s").unlink()
-    write_json(supervised.folder / "ended.json", {"server_id": supervised.server_id, "cause": "test"})
+    assert supervised.folder.phase(supervised.state) is Phase.orphaned
+    supervised.folder.record_end(supervised.server_id, supervised.path, "test")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -194,7 +202,7 @@ def test_a_lease_that_is_not_touched_ends_the_tree_and_touching_it_keeps_it(
 ) -> None:
     supervised = start(idle_s=0.8)
     for _ in range(12):
-        (supervised.folder / "lease").touch()
+        supervised.folder.touch("lease")
         time.sleep(0.1)
     assert not supervised.is_gone
     supervised.await_gone()
@@ -207,67 +215,61 @@ def test_a_lease_counts_as_touched_when_its_time_changes_even_if_the_clock_goes_
     supervised = start(idle_s=0.8)
     for number in range(12):
         at = 2e9 - 1e8 * number  # a clock that runs backwards
-        os.utime(supervised.folder / "lease", (at, at))
+        os.utime(supervised.path / "lease", (at, at))
         time.sleep(0.1)
     assert not supervised.is_gone
 
 
 def test_the_log_is_cut_when_it_grows(start: Start) -> None:
     supervised = start()
-    log = supervised.folder / "log"
+    log = supervised.folder.log
     with log.open("ab") as file:
         for _ in range(18):
             file.write(b"x" * (1 << 20))
     until(lambda: log.stat().st_size < 1 << 20)
-    assert (supervised.folder / "log.old").stat().st_size <= 1 << 20
+    assert (supervised.path / "log.old").stat().st_size <= 1 << 20
 
 
-def test_a_command_that_cannot_run_is_recorded(tmp_path: Path, start: Start) -> None:
-    server_id = str(uuid.uuid4())
-    write_json(tmp_path / "state.json", {"server_id": server_id})
-    spec = {
-        "server_id": server_id, "command": ["/no/such/python"], "env": {}, "folder": str(tmp_path),
-        "sockets": str(tmp_path), "owner": os.getpid(), "owner_started": start_time(os.getpid()), "idle_s": 60,
-        "facts": {}, "timings": asdict(FAST),
-    }  # fmt: skip
-    with (tmp_path / "log").open("wb") as log:
-        command = [sys.executable, "-m", "safeguard_spark.engines.supervisor"]
-        subprocess.run(command, input=json.dumps(spec).encode(), check=True, stderr=log)
-        until(lambda: bool(read_json(tmp_path / "ended.json")))
-    assert "/no/such/python" in (tmp_path / "log").read_text()
+def test_a_command_that_cannot_run_is_recorded(tmp_path: Path) -> None:
+    folder = ServerFolder(tmp_path)
+    spec = spec_of(tmp_path, str(uuid.uuid4()), ["/no/such/python"], os.getpid())
+    folder.write(spec.state)
+    with folder.log.open("wb") as log:
+        supervise(spec, log)
+        until(lambda: folder.phase(spec.state) is Phase.ended)
+    assert "/no/such/python" in folder.log.read_text()
 
 
-def test_a_supervisor_that_is_too_late_does_not_start_its_server(tmp_path: Path) -> None:
-    write_json(tmp_path / "state.json", {"server_id": "a newer one"})
-    marker = tmp_path / "started"
-    spec = {
-        "server_id": "old", "command": ["/bin/sh", "-c", f"touch '{marker}'; sleep 60"], "env": {},
-        "folder": str(tmp_path), "sockets": str(tmp_path), "owner": os.getpid(),
-        "owner_started": start_time(os.getpid()),
-        "idle_s": 60, "facts": {}, "timings": asdict(FAST),
-    }  # fmt: skip
-    command = [sys.executable, "-m", "safeguard_spark.engines.supervisor"]
-    subprocess.run(command, input=json.dumps(spec).encode(), check=True)
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_supervisor_that_is_too_late_does_not_start_its_server(tmp_path: Path, is_replaced: bool) -> None:
+    folder, marker = ServerFolder(tmp_path), tmp_path / "started"
+    spec = spec_of(tmp_path, "old", ["/bin/sh", "-c", f"touch '{marker}'; sleep 60"], os.getpid())
+    state = replace(spec.state, server_id="a newer one") if is_replaced else spec.state
+    folder.write(state)
+    if not is_replaced:
+        folder.record_end("old", tmp_path, "given up")
+    supervise(spec)
     time.sleep(1.0)
     assert not marker.exists()
-    assert read_json(tmp_path / "state.json") == {"server_id": "a newer one"}
+    assert folder.state() == state
 
 
 def test_a_zombie_is_not_alive() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
-    started = start_time(child.pid)
+    process = ProcessId.of(child.pid)
     until(lambda: start_time(child.pid) is None)
-    assert not is_alive(child.pid, started or "?")
+    assert not process.is_alive()
     child.wait()
 
 
 def test_the_sockets_of_a_newer_server_are_kept(tmp_path: Path) -> None:
+    folder = ServerFolder(tmp_path)
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
         listener.bind(str(tmp_path / "s"))
-        write_json(tmp_path / "state.json", {"server_id": "new"})
-        clean(tmp_path, tmp_path, "old", "killed")
-        assert (tmp_path / "s").exists() and not (tmp_path / "ended.json").exists()
-        clean(tmp_path, tmp_path, "new", "killed")
+        folder.write(spec_of(tmp_path, "new", [], 1).state)
+        folder.record_end("old", tmp_path, "killed")
+        assert (tmp_path / "s").exists() and folder.read(ServerEnd) is None
+        folder.record_end("new", tmp_path, "killed")
         assert not (tmp_path / "s").exists()
 
 
@@ -278,13 +280,14 @@ def test_the_sockets_folder_is_deleted_with_the_last_socket_unless_a_newer_serve
     state, sockets = tmp_path / "state", tmp_path / "sockets"
     state.mkdir()
     sockets.mkdir()
-    write_json(state / "state.json", {"server_id": server_id})
+    folder = ServerFolder(state)
+    folder.write(spec_of(state, server_id, [], 1).state)
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
         listener.bind(str(sockets / "s"))
-    clean(state, sockets, "this one", "killed")
-    clean(state, sockets, "this one", "killed again")  # by the watchdog, or by a task that waits for the end
+    folder.record_end("this one", sockets, "killed")
+    folder.record_end("this one", sockets, "killed again")  # by the watchdog, or by a task that waits for the end
     assert sockets.exists() == (server_id != "this one")
-    assert read_json(state / "ended.json").get("cause") == (None if sockets.exists() else "killed")
+    assert folder.read(ServerEnd) == (None if sockets.exists() else ServerEnd("this one", "killed"))
 
 
 def test_a_sockets_folder_with_other_files_is_kept(tmp_path: Path) -> None:
@@ -292,10 +295,10 @@ def test_a_sockets_folder_with_other_files_is_kept(tmp_path: Path) -> None:
     state.mkdir()
     sockets.mkdir()
     (sockets / "note").touch()
-    clean(state, sockets, "this one", "killed")
-    assert (sockets / "note").exists() and read_json(state / "ended.json")["cause"] == "killed"
+    ServerFolder(state).record_end("this one", sockets, "killed")
+    assert (sockets / "note").exists() and ServerFolder(state).read(ServerEnd) is not None
 
 
 def test_an_end_is_recorded_even_if_the_sockets_are_deleted_already(tmp_path: Path) -> None:
-    clean(tmp_path, tmp_path / "deleted", "this one", "killed")
-    assert read_json(tmp_path / "ended.json") == {"server_id": "this one", "cause": "killed"}
+    ServerFolder(tmp_path).record_end("this one", tmp_path / "deleted", "killed")
+    assert ServerFolder(tmp_path).read(ServerEnd) == ServerEnd("this one", "killed")

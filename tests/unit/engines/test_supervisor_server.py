@@ -1,5 +1,6 @@
 """One server per executor: started once, shared, restarted a bounded number of times. Real processes, no vLLM."""
 
+import logging
 import os
 import signal
 import stat
@@ -17,10 +18,10 @@ import pytest
 
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines import paths
-from safeguard_spark.engines.paths import executor_key
-from safeguard_spark.engines.processes import end_tree, lower_own_priority, server_processes, start_time
-from safeguard_spark.engines.supervisor import read_json
-from safeguard_spark.engines.timings import Timings
+from safeguard_spark.engines.paths import executor_process
+from safeguard_spark.engines.processes import ProcessId, end_tree, server_processes
+from safeguard_spark.engines.server_folder import Phase, ServerFolder, ServerState, Starts
+from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labelling.engine import Answer, Decided
@@ -42,16 +43,17 @@ class Executor:
         python.chmod(0o700)
         self.python = str(python)
         self.daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        self.key = f"{self.daemon.pid}-{start_time(self.daemon.pid)}"
+        self.process = ProcessId.of(self.daemon.pid)
         self.engines: list[VllmEngine] = []
 
     def config(self, **settings: Any) -> VllmConfig:
         work_dir = str(self.folder / "w")
         defaults = {"deadline_s": 20.0, "start_deadline_s": 30.0, "work_dir": work_dir, "python": self.python}
-        return VllmConfig(**{"model": "m", **defaults, **settings})
+        # By copy: a test may be shorter than a configuration.
+        return VllmConfig(model="m").model_copy(update={**defaults, **settings})
 
     def engine(self, run: str = "run", window: int = 4, timings: Timings = FAST, **settings: Any) -> VllmEngine:
-        self.engines.append(VllmEngine(self.config(**settings), self.key, [], window, run, timings))
+        self.engines.append(VllmEngine(self.config(**settings), self.process, [], window, run, timings))
         return self.engines[-1]
 
     def label(self, count: int = 5, run: str = "run", **settings: Any) -> frozenset[str]:
@@ -63,19 +65,35 @@ class Executor:
             return engine.server_ids
 
     @property
-    def state(self) -> dict[str, Any]:
-        return read_json(self.engines[-1]._server.folder / "state.json")
+    def server_folder(self) -> ServerFolder:
+        return self.engines[-1]._server.folder
+
+    @property
+    def state(self) -> ServerState:
+        state = self.server_folder.state()
+        assert state is not None
+        return state
+
+    @property
+    def phase(self) -> Phase:
+        return self.server_folder.phase(self.server_folder.state())
 
     def kill_server(self) -> None:
-        os.kill(self.state["server"], signal.SIGKILL)
+        os.kill(self.pid("server"), signal.SIGKILL)
+
+    def pid(self, name: str) -> int:
+        """The pid of the `server`, its `core` or its `supervisor`."""
+        state = self.state
+        assert state.supervisor is not None and state.server_pid is not None
+        core = (process.pid for process in server_processes(state.server_id) if process.pid != state.server_pid)
+        return {"server": state.server_pid, "supervisor": state.supervisor.pid}.get(name) or next(core)
 
     def end(self) -> None:
         self.daemon.kill()
         self.daemon.wait()
         for engine in self.engines:
-            state = read_json(engine._server.folder / "state.json")
-            until(lambda state=state: not state or not server_processes(state["server_id"]), 30)  # type: ignore[misc]
-            paths = engine._server.paths
+            state, paths = engine._server.folder.state(), engine._server.paths
+            until(lambda state=state: state is None or not server_processes(state.server_id), 30)  # type: ignore[misc]
             deleted = paths.socket if paths.sockets == paths.folder else paths.sockets
             until(lambda path=deleted: not path.exists(), 30)  # type: ignore[misc]
 
@@ -117,27 +135,28 @@ def test_tasks_at_once_share_one_server(executor: Executor) -> None:
     with ThreadPoolExecutor(4) as pool:
         started = list(pool.map(lambda _: executor.label(20), range(4)))
     assert len(frozenset().union(*started)) == 1
-    assert len(server_processes(executor.state["server_id"])) == 2  # server and core
+    assert len(server_processes(executor.state.server_id)) == 2  # server and core
 
 
-@pytest.mark.parametrize("task_is_low", [False, True])
-def test_niceness_lowers_the_priority_of_all_but_the_engine_core(executor: Executor, task_is_low: bool) -> None:
+def test_niceness_lowers_the_priority_of_all_but_the_engine_core(executor: Executor) -> None:
     normal = os.getpriority(os.PRIO_PROCESS, 0)
 
-    def label() -> int:
-        if task_is_low:
-            lower_own_priority(19)
+    def label() -> tuple[int, int, int]:
         executor.label(niceness=19)
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        task = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        return task, *(os.getpriority(os.PRIO_PROCESS, executor.pid(name)) for name in ("server", "core"))
 
     with ThreadPoolExecutor(1) as thread:  # a priority is a thread's own
-        assert thread.submit(label).result() == (19 if task_is_low else normal)
-    server = executor.state["server"]
-    (core,) = {process.pid for process in server_processes(executor.state["server_id"])} - {server}
-    assert os.getpriority(os.PRIO_PROCESS, server) == 19
-    assert os.sched_getscheduler(server) == os.SCHED_BATCH
-    assert os.getpriority(os.PRIO_PROCESS, core) == normal
-    assert os.sched_getscheduler(core) == os.sched_getscheduler(0)
+        assert thread.submit(label).result() == (19, 19, normal)
+
+
+def test_niceness_leaves_the_priority_of_a_process_outside_spark_alone(executor: Executor) -> None:
+    executor.process = executor_process()  # as in `judge`: no worker of an executor, but the caller's own process
+    normal = os.getpriority(os.PRIO_PROCESS, 0)
+    executor.label(niceness=19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == normal
+    assert os.getpriority(os.PRIO_PROCESS, executor.pid("server")) == 19
+    os.kill(executor.pid("supervisor"), signal.SIGTERM)
 
 
 def test_a_later_run_uses_the_running_server_and_starts_none(executor: Executor) -> None:
@@ -147,15 +166,15 @@ def test_a_later_run_uses_the_running_server_and_starts_none(executor: Executor)
 
 def test_everything_is_private_to_the_user(executor: Executor) -> None:
     executor.label()
-    folder = executor.engines[0]._server.folder
+    folder = executor.engines[0]._server.folder.path
     for level in (folder, folder.parent):
         assert stat.S_IMODE(level.stat().st_mode) == 0o700
 
 
 def test_a_folder_that_others_may_write_is_refused(executor: Executor) -> None:
     engine = executor.engine()
-    engine._server.folder.mkdir(parents=True)
-    engine._server.folder.chmod(0o777)
+    engine._server.paths.folder.mkdir(parents=True)
+    engine._server.paths.folder.chmod(0o777)
     with pytest.raises(EngineError, match="is not private to this user"):
         next(iter(engine.answers(call_spec(), requests(1))))
 
@@ -167,9 +186,7 @@ def test_a_server_killed_during_a_call_is_restarted_and_no_row_fails(executor: E
         for answer in engine.answers(call_spec(), requests(60)):
             answers.append(answer)
             if len(answers) == 10:
-                state = executor.state
-                core = next(p.pid for p in server_processes(state["server_id"]) if p.pid != state["server"])
-                os.kill(core if victim == "core" else state[victim], signal.SIGKILL)
+                os.kill(executor.pid(victim), signal.SIGKILL)
         assert sorted(answer.key for answer in answers) == list(range(60))
         assert failures(answers) == {None}
         assert len(engine.server_ids) == 2 and engine.unavailable is None
@@ -181,7 +198,7 @@ def test_a_hung_server_is_restarted(executor: Executor) -> None:
         for answer in engine.answers(call_spec(), requests(40)):
             answers.append(answer)
             if len(answers) == 10:
-                os.kill(executor.state["server"], signal.SIGSTOP)
+                os.kill(executor.pid("server"), signal.SIGSTOP)
         assert failures(answers) == {None} and len(answers) == 40
         assert len(engine.server_ids) == 2
 
@@ -194,6 +211,23 @@ def test_a_healthy_server_that_answers_nothing_counts_as_hung(executor: Executor
     assert len(answers) == 50 and failures(answers) == {reason}
 
 
+def test_a_start_and_a_restart_are_logged_with_their_run_and_server(
+    executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "safeguard_spark.engines")
+    with executor.engine(env={"DELAY_S": "0.05"}) as engine:
+        for number, _ in enumerate(engine.answers(call_spec(), requests(60))):
+            if number == 10:
+                first = executor.state.server_id
+                executor.kill_server()
+    second = executor.state.server_id
+    assert [record.getMessage().partition(" after ")[0] for record in caplog.records] == [
+        f"Run run: server {first} is ready",
+        f"Run run: server {first} died and is restarted.",
+        f"Run run: server {second} is ready",
+    ]
+
+
 def test_restarts_are_bounded_and_the_remaining_rows_fail_quickly(executor: Executor) -> None:
     answers: list[Answer] = []
     done = threading.Event()
@@ -202,10 +236,11 @@ def test_restarts_are_bounded_and_the_remaining_rows_fail_quickly(executor: Exec
         """Kill every server after some of its answers."""
         killed, answered = "", 0
         while not done.wait(0.05):
-            state = executor.state
-            is_ready = "server" in state and killed != state["server_id"] == executor.engines[0].server_id
+            state = executor.server_folder.state()
+            server_id = executor.engines[0]._server.server_id
+            is_ready = state is not None and state.supervisor and killed != state.server_id == server_id
             if is_ready and len(answers) > answered + 4:
-                killed, answered = state["server_id"], len(answers)
+                killed, answered = server_id, len(answers)
                 executor.kill_server()
 
     with executor.engine(env={"DELAY_S": "0.1"}, restarts=1) as engine:
@@ -233,8 +268,7 @@ def test_a_failed_start_reports_its_cause_and_other_tasks_do_not_try_again(execu
             list(engine.answers(call_spec(), requests(2)))
         assert "did not start: unrecognized arguments: --no-such-argument. See its log: " in str(caught.value)
     assert time.monotonic() - started < 15
-    starts = read_json(executor.engines[0]._server.folder / "starts.json")
-    assert starts == {"run": 1}
+    assert executor.server_folder.read(Starts) == Starts({"run": 1})
     with executor.engine("other", args=args) as engine, pytest.raises(EngineError):
         list(engine.answers(call_spec(), requests(2)))
 
@@ -245,7 +279,7 @@ def test_a_start_that_takes_too_long_ends_at_its_deadline(executor: Executor) ->
         with pytest.raises(EngineError, match=r"not ready within 2 s \(engine.start_deadline_s\). See its log"):
             list(engine.answers(call_spec(), requests(2)))
         assert time.monotonic() - started < 25
-        assert not server_processes(executor.state["server_id"])
+        assert not server_processes(executor.state.server_id)
 
 
 def test_a_refused_argument_is_the_operators_error(executor: Executor) -> None:
@@ -256,7 +290,14 @@ def test_a_refused_argument_is_the_operators_error(executor: Executor) -> None:
 def test_an_idle_server_ends_and_its_next_start_costs_no_restart(executor: Executor) -> None:
     for _ in range(2):
         executor.label(idle_s=1.0, restarts=0)
-        until(lambda: not server_processes(executor.state["server_id"]))
+        until(lambda: not server_processes(executor.state.server_id))
+
+
+def test_a_configured_lease_outlasts_a_task_that_waits_for_its_server() -> None:
+    probe_s, watch_s = DEFAULT_TIMINGS.probe_s, DEFAULT_TIMINGS.watch_s
+    silent_s = watch_s + probe_s + DEFAULT_TIMINGS.healthy_s + probe_s  # its metrics, then its health
+    with pytest.raises(ValueError, match=r"idle_s\n.*greater than or equal to 60"):
+        VllmConfig(model="m", idle_s=silent_s)
 
 
 def test_a_server_whose_task_is_killed_during_the_start_serves_the_other_tasks(executor: Executor) -> None:
@@ -267,36 +308,47 @@ def test_a_server_whose_task_is_killed_during_the_start_serves_the_other_tasks(e
         finally:
             os._exit(0)
     executor.engine()
-    until(lambda: "supervisor" in executor.state)
+    until(lambda: executor.phase in (Phase.starting, Phase.ready))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert len(executor.label()) == 1
-    assert read_json(executor.engines[0]._server.folder / "starts.json") == {"run": 1}
+    assert executor.server_folder.read(Starts) == Starts({"run": 1})
 
 
 def test_another_server_of_the_executor_that_no_task_uses_is_ended(executor: Executor) -> None:
     executor.label(args={"max_num_seqs": 1})
-    first = executor.state["server_id"]
-    executor.label(args={"max_num_seqs": 2}, timings=replace(FAST, unused_s=0.0))
-    assert not server_processes(first) and server_processes(executor.state["server_id"])
+    first = executor.state.server_id
+    executor.label(args={"max_num_seqs": 2}, timings=replace(FAST, unused_s=-1.0))  # the clock of files is coarse
+    assert not server_processes(first) and server_processes(executor.state.server_id)
 
 
 def test_a_socket_left_by_an_earlier_server_is_replaced(executor: Executor) -> None:
     engine = executor.engine()
     engine._server.paths.create()
-    with FaultyServer(unix=str(engine._server.socket)):
-        stale = engine._server.socket.with_name("kept")
-        os.link(engine._server.socket, stale)
-    stale.rename(engine._server.socket)
+    with FaultyServer(unix=str(engine._server.paths.socket)):
+        stale = engine._server.paths.socket.with_name("kept")
+        os.link(engine._server.paths.socket, stale)
+    stale.rename(engine._server.paths.socket)
     assert len(executor.label()) == 1
+
+
+def test_a_server_of_another_release_is_neither_used_nor_ended_and_that_is_logged(
+    executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = executor.engine()
+    engine._server.paths.create()
+    (engine._server.folder.path / "state.json").write_text('{"format": 0, "server_id": "other", "supervisor": 1}')
+    assert len(executor.label()) == 1
+    message = f"{engine._server.folder.path}: another release has started a server here; it is neither used nor ended."
+    assert message in [record.getMessage() for record in caplog.records]
 
 
 def test_with_a_path_too_long_for_a_socket_only_the_socket_is_elsewhere(executor: Executor) -> None:
     deep = executor.folder / ("d" * 120)
     executor.label(work_dir=str(deep))
     server = executor.engines[0]._server
-    assert (deep in server.folder.parents) and len(os.fsencode(server.socket)) <= paths.SOCKET_BYTES
-    assert (server.folder / "log").exists()
+    assert deep in server.paths.folder.parents and len(os.fsencode(server.paths.socket)) <= paths.SOCKET_BYTES
+    assert server.folder.log.exists()
 
 
 def test_the_folders_of_executors_that_ended_long_ago_are_deleted(executor: Executor) -> None:
@@ -304,7 +356,7 @@ def test_the_folders_of_executors_that_ended_long_ago_are_deleted(executor: Exec
     old.mkdir(parents=True, mode=0o700)
     for level in (old, old.parent):
         level.chmod(0o700)
-    (old / "state.json").write_text('{"server_id": "x", "owner": 1, "owner_started": "before"}')
+    ServerFolder(old).write(ServerState("x", "r", ProcessId(1, "before"), str(old)))
     (old / "lease").touch()
     executor.label()
     assert old.exists()
@@ -315,6 +367,5 @@ def test_the_folders_of_executors_that_ended_long_ago_are_deleted(executor: Exec
 
 
 def test_outside_spark_the_executor_is_this_process() -> None:
-    pid, _, started = executor_key().partition("-")
-    assert (int(pid), started) == (os.getpid(), start_time(os.getpid()))
+    assert executor_process() == ProcessId.of(os.getpid())
     assert end_tree("no such server")
