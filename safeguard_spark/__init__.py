@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SafeguardError,
         SourceError,
         TableError,
+        TrackingError,
     )
     from safeguard_spark.labelling.verdict import Outcome, Verdict
     from safeguard_spark.policy.document import Policy
@@ -50,6 +51,7 @@ __all__ = [
     "SafeguardError",
     "SourceError",
     "TableError",
+    "TrackingError",
     "Verdict",
     "build_config",
     "dry_run",

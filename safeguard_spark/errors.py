@@ -6,6 +6,7 @@
     ├── SourceError           4  operator: the content table cannot be read as configured
     ├── TableError            4  operator: the label tables cannot be read or written
     ├── EngineError           5  operator: the engine cannot be reached or started
+    ├── TrackingError         5  operator: MLflow cannot be reached
     └── GateError             7  policy author: a promotion gate is not met
 
 A problem of one row is never an exception: it is an outcome (`verdict.Outcome`). Exit code 6 (partial, issue
@@ -34,7 +35,7 @@ class ExitCode(IntEnum):
     usage = 2, "The operator must correct the command line or the configuration."
     policy = 3, "The policy author must act: a policy cannot be read, is missing, or differs from what was published."
     table = 4, "The operator must act: the source cannot be read, or the label tables cannot be read or written."
-    engine = 5, "The operator must act: the engine cannot be reached or started."
+    engine = 5, "The operator must act: the engine or MLflow cannot be reached or started; retry when it is back."
     partial = 6, "Partial: issue the same command again to finish."
     gate = 7, "The policy author must act: a promotion gate is not met."
 
@@ -71,6 +72,12 @@ class TableError(SafeguardError):
 
 class EngineError(SafeguardError):
     """The engine cannot be reached or started."""
+
+    exit_code = ExitCode.engine
+
+
+class TrackingError(SafeguardError):
+    """MLflow cannot be reached now: an outage, after which the same command succeeds."""
 
     exit_code = ExitCode.engine
 

@@ -6,26 +6,29 @@ Modules of this package import pydantic, MLflow, Spark and our own modules that 
 
 import json
 import logging
+import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
 from safeguard_spark.cli.label import add_label_command
 from safeguard_spark.cli.maintain import add_maintain_commands
-from safeguard_spark.cli.options import DEBUG, DEBUG_HELP
+from safeguard_spark.cli.options import DEBUG, GLOBAL_HELP, LOG_LEVEL, LOG_LEVELS
 from safeguard_spark.cli.policy import add_policy_commands
 from safeguard_spark.cli.relabel import add_relabel_commands
-from safeguard_spark.errors import ExitCode, SafeguardError
+from safeguard_spark.config import LOG_LEVEL_VARIABLE
+from safeguard_spark.errors import ConfigError, ExitCode, SafeguardError
 
 app = typer.Typer(
     name="safeguard",
     help="Label all content a platform ever stored, by policies that a model follows.",
-    epilog=DEBUG_HELP,
+    epilog=GLOBAL_HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,43 +48,90 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+class GlobalOptions(NamedTuple):
+    """A command line without the options that may stand anywhere on it, and these."""
+
+    arguments: list[str]
+    debug: bool
+    log_level: str
+    as_json: bool
+
+
 def run_command(argv: Sequence[str]) -> int:
     """Run one command and return its exit code. An error is a message on stderr; its traceback only with --debug."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    debug = DEBUG in argv
+    options = _global_options(argv)
     previous_handler = signal.getsignal(signal.SIGTERM)
     try:
         signal.signal(signal.SIGTERM, _interrupt)
-        arguments = [argument for argument in argv if argument != DEBUG]
-        return int(typer.main.get_command(app).main(arguments, prog_name="safeguard", standalone_mode=False) or 0)
+        _start_logging(options.log_level)
+        command = typer.main.get_command(app)
+        # Not `main`, which turns an interrupt into an exit code of its own.
+        with command.make_context("safeguard", options.arguments) as context:
+            command.invoke(context)
+        return ExitCode.complete
     except typer.Exit as exit:
         return exit.exit_code
     except USAGE as error:
         error.show(sys.stderr)
         return ExitCode.usage
     except (KeyboardInterrupt, typer.Abort):
-        print("Interrupted. Issue the same command again to resume.", file=sys.stderr)
-        return ExitCode.partial
+        message = "Interrupted. Issue the same command again to resume."
+        return _report("partial", message, ExitCode.partial, options)
+    except BrokenPipeError:  # the reader of our output has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes what is left when it ends
+        return ExitCode.unexpected
     except SafeguardError as error:
-        if debug:
-            traceback.print_exc()
-        return _report_failure(str(error), error.exit_code, as_json="--json" in argv)
+        return _report("failed", f"Error: {error}", error.exit_code, options)
     except Exception as error:
-        if debug:
-            traceback.print_exc()
         # Never the error's own text: it may quote a row.
         message = f"Unexpected {type(error).__name__}{_condition(error)}. Run again with {DEBUG} for the traceback."
-        return _report_failure(message, ExitCode.unexpected, as_json="--json" in argv)
+        return _report("failed", f"Error: {message}", ExitCode.unexpected, options)
     finally:
         signal.signal(signal.SIGTERM, previous_handler)
 
 
-def _report_failure(message: str, code: ExitCode, *, as_json: bool) -> ExitCode:
-    print(f"Error: {message}", file=sys.stderr)
-    if as_json:
-        from safeguard_spark.result import Status
+def _global_options(argv: Sequence[str]) -> GlobalOptions:
+    arguments, level, debug = list[str](), os.environ.get(LOG_LEVEL_VARIABLE, "warning"), False
+    remaining = iter(argv)
+    for argument in remaining:
+        name, equals, value = argument.partition("=")
+        if name == LOG_LEVEL:
+            level = value if equals else next(remaining, "")
+        elif argument == DEBUG:
+            debug = True
+        else:
+            arguments.append(argument)
+    return GlobalOptions(arguments, debug, level, "--json" in argv)
 
-        print(json.dumps({"run_id": None, "status": Status.failed.value, "exit_code": code, "message": message}))
+
+class _StandardError(logging.Handler):
+    """Writes to what `sys.stderr` is at the moment of the message: a progress bar replaces it while it is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def _start_logging(level: str) -> None:
+    """Log our own messages from `level` on, and those of libraries from warnings on. Raises ConfigError."""
+    if level.lower() not in LOG_LEVELS:
+        raise ConfigError(f"{LOG_LEVEL} {level}: give one of {', '.join(LOG_LEVELS)}.")
+    form = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    form.converter = time.gmtime  # UTC, as in the tables
+    handler = _StandardError()
+    handler.setFormatter(form)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("safeguard_spark").setLevel(level.upper())
+
+
+def _report(status: str, message: str, code: ExitCode, options: GlobalOptions) -> ExitCode:
+    """Say why a command did not finish: a sentence on stderr, and the object of --json. Called in an `except`."""
+    if options.debug:
+        traceback.print_exc()
+    print(message, file=sys.stderr)
+    if options.as_json:
+        sentence = message.removeprefix("Error: ")
+        print(json.dumps({"run_id": None, "status": status, "exit_code": code, "message": sentence}))
     return code
 
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from safeguard_spark.cli.options import DEBUG_HELP, AsJson, Config, Output, Settings, table_config
+from safeguard_spark.cli.options import GLOBAL_HELP, AsJson, Config, Output, Settings, table_config
 from safeguard_spark.cli.result_output import print_message
 from safeguard_spark.errors import ConfigError
 
 maintain = typer.Typer(
-    help="Maintain the label tables.", epilog=DEBUG_HELP, no_args_is_help=True, rich_markup_mode=None
+    help="Maintain the label tables.", epilog=GLOBAL_HELP, no_args_is_help=True, rich_markup_mode=None
 )
 
 

@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from safeguard_spark.config import LOG_LEVEL_VARIABLE
 from safeguard_spark.errors import ConfigError, PolicyError
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
 
 DEBUG = "--debug"
-DEBUG_HELP = f"{DEBUG}, anywhere on the command line, shows the traceback of an error."
+LOG_LEVEL = "--log-level"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+GLOBAL_HELP = (
+    f"Anywhere on the command line: {DEBUG} shows the traceback of an error; {LOG_LEVEL} {'|'.join(LOG_LEVELS)} (or "
+    f"{LOG_LEVEL_VARIABLE} in the environment) says what is logged on stderr, by default warnings and errors."
+)
 CONFIG_HELP = "Configuration file, for example conf/local.yaml."
 
 Config = Annotated[Path, typer.Option("--config", help=CONFIG_HELP)]

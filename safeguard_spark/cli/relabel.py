@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from safeguard_spark.cli.options import (
-    DEBUG_HELP,
+    GLOBAL_HELP,
     AsJson,
     Config,
     ConversationColumn,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 relabel = typer.Typer(
     help="Plan, apply, compare and promote another version of a policy.",
-    epilog=DEBUG_HELP,
+    epilog=GLOBAL_HELP,
     no_args_is_help=True,
     rich_markup_mode=None,
 )

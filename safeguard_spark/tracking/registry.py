@@ -194,7 +194,8 @@ class Registry:
 
 
 def resolve(ref: str, config: RunConfig) -> Policy:
-    """The policy of a reference: a file, `name@version`, or `name@alias`. Raises PolicyError, ConfigError.
+    """The policy of a reference: a file, `name@version`, or `name@alias`. Raises PolicyError, ConfigError,
+    TrackingError.
 
     Call it once, on the driver: an alias may move during a run. A version that has a file and a pin in the lock is
     checked against the lock alone, without the registry. Aliases, and versions that are not pinned or have no file, are

@@ -25,7 +25,7 @@ class Tracker:
 
     @classmethod
     def begin(cls, config: RunConfig, run_id: str) -> "Tracker":
-        """Create the MLflow run of a job run. Raises ConfigError if the tracking server refuses."""
+        """Create the MLflow run of a job run. Raises ConfigError if the server refuses, TrackingError if it is down."""
         uri = tracking_uri(config)
         client = mlflow_client(uri)
         with answering(uri):
@@ -63,7 +63,7 @@ def log_finished_run(
 ) -> str:
     """Log a run that is finished: parameters, metrics, and texts by file name as its artifacts. Returns its id.
 
-    Raises ConfigError if the tracking server refuses.
+    Raises ConfigError if the tracking server refuses, TrackingError if it is down.
     """
     tracker = Tracker.begin(config, name)
     with answering(tracking_uri(config)):

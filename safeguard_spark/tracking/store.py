@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import ConfigError, SafeguardError
+from safeguard_spark.errors import ConfigError, SafeguardError, TrackingError
 from safeguard_spark.redact import without_password
 
 SQLITE = "sqlite:///"
@@ -45,7 +45,7 @@ def registry_exists(uri: str) -> bool:
 
 
 def mlflow_client(uri: str) -> Any:
-    """An MLflow client (seconds: it imports MLflow). Raises ConfigError if its store cannot be used."""
+    """An MLflow client (seconds: it imports MLflow). Raises ConfigError, TrackingError."""
     with answering(uri):
         if uri.startswith(SQLITE):
             _open_sqlite(Path(uri.removeprefix(SQLITE)))
@@ -63,7 +63,7 @@ def _open_sqlite(file: Path) -> None:
 
 
 def try_server(uri: str) -> None:
-    """Raise ConfigError at once if nothing listens at an http address, where MLflow would retry for four minutes.
+    """Raise TrackingError at once if nothing listens at an http address, where MLflow would retry for four minutes.
 
     For interactive commands. Behind a proxy the address cannot be tested this way.
     """
@@ -75,14 +75,37 @@ def try_server(uri: str) -> None:
 
 @contextlib.contextmanager
 def answering(uri: str) -> Iterator[None]:
-    """Turn what MLflow or its store's driver raises into a ConfigError; our own errors pass unchanged."""
+    """Turn what MLflow or its store's driver raises into a sentence; our own errors pass unchanged.
+
+    Raises TrackingError for an outage, which passes, and else ConfigError: a wrong address, no permission.
+    """
     try:
         yield
     except SafeguardError:
         raise
-    except Exception as error:  # a wrong URI, no server, no permission
+    except Exception as error:
         cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ConfigError(f"MLflow at {without_password(uri)} cannot be used: {without_password(cause)}") from error
+        where, cause = f"MLflow at {without_password(uri)}", without_password(cause).removesuffix(".")
+        if _is_outage(error):
+            message = f"{where} cannot be reached: {cause}. Issue the same command again when it is back."
+            raise TrackingError(message) from error
+        raise ConfigError(f"{where} cannot be used: {cause}. Check tracking.uri and the access to it.") from error
+
+
+def _is_outage(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised for, is a lost connection or a server that cannot answer now."""
+    while error is not None:
+        status = getattr(error, "get_http_status_code", lambda: None)()
+        if isinstance(error, sqlite3.Error):
+            return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        if isinstance(error, ConnectionError | TimeoutError | socket.gaierror) or status in (408, 429, 502, 503, 504):
+            return True
+        # By name, because it depends on the store which of their packages is installed: repeated HTTP errors such as
+        # 503, and the error of a database's driver that lost its connection.
+        if type(error).__name__ == "RetryError" or (type(error).__name__ == "OperationalError" and not error.__cause__):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def local_folder(config: RunConfig) -> Path:

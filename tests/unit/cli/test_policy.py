@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 NEXT = edited(POLICY, ("version: 1.0.0", "version: 1.1.0"), ("are safe.", "are safe; so are gifts."))
 
 COMMANDS = ["check", "verify", "show-prompt", "diff", "new", "import", "list", "publish"]
-USAGE, POLICY_AUTHOR = 2, 3
+USAGE, POLICY_AUTHOR, UNREACHABLE = 2, 3, 5
 SLOW = {"mlflow", "pyspark", "pandas", "vllm", "torch"}  # packages that take seconds to import
 
 
@@ -255,8 +255,9 @@ def test_a_registry_that_is_down_is_reported_at_once(
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     ran = safeguard(*command, "--set", "tracking.uri=http://user:secret@127.0.0.1:9")
-    assert (ran.code, ran.out) == (USAGE, "")
-    assert ran.err == "Error: MLflow at http://127.0.0.1:9 cannot be used: [Errno 111] Connection refused\n"
+    assert (ran.code, ran.out) == (UNREACHABLE, "")
+    reason = "cannot be reached: [Errno 111] Connection refused. Issue the same command again when it is back."
+    assert ran.err == f"Error: MLflow at http://127.0.0.1:9 {reason}\n"
     assert not Path("policies/lock.json").exists()
 
 

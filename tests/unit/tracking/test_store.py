@@ -1,5 +1,7 @@
 """Where MLflow is, and what its errors become: the parts without MLflow."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import ConfigError, PolicyError
+from safeguard_spark.errors import ConfigError, PolicyError, TrackingError
 from safeguard_spark.tracking import store
 
 pytestmark = pytest.mark.unit
@@ -43,7 +45,30 @@ def test_an_error_of_the_store_is_one_sentence_without_a_password_and_our_own_er
     uri = "postgresql://me:sesame@host/db"
     with pytest.raises(ConfigError) as caught, store.answering(uri):
         raise RuntimeError(f"cannot open {uri}\nsecond line")
-    message = "MLflow at postgresql://host/db cannot be used: cannot open postgresql://host/db"
-    assert str(caught.value) == message
+    message = "MLflow at postgresql://host/db cannot be used: cannot open postgresql://host/db."
+    assert str(caught.value).startswith(message)
     with pytest.raises(PolicyError, match="mine"), store.answering(uri):
         raise PolicyError("mine")
+
+
+class OperationalError(Exception):
+    """As the drivers of databases name it."""
+
+
+def test_a_lost_connection_is_an_outage_at_any_depth_and_says_to_try_again() -> None:
+    for outage in (ConnectionRefusedError(111, "refused"), TimeoutError(), OperationalError("server closed")):
+        with pytest.raises(TrackingError, match=r"cannot be reached: .* again") as caught, store.answering("http://a"):
+            try:
+                raise outage
+            except Exception as error:
+                raise RuntimeError("the API request failed") from error
+        assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize("sql", ["BEGIN IMMEDIATE", "SELECT * FROM none"])
+def test_a_locked_database_is_an_outage_and_one_without_the_tables_is_not(tmp_path: Path, sql: str) -> None:
+    file = tmp_path / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(file)) as other, contextlib.closing(sqlite3.connect(file, 0.01)) as ours:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TrackingError if "BEGIN" in sql else ConfigError), store.answering(f"sqlite:///{file}"):
+            ours.execute(sql)

@@ -1,0 +1,63 @@
+"""Ctrl-C and SIGTERM anywhere in any command: exit code 6, one sentence, and the JSON object with --json."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.samples import write_policy
+
+pytestmark = pytest.mark.unit
+
+# A shell's background job, and so perhaps the whole test run, ignores SIGINT; Python then does not handle it.
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from safeguard_spark.cli.app import main
+main()
+"""
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+MESSAGE = "Interrupted. Issue the same command again to resume."
+
+
+def started(folder: Path, *argv: str) -> "subprocess.Popen[str]":
+    program = [sys.executable, "-c", PROGRAM, *argv]
+    return subprocess.Popen(program, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def interrupted(process: "subprocess.Popen[str]", number: signal.Signals) -> tuple[str, str]:
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 6
+    return out, err
+
+
+@SIGNALS
+@pytest.mark.parametrize(
+    "command", [["check"], ["label", "--json"], ["relabel", "compare", "A", "B", "--json"]], ids=str
+)
+def test_a_command_that_reads_its_configuration(tmp_path: Path, command: list[str], number: signal.Signals) -> None:
+    os.mkfifo(tmp_path / "conf.yaml")
+    process = started(tmp_path, *command, "--config", "conf.yaml")
+    with (tmp_path / "conf.yaml").open("w"):  # opens when the command reads, which then waits for us to write
+        out, err = interrupted(process, number)
+    assert err == f"{MESSAGE}\n"
+    expected = {"run_id": None, "status": "partial", "exit_code": 6, "message": MESSAGE}
+    assert json.loads(out) == expected if "--json" in command else out == ""
+
+
+@SIGNALS
+def test_a_command_that_waits_for_the_model(tmp_path: Path, number: signal.Signals) -> None:
+    write_policy(tmp_path / "policies")
+    script = "engine.args={latency_s: 2, calls_file: calls}"
+    process = started(tmp_path, "verify", "market", "--set", "engine.kind=scripted", "--set", script, "--json")
+    while not (tmp_path / "calls").exists():  # appears when the first of three calls has ended
+        assert process.poll() is None
+        time.sleep(0.02)
+    out, err = interrupted(process, number)
+    assert (err, json.loads(out)["status"]) == (f"{MESSAGE}\n", "partial")
