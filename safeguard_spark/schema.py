@@ -29,11 +29,6 @@ class Table(NamedTuple):
         return ", ".join(f"{column.name} {column.type}" for column in self.columns)
 
     @property
-    def later(self) -> list[str]:
-        """Columns that tables of older releases lack."""
-        return [column.name for column in self.columns if column.name in LATER]
-
-    @property
     def names(self) -> list[str]:
         """Column names in order."""
         return [column.name for column in self.columns]
@@ -42,9 +37,6 @@ class Table(NamedTuple):
     def indexed(self) -> list[str]:
         """Columns whose lowest and highest value per file Delta keeps in its log, where an erasure does not reach."""
         return [c.name for c in self.columns if c.type in ("STRING", "INT", "BIGINT", "TIMESTAMP") and not c.is_private]
-
-
-LATER = ("salt", "carried_from", "plan_id", "forced", "gate")
 
 
 def _in(column: str, values: tuple[str, ...]) -> str:
@@ -107,7 +99,11 @@ LABELS = Table(
         Column("completion_tokens", "BIGINT", "Tokens generated, reasoning included"),
         Column("attempt", "INT", "Number of this attempt at the content, from 1"),
         Column("run_id", "STRING", "The run that wrote the row; joins to `runs`"),
-        Column("chunk", "INT", "The chunk of that run it was committed with"),
+        Column(
+            "chunk",
+            "INT",
+            "The chunk it was committed with: its number in that run, from 0, over all policies of the run",
+        ),
         Column("source", "STRING", "Table or path the content came from"),
         Column("source_version", "BIGINT", "Delta version of the source that was read; null for Parquet"),
         Column(
@@ -251,18 +247,20 @@ PLANS = Table(
 
 TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS, PLANS)
 
+# Which of a content's labels is the newest: the one with the highest values of these columns, in this order.
+NEWEST = ("labelled_at", "attempt", "run_id", "chunk", "work_key")
+NEWEST_ACTIVATION = ("activated_at", "run_id")
 # The newest label per content and policy under the active version of the policy. Spark and DuckDB read it alike.
-# Of several labels of one instant the later attempt, then the later run, then the work key decides.
 LABELS_CURRENT = """\
 SELECT {columns} FROM (
   SELECT l.*, row_number() OVER (
     PARTITION BY l.policy, l.content_id
-    ORDER BY l.labelled_at DESC, l.attempt DESC, l.run_id DESC, l.chunk DESC, l.work_key DESC
+    ORDER BY {newest}
   ) AS newest
   FROM (SELECT * FROM {labels} WHERE salt IS NULL{labelled_by}) l
   JOIN (
     SELECT policy, policy_version, policy_hash, row_number() OVER (
-      PARTITION BY policy ORDER BY activated_at DESC, run_id DESC
+      PARTITION BY policy ORDER BY {newest_activation}
     ) AS latest
     FROM {activations}{activated_by}
   ) a ON a.latest = 1 AND a.policy = l.policy AND a.policy_version = l.policy_version
@@ -272,18 +270,21 @@ SELECT {columns} FROM (
 
 def labels_current(labels: str, activations: str) -> str:
     """The SELECT behind the view `labels_current`, over two table expressions."""
-    columns = ", ".join(LABELS.names)
-    return LABELS_CURRENT.format(
-        columns=columns, labels=labels, activations=activations, labelled_by="", activated_by=""
-    )
+    return _labels_current(labels, activations, "", "")
 
 
 def labels_as_of(labels: str, activations: str, moment: str) -> str:
     """The SELECT of what `labels_current` was at a moment, a timestamp expression, less what was erased since."""
+    return _labels_current(labels, activations, f" AND labelled_at <= {moment}", f" WHERE activated_at <= {moment}")
+
+
+def _labels_current(labels: str, activations: str, labelled_by: str, activated_by: str) -> str:
     return LABELS_CURRENT.format(
         columns=", ".join(LABELS.names),
+        newest=", ".join(f"l.{column} DESC" for column in NEWEST),
+        newest_activation=", ".join(f"{column} DESC" for column in NEWEST_ACTIVATION),
         labels=labels,
         activations=activations,
-        labelled_by=f" AND labelled_at <= {moment}",
-        activated_by=f" WHERE activated_at <= {moment}",
+        labelled_by=labelled_by,
+        activated_by=activated_by,
     )

@@ -133,7 +133,7 @@ def _apply(
     from safeguard_spark.tracking.registry import resolve
 
     spark = session(run)
-    plan = load_plan(Tables.open_existing(spark, run), plan_id)
+    plan = load_plan(Tables.open(spark, run.output), plan_id)
     document = resolve(policy or plan.new_ref, run)
     application = prepare_application(spark, run, plan, document, order)
     if application.source_change:
@@ -229,13 +229,13 @@ def promote(
 
 def _start_version(spark: Any, run: "RunConfig", new: "Policy", old: str | None) -> "Policy | None":
     """The version to start from: `old` if it is set, else the active version; None if that is `new` itself or none."""
-    from safeguard_spark.spark.activations import newest_activation
+    from safeguard_spark.spark.activations import active
     from safeguard_spark.spark.tables import Tables
     from safeguard_spark.tracking.registry import resolve
 
     if old is not None:
         return resolve(old if Path(old).exists() or "@" in old else f"{new.name}@{old}", run)
-    current = newest_activation(Tables.open_existing(spark, run), new.name)
+    current = active(Tables.open(spark, run.output), new.name)
     if current is None or current["policy_hash"] == new.policy_hash:
         return None
     return resolve(f"{new.name}@{current['policy_version']}", run)

@@ -14,6 +14,14 @@ from safeguard_spark.relabel.scope import Scope
 NOT_HASHED = {"rows", "pending", "calls", "prompt_tokens"}  # results: the hash is over the request
 
 
+class PolicyVersion(NamedTuple):
+    """A version of a policy, as plans and labels name it."""
+
+    name: str
+    version: str
+    policy_hash: str
+
+
 class RelabelPlan(BaseModel):
     """A plan. Its id is the start of its hash: the same request on the same tables is the same plan."""
 
@@ -43,6 +51,13 @@ class RelabelPlan(BaseModel):
     def plan_id(self) -> str:
         """The short id for commands and reports."""
         return f"p{self.plan_hash[:11]}"
+
+    @property
+    def old(self) -> PolicyVersion | None:
+        """The version whose labels the scope reads, or None."""
+        if self.old_version is None or self.old_hash is None:
+            return None
+        return PolicyVersion(self.policy, self.old_version, self.old_hash)
 
     @property
     def new_ref(self) -> str:
@@ -86,6 +101,7 @@ class PlanReport(BaseModel):
     unlabelled: int  # contents of the source that have no label under the new version
     others: dict[str, ScopeSize]  # by scope
     currency: str = ""
+    not_stored: str = ""  # why the plan could not be stored, if the user may not write to `plans`
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -122,7 +138,10 @@ def plan_text(report: PlanReport) -> str:
     cost = estimate_text(report.cost, report.currency)
     lines += ["", f"  {plan.calls:,} calls, {plan.prompt_tokens:,} prompt tokens;", f"  {cost}."]
     lines += [f"  {line}" for line in _notes(report)]
-    return "\n".join([*lines, "", f"Nothing was labelled. To label: safeguard relabel apply {plan.plan_id}", ""])
+    apply = f"To label: safeguard relabel apply {plan.plan_id}"
+    if report.not_stored:
+        apply = f"The plan is not stored: {report.not_stored}. To apply it, plan again as a user who may write there."
+    return "\n".join([*lines, "", f"Nothing was labelled. {apply}", ""])
 
 
 def _notes(report: PlanReport) -> list[str]:

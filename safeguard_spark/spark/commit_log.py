@@ -7,17 +7,17 @@ append the same rows.
 """
 
 import json
-import time
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from delta.exceptions import ConcurrentTransactionException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.errors import TableError
-from safeguard_spark.spark.failures import FAILED, failure_cause, is_conflict
-from safeguard_spark.spark.tables import TRIES, Tables
+from safeguard_spark.spark.failures import retrying
+from safeguard_spark.spark.tables import Tables
 
 APP_ID = "safeguard-labels"
 
@@ -44,16 +44,33 @@ def commits_after(tables: Tables, version: int) -> tuple[int, list[Commit]]:
     return newest, sorted(commit for commit in commits if commit is not None and commit.version <= newest)
 
 
-def last_commit(tables: Tables) -> Commit | None:
-    """Our newest commit to `labels`. Searches the history in growing steps."""
-    newest, step = tables.version(schema.LABELS), 20
+def last_commit(tables: Tables, version: int | None = None) -> Commit | None:
+    """Our newest commit to `labels`, or the newest up to a version. Searches the history in growing steps."""
+    last, step = tables.version(schema.LABELS) if version is None else version, 20
     while True:
-        _, commits = commits_after(tables, max(-1, newest - step))
+        commits = [commit for commit in commits_after(tables, max(-1, last - step))[1] if commit.version <= last]
         if commits:
             return commits[-1]
-        if step > newest:
+        if step > last:
             return None
         step *= 10
+
+
+def labels_at(tables: Tables, version: int) -> DataFrame:
+    """The labels that `labels` had at a version, less what was erased since. Raises TableError if its log is gone.
+
+    Read from the current version by the time of the commit, because the files of an older one may be vacuumed.
+    """
+    labels, commit = tables.read(schema.LABELS), last_commit(tables, version)
+    if commit is not None:
+        return labels.where(F.col("labelled_at") <= F.lit(commit.committed_at).cast("timestamp"))
+    first = tables.spark.sql(f"DESCRIBE HISTORY {tables.sql(schema.LABELS)}").agg(F.min("version")).first()
+    if first is None or first[0] > 0:
+        raise TableError(
+            f"The log of {tables.path(schema.LABELS)} no longer says which labels it had at version {version}, on "
+            "which the plan was made. Plan again."
+        )
+    return labels.limit(0)
 
 
 def is_committed(tables: Tables, run_id: str, chunk: int, after_version: int) -> bool:
@@ -61,17 +78,17 @@ def is_committed(tables: Tables, run_id: str, chunk: int, after_version: int) ->
     return _has_chunk(commits_after(tables, after_version)[1], run_id, chunk)
 
 
-def append_labels(tables: Tables, rows: DataFrame, run_id: str, chunk: int, planned_on: int) -> bool:
-    """Append the rows of a chunk to `labels` once, even if other drivers commit too. False if they were there already.
+def append_labels(tables: Tables, rows: DataFrame, run_id: str, chunk: int, planned_on: int) -> None:
+    """Append the rows of a chunk to `labels` once, even if other drivers commit too. Raises TableError.
 
     `rows` is read again on every attempt: it must come from staged files, never from the model. Rows that another run
-    has committed since version `planned_on` are left out. Raises TableError after `TRIES` lost attempts.
+    has committed since version `planned_on` are left out.
     """
-    path = tables.path(schema.LABELS)
-    for attempt in range(TRIES):
+
+    def append() -> None:
         newest, commits = commits_after(tables, planned_on)
         if _has_chunk(commits, run_id, chunk):
-            return False
+            return
         last = commits[-1] if commits else last_commit(tables)
         seq = last.seq + 1 if last else 1
         other_runs = sorted({commit.run_id for commit in commits if commit.run_id != run_id})
@@ -79,16 +96,12 @@ def append_labels(tables: Tables, rows: DataFrame, run_id: str, chunk: int, plan
         new_rows = _without_labels_of(tables, rows, other_runs, newest) if other_runs else rows
         stamped = new_rows.withColumn("labelled_at", F.lit(committed_at).cast("timestamp")).select(*schema.LABELS.names)
         metadata = json.dumps({"run_id": run_id, "chunk": chunk, "seq": seq, "at": committed_at.isoformat()})
-        try:
-            tables.append_transaction(schema.LABELS, stamped, APP_ID, seq, metadata)
-        except FAILED as error:
-            if not is_conflict(error):
-                raise TableError(f"Labels cannot be written to {path}: {failure_cause(error)}") from error
+        tables.append_transaction(schema.LABELS, stamped, APP_ID, seq, metadata)
         # Delta silently skips a number that is taken, so check.
-        if is_committed(tables, run_id, chunk, newest):
-            return True
-        time.sleep(0.1 * attempt)
-    raise TableError(f"{TRIES} commits to {path} in a row lost to other runs. Start fewer runs at once.")
+        if not is_committed(tables, run_id, chunk, newest):
+            raise ConcurrentTransactionException(f"Another run has made commit {seq}.")
+
+    retrying(append, f"Labels cannot be written to {tables.path(schema.LABELS)}")
 
 
 def _has_chunk(commits: list[Commit], run_id: str, chunk: int) -> bool:

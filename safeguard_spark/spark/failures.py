@@ -1,23 +1,65 @@
-"""Failures of Spark jobs: how to recognize them, and one line about each that contains no row's values."""
+"""Failures of Spark jobs: which to try again, and one line about each that contains no row's values."""
 
 import re
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
+from delta import exceptions
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 
+from safeguard_spark.errors import TableError
+
 # PySpark converts only some JVM exceptions to its own; the exception of a failed job is not among them.
 FAILED = (PySparkException, Py4JJavaError)
-CONFLICTS = ("Concurrent", "MetadataChanged", "ProtocolChanged", "DELTA_CONCURRENT", "ALREADY_EXISTS", "DELTA_METADATA")
+CONFLICTS = tuple(getattr(exceptions, name) for name in exceptions.__all__)
+# What a driver gets that creates a table while another one does: it is there, or its folder but not yet its log.
+CREATED_MEANWHILE = (
+    "TABLE_OR_VIEW_ALREADY_EXISTS",
+    "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION",
+    "DELTA_TABLE_NOT_FOUND",
+)
+TRIES = 20  # attempts at a commit that loses to other writers
 MAX_CAUSES = 20
+
+Result = TypeVar("Result")
+
+
+def retrying(operation: Callable[[], Result], problem: str, tries: int = TRIES) -> Result:
+    """An operation's result, tried again while it loses to other writers. Raises TableError: `problem`, the cause."""
+    attempt = 0
+    while True:
+        try:
+            return operation()
+        except FAILED as error:
+            attempt += 1
+            if not is_conflict(error):
+                raise TableError(f"{problem}: {failure_cause(error)}") from error
+            if attempt == tries:
+                lost = f"{tries} attempts in a row lost to other writers ({failure_cause(error)})"
+                raise TableError(f"{problem}: {lost}. Start fewer runs at once.") from error
+            time.sleep(0.1 * attempt)
 
 
 def is_conflict(error: Exception) -> bool:
-    """Whether a commit lost to another writer. Python knows Delta's exceptions only by class name or condition."""
-    java = _java(error)
-    name = java.getClass().getName() if java is not None else ""
-    return any(word in f"{_condition(error)} {name} {type(error).__name__}" for word in CONFLICTS)
+    """Whether a commit, or the creation of a table, lost to another writer."""
+    return isinstance(error, CONFLICTS) or _condition(error) in CREATED_MEANWHILE
+
+
+def is_denied(error: BaseException | None) -> bool:
+    """Whether a Spark error says that the user lacks a right."""
+    return _names(error, r"Permission denied|AccessDenied|AccessControl|PERMISSION|UNAUTHORIZED")
+
+
+def is_gone(error: BaseException | None) -> bool:
+    """Whether a Spark error says that a version of a table is no longer in its log, or that its files are deleted."""
+    return _names(error, r"DELTA_VERSION_NOT_FOUND|DELTA_NO_RECREATABLE_HISTORY|FileNotFoundException(?!.*denied)")
+
+
+def _names(error: BaseException | None, pattern: str) -> bool:
+    """Whether a Spark error's condition or its file system's error match a pattern."""
+    return isinstance(error, FAILED) and bool(re.search(pattern, f"{_condition(error)} {storage_cause(error)}"))
 
 
 def failure_cause(error: Exception) -> str:

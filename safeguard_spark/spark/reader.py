@@ -6,7 +6,6 @@ from datetime import datetime
 from pyspark.sql import DataFrame, SparkSession
 
 from safeguard_spark import schema
-from safeguard_spark.errors import TableError
 from safeguard_spark.spark.history import labels_as_of
 from safeguard_spark.spark.tables import Tables
 
@@ -20,13 +19,7 @@ class LabelTables:
     @classmethod
     def open(cls, spark: SparkSession, output: str) -> "LabelTables":
         """The tables in a folder, or in a catalog's schema. Raises TableError if there are none."""
-        tables = Tables(spark, output)
-        if not tables.exists():
-            raise TableError(
-                f"There are no label tables in {tables.output}. Name the output of a label job: its folder or "
-                "CATALOG.SCHEMA."
-            )
-        return cls(tables)
+        return cls(Tables.open(spark, output))
 
     @property
     def labels(self) -> DataFrame:
@@ -36,8 +29,7 @@ class LabelTables:
     @property
     def labels_current(self) -> DataFrame:
         """The newest label per content and policy, under the active version of the policy."""
-        select = schema.labels_current(self.tables.sql(schema.LABELS), self.tables.sql(schema.ACTIVATIONS))
-        return self.tables.spark.sql(select)
+        return self.tables.spark.sql(self.tables.labels_current)
 
     def labels_as_of(self, moment: datetime) -> DataFrame:
         """What `labels_current` showed at a moment, less what was erased since. A time without a zone is UTC."""

@@ -1,7 +1,6 @@
 """The label tables of one output: their names, how they are created, read and appended to, and the views over them."""
 
 import contextlib
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +11,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import TableError
 from safeguard_spark.schema import Table
-from safeguard_spark.spark.failures import FAILED, failure_cause, is_conflict
+from safeguard_spark.spark.failures import retrying
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.source import is_path
 
@@ -27,7 +25,7 @@ PROPERTIES = {
     "delta.logRetentionDuration": "interval 365 days",
     "delta.deletedFileRetentionDuration": "interval 30 days",
 }
-TRIES = 20  # attempts at a commit that loses to other writers
+CREATE_TRIES = 8  # a folder that holds something else looks, for a moment, like a table that another driver creates
 
 
 @dataclass
@@ -38,6 +36,8 @@ class Tables:
     output: str
 
     def __post_init__(self) -> None:
+        if not self.output:
+            raise TableError("No output: give --output DIR or CATALOG.SCHEMA, or output in the configuration.")
         self.in_folder = is_path(self.output)
         if self.in_folder:
             files = Files(self.spark, self.output)
@@ -46,21 +46,20 @@ class Tables:
             self.output = files.plain(self.output)
 
     @classmethod
-    def open(cls, spark: SparkSession, config: RunConfig) -> "Tables":
-        """The label tables a configuration names, which need not exist yet. Raises TableError."""
-        if not config.output:
-            raise TableError("No output: give --output DIR or CATALOG.SCHEMA, or output in the configuration.")
-        return cls(spark, config.output)
-
-    @classmethod
-    def open_existing(cls, spark: SparkSession, config: RunConfig) -> "Tables":
-        """The label tables a configuration names, which must exist. Raises TableError."""
-        tables = cls.open(spark, config)
+    def open(cls, spark: SparkSession, output: str | None) -> "Tables":
+        """The tables for a program that needs what is in them. Writes nothing. Raises TableError if there are none."""
+        tables = cls(spark, output or "")
         if not tables.exists():
             raise TableError(
                 f"There are no label tables in {tables.output}. Name the --output of the label job, or label something "
                 "first (safeguard label …)."
             )
+        return tables
+
+    @classmethod
+    def open_or_create(cls, spark: SparkSession, output: str | None) -> "Tables":
+        """The tables for the label job, with their views: missing ones are created. Raises TableError."""
+        tables = cls(spark, output or "")
         tables.create()
         return tables
 
@@ -86,10 +85,16 @@ class Tables:
         return datetime.now(UTC)
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
-        """The rows of a table, now or at a version."""
-        if version is None:
-            return self.spark.sql(f"SELECT * FROM {self.sql(table)}")
-        return self.spark.sql(f"SELECT * FROM {self.sql(table)} VERSION AS OF {version}")
+        """The rows of a table, now or at a version. Raises TableError if it lacks a column."""
+        at = "" if version is None else f" VERSION AS OF {version}"
+        frame = self.spark.sql(f"SELECT * FROM {self.sql(table)}{at}")
+        missing = [name for name in table.names if name not in frame.columns]
+        if missing:
+            raise TableError(
+                f"Table {self.path(table)} has no column {', '.join(missing)}: it was made by another program or "
+                "another release. Name another --output."
+            )
+        return frame
 
     def exists(self) -> bool:
         """Whether the tables have been created."""
@@ -108,16 +113,26 @@ class Tables:
             files, views = Files(self.spark, self.output), f"{self.output}/views.sql"
             if files.read(views) != self._views():
                 files.write(views, self._views())
-        else:
-            select = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
-            self.spark.sql(f"CREATE VIEW IF NOT EXISTS {self.output}.labels_current AS {select}")
+        elif self._catalog_view() != self.labels_current:
             with contextlib.suppress(AnalysisException):  # this catalog cannot store functions
-                self.spark.sql(f"CREATE FUNCTION IF NOT EXISTS {self._labels_as_of(f'{self.output}.labels_as_of')}")
+                function = self._labels_as_of(f"{self.output}.labels_as_of")
+                self.spark.sql(f"CREATE OR REPLACE FUNCTION {function}")
+            # Last: the view's text says that both are those of this release.
+            view = f"CREATE OR REPLACE VIEW {self.output}.labels_current AS {self.labels_current}"
+            retrying(lambda: self.spark.sql(view), f"View {self.output}.labels_current cannot be created")
+
+    def _catalog_view(self) -> str | None:
+        """The text of the catalog's view `labels_current`, or None if there is none."""
+        try:
+            rows = self.spark.sql(f"DESCRIBE TABLE EXTENDED {self.output}.labels_current")
+        except AnalysisException:
+            return None
+        text = rows.where("col_name = 'View Text'").first()
+        return None if text is None else str(text["data_type"])
 
     def create_session_views(self) -> None:
         """Name the tables, `labels_current` and `labels_as_of` in this session. Nothing is written."""
-        select = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
-        self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {select}")
+        self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {self.labels_current}")
         self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
         for table in schema.TABLES:
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT * FROM {self.sql(table)}")
@@ -131,44 +146,24 @@ class Tables:
             f"CREATE TABLE IF NOT EXISTS {self.sql(table)} ({columns}) USING delta "
             f"COMMENT {_quote(table.comment)} TBLPROPERTIES ({listed})"
         )
-        for attempt in range(TRIES):
-            try:
-                self.spark.sql(statement)
-                break
-            except FAILED as error:
-                # If two drivers create the table at once, one loses and finds the table on its next attempt.
-                if attempt + 1 == TRIES or not is_conflict(error):
-                    folder = "" if self.in_folder or "." in self.output else f" For a folder write ./{self.output}."
-                    message = f"Table {self.path(table)} cannot be created: {failure_cause(error)}{folder}"
-                    raise TableError(message) from error
-                time.sleep(0.2 * (attempt + 1))
-        missing = set(table.names) - set(self.read(table).columns)
-        if missing and missing <= set(table.later):
-            self._add_columns(table, missing)
-        elif missing:
-            names = ", ".join(sorted(missing))
-            raise TableError(
-                f"Table {self.path(table)} has no column {names}: it was made by another program or an older release. "
-                "Name another --output."
-            )
+        folder = "" if self.in_folder or "." in self.output else f" (for a folder write ./{self.output})"
 
-    def _add_columns(self, table: Table, missing: set[str]) -> None:
-        """Add the columns that a table of an older release does not have."""
-        added = [column for column in table.columns if column.name in missing]
-        columns = ", ".join(f"{c.name} {c.type} COMMENT {_quote(c.comment)}" for c in added)
-        try:
-            self.spark.sql(f"ALTER TABLE {self.sql(table)} ADD COLUMNS ({columns})")
-        except FAILED as error:
-            # Another driver may have added them in the meantime.
-            if set(table.names) - set(self.read(table).columns):
-                raise TableError(f"Table {self.path(table)} cannot be extended: {failure_cause(error)}") from error
+        def create() -> None:
+            self.spark.sql(statement)
+            self.read(table)  # which refuses a table that lacks a column
+
+        retrying(create, f"Table {self.path(table)} cannot be created{folder}", CREATE_TRIES)
+
+    @property
+    def labels_current(self) -> str:
+        """The SELECT behind `labels_current`."""
+        return schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
 
     def _labels_as_of(self, name: str) -> str:
         select = schema.labels_as_of(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS), "labels_as_of.moment")
         return f"{name}(moment TIMESTAMP) RETURNS TABLE RETURN {select}"
 
     def _views(self) -> str:
-        spark = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
         scan = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
         current = schema.labels_current(scan["labels"], scan["policy_activations"])
         as_of = schema.labels_as_of(scan["labels"], scan["policy_activations"], "moment")
@@ -177,7 +172,7 @@ class Tables:
             f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{as_of};"
         )
         return (
-            f"-- Spark\nCREATE OR REPLACE TEMPORARY VIEW labels_current AS\n{spark};\n\n"
+            f"-- Spark\nCREATE OR REPLACE TEMPORARY VIEW labels_current AS\n{self.labels_current};\n\n"
             f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')};\n\n"
             "-- DuckDB (INSTALL delta; LOAD delta;)\n" + "".join(f"-- {line}\n" for line in duckdb.splitlines())
         )
@@ -209,14 +204,7 @@ class Tables:
             writer.saveAsTable(self.path(table))
 
     def _append_retrying(self, rows: DataFrame, table: Table, app_id: str) -> None:
-        for attempt in range(TRIES):
-            try:
-                self.append_transaction(table, rows, app_id, 1)
-                return
-            except FAILED as error:
-                if attempt + 1 == TRIES or not is_conflict(error):
-                    raise TableError(f"{self.path(table)} cannot be written: {failure_cause(error)}") from error
-                time.sleep(0.1 * attempt)
+        retrying(lambda: self.append_transaction(table, rows, app_id, 1), f"{self.path(table)} cannot be written")
 
 
 def _quote(text: str) -> str:

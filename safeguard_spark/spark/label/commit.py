@@ -1,16 +1,14 @@
 """Commit: a staged chunk is joined back to all its content ids and appended once, by whichever driver comes first."""
 
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from safeguard_spark import schema
 from safeguard_spark.errors import TableError
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
-from safeguard_spark.spark.activations import newest_activation
+from safeguard_spark.spark.activations import activate_if_first
 from safeguard_spark.spark.commit_log import append_labels, is_committed
 from safeguard_spark.spark.label.executor import RESULT_DDL
 from safeguard_spark.spark.label.pending import VERDICT_COLUMNS, PolicyFolder, StagedPlan, read_staged_chunk
@@ -19,7 +17,7 @@ from safeguard_spark.spark.tables import Tables
 
 
 class ChunkId(NamedTuple):
-    """A chunk: its run, the policy's number in the run, and the chunk's number in the policy's plan."""
+    """A chunk: its run, the policy's number in the run, and the chunk's number, unique over the run's policies."""
 
     run_id: str
     policy_number: int
@@ -29,11 +27,6 @@ class ChunkId(NamedTuple):
     def policy_folder(self) -> PolicyFolder:
         """The policy's folder in staging."""
         return self.run_id, self.policy_number
-
-    @property
-    def number_in_run(self) -> int:
-        """The chunk's number in its run, unique over the run's policies."""
-        return self.policy_number * 1_000_000 + self.chunk
 
 
 def is_staged(staging: Staging, chunk_id: ChunkId, calls: int) -> bool:
@@ -52,7 +45,7 @@ def commit_chunk(tables: Tables, staging: Staging, chunk_id: ChunkId, plan: Stag
         if staging.exists(*folder, "pending", f"bucket={chunk}"):
             raise
         # Another driver may have committed the chunk and deleted its files while this one read them.
-        if not is_committed(tables, chunk_id.run_id, chunk_id.number_in_run, plan.planned_on):
+        if not is_committed(tables, chunk_id.run_id, chunk, plan.planned_on):
             raise
     staging.delete(*folder, "pending", f"bucket={chunk}")
     staging.delete(*folder, "results", chunk)
@@ -69,9 +62,9 @@ def _commit(tables: Tables, staging: Staging, chunk_id: ChunkId, plan: StagedPla
     rows = _label_rows(pending, results, reused, spec, chunk_id, source)
     # Reasoning first: once the label is written, the work on it counts as done.
     called = results.where("called").withColumn("run_id", F.lit(run_id))
-    tables.append_reasoning(called, run_id, chunk_id.number_in_run)
-    append_labels(tables, rows, run_id, chunk_id.number_in_run, plan.planned_on)
-    activate_if_new(tables, spec, run_id)
+    tables.append_reasoning(called, run_id, chunk)
+    append_labels(tables, rows, run_id, chunk, plan.planned_on)
+    activate_if_first(tables, spec.policy, run_id)
 
 
 def read_results(staging: Staging, chunk_id: ChunkId) -> DataFrame:
@@ -128,32 +121,7 @@ def _label_rows(
         F.when(has_no_result, "no result was staged").otherwise(F.col("error")).alias("error"),
         *(F.when(is_paid, F.col(name)).alias(name) for name in tokens),
         "attempt",
-        F.lit(chunk_id.number_in_run).alias("chunk"),
+        F.lit(chunk_id.chunk).alias("chunk"),
         F.lit(source.version).cast("bigint").alias("source_version"),
         *(F.lit(value).cast("string").alias(name) for name, value in constants.items()),
     )
-
-
-def activate_if_new(tables: Tables, spec: LabelSpec, run_id: str) -> None:
-    """Activate a policy's first labelled version. Later versions need a promotion; a draft may change its own text."""
-    policy = spec.policy
-    newest = newest_activation(tables, policy.name)
-    if newest and (newest["policy_version"] != policy.version or newest["policy_hash"] == policy.policy_hash):
-        return
-    row = {
-        "policy": policy.name,
-        "policy_version": policy.version,
-        "policy_hash": policy.policy_hash,
-        "activated_at": _after(newest["activated_at"] if newest else None, tables.now()),
-        "run_id": run_id,
-        "reason": "first labelled" if newest is None else "text changed under the same version",
-        "forced": None,
-        "gate": None,
-    }
-    tables.append(schema.ACTIVATIONS, [row], f"{run_id}/{policy.name}/active")
-
-
-def _after(last: datetime | None, now: datetime) -> datetime:
-    """Now, but later than the last activation: if the clock goes back, the older version must not become active."""
-    # Spark returns times without a zone, in the time zone of this process.
-    return now if last is None else max(now, last.astimezone(UTC) + timedelta(microseconds=1))

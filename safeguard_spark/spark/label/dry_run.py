@@ -40,7 +40,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     """
     specs = [LabelSpec.of(config, policy) for policy in policies]
     source = open_source(spark, config.source)
-    tables = Tables.open(spark, config)
+    tables = Tables(spark, config.output or "")
     labels = tables.read(schema.LABELS) if tables.exists() else spark.createDataFrame([], schema.LABELS.ddl)
     costs = [cost_of(config, spec, source, labels) for spec in specs]
     rate = calls_per_s(tables, {spec.labeler.labeler_hash for spec in specs}) if tables.exists() else None

@@ -19,6 +19,7 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
+from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.failures import FAILED, storage_cause
 from safeguard_spark.spark.label.commit import ChunkId, commit_chunk, read_results
 from safeguard_spark.spark.label.executor import RESULT_DDL, label_batches, recipe_of
@@ -66,8 +67,7 @@ def label_table(
     selection = selection or Selection()
     specs = [LabelSpec.of(config, policy) for policy in policies]
     source = selection.source or open_source(spark, config.source)
-    tables = Tables.open(spark, config)
-    tables.create()
+    tables = Tables.open_or_create(spark, config.output)
     staging = Staging(spark, config.run.staging or tables.sibling_folder("_staging"))
     listener = Listener(spark.conf.get("spark.driver.host", None) or "127.0.0.1")
     manifest = Manifest.of(
@@ -118,13 +118,16 @@ def _clean_up_on_failure(run: Run, tracker: Future[Tracker] | None) -> Iterator[
 
 
 def _plan(run: Run) -> list[StagedPlan]:
-    plans = []
+    plans, first_chunk = [], 0
     max_calls = run.selection.budget.calls
     with run.timed("plan"):
         for number, spec in enumerate(run.specs):
-            plan = make_plan(run.config, spec, number, run.source, run.tables, run.staging, run.run_id, max_calls)
+            plan = make_plan(
+                run.config, spec, number, run.source, run.tables, run.staging, run.run_id, max_calls, first_chunk
+            )
             if plan.chunks:
                 run.staging.write(plan, run.run_id, number)
+                first_chunk = max(plan.chunks) + 1
             plans.append(plan)
     return plans
 
@@ -262,6 +265,9 @@ def _finish(run: Run, plans: Sequence[StagedPlan], tracker: Tracker | None) -> R
     message = run.message
     if written.given_up and not message:
         message = f"{written.given_up} rows failed run.max_attempts times and are not tried again."
+    if run.selection == Selection():  # a plan, a sample or a shadow labels another version on purpose
+        inactive = inactive_message(run.tables, [spec.policy for spec in run.specs])
+        message = " ".join(sentence for sentence in (message, inactive) if sentence) or None
     run.seconds["total"] = (datetime.now(UTC) - run.manifest.started_at).total_seconds()
     result = RunResult(
         run_id=run.run_id,

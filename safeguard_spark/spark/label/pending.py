@@ -16,6 +16,7 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank
+from safeguard_spark.spark.labels import of_version
 from safeguard_spark.spark.source import RANK, Source, work_key
 from safeguard_spark.spark.staging import StagedFile, Staging
 from safeguard_spark.spark.tables import Tables
@@ -63,10 +64,12 @@ def make_plan(
     staging: Staging,
     run_id: str,
     max_calls: int | None = None,
+    first_chunk: int = 0,
 ) -> StagedPlan:
     """Find the pending contents and stage them by chunk, in the source's rank if it has one.
 
-    With `max_calls`, little more than so many contents are staged.
+    With `max_calls`, little more than so many contents are staged. Chunks are numbered from `first_chunk`, so that
+    a run's chunks have one sequence of numbers over its policies.
     """
     folder = (run_id, policy_number)
     planned_on = tables.version(schema.LABELS)
@@ -86,7 +89,7 @@ def make_plan(
     max_chunks = None if max_calls is None else -(-max_calls // config.run.chunk_rows) + 1
     if max_chunks is not None and max_chunks >= num_chunks and RANK not in pending.columns:
         max_chunks = None  # all of them
-    _stage_pending(keyed, source.payload, num_chunks, max_chunks, staging, folder)
+    _stage_pending(keyed, source.payload, num_chunks, max_chunks, first_chunk, staging, folder)
     has_reused = _stage_reused(labels, spec, staging, folder)
     sizes = _chunk_sizes(staging, folder, has_reused)
     num_staged = sum(size.ids for size in sizes.values())
@@ -118,13 +121,8 @@ def requested_keys(source: Source, limit: int | None) -> DataFrame:
 
 def labels_of(labels: DataFrame, spec: LabelSpec) -> DataFrame:
     """Labels of exactly this policy version and labeler."""
-    policy = spec.policy
-    return labels.where(
-        (F.col("policy") == policy.name)
-        & (F.col("policy_version") == policy.version)
-        & (F.col("policy_hash") == policy.policy_hash)
-        & (F.col("labeler_hash") == spec.labeler.labeler_hash)
-    )
+    rows = of_version(labels, spec.policy, spec.labeler.salt)
+    return rows.where(F.col("labeler_hash") == spec.labeler.labeler_hash)
 
 
 def is_final(spec: LabelSpec) -> Column:
@@ -183,7 +181,13 @@ def distinct_pending(keys: DataFrame, existing: DataFrame, spec: LabelSpec) -> D
 
 
 def _stage_pending(
-    pending: DataFrame, payload: str, num_chunks: int, max_chunks: int | None, staging: Staging, folder: PolicyFolder
+    pending: DataFrame,
+    payload: str,
+    num_chunks: int,
+    max_chunks: int | None,
+    first_chunk: int,
+    staging: Staging,
+    folder: PolicyFolder,
 ) -> None:
     """Stage ids and contents by chunk: all chunks, or the first `max_chunks`. Only a content's first id holds it."""
     # By work key, so that all ids of a content are in one chunk and one call serves them.
@@ -198,7 +202,8 @@ def _stage_pending(
         .where("NOT is_repeat")
     )
     content = F.when(F.col("is_first"), F.col(payload)).alias(payload)
-    staged = marked.select("content_id", "content_hash", "work_key", "attempt", "is_first", content, "bucket")
+    number = (F.col("bucket") + first_chunk).alias("bucket")
+    staged = marked.select("content_id", "content_hash", "work_key", "attempt", "is_first", content, number)
     staged.write.partitionBy("bucket").parquet(staging.path(*folder, "pending"))
 
 

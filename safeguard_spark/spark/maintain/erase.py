@@ -8,13 +8,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import ExitCode, TableError
+from safeguard_spark.errors import ExitCode
 from safeguard_spark.result import Status
 from safeguard_spark.schema import Table
-from safeguard_spark.spark.failures import FAILED, failure_cause, is_conflict
+from safeguard_spark.spark.failures import retrying
 from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.staging import Manifest, Staging, is_alive
-from safeguard_spark.spark.tables import TRIES, Tables
+from safeguard_spark.spark.tables import Tables
 
 BY_ID = tuple(table for table in schema.TABLES if "content_id" in table.names)
 BY_KEY = tuple(table for table in schema.TABLES if "work_key" in table.names and table not in BY_ID)
@@ -55,7 +55,7 @@ def erase_contents(spark: SparkSession, config: RunConfig, ids: Iterable[str], *
     too, and so is every older version of those tables. There is no vacuum while a run is in progress: it would delete
     that run's unfinished files.
     """
-    tables = Tables.open_existing(spark, config)
+    tables = Tables.open(spark, config.output)
     staging = Staging(spark, config.run.staging or tables.sibling_folder("_staging"))
     recover(tables, staging, config)
     running = _running(staging, config)
@@ -99,18 +99,10 @@ def _remove(tables: Tables, table: Table, keys: DataFrame, column: str, num_ids:
     if not count:
         return 0
     keys.createOrReplaceTempView("erased_keys")
-    for attempt in range(TRIES):
-        try:
-            with _setting(spark, COMMIT_METADATA, f'{{"erased_ids": {num_ids}}}'):
-                # Not DELETE ... WHERE id IN (...): the table's history would then contain the ids.
-                spark.sql(
-                    f"MERGE INTO {tables.sql(table)} t USING erased_keys k ON t.{column} = k.{column} "
-                    "WHEN MATCHED THEN DELETE"
-                )
-            break
-        except FAILED as error:
-            if attempt + 1 == TRIES or not is_conflict(error):
-                raise TableError(f"{tables.path(table)} cannot be written: {failure_cause(error)}") from error
+    # Not DELETE ... WHERE id IN (...): the table's history would then contain the ids.
+    merge = f"MERGE INTO {tables.sql(table)} t USING erased_keys k ON t.{column} = k.{column} WHEN MATCHED THEN DELETE"
+    with _setting(spark, COMMIT_METADATA, f'{{"erased_ids": {num_ids}}}'):
+        retrying(lambda: spark.sql(merge), f"{tables.path(table)} cannot be written")
     spark.catalog.dropTempView("erased_keys")
     return count
 

@@ -11,13 +11,13 @@ from safeguard_spark.spark.tables import Tables
 
 def optimize_tables(spark: SparkSession, config: RunConfig) -> dict[str, int]:
     """Compact small files. Returns the number of files replaced, by table. Changes no row. Raises TableError."""
-    tables = Tables.open_existing(spark, config)
+    tables = Tables.open(spark, config.output)
     return {table.name: _optimize(tables, table) for table in schema.TABLES}
 
 
 def vacuum_tables(spark: SparkSession, config: RunConfig) -> None:
     """Delete files that no version within the tables' retention needs. Raises TableError."""
-    tables = Tables.open_existing(spark, config)
+    tables = Tables.open(spark, config.output)
     for table in schema.TABLES:
         spark.sql(f"VACUUM {tables.sql(table)}")
 

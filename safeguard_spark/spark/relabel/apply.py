@@ -3,26 +3,25 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import ConfigError, PolicyError, TableError
+from safeguard_spark.errors import ConfigError, PolicyError, SourceError, TableError
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.relabel.estimate import estimate_cost
 from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.result import RunResult
-from safeguard_spark.spark.failures import FAILED
+from safeguard_spark.spark.failures import FAILED, is_gone
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts, require_scope
 from safeguard_spark.spark.relabel.planner import past_runs
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
-from safeguard_spark.spark.relabel.strata import labels_at, old_labels, select_scope
+from safeguard_spark.spark.relabel.strata import planned_labels, select_scope
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
@@ -96,8 +95,7 @@ def prepare_application(
             f"Plan {plan.plan_id} was made with another labeler than the configured {labeler.name}. Use the "
             "configuration of the plan, or plan again."
         )
-    tables = Tables.open_existing(spark, config)
-    old = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
+    old = planned_labels(Tables.open(spark, config.output), plan)
     source = select_scope(open_scoped(spark, config, plan.scope, order=order), old, plan.scope)
     if source.name != plan.source:
         raise ConfigError(
@@ -117,17 +115,15 @@ def _source_change(
         return uncounted if rows != plan.rows else None
     try:
         planned = select_scope(open_scoped(spark, config, plan.scope, version=plan.source_version), old, plan.scope)
-    except AnalysisException:  # the version is no longer in the table's log
-        return uncounted
-    before = planned.frame.select("content_id", F.col("content_hash").alias("before"))
-    now = source.frame.select("content_id", F.col("content_hash").alias("now"))
-    conditions = {"added": "before IS NULL", "edited": "before != now", "gone": "now IS NULL"}
-    counts = [F.expr(f"count_if({condition})").alias(name) for name, condition in conditions.items()]
-    changes = before.join(now, on="content_id", how="full").agg(*counts)
-    try:
-        row = changes.first()
-    except FAILED:  # its files have been vacuumed
-        return uncounted
+        before = planned.frame.select("content_id", F.col("content_hash").alias("before"))
+        now = source.frame.select("content_id", F.col("content_hash").alias("now"))
+        conditions = {"added": "before IS NULL", "edited": "before != now", "gone": "now IS NULL"}
+        counts = [F.expr(f"count_if({condition})").alias(name) for name, condition in conditions.items()]
+        row = before.join(now, on="content_id", how="full").agg(*counts).first()
+    except (SourceError, *FAILED) as error:
+        if is_gone(error.__cause__ if isinstance(error, SourceError) else error):
+            return uncounted
+        raise
     assert row is not None  # an aggregate without groups has one row
     return uncounted._replace(added=row["added"], edited=row["edited"], gone=row["gone"])
 
@@ -146,7 +142,7 @@ def apply_plan(
     if budget.calls is not None:
         chunk_rows = min(chunk_rows, -(-budget.calls // CHUNKS_PER_CALL_BUDGET))
     if budget.seconds is not None:
-        tables = Tables.open(spark, config)
+        tables = Tables.open(spark, config.output)
         estimate = estimate_cost(1, past_runs(tables, application.plan.labeler_hash))
         rows = estimate.calls_per_s.median * budget.seconds / CHUNKS_PER_TIME_BUDGET if estimate else DEFAULT_CHUNK_ROWS
         chunk_rows = min(chunk_rows, max(1, int(rows)))

@@ -7,7 +7,7 @@ So a version can be active for the whole table although only the affected conten
 import secrets
 from datetime import UTC, datetime
 
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
@@ -20,7 +20,8 @@ from safeguard_spark.relabel.scope import ScopeKind
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.commit_log import append_labels
 from safeguard_spark.spark.label.run_rows import count_written, ended_row
-from safeguard_spark.spark.relabel.strata import AFFECTED, labels_at, old_labels, strata
+from safeguard_spark.spark.labels import newest_per_content, of_version
+from safeguard_spark.spark.relabel.strata import AFFECTED, planned_labels, strata
 from safeguard_spark.spark.source import open_source, work_key
 from safeguard_spark.spark.staging import Manifest, SourceVersion
 from safeguard_spark.spark.tables import Tables
@@ -28,7 +29,7 @@ from safeguard_spark.spark.tables import Tables
 
 def require_scope(plan: RelabelPlan) -> None:
     """Raise ConfigError unless the plan knows which contents the change affects: its scope is `touched`."""
-    if plan.scope.kind is not ScopeKind.touched or plan.old_version is None:
+    if plan.scope.kind is not ScopeKind.touched or plan.old is None:
         raise ConfigError(
             f"Plan {plan.plan_id} has scope {plan.scope}; verdicts can only be carried over with scope touched."
         )
@@ -41,7 +42,7 @@ def carry_over_verdicts(spark: SparkSession, config: RunConfig, plan: RelabelPla
     ConfigError unless the plan's scope is `touched`.
     """
     require_scope(plan)
-    tables = Tables.open_existing(spark, config)
+    tables = Tables.open(spark, config.output)
     started, version = datetime.now(UTC), tables.version(schema.LABELS)
     source = open_source(spark, config.source)
     contents = source.frame.select("content_id", "content_hash").distinct()
@@ -59,13 +60,11 @@ def carry_over_verdicts(spark: SparkSession, config: RunConfig, plan: RelabelPla
 
 def _rows(tables: Tables, plan: RelabelPlan, policy: Policy, contents: DataFrame, version: int) -> DataFrame:
     """The labels to append, without `labelled_at` and `run_id`."""
-    labels = tables.read(schema.LABELS, version).where((F.col("policy") == policy.name) & F.col("salt").isNull())
-    old = labels.where((F.col("policy_version") == F.lit(plan.old_version)) & (F.col("policy_hash") == plan.old_hash))
-    new = labels.where((F.col("policy_version") == policy.version) & (F.col("policy_hash") == policy.policy_hash))
-    latest = [F.desc(name) for name in ("labelled_at", "attempt", "run_id", "chunk", "work_key")]
-    rank = F.row_number().over(Window.partitionBy("content_id").orderBy(*latest))
-    newest = old.withColumn("rank", rank).where(F.col("rank") == 1).drop("rank")
-    planned_on = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
+    assert plan.old is not None  # see require_scope
+    labels = tables.read(schema.LABELS, version)
+    old, new = of_version(labels, plan.old), of_version(labels, policy)
+    newest = newest_per_content(old, *(name for name in schema.LABELS.names if name != "content_id"))
+    planned_on = planned_labels(tables, plan)
     affected = strata(planned_on.select("content_id"), planned_on, plan.scope).where(F.col("stratum") == AFFECTED)
     carried = (
         newest.where(F.col("outcome") != Outcome.engine_failed.value)

@@ -9,6 +9,7 @@ from safeguard_spark.errors import SourceError
 from safeguard_spark.evaluation.comparison.report import HumanAgreement
 from safeguard_spark.evaluation.intervals import Weighted, rate
 from safeguard_spark.policy.document import Policy
+from safeguard_spark.spark.labels import newest_per_content, of_version
 from safeguard_spark.spark.source import find_column, quoted, read_snapshot
 from safeguard_spark.spark.tables import Tables
 
@@ -22,16 +23,9 @@ def human_agreement(spark: SparkSession, config: RunConfig, tables: Tables, poli
     if gold.location is None:
         return None
     decisions = _decisions(spark, gold)
-    labels = tables.read(schema.LABELS).where(
-        (F.col("policy") == policy.name)
-        & (F.col("policy_version") == policy.version)
-        & (F.col("policy_hash") == policy.policy_hash)
-        & F.col("salt").isNull()
-    )
-    newest = F.max_by("violation", F.struct("labelled_at", "attempt")).alias("labelled")
-    verdicts = labels.groupBy("content_id").agg(newest)
+    verdicts = newest_per_content(of_version(tables.read(schema.LABELS), policy), "violation")
     joined = decisions.join(verdicts, on="content_id", how="inner")
-    rows = joined.groupBy("decided", F.coalesce("labelled", F.lit(False)).alias("labelled")).count().collect()
+    rows = joined.groupBy("decided", F.coalesce("violation", F.lit(False)).alias("labelled")).count().collect()
     counts = {(bool(row["decided"]), bool(row["labelled"])): int(row["count"]) for row in rows}
     if not counts:
         return None

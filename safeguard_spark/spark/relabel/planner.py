@@ -7,13 +7,14 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import ConfigError
+from safeguard_spark.errors import ConfigError, TableError
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.relabel.estimate import PastRun, estimate_cost
+from safeguard_spark.relabel.estimate import Estimate, PastRun, estimate_cost
 from safeguard_spark.relabel.plan import PlanReport, RelabelPlan, ScopeSize
 from safeguard_spark.relabel.rules import RuleChanges, rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
+from safeguard_spark.spark.failures import is_denied
 from safeguard_spark.spark.label.dry_run import Cost, cost_of
 from safeguard_spark.spark.label.pending import (
     distinct_pending,
@@ -38,8 +39,8 @@ class PlanRequest:
 
 
 def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -> PlanReport:
-    """Make a plan and store it; nothing else changes. Raises SafeguardError."""
-    tables = Tables.open_existing(spark, config)
+    """Make a plan and store it, if the user may; nothing else changes. Raises SafeguardError."""
+    tables = Tables.open(spark, config.output)
     version = tables.version(schema.LABELS)
     labels = tables.read(schema.LABELS, version)
     spec = LabelSpec.of(config, request.new)
@@ -50,7 +51,7 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
         scope = scope.model_copy(update={"rules": changes.affected, "categories": changes.categories})
     elif scope.kind is ScopeKind.touched:
         raise ConfigError("--scope touched reads the labels of an earlier version: name it with --from VERSION.")
-    previous = old_labels(labels, request.new.name, old.version if old else None, old.policy_hash if old else None)
+    previous = old_labels(labels, old)
     base = open_scoped(spark, config, scope)
     scope = plan_strata(base, previous, scope)
     selected = select_scope(base, previous, scope)
@@ -61,12 +62,28 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
     unlabelled, others = _others(config, spec, whole, previous, labels, scope)
     price = config.relabel.price_per_engine_hour
     cost = estimate_cost(plan.calls, past_runs(tables, plan.labeler_hash), price)
-    row = {**plan.to_row(cost), "created_at": tables.now()}
-    if not tables.read(schema.PLANS).where(F.col("plan_id") == plan.plan_id).count():
-        tables.append(schema.PLANS, [row], plan.plan_id)
     return PlanReport(
-        plan=plan, changes=changes, cost=cost, unlabelled=unlabelled, others=others, currency=config.relabel.currency
+        plan=plan,
+        changes=changes,
+        cost=cost,
+        unlabelled=unlabelled,
+        others=others,
+        currency=config.relabel.currency,
+        not_stored=_store(tables, plan, cost),
     )
+
+
+def _store(tables: Tables, plan: RelabelPlan, cost: Estimate | None) -> str:
+    """Append a plan to `plans` unless it is there. Returns why not, if the user may not write there."""
+    if tables.read(schema.PLANS).where(F.col("plan_id") == plan.plan_id).count():
+        return ""
+    try:
+        tables.append(schema.PLANS, [{**plan.to_row(cost), "created_at": tables.now()}], plan.plan_id)
+    except TableError as error:
+        if is_denied(error.__cause__):
+            return str(error)
+        raise
+    return ""
 
 
 def _plan_of(

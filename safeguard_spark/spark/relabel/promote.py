@@ -6,10 +6,10 @@ the promotion: a version that is already active gets no second row, and an alias
 
 import json
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
@@ -21,10 +21,12 @@ from safeguard_spark.errors import GateError, PolicyError, TableError
 from safeguard_spark.evaluation import gate
 from safeguard_spark.evaluation.comparison.compare import Comparison
 from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.policy.ref import Ref, policy_file
-from safeguard_spark.spark.activations import newest_activation
+from safeguard_spark.spark.activations import activate, active, is_active, was_active
+from safeguard_spark.spark.labels import of_version
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
 from safeguard_spark.spark.source import open_source
@@ -64,17 +66,15 @@ def promote_version(
     spark: SparkSession, config: RunConfig, policy: Policy, *, force: bool = False, reason: str = ""
 ) -> Promotion:
     """Activate a version. Raises GateError if its gate is not met and `force` is not set; PolicyError, TableError."""
-    tables = Tables.open_existing(spark, config)
-    current = newest_activation(tables, policy.name)
-    version = (policy.version, policy.policy_hash)
-    is_active = current is not None and (current["policy_version"], current["policy_hash"]) == version
+    tables = Tables.open(spark, config.output)
+    current = active(tables, policy.name)
     before = None if current is None else str(current["policy_version"])
     registry = _registry(config, policy)
-    if is_active:
+    if is_active(current, policy):
         return Promotion(policy.name, policy.version, before, False, False, False, 0, (), _move_alias(registry, policy))
-    if not _labels_of_version(tables, policy).limit(1).count():
+    if not _judged(tables, policy).limit(1).count():
         raise TableError(f"Nothing is labelled under {policy.ref} yet: plan and apply first.")
-    is_rollback = _was_active(tables, policy)
+    is_rollback = was_active(tables, policy)
     lines, calls = ((), 0) if is_rollback else _gate_lines(spark, config, tables, policy, current)
     failed = gate.failed(lines)
     if failed and not force:
@@ -82,31 +82,21 @@ def promote_version(
         raise GateError(f"{policy.ref} is not promoted. {failures}. To promote it anyway: --force --reason TEXT.")
     forced = bool(failed)
     reason = reason or ("rolled back" if is_rollback else "promoted")
-    _activate(tables, policy, current, reason, forced, lines)
+    run_id = f"promote-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    evaluated = json.dumps([line.to_json() for line in lines])
+    activate(tables, policy, run_id, reason, forced=forced, gate=evaluated)
     alias = _move_alias(registry, policy)
     return Promotion(policy.name, policy.version, before, True, is_rollback, forced, calls, tuple(lines), alias)
 
 
-def _labels_of_version(tables: Tables, policy: Policy) -> Any:
-    return tables.read(schema.LABELS).where(
-        (F.col("policy") == policy.name)
-        & (F.col("policy_version") == policy.version)
-        & (F.col("policy_hash") == policy.policy_hash)
-        & F.col("salt").isNull()
-    )
-
-
-def _was_active(tables: Tables, policy: Policy) -> bool:
-    rows = tables.read(schema.ACTIVATIONS).where(
-        (F.col("policy") == policy.name)
-        & (F.col("policy_version") == policy.version)
-        & (F.col("policy_hash") == policy.policy_hash)
-    )
-    return rows.limit(1).count() > 0
+def _judged(tables: Tables, policy: Policy) -> DataFrame:
+    """The labels under a version, without those for which no call succeeded."""
+    rows = of_version(tables.read(schema.LABELS), policy)
+    return rows.where(F.col("outcome") != Outcome.engine_failed.value)
 
 
 def _gate_lines(
-    spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy, current: dict[str, Any] | None
+    spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy, current: Row | None
 ) -> tuple[tuple[Requirement, ...], int]:
     required = config.relabel.gate
     verification = _verify_cases(config, policy) if required.cases else None
@@ -136,7 +126,7 @@ def _verify_cases(config: RunConfig, policy: Policy) -> Verification | None:
 
 
 def _compare_with_active(
-    spark: SparkSession, config: RunConfig, policy: Policy, current: dict[str, Any] | None
+    spark: SparkSession, config: RunConfig, policy: Policy, current: Row | None
 ) -> Comparison | None:
     if current is None:
         return None
@@ -148,40 +138,14 @@ def _compare_with_active(
 
 
 def _coverage(spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy) -> float | None:
-    """The share of the source's contents with a label under the version; None without contents."""
+    """The share of the source's contents that were judged under the version; None without contents."""
     ids = open_source(spark, config.source).frame.select("content_id", "content_hash").distinct().cache()
     try:
-        labelled = _labels_of_version(tables, policy).select("content_id", "content_hash")
+        labelled = _judged(tables, policy).select("content_id", "content_hash")
         total = ids.count()
         return ids.join(labelled, on=["content_id", "content_hash"], how="left_semi").count() / total if total else None
     finally:
         ids.unpersist()
-
-
-def _activate(
-    tables: Tables,
-    policy: Policy,
-    current: dict[str, Any] | None,
-    reason: str,
-    forced: bool,
-    lines: tuple[Requirement, ...],
-) -> None:
-    activated_at = tables.now()
-    if current is not None:
-        # Monotonic: later than the last activation even if the clock goes back. Spark returns times in the local zone.
-        activated_at = max(activated_at, current["activated_at"].astimezone(UTC) + timedelta(microseconds=1))
-    run_id = f"promote-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-    row = {
-        "policy": policy.name,
-        "policy_version": policy.version,
-        "policy_hash": policy.policy_hash,
-        "activated_at": activated_at,
-        "run_id": run_id,
-        "reason": reason,
-        "forced": forced,
-        "gate": json.dumps([line.to_json() for line in lines]),
-    }
-    tables.append(schema.ACTIVATIONS, [row], run_id)
 
 
 def _registry(config: RunConfig, policy: Policy) -> Registry | None:

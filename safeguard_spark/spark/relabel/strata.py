@@ -6,8 +6,11 @@ from dataclasses import replace
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from safeguard_spark import schema
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.relabel.plan import PolicyVersion, RelabelPlan
 from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum, allocate
+from safeguard_spark.spark.commit_log import labels_at
+from safeguard_spark.spark.labels import newest_per_content, of_version
 from safeguard_spark.spark.sampling import DISTINCT_SCORES, sample_score
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
@@ -68,27 +71,15 @@ def strata(ids: DataFrame, old: DataFrame, scope: Scope) -> DataFrame:
     return joined.select("content_id", _stratum(scope).alias("stratum"), sample_score(scope.seed).alias("sample_score"))
 
 
-def old_labels(labels: DataFrame, policy: str, version: str | None, policy_hash: str | None) -> DataFrame:
-    """(content_id, outcome, violation, category, rule_ids) of each id's newest label under a version."""
-    of_version = labels.where(
-        (F.col("policy") == policy)
-        & (F.col("policy_version") == F.lit(version))
-        & (F.col("policy_hash") == F.lit(policy_hash))
-        & F.col("salt").isNull()
-    )
-    names = ["outcome", "violation", "category", "rule_ids"]
-    newest = F.max_by(F.struct(*names), F.struct("labelled_at", "attempt", "run_id", "chunk", "work_key"))
-    return of_version.groupBy("content_id").agg(newest.alias("label")).select("content_id", "label.*")
+def old_labels(labels: DataFrame, old: Policy | PolicyVersion | None) -> DataFrame:
+    """(content_id, outcome, violation, category, rule_ids) of each id's newest label under a version; none for None."""
+    rows = labels.limit(0) if old is None else of_version(labels, old)
+    return newest_per_content(rows, "outcome", "violation", "category", "rule_ids")
 
 
-def labels_at(tables: Tables, version: int) -> DataFrame:
-    """The labels at a version of the table, or the current ones if that version is gone (vacuumed, erased)."""
-    try:
-        frame = tables.read(schema.LABELS, version)
-        frame.limit(1).collect()
-    except Exception:  # Delta raises errors of several classes
-        return tables.read(schema.LABELS)
-    return frame
+def planned_labels(tables: Tables, plan: RelabelPlan) -> DataFrame:
+    """`old_labels` as they were when the plan was made, less what was erased since. Raises TableError."""
+    return old_labels(labels_at(tables, plan.labels_version), plan.old)
 
 
 def _stratum(scope: Scope) -> Column:

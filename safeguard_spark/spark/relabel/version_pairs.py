@@ -20,21 +20,21 @@ from safeguard_spark.relabel.scope import Scope, ScopeKind
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
+from safeguard_spark.spark.labels import newest_per_content, of_version
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
-from safeguard_spark.spark.relabel.strata import NO_LABEL, labels_at, old_labels, select_sample, strata
+from safeguard_spark.spark.relabel.strata import NO_LABEL, planned_labels, select_sample, strata
 from safeguard_spark.spark.sampling import sample_score
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
-VERDICT_FIELDS = ("violation", "category", "rules")
 NOISE_SALT = "noise"
 EXAMPLES = 5  # of each kind and category
 
 
 def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: Policy) -> ComparisonReport:
     """Compare two versions on the contents labelled under both. Raises TableError if there are none."""
-    tables = Tables.open_existing(spark, config)
+    tables = Tables.open(spark, config.output)
     labels = tables.read(schema.LABELS)
     plan = _newest_plan(tables, old, new)
     sampled = None if plan is None else _sampled(tables, plan)
@@ -78,7 +78,7 @@ def _sampled(tables: Tables, plan: RelabelPlan) -> DataFrame | None:
     """(content_id, stratum) of the contents a plan sampled, or None if it does not sample."""
     if not plan.scope.kind.uses_labels:
         return None
-    old = old_labels(labels_at(tables, plan.labels_version), plan.policy, plan.old_version, plan.old_hash)
+    old = planned_labels(tables, plan)
     scores = strata(old.select("content_id"), old, plan.scope)
     return select_sample(scores, plan.scope).select("content_id", "stratum")
 
@@ -88,25 +88,12 @@ def _sizes(plan: RelabelPlan) -> dict[str, int]:
     return {stratum.name: stratum.size for stratum in plan.scope.strata if stratum.name != NO_LABEL}
 
 
-def _verdicts(labels: DataFrame, policy: Policy, *, salted: bool = False) -> DataFrame:
+def _verdicts(labels: DataFrame, policy: Policy, salt: str | None = None) -> DataFrame:
     """Each content's newest verdict under a version: (content_id, content_hash, labeler, verdict)."""
-    of_version = labels.where(
-        (F.col("policy") == policy.name)
-        & (F.col("policy_version") == policy.version)
-        & (F.col("policy_hash") == policy.policy_hash)
-        & (F.col("salt").isNotNull() if salted else F.col("salt").isNull())
-        & F.col("carried_from").isNull()
-    )
     rules = F.sort_array(F.coalesce("rule_ids", F.array().cast("array<string>")))
-    label = F.struct("content_hash", "labeler", "violation", "category", rules.alias("rules"))
-    newest = F.max_by(label, F.struct("labelled_at", "attempt", "run_id", "chunk", "work_key"))
-    keys = ["content_id", "salt"] if salted else ["content_id"]
-    verdict = F.struct(*(F.col(f"label.{name}") for name in VERDICT_FIELDS)).alias("verdict")
-    return (
-        of_version.groupBy(*keys)
-        .agg(newest.alias("label"))
-        .select("content_id", "label.content_hash", "label.labeler", verdict)
-    )
+    judged = of_version(labels, policy, salt).where("carried_from IS NULL")
+    with_verdict = judged.withColumn("verdict", F.struct("violation", "category", rules.alias("rules")))
+    return newest_per_content(with_verdict, "content_hash", "labeler", "verdict")
 
 
 def _paired(old: DataFrame, new: DataFrame, *keys: str) -> DataFrame:
@@ -118,7 +105,7 @@ def _paired(old: DataFrame, new: DataFrame, *keys: str) -> DataFrame:
 
 def _labelled_twice(labels: DataFrame, policy: Policy) -> DataFrame:
     """Contents that the same labeler labelled twice under one version."""
-    first, second = _verdicts(labels, policy), _verdicts(labels, policy, salted=True)
+    first, second = _verdicts(labels, policy), _verdicts(labels, policy, NOISE_SALT)
     return _paired(first, second, "labeler").drop("labeler")
 
 
@@ -146,10 +133,11 @@ def _key(cell: Any) -> VerdictKey:
 
 def _progress(tables: Tables, plan: RelabelPlan) -> Progress | None:
     """How far a plan has been applied, according to the runs under its version and labeler."""
-    same_labels = (F.col("policy_hashes") == F.array(F.lit(plan.new_hash))) & (
-        F.col("labeler_hashes") == F.array(F.lit(plan.labeler_hash))
-    )
-    rows = tables.read(schema.RUNS).where(same_labels).orderBy("started_at").select(*PlanRun._fields).collect()
+    runs = tables.read(schema.RUNS)
+    same = {"policies": plan.new_ref, "policy_hashes": plan.new_hash, "labeler_hashes": plan.labeler_hash}
+    for name, value in same.items():
+        runs = runs.where(F.col(name) == F.array(F.lit(value)))
+    rows = runs.orderBy("started_at").select(*PlanRun._fields).collect()
     return progress(plan.plan_id, (PlanRun(*row) for row in rows))
 
 
@@ -196,13 +184,10 @@ def label_again(
 
     These labels have a salt, and never count.
     """
-    tables = Tables.open_existing(spark, config)
+    tables = Tables.open(spark, config.output)
     labeler = Labeler.of(config, policy)
-    labelled = tables.read(schema.LABELS).where(
-        (F.col("policy_version") == policy.version)
-        & (F.col("policy_hash") == policy.policy_hash)
-        & (F.col("labeler_hash") == labeler.labeler_hash)
-        & F.col("carried_from").isNull()
+    labelled = of_version(tables.read(schema.LABELS), policy).where(
+        (F.col("labeler_hash") == labeler.labeler_hash) & F.col("carried_from").isNull()
     )
     selected = labelled.select("content_id", "content_hash").distinct().where(sample_score("again") < share)
     source = open_scoped(spark, config, Scope(kind=ScopeKind.all))

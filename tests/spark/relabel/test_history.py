@@ -46,7 +46,7 @@ def test_every_moment_keeps_the_labels_of_that_time(lake: Lake) -> None:
     config = configured(lake)
     before = now()
     label_table(lake.spark, config, [OLD], show=False)
-    tables = Tables.open_existing(lake.spark, config)
+    tables = Tables.open(lake.spark, config.output)
     first = now()
     relabelled(lake, "all")
     unpromoted = now()

@@ -69,7 +69,7 @@ def test_a_plan_of_affected_contents_counts_exactly_the_calls_that_are_made(labe
 
 
 def load_plan_of(lake: Lake, plan_id: str) -> RelabelPlan:
-    return load_plan(Tables.open_existing(lake.spark, configured(lake)), plan_id)
+    return load_plan(Tables.open(lake.spark, str(lake.tables)), plan_id)
 
 
 def test_a_sample_has_rare_categories_and_is_the_same_each_time(labelled: Lake) -> None:

@@ -1,0 +1,107 @@
+"""Which labels count for a version: for its coverage, its agreement with people, its noise, and an older plan."""
+
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+from safeguard_spark import schema
+from safeguard_spark.errors import GateError, TableError
+from safeguard_spark.spark.label.job import label_table
+from safeguard_spark.spark.maintain.erase import erase_contents
+from safeguard_spark.spark.relabel.human_decisions import human_agreement
+from safeguard_spark.spark.relabel.promote import promote_version
+from safeguard_spark.spark.relabel.version_pairs import label_again
+from safeguard_spark.spark.tables import Tables
+from tests.spark.lake import Lake, policy
+from tests.spark.relabelling import NEW, OLD, configured, planned, posts, prepared
+from tests.spark.test_labels import label
+
+pytestmark = pytest.mark.spark
+
+
+def label_under(lake: Lake, version: Any, **sections: Any) -> None:
+    lake.create()
+    label_table(lake.spark, configured(lake, **sections), [version], show=False)
+
+
+def test_a_content_for_which_every_call_failed_is_not_covered(lake: Lake) -> None:
+    lake.write(posts(8))
+    label_under(lake, OLD)
+    label_under(lake, NEW, args={"misbehave": {"a ": "fail"}})
+    with pytest.raises(TableError, match=r"Nothing is labelled under market@1\.1\.0"):
+        promote_version(lake.spark, configured(lake), NEW)
+    other = policy(version="1.2.0", text="No chairs.")
+    label_under(lake, other, args={"misbehave": {"lamp": "fail", "book": "fail"}})
+    gate = {"gate": {"cases": False, "min_coverage": 0.9}}
+    with pytest.raises(GateError, match=r"coverage of the table: 0\.75, at least 0\.9"):
+        promote_version(lake.spark, configured(lake, relabel=gate), other)
+
+
+def test_people_are_compared_with_the_label_that_readers_see(lake: Lake) -> None:
+    tables = Tables.open_or_create(lake.spark, str(lake.tables))
+    # Of two labels of one instant and attempt the later run counts, whichever was appended first.
+    rows = [
+        label(f"c{n}", OLD, run_id=run, violation=(run == "r2") == (n < 4), work_key=run)
+        for n in range(8)
+        for run in (("r1", "r2") if n % 2 else ("r2", "r1"))
+    ]
+    tables.append(schema.LABELS, rows, "rows")
+    decisions = [(f"c{n}", n < 4) for n in range(8)]
+    location = str(lake.folder / "decisions")
+    lake.spark.createDataFrame(decisions, "id STRING, violation BOOLEAN").write.parquet(location)
+    config = configured(lake, relabel={"gold": {"location": location}})
+    agreement = human_agreement(lake.spark, config, tables, OLD)
+    assert agreement is not None and agreement.precision is not None and agreement.recall is not None
+    assert (agreement.contents, agreement.precision.value, agreement.recall.value) == (8, 1.0, 1.0)
+
+
+def test_noise_is_measured_on_the_contents_of_that_policy_only(lake: Lake) -> None:
+    twin = policy("shop")  # the same text under another name
+    lake.write(posts(6))
+    label_under(lake, policy("market"))
+    lake.write([(f"q{n}", f"a chair {n}") for n in range(9)])
+    label_under(lake, twin)
+    assert label_again(lake.spark, configured(lake), policy("market"), 1.0, show=False).rows == 6
+
+
+def test_a_plan_selects_the_same_contents_after_later_labels_and_an_erasure_with_vacuum(lake: Lake) -> None:
+    lake.write(posts(24))
+    label_under(lake, OLD)
+    plan = planned(lake, "touched").plan
+    assert plan.rows == 3
+    # The source is edited and labelled again: by today's labels another content would be affected.
+    edited = [(id, {"p0002": "a lamp", "p0007": "a rifle"}.get(id, body)) for id, body in posts(24)]
+    lake.write(edited, mode="overwrite")
+    label_under(lake, OLD)
+    erase_contents(lake.spark, configured(lake), ["p0010"], vacuum=True)
+    selected = prepared(lake, plan)
+    assert {row.content_id for row in selected.source.frame.collect()} == {"p0002", "p0018"}
+    # The planned version of the source is there, so the change is counted.
+    assert selected.source_change is not None and selected.source_change.edited == 1
+
+
+def test_a_plan_whose_versions_are_gone_from_the_logs_is_refused_or_says_so(lake: Lake) -> None:
+    lake.write(posts(8))
+    label_under(lake, OLD)
+    plan = planned(lake, "all").plan
+    touched = planned(lake, "touched").plan
+    lake.write([("new", "a lamp")])
+    label_under(lake, OLD)
+    forget_log(lake, "posts", 0)
+    change = prepared(lake, plan).source_change
+    assert change is not None and change.added is None
+    assert "8 contents were in scope, 9 are now" in str(change)
+    forget_log(lake, "tables/labels", touched.labels_version)
+    with pytest.raises(TableError, match=r"no longer says which labels .* Plan again\."):
+        prepared(lake, touched)
+
+
+def forget_log(lake: Lake, table: str, version: int) -> None:
+    """Do as Delta does once a log is older than its retention: a checkpoint, and no files up to a version."""
+    folder = lake.folder / table
+    DeltaTable(str(folder)).create_checkpoint()
+    for number in range(version + 1):
+        for file in (folder / "_delta_log").glob(f"*{number:020}.*"):
+            file.unlink()
+    lake.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
