@@ -11,7 +11,6 @@ import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol
 
 import aiohttp
 import orjson
@@ -21,6 +20,7 @@ from safeguard_spark.engines import protocol
 from safeguard_spark.engines.address import Address
 from safeguard_spark.engines.failures import FailureKind, RequestFailure, back_off, of_status, too_long
 from safeguard_spark.engines.protocol import MalformedReplyError, OptionalFields, Route
+from safeguard_spark.engines.server import Server
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
@@ -28,28 +28,8 @@ from safeguard_spark.labelling.verdict import Completion
 
 REPLY_BYTES, ERROR_BYTES = 32 << 20, 64 << 10
 MAX_FAILURES = 8  # in a row, over `Timings.unanswered_s`: then the endpoint is marked unavailable
+MALFORMED = RequestFailure(FailureKind.transient, "malformed reply")
 log = logging.getLogger(__name__)
-
-
-class Guard(Protocol):
-    """Watches the server behind an endpoint, and can restart it."""
-
-    @property
-    def server_id(self) -> str:
-        """The server that runs now."""
-        ...
-
-    @property
-    def stalled_s(self) -> float:
-        """For how long the server has made no progress with open requests, seconds."""
-        ...
-
-    def restart(self, server_id: str) -> None:
-        """Restart the server if it is still `server_id` and dead: a request to it failed. Blocks.
-
-        Raises EngineError if it cannot be restarted.
-        """
-        ...
 
 
 class Client:
@@ -60,16 +40,16 @@ class Client:
         config: EndpointConfig,
         address: Address,
         key: str | None,
-        guard: Guard | None,
+        server: Server | None,
         run_id: str = "",
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
-        self._config, self._address, self._guard = config, address, guard
+        self._config, self._address, self._server = config, address, server
         self._run_id, self._timings = run_id, timings
         self._routes = protocol.routes(config.dialect)
         self._route = 0
         self._accepted_fields: dict[tuple[str, str], OptionalFields] = {}  # by path and output form
-        self._reached = guard is not None
+        self._reached = server is not None
         self._answered = False
         self._failures, self._answered_at = 0, asyncio.get_running_loop().time()  # failures since that answer
         self._restarting, self._over = asyncio.Lock(), asyncio.Event()
@@ -93,7 +73,7 @@ class Client:
         """Answer all open and future requests with the failure `reason`."""
         if self.unavailable is None:
             self.unavailable = reason
-            server = f", server {self._server_id()}," if self._guard else ""
+            server = f", server {self._server_id()}," if self._server else ""
             log.warning(
                 "Run %s: engine at %s%s is unavailable: %s", self._run_id, self._address.display, server, reason
             )
@@ -130,7 +110,7 @@ class Client:
             await self._sleep(wait_s)
 
     def _server_id(self) -> str:
-        return self._guard.server_id if self._guard else ""
+        return self._server.server_id if self._server else ""
 
     async def _attempt_until(self, deadline: float, spec: CallSpec, request: Request) -> Completion | RequestFailure:
         try:
@@ -173,20 +153,23 @@ class Client:
         self, route: Route, spec: CallSpec, request: Request, fields: OptionalFields
     ) -> Completion | RequestFailure:
         try:
-            body = orjson.dumps(route.body(self._config.model, spec, request.prompt, fields))
+            data = orjson.dumps(route.body(self._config.model, spec, request.prompt, fields))
         except (TypeError, ValueError):
             return RequestFailure(FailureKind.bad_request, "the prompt cannot be encoded")
         try:
             url, proxy = self._address.base + route.path, self._address.proxy
-            async with self._session.post(url, data=body, proxy=proxy, allow_redirects=False) as response:
+            async with self._session.post(url, data=data, proxy=proxy, allow_redirects=False) as response:
                 if response.status != 200:
                     failure = of_status(response.status, response.headers)
                     if failure.kind is FailureKind.bad_request:
-                        return too_long(await _beginning(response), spec.labeler.max_tokens) or failure
+                        # A body that cannot be read is as good as none: the status alone must do.
+                        with contextlib.suppress(aiohttp.ClientError, OSError):
+                            return too_long(await _read(response, ERROR_BYTES), spec.labeler.max_tokens) or failure
                     return failure
-                return route.read(orjson.loads(await _bounded(response)))
+                body = await _read(response, REPLY_BYTES)
+                return route.read(orjson.loads(body)) if len(body) <= REPLY_BYTES else MALFORMED
         except (MalformedReplyError, orjson.JSONDecodeError):
-            return RequestFailure(FailureKind.transient, "malformed reply")
+            return MALFORMED
         except aiohttp.ClientConnectorCertificateError:
             return RequestFailure(FailureKind.untrusted, "its certificate cannot be verified")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -195,20 +178,20 @@ class Client:
             return RequestFailure(FailureKind.transient, _cause(error, self._timings.connect_s))
 
     async def _restart(self, server_id: str) -> None:
-        """Have the guard check the server, once for all requests that failed together."""
+        """Restart our own server if it is dead, once for all requests that failed together."""
         async with self._restarting:
-            guard = self._guard
-            if guard is None or server_id != guard.server_id or self.unavailable:
+            server = self._server
+            if server is None or server_id != server.server_id or self.unavailable:
                 return
             try:
-                await in_thread(lambda: guard.restart(server_id))
+                await in_thread(lambda: server.restart(server_id))
             except EngineError as error:
                 self.mark_unavailable(str(error))
 
     async def _wait_while_stalled(self, server_id: str) -> None:
-        """Wait until the guard has decided whether the server hangs: until then the row is not to blame."""
-        guard, stalled_s = self._guard, self._timings.stalled_s
-        while guard and server_id == guard.server_id and guard.stalled_s > stalled_s and not self.unavailable:
+        """Wait until it is decided whether our own server hangs: until then the row is not to blame."""
+        server, stalled_s = self._server, self._timings.stalled_s
+        while server and server_id == server.server_id and server.stalled_s > stalled_s and not self.unavailable:
             await self._sleep(0.5)
 
     async def _sleep(self, seconds: float) -> None:
@@ -280,25 +263,14 @@ async def in_thread(work: Callable[[], None]) -> None:
     await asyncio.wrap_future(future)
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    parts, size = [], 0
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """A reply's body, or more than `limit` bytes of it if it is longer."""
+    body = bytearray()
     async for part in response.content.iter_any():
-        size += len(part)
-        if size > REPLY_BYTES:
-            raise MalformedReplyError("too long")
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The beginning of a rejection's body; empty where it cannot be read, and the status alone must do."""
-    read = bytearray()
-    with contextlib.suppress(aiohttp.ClientError, OSError):
-        async for part in response.content.iter_any():
-            read += part
-            if len(read) > ERROR_BYTES:
-                break
-    return bytes(read)
+        body += part
+        if len(body) > limit:
+            break
+    return bytes(body)
 
 
 def _cause(error: BaseException, connect_s: float) -> str:

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from safeguard_spark.config.engine import EndpointConfig
 from safeguard_spark.engines.address import Address, api_key, parse_address
-from safeguard_spark.engines.client import Client, Guard
+from safeguard_spark.engines.client import Client
+from safeguard_spark.engines.server import Server
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
@@ -23,21 +24,19 @@ from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
 class EndpointEngine:
     """An `Engine` behind a URL. `window` is how many requests are kept in flight; it may be changed at any time.
 
-    `guard` can restart the server when requests fail.
+    `server` is restarted when requests fail, if it is this executor's own.
     """
-
-    server_ids: frozenset[str] = frozenset()
 
     def __init__(
         self,
         config: EndpointConfig,
         window: int,
-        guard: Guard | None = None,
+        server: Server | None = None,
         run_id: str = "",
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
         self._config, self.window = config, max(1, window)
-        self._guard, self._run_id, self._timings = guard, run_id, timings
+        self._server, self._run_id, self._timings = server, run_id, timings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._client: Client | None = None
@@ -49,6 +48,11 @@ class EndpointEngine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def server_ids(self) -> frozenset[str]:
+        """Servers that this run started and this engine has used."""
+        return self._server.server_ids if self._server else frozenset()
 
     @property
     def in_flight(self) -> int:
@@ -111,17 +115,15 @@ class EndpointEngine:
     def _opened(self) -> Client:
         if self._client is None:
             address, key = parse_address(self._config.url), api_key(self._config.api_key_env)
-            loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=_run, args=(loop,), name="engine-endpoint", daemon=True)
+            runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # else the loop is set for this thread as well
+            self._loop = loop = runner.get_loop()
+            self._thread = threading.Thread(target=_run, args=(runner,), name="engine-endpoint", daemon=True)
             self._thread.start()
-            self._loop = loop
             self._client = self._in_loop(self._create_client(address, key), loop)
         return self._client
 
-    async def _create_client(self, address: Address, key: str | None) -> Client:
-        return Client(
-            self._config, address, key, self._guard, self._run_id, self._timings
-        )  # aiohttp needs a running loop
+    async def _create_client(self, address: Address, key: str | None) -> Client:  # aiohttp needs a running loop
+        return Client(self._config, address, key, self._server, self._run_id, self._timings)
 
     def _in_loop(self, work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(self._timings.close_s)
@@ -177,15 +179,6 @@ class _Calls:
         self.any_finished = False
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    loop.run_forever()
-    loop.run_until_complete(_cancel_tasks())
-    loop.close()
-
-
-async def _cancel_tasks() -> None:
-    remaining = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in remaining:
-        task.cancel()
-    await asyncio.gather(*remaining, return_exceptions=True)
+def _run(runner: asyncio.Runner) -> None:
+    with runner:  # its end cancels the requests that are left
+        runner.get_loop().run_forever()

@@ -6,6 +6,7 @@ What is known of it is in its folder (`server_folder`), because any task may hav
 import contextlib
 import logging
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines import command, hardware
 from safeguard_spark.engines.health import Health, check_health, is_healthy
-from safeguard_spark.engines.paths import server_paths
+from safeguard_spark.engines.paths import server_path
 from safeguard_spark.engines.processes import ProcessId, end_tree, lower_priority
 from safeguard_spark.engines.server_folder import (
     IDLE,
@@ -47,14 +48,13 @@ class Stopped(NamedTuple):
 
 
 class Server:
-    """The server of `owner`'s executor, as a task of the run `run_id` uses it. The `Guard` of its endpoint."""
+    """The server of `owner`'s executor, as a task of the run `run_id` uses it."""
 
     def __init__(
         self, config: VllmConfig, owner: ProcessId, devices: list[str], run_id: str, timings: Timings = DEFAULT_TIMINGS
     ) -> None:
         self.config, self.owner, self.devices, self.run_id, self.timings = config, owner, devices, run_id, timings
-        self.paths = server_paths(config, owner, devices)
-        self.folder = ServerFolder(self.paths.folder)
+        self.folder = ServerFolder(server_path(config, owner, devices))
         self.server_id = ""  # the server that requests go to; empty before the first
         self.server_ids: frozenset[str] = frozenset()  # servers that this run started and this task has used
         self._restarting, self._progressed_at = threading.Lock(), time.monotonic()
@@ -93,12 +93,13 @@ class Server:
         if state and state.server_id != server_id and (other := self._await_running(deadline)):
             return other
         if state and state.server_id == server_id:
-            if not hung and is_healthy(self.paths.socket, self.timings):
+            if not hung and is_healthy(self.folder.socket, self.timings):
                 return state
             self._end(state, hung=hung)
         self._raise_earlier_failure()
-        log.warning("Run %s: server %s %s and is restarted.", self.run_id, server_id, "hangs" if hung else "died")
-        return self._start(deadline)
+        started, how = self._start(deadline), "hung" if hung else "died"
+        log.warning("Run %s: server %s %s; server %s replaces it.", self.run_id, server_id, how, started.server_id)
+        return started
 
     def _use(self, state: ServerState) -> None:
         if state.run_id == self.run_id:
@@ -110,7 +111,7 @@ class Server:
     def _lock(self) -> Iterator[float]:
         """Hold the folder's lock; yields the deadline for the server to be ready."""
         deadline = time.monotonic() + self.config.start_deadline_s
-        self.paths.create(sockets=False)
+        self.folder.create(sockets=False)
         self.folder.touch("lease")
         try:
             with self.folder.lock(deadline, self.timings.start_poll_s) as is_held:
@@ -163,30 +164,31 @@ class Server:
     def _launch(self) -> Stopped | None:
         server_id = str(uuid.uuid4())
         hardware_args = hardware.arguments() if self.config.python is None else {}
-        argv = command.command(self.config, self.paths.socket, hardware_args)
-        env = command.environment(self.config, os.environ, self.devices, self.paths.sockets, server_id)
+        argv = command.command(self.config, self.folder.socket, hardware_args)
+        env = command.environment(self.config, os.environ, self.devices, self.folder.sockets, server_id)
         self._use_start()
         self._end_unused()
         for folder in self.folder.path.parent.iterdir():
             ServerFolder(folder).delete_if_old()
-        self.paths.create()
-        self.paths.socket.unlink(missing_ok=True)  # vLLM refuses to start if there is one
+        self.folder.create()
+        self.folder.socket.unlink(missing_ok=True)  # vLLM refuses to start if there is one
         if self.folder.has_unknown_state:
             log.warning(
                 "%s: another release has started a server here; it is neither used nor ended.", self.folder.path
             )
-        state = ServerState(server_id, self.run_id, self.owner, str(self.paths.sockets))
+        state = ServerState(server_id, self.run_id, self.owner)
         self.folder.write(state)
-        spec = SupervisorSpec(state, argv, env, str(self.folder.path), self.config.idle_s, self.timings)
+        spec = SupervisorSpec(state, argv, env, self.folder.path, self.config.idle_s, self.timings)
         return self._supervise(spec)
 
     def _supervise(self, spec: SupervisorSpec) -> Stopped | None:
         """Start a supervisor, which starts the server."""
-        self.folder.keep_old_log()
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.log.replace(self.folder.old_log)
         with self.folder.log.open("ab") as out:
             result = subprocess.run(
                 [sys.executable, "-m", "safeguard_spark.engines.supervisor", spec.state.server_id],
-                input=spec.to_json().encode(),
+                input=pickle.dumps(spec),
                 stdout=out,
                 stderr=out,
                 check=False,
@@ -208,7 +210,7 @@ class Server:
             elif phase is Phase.orphaned:
                 self._end(state)
                 return Stopped("its supervisor was killed")
-            elif check_health(self.paths.socket, self.timings.probe_s) is Health.healthy:
+            elif check_health(self.folder.socket, self.timings.probe_s) is Health.healthy:
                 if state.server_pid:
                     # Not earlier: the server's engine process has started by now, and keeps its own priority.
                     lower_priority(state.server_pid, self.config.niceness)
@@ -227,7 +229,7 @@ class Server:
     def _end_unused(self) -> None:
         """End this executor's servers with other settings that no task uses: they hold the memory this one needs."""
         now_ns = self.folder.touched_ns("lease")
-        for folder in map(ServerFolder, self.paths.siblings()):
+        for folder in self.folder.siblings():
             state = folder.state()
             unused_s = (now_ns - folder.touched_ns("lease")) / 1e9
             if state and state.supervisor and unused_s > self.timings.unused_s:
@@ -276,4 +278,4 @@ def end_server(
     current = folder.state()  # its supervisor may have started meanwhile
     if current and current.server_id == state.server_id and current.supervisor:
         current.supervisor.end(timings.end_s / 2)
-    folder.record_end(state.server_id, Path(state.sockets), "it was ended so that another can start")
+    folder.record_end(state.server_id, "it was ended so that another can start")

@@ -15,9 +15,12 @@ Standard library and psutil only: the supervisor imports this and must start fas
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
+import stat
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -26,11 +29,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safeguard_spark.engines.processes import ProcessId
+from safeguard_spark.errors import EngineError
 
 FORMAT = 1  # of the JSON files. A file of another format or with unknown fields counts as missing
 IDLE = "no task used it"  # the one end that does not count as a failure
 LOG_BYTES, LOG_KEPT = 16 << 20, 1 << 20  # the log is cut to its last part when it grows past this
 LOGS_KEPT_S = 7 * 86_400.0
+SOCKET_BYTES = 107 if sys.platform == "linux" else 103  # sun_path without its final NUL
+# vLLM names sockets of its own by a UUID in the same folder.
+NAME_BYTES = len("/safeguard-4294967295/0123456789-01234567/") + 36
 
 
 class Phase(Enum):
@@ -46,12 +53,11 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class ServerState:
-    """A server, the run that started it, and the process that it must not outlive. `sockets` is their folder."""
+    """A server, the run that started it, and the process that it must not outlive."""
 
     server_id: str
     run_id: str
     owner: ProcessId
-    sockets: str
     supervisor: ProcessId | None = None  # this and the next: None until the supervisor has started the server
     server_pid: int | None = None
 
@@ -84,17 +90,44 @@ Record = TypeVar("Record", ServerState, ServerEnd, FailedStart, Starts)
 
 
 class ServerFolder:
-    """Reads and writes the folder `path` of a server."""
+    """Reads and writes the folder `path` of a server.
+
+    `sockets` is the same folder, or a shorter one if that path is too long.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.log = path / "log"
+        base, user = path.parents[1], path.parent.name
+        self.path, self.sockets, self.log, self.old_log = path, path, path / "log", path / "log.old"
+        if len(os.fsencode(base)) + NAME_BYTES > SOCKET_BYTES:
+            # Long on YARN, where the temporary folder is the container's. The short name must be as distinct as it.
+            short = hashlib.sha256(os.fsencode(f"{base}{path.name}")).hexdigest()[:10]
+            self.sockets = Path("/tmp") / user / f"{short}-s"
+        self.socket = self.sockets / "s"
+
+    def create(self, *, sockets: bool = True) -> None:
+        """Create both folders, private to this user. Raises EngineError if they are not private or cannot be created.
+
+        A folder for the sockets alone is deleted with the server: with `sockets=False` it is checked if present, and
+        not created.
+        """
+        for folder in dict.fromkeys((self.path, self.sockets)):
+            if folder == self.path or sockets or folder.exists():
+                for level in (folder.parent, folder):
+                    _create_private(level)
+
+    def siblings(self) -> list["ServerFolder"]:
+        """Folders of this executor's servers with other settings."""
+        executor = self.path.name.partition("-")[0]
+        return [ServerFolder(path) for path in self.path.parent.glob(f"{executor}-*") if path != self.path]
 
     def read(self, kind: type[Record]) -> Record | None:
         """The record of a kind; None if there is none, or if it is not in this release's format."""
         try:
             fields = json.loads((self.path / FILES[kind]).read_text(encoding="utf-8"))
-            return decode(kind, fields) if fields.pop("format") == FORMAT else None
+            if fields.pop("format") != FORMAT:
+                return None
+            values: dict[str, Any] = {name: ProcessId(*v) if isinstance(v, list) else v for name, v in fields.items()}
+            return kind(**values)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -142,16 +175,16 @@ class ServerFolder:
         """Record that a server is ready."""
         (self.path / "ready").write_text(server_id, encoding="utf-8")
 
-    def record_end(self, server_id: str, sockets: Path, cause: str) -> None:
+    def record_end(self, server_id: str, cause: str) -> None:
         """Delete a server's sockets and their folder, and record why it ended; nothing if a newer server is here."""
         if self.is_replaced(server_id):
             return
         with contextlib.suppress(OSError):  # something else may clear the temporary folder
-            for entry in sockets.iterdir():
+            for entry in self.sockets.iterdir():
                 if entry.is_socket():
                     entry.unlink(missing_ok=True)
-            if sockets != self.path and not self.is_replaced(server_id):
-                sockets.rmdir()  # fails if it is not empty
+            if self.sockets != self.path and not self.is_replaced(server_id):
+                self.sockets.rmdir()  # fails if it is not empty
         # Last: a task that reads this may start another server here.
         with contextlib.suppress(OSError):
             end = self.read(ServerEnd)
@@ -173,19 +206,11 @@ class ServerFolder:
     @contextlib.contextmanager
     def lock(self, deadline: float, poll_s: float) -> Iterator[bool]:
         """Hold the folder's lock; yields False if others hold it until `deadline`. Renews the lease. Raises OSError."""
-        file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            while not (is_held := _try_lock(file)) and time.monotonic() <= deadline:
+        with (self.path / "lock").open("a") as file:
+            while not (is_held := _try_lock(file.fileno())) and time.monotonic() <= deadline:
                 self.touch("lease")
                 time.sleep(poll_s)
             yield is_held
-        finally:
-            os.close(file)
-
-    def keep_old_log(self) -> None:
-        """Make way for a new server's log."""
-        with contextlib.suppress(FileNotFoundError):
-            self.log.replace(self.path / "log.old")
 
     def cut_log(self) -> None:
         """Keep only the last part of the log once it is too long."""
@@ -193,7 +218,7 @@ class ServerFolder:
             if self.log.stat().st_size > LOG_BYTES:
                 with self.log.open("r+b") as file:
                     file.seek(-LOG_KEPT, os.SEEK_END)
-                    (self.path / "log.old").write_bytes(file.read())
+                    self.old_log.write_bytes(file.read())
                     file.truncate(0)  # the server appends, so it continues at the new end
 
     def delete_if_old(self) -> None:
@@ -209,15 +234,21 @@ class ServerFolder:
             return ""
 
 
-def decode(kind: type[Record], fields: dict[str, Any]) -> Record:
-    """The record with these fields, as JSON has them. Raises TypeError for unknown or missing fields."""
-    values: dict[str, Any] = {name: ProcessId(*v) if isinstance(v, list) else v for name, v in fields.items()}
-    return kind(**values)
-
-
 def _try_lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def _create_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = folder.lstat()
+    except OSError as error:
+        raise EngineError(
+            f"{folder} cannot be created: {error.strerror}; set engine.work_dir to a folder that you may write."
+        ) from error
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
+        raise EngineError(f"{folder} is not private to this user; remove it, or set engine.work_dir to another folder.")

@@ -14,18 +14,18 @@ ends the tree when the pipe closes. If the watchdog dies, it is forked again. St
 
 import contextlib
 import ctypes
-import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 from safeguard_spark.engines.processes import ProcessId, descendants, end_tree
-from safeguard_spark.engines.server_folder import IDLE, Phase, ServerFolder, ServerState, decode
+from safeguard_spark.engines.server_folder import IDLE, Phase, ServerFolder, ServerState
 from safeguard_spark.engines.timings import Timings
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
@@ -34,25 +34,14 @@ DISMISSED = b"."  # what the watchdog reads when it is not needed any more
 
 @dataclass(frozen=True)
 class SupervisorSpec:
-    """What a supervisor reads on its standard input: the server to start, and when to end it."""
+    """What a supervisor reads on its standard input, pickled: the server to start, and when to end it."""
 
     state: ServerState
     command: list[str]
     env: dict[str, str]
-    folder: str
+    folder: Path
     idle_s: float
     timings: Timings
-
-    def to_json(self) -> str:
-        """As text that `from_json` reads."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "SupervisorSpec":
-        """Written by `to_json`, in the same release."""
-        fields = json.loads(text)
-        state, timings = decode(ServerState, fields.pop("state")), Timings(**fields.pop("timings"))
-        return cls(state=state, timings=timings, **fields)
 
 
 class Supervisor:
@@ -60,7 +49,7 @@ class Supervisor:
 
     def __init__(self, spec: SupervisorSpec) -> None:
         self.spec, self.server_id, self.timings = spec, spec.state.server_id, spec.timings
-        self.folder = ServerFolder(Path(spec.folder))
+        self.folder = ServerFolder(spec.folder)
         self.server = 0
         self.exit_codes: dict[int, int] = {}  # of ended children, by pid
         self._signal: int | None = None
@@ -93,7 +82,7 @@ class Supervisor:
             if os.getppid() != supervisor:
                 os._exit(1)
 
-        Path(self.spec.state.sockets).mkdir(exist_ok=True)  # an earlier server's end may have deleted it a moment ago
+        self.folder.sockets.mkdir(exist_ok=True)  # an earlier server's end may have deleted it a moment ago
         with self.folder.log.open("ab") as log:
             server = subprocess.Popen(
                 self.spec.command, env=self.spec.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -129,7 +118,7 @@ class Supervisor:
         end_tree(self.server_id, tracked, between=self._reap, timings=self.timings)
         with contextlib.suppress(OSError):
             os.write(self._pipe, DISMISSED)
-        self._record_end(cause)
+        self.folder.record_end(self.server_id, cause)
 
     def _fork_watchdog(self) -> None:
         if self._pipe:
@@ -149,7 +138,7 @@ class Supervisor:
                 signal.signal(number, signal.SIG_IGN)
             if os.read(reader, 1) != DISMISSED:
                 end_tree(self.server_id, timings=self.timings)
-                self._record_end("its supervisor was killed")
+                self.folder.record_end(self.server_id, "its supervisor was killed")
         finally:
             os._exit(0)
 
@@ -158,9 +147,6 @@ class Supervisor:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 self.exit_codes[ended[0]] = os.waitstatus_to_exitcode(ended[1])
-
-    def _record_end(self, cause: str) -> None:
-        self.folder.record_end(self.server_id, Path(self.spec.state.sockets), cause)
 
 
 def _prctl(option: int, value: int) -> None:
@@ -172,10 +158,10 @@ def _prctl(option: int, value: int) -> None:
 def main() -> None:
     """Read the spec from standard input, detach from the process that started this one, and supervise."""
     os.umask(0o077)
-    spec = SupervisorSpec.from_json(sys.stdin.read())
+    spec: SupervisorSpec = pickle.load(sys.stdin.buffer)
     if os.fork():
         os._exit(0)
-    folder = ServerFolder(Path(spec.folder))
+    folder = ServerFolder(spec.folder)
     state = folder.state()
     if state == spec.state and folder.phase(state) is Phase.launching:  # else it is too late
         Supervisor(spec).run()

@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from typing import Self
 
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.endpoint import EndpointEngine
@@ -27,7 +26,7 @@ SHARES = 2
 HUNG, HUNG_UNCOUNTED = 0.25, 0.75
 
 
-class VllmEngine:
+class VllmEngine(EndpointEngine):
     """An `Engine` that owns this executor's vLLM server together with the other tasks.
 
     `owner` is the process that the server must not outlive; `devices` are GPU addresses for the server alone; `window`
@@ -44,38 +43,20 @@ class VllmEngine:
         run_id: str,
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
-        self._server = Server(config, owner, devices, run_id, timings)
+        self._own_server = Server(config, owner, devices, run_id, timings)
         # Twice the share: a task's last answers take the longest, and the sooner they are requested, the sooner its
         # slot is free. What is too much for the server's batch waits in its queue, which only these tasks use.
         self._total = max(window, config.requests_in_flight)
         self._share = min(self._total, SHARES * window)
-        local = config.as_endpoint(f"unix:{self._server.paths.socket}")
-        self._endpoint = EndpointEngine(local, self._share, self._server, run_id, timings)
-        self._config, self._timings = config, timings
-        self._closed = threading.Event()
+        endpoint = config.as_endpoint(f"unix:{self._own_server.folder.socket}")
+        super().__init__(endpoint, self._share, self._own_server, run_id, timings)
+        self._niceness, self._closed = config.niceness, threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Stop watching the server, which lives on, and close every connection."""
         self._closed.set()
-        self._endpoint.close()
-
-    @property
-    def server_ids(self) -> frozenset[str]:
-        """Servers that this run started and this task has used."""
-        return self._server.server_ids
-
-    @property
-    def oldest_s(self) -> float:
-        """Age of the oldest unanswered request, seconds; 0 if there is none."""
-        return self._endpoint.oldest_s
-
-    @property
-    def unavailable(self) -> str | None:
-        """Why the server can no longer answer: it died more often than `engine.restarts` allows."""
-        return self._endpoint.unavailable
+        super().close()
 
     def answers(self, spec: CallSpec, requests: Iterable[Request | Decided]) -> Iterator[Answer]:
         """Yield one answer per request, as they finish. The first one that needs the model starts the server."""
@@ -88,42 +69,44 @@ class VllmEngine:
             return
         self._start()
         touched = 0.0
-        for answer in self._endpoint.answers(spec, itertools.chain([first], source)):
+        for answer in super().answers(spec, itertools.chain([first], source)):
             if answer.completion is not None and time.monotonic() - touched > 1.0:
                 touched = time.monotonic()
-                self._server.folder.touch("answered")
+                self._own_server.folder.touch("answered")
             yield answer
 
     def _start(self) -> None:
         if self._watcher is not None:
             return
-        self._server.ensure_running()
+        self._own_server.ensure_running()
         self._watcher = threading.Thread(target=self._watch, name="engine-watch", daemon=True)
         self._watcher.start()
-        if self._server.owner.pid != os.getpid():  # in an executor's worker: a caller's own process keeps its priority
-            lower_priority(threading.get_native_id(), self._config.niceness)
+        if (
+            self._own_server.owner.pid != os.getpid()
+        ):  # in an executor's worker: a caller's own process keeps its priority
+            lower_priority(threading.get_native_id(), self._niceness)
 
     def _watch(self) -> None:
         """Renew the lease, and restart a server that hangs; its open requests then fail and are sent again."""
         last_progress: tuple[object, ...] = ()
         is_counted = False
         while not self._closed.wait(self._timings.watch_s):
-            self._server.folder.touch("lease")
-            server_id, is_busy = self._server.server_id, self._endpoint.in_flight > 0
-            load = read_load(self._server.paths.socket, self._timings.probe_s) if is_busy else Load()
+            self._own_server.folder.touch("lease")
+            server_id, is_busy = self._own_server.server_id, self.in_flight > 0
+            load = read_load(self._own_server.folder.socket, self._timings.probe_s) if is_busy else Load()
             if load.requests is not None:
-                self._endpoint.window = fitted_window(self._endpoint.window, self._share, self._total, load.requests)
+                self.window = fitted_window(self.window, self._share, self._total, load.requests)
             is_counted = is_counted or load.tokens is not None
             # A server that does not reply has made no progress by that: the last count stands.
             tokens = load.tokens if load.tokens is not None else last_progress and last_progress[0]
-            progress = (tokens, self._server.folder.touched_ns("answered"), server_id)
+            progress = (tokens, self._own_server.folder.touched_ns("answered"), server_id)
             if not is_busy or progress != last_progress:
                 last_progress = progress
-                self._server.mark_progress()
-            elif self._server.stalled_s > self._config.deadline_s * (HUNG if is_counted else HUNG_UNCOUNTED):
+                self._own_server.mark_progress()
+            elif self._own_server.stalled_s > self._config.deadline_s * (HUNG if is_counted else HUNG_UNCOUNTED):
                 with contextlib.suppress(EngineError):  # the endpoint gets the same error when its requests fail
-                    self._server.restart(server_id, hung=True)
-                self._server.mark_progress()
+                    self._own_server.restart(server_id, hung=True)
+                self._own_server.mark_progress()
 
 
 def fitted_window(window: int, share: int, total: int, at_server: int) -> int:

@@ -103,7 +103,7 @@ def test_a_server_killed_with_rows_in_flight_loses_no_row_and_leaves_no_process(
     with executor.engine as engine:
         for answer in engine.answers(executor.call_spec, requests(ROWS)):
             answers.append(answer)
-            if victims and engine._server.server_id not in killed and engine._endpoint.in_flight > 4:
+            if victims and engine._server.server_id not in killed and engine.in_flight > 4:
                 executor.assert_private()
                 killed.append(executor.kill(victims.pop(0)))
         assert sorted(answer.key for answer in answers) == list(range(ROWS))

@@ -54,11 +54,9 @@ class Workspace:
     def endpoint(self, dialect: Dialect) -> RunConfig:
         """The running server, used as an endpoint."""
         # The socket is not always next to the state file: if that path is too long for a socket, it is elsewhere.
-        state = self.servers()[0].state()
-        assert state is not None
         config = self.config("posts", "text_column", "elsewhere")
         assert isinstance(config.engine, VllmConfig)
-        endpoint = config.engine.as_endpoint(f"unix:{state.sockets}/s").model_copy(
+        endpoint = config.engine.as_endpoint(f"unix:{self.servers()[0].socket}").model_copy(
             update={"dialect": dialect, "deadline_s": 60.0}
         )
         return config.model_copy(update={"engine": endpoint})

@@ -92,7 +92,7 @@ class ServedJob(LabelJob):
 
     def sockets(self) -> list[Path]:
         """Sockets in the server's folders, the short one included."""
-        folders = [self.work, *([Path(self.state.sockets)] if self.state else [])]
+        folders = [self.work, *([self.server_folder.sockets] if self.server_folder else [])]
         return [path for folder in folders if folder.exists() for path in folder.rglob("*") if path.is_socket()]
 
 

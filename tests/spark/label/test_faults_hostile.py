@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from safeguard_spark.config.engine import Script, ScriptedConfig
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
@@ -62,7 +63,7 @@ def test_ten_thousand_hostile_rows_have_ten_thousand_outcomes(lake: Lake, rows: 
     assert written == ROWS
     config = lake.config()
     spec = LabelSpec(policy(), Labeler.of(config, policy()))
-    engine = ScriptedEngine(config.engine.model_copy(update={"args": {"words": config.engine.args["words"]}}))
+    engine = ScriptedEngine(ScriptedConfig(args=Script(words=config.engine.args.words)))
     results = label_rows(spec, engine, (Row(number, row.content) for number, (_, row) in enumerate(rows)))
     expected = {rows[result.key][0]: (result.verdict.outcome.value, result.verdict.error) for result in results}
     labels = lake.read("labels").select("content_id", "outcome", "error").collect()

@@ -11,8 +11,9 @@ import pytest
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.command import REFUSED, RPC_BYTES, command, environment
 from safeguard_spark.engines.hardware import is_cpu_build, is_slow_in_bfloat16
-from safeguard_spark.engines.paths import server_paths
+from safeguard_spark.engines.paths import server_path
 from safeguard_spark.engines.processes import SERVER_ID_VARIABLE, ProcessId
+from safeguard_spark.engines.server_folder import ServerFolder
 from safeguard_spark.errors import ConfigError, EngineError
 
 pytestmark = pytest.mark.unit
@@ -118,13 +119,14 @@ def test_vllms_own_sockets_are_elsewhere_if_our_path_is_too_long() -> None:
 
 def test_paths_are_short_enough_and_distinct_for_executors_and_settings(tmp_path: Path) -> None:
     paths = {
-        server_paths(config(args=args, work_dir=str(base)), ProcessId(1, ticks), devices)
+        server_path(config(args=args, work_dir=str(base)), ProcessId(1, ticks), devices)
         for args in ({}, {"max_num_seqs": 1})
         for ticks in ("2", "3")
         for devices in ([], ["0"])
         for base in (tmp_path, tmp_path / ("ü" * 80))
     }
-    assert len({path.socket for path in paths}) == len({path.folder for path in paths}) == 16
-    assert all(len(os.fsencode(path.sockets)) <= RPC_BYTES for path in paths)
-    again = server_paths(config(work_dir=str(tmp_path)), ProcessId(1, "2"), [])
+    folders = [ServerFolder(path) for path in paths]
+    assert len({folder.socket for folder in folders}) == len(paths) == 16
+    assert all(len(os.fsencode(folder.sockets)) <= RPC_BYTES for folder in folders)
+    again = server_path(config(work_dir=str(tmp_path)), ProcessId(1, "2"), [])
     assert again in paths

@@ -20,8 +20,8 @@ from safeguard_spark.engines.server_folder import (
 pytestmark = pytest.mark.unit
 THIS = ProcessId.of(os.getpid())
 DEAD = ProcessId(os.getpid(), "0")
-STATE = ServerState("this", "run", THIS, "/sockets", supervisor=THIS, server_pid=7)
-RECORDS = (STATE, ServerState("this", "run", THIS, "/sockets"), ServerEnd("this", "killed"), FailedStart("run", "why"))
+STATE = ServerState("this", "run", THIS, supervisor=THIS, server_pid=7)
+RECORDS = (STATE, ServerState("this", "run", THIS), ServerEnd("this", "killed"), FailedStart("run", "why"))
 
 
 @pytest.mark.parametrize("record", [*RECORDS, Starts({"first": 1, "second": 2})])
@@ -70,7 +70,7 @@ def test_the_phase_is_that_of_the_last_server(
 ) -> None:
     folder = ServerFolder(tmp_path)
     assert folder.phase(folder.state()) is Phase.absent
-    folder.write(ServerState("this", "run", THIS, "/sockets", supervisor))
+    folder.write(ServerState("this", "run", THIS, supervisor))
     if ready:
         folder.mark_ready(ready)
     if ended:

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import pickle
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,7 +46,7 @@ class SupervisedServer:
         self.folder, self.path, self.server_id = ServerFolder(folder), folder, str(uuid.uuid4())
         self.owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         self.folder.touch("lease")
-        command = [sys.executable, "-c", SERVER, str(folder / "s"), mode]
+        command = [sys.executable, "-c", SERVER, str(self.folder.socket), mode]
         env = {**os.environ, SERVER_ID_VARIABLE: self.server_id}
         spec = spec_of(folder, self.server_id, command, self.owner.pid, env=env, idle_s=idle_s)
         self.folder.write(spec.state)
@@ -81,7 +83,7 @@ class SupervisedServer:
 
     @property
     def is_gone(self) -> bool:
-        return not server_processes(self.server_id) and not (self.path / "s").exists()
+        return not server_processes(self.server_id) and not self.folder.socket.exists()
 
     def cause(self) -> str | None:
         return self.folder.end_cause(self.state)
@@ -94,13 +96,13 @@ class SupervisedServer:
 def spec_of(
     folder: Path, server_id: str, command: list[str], owner: int, env: dict[str, str] | None = None, idle_s: float = 60
 ) -> SupervisorSpec:
-    state = ServerState(server_id, "r", ProcessId.of(owner), str(folder))
-    return SupervisorSpec(state, command, env or {}, str(folder), idle_s, FAST)
+    state = ServerState(server_id, "r", ProcessId.of(owner))
+    return SupervisorSpec(state, command, env or {}, folder, idle_s, FAST)
 
 
 def supervise(spec: SupervisorSpec, stderr: IO[bytes] | None = None) -> None:
     command = [sys.executable, "-m", "safeguard_spark.engines.supervisor", spec.state.server_id]
-    subprocess.run(command, input=spec.to_json().encode(), check=True, stderr=stderr)
+    subprocess.run(command, input=pickle.dumps(spec), check=True, stderr=stderr)
 
 
 Start = Callable[..., SupervisedServer]
@@ -171,7 +173,7 @@ def test_supervisor_and_watchdog_killed_at_once_still_end_the_server(start: Star
     assert end_tree(supervised.server_id)
     assert start_time(core) is None
     assert supervised.folder.phase(supervised.state) is Phase.orphaned
-    supervised.folder.record_end(supervised.server_id, supervised.path, "test")
+    supervised.folder.record_end(supervised.server_id, "test")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -247,7 +249,7 @@ def test_a_supervisor_that_is_too_late_does_not_start_its_server(tmp_path: Path,
     state = replace(spec.state, server_id="a newer one") if is_replaced else spec.state
     folder.write(state)
     if not is_replaced:
-        folder.record_end("old", tmp_path, "given up")
+        folder.record_end("old", "given up")
     supervise(spec)
     time.sleep(1.0)
     assert not marker.exists()
@@ -262,43 +264,47 @@ def test_a_zombie_is_not_alive() -> None:
     child.wait()
 
 
-def test_the_sockets_of_a_newer_server_are_kept(tmp_path: Path) -> None:
-    folder = ServerFolder(tmp_path)
+@pytest.fixture(params=["near", "d" * 120])
+def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ServerFolder]:
+    """A folder with its sockets in it, or too long a path for that."""
+    folder = ServerFolder(tmp_path / request.param / "user" / "1-2")
+    folder.path.mkdir(parents=True)
+    folder.sockets.mkdir(parents=True, exist_ok=True)
+    yield folder
+    if folder.sockets != folder.path:
+        shutil.rmtree(folder.sockets, ignore_errors=True)
+
+
+def bind(folder: ServerFolder) -> None:
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
-        listener.bind(str(tmp_path / "s"))
-        folder.write(spec_of(tmp_path, "new", [], 1).state)
-        folder.record_end("old", tmp_path, "killed")
-        assert (tmp_path / "s").exists() and folder.read(ServerEnd) is None
-        folder.record_end("new", tmp_path, "killed")
-        assert not (tmp_path / "s").exists()
+        listener.bind(str(folder.socket))
 
 
-@pytest.mark.parametrize("server_id", ["this one", "a newer one"])
-def test_the_sockets_folder_is_deleted_with_the_last_socket_unless_a_newer_server_uses_it(
-    tmp_path: Path, server_id: str
-) -> None:
-    state, sockets = tmp_path / "state", tmp_path / "sockets"
-    state.mkdir()
-    sockets.mkdir()
-    folder = ServerFolder(state)
-    folder.write(spec_of(state, server_id, [], 1).state)
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
-        listener.bind(str(sockets / "s"))
-    folder.record_end("this one", sockets, "killed")
-    folder.record_end("this one", sockets, "killed again")  # by the watchdog, or by a task that waits for the end
-    assert sockets.exists() == (server_id != "this one")
-    assert folder.read(ServerEnd) == (None if sockets.exists() else ServerEnd("this one", "killed"))
+def test_the_sockets_of_a_newer_server_are_kept(folder: ServerFolder) -> None:
+    bind(folder)
+    folder.write(ServerState("new", "r", ProcessId.of(1)))
+    folder.record_end("old", "killed")
+    assert folder.socket.exists() and folder.read(ServerEnd) is None
 
 
-def test_a_sockets_folder_with_other_files_is_kept(tmp_path: Path) -> None:
-    state, sockets = tmp_path / "state", tmp_path / "sockets"
-    state.mkdir()
-    sockets.mkdir()
-    (sockets / "note").touch()
-    ServerFolder(state).record_end("this one", sockets, "killed")
-    assert (sockets / "note").exists() and ServerFolder(state).read(ServerEnd) is not None
+def test_the_sockets_and_a_folder_of_their_own_are_deleted_with_the_server(folder: ServerFolder) -> None:
+    bind(folder)
+    folder.write(ServerState("this one", "r", ProcessId.of(1)))
+    folder.record_end("this one", "killed")
+    folder.record_end("this one", "killed again")  # by the watchdog, or by a task that waits for the end
+    assert not folder.socket.exists() and folder.sockets.exists() == (folder.sockets == folder.path)
+    assert folder.read(ServerEnd) == ServerEnd("this one", "killed")
+
+
+def test_a_sockets_folder_with_other_files_is_kept(folder: ServerFolder) -> None:
+    (folder.sockets / "note").touch()
+    folder.record_end("this one", "killed")
+    assert (folder.sockets / "note").exists() and folder.read(ServerEnd) is not None
 
 
 def test_an_end_is_recorded_even_if_the_sockets_are_deleted_already(tmp_path: Path) -> None:
-    ServerFolder(tmp_path).record_end("this one", tmp_path / "deleted", "killed")
-    assert ServerFolder(tmp_path).read(ServerEnd) == ServerEnd("this one", "killed")
+    folder = ServerFolder(tmp_path / ("d" * 120))
+    folder.path.mkdir()
+    assert not folder.sockets.exists()
+    folder.record_end("this one", "killed")
+    assert folder.read(ServerEnd) == ServerEnd("this one", "killed")

@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 
 from safeguard_spark.config.engine import VllmConfig
-from safeguard_spark.engines import paths
 from safeguard_spark.engines.paths import executor_process
 from safeguard_spark.engines.processes import ProcessId, end_tree, server_processes
-from safeguard_spark.engines.server_folder import Phase, ServerFolder, ServerState, Starts
+from safeguard_spark.engines.server_folder import SOCKET_BYTES, Phase, ServerFolder, ServerState, Starts
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.errors import ConfigError, EngineError
@@ -92,9 +91,10 @@ class Executor:
         self.daemon.kill()
         self.daemon.wait()
         for engine in self.engines:
-            state, paths = engine._server.folder.state(), engine._server.paths
+            folder = engine._server.folder
+            state = folder.state()
             until(lambda state=state: state is None or not server_processes(state.server_id), 30)  # type: ignore[misc]
-            deleted = paths.socket if paths.sockets == paths.folder else paths.sockets
+            deleted = folder.socket if folder.sockets == folder.path else folder.sockets
             until(lambda path=deleted: not path.exists(), 30)  # type: ignore[misc]
 
 
@@ -173,8 +173,8 @@ def test_everything_is_private_to_the_user(executor: Executor) -> None:
 
 def test_a_folder_that_others_may_write_is_refused(executor: Executor) -> None:
     engine = executor.engine()
-    engine._server.paths.folder.mkdir(parents=True)
-    engine._server.paths.folder.chmod(0o777)
+    engine._server.folder.path.mkdir(parents=True)
+    engine._server.folder.path.chmod(0o777)
     with pytest.raises(EngineError, match="is not private to this user"):
         next(iter(engine.answers(call_spec(), requests(1))))
 
@@ -223,8 +223,8 @@ def test_a_start_and_a_restart_are_logged_with_their_run_and_server(
     second = executor.state.server_id
     assert [record.getMessage().partition(" after ")[0] for record in caplog.records] == [
         f"Run run: server {first} is ready",
-        f"Run run: server {first} died and is restarted.",
         f"Run run: server {second} is ready",
+        f"Run run: server {first} died; server {second} replaces it.",
     ]
 
 
@@ -324,11 +324,11 @@ def test_another_server_of_the_executor_that_no_task_uses_is_ended(executor: Exe
 
 def test_a_socket_left_by_an_earlier_server_is_replaced(executor: Executor) -> None:
     engine = executor.engine()
-    engine._server.paths.create()
-    with FaultyServer(unix=str(engine._server.paths.socket)):
-        stale = engine._server.paths.socket.with_name("kept")
-        os.link(engine._server.paths.socket, stale)
-    stale.rename(engine._server.paths.socket)
+    engine._server.folder.create()
+    with FaultyServer(unix=str(engine._server.folder.socket)):
+        stale = engine._server.folder.socket.with_name("kept")
+        os.link(engine._server.folder.socket, stale)
+    stale.rename(engine._server.folder.socket)
     assert len(executor.label()) == 1
 
 
@@ -336,7 +336,7 @@ def test_a_server_of_another_release_is_neither_used_nor_ended_and_that_is_logge
     executor: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = executor.engine()
-    engine._server.paths.create()
+    engine._server.folder.create()
     (engine._server.folder.path / "state.json").write_text('{"format": 0, "server_id": "other", "supervisor": 1}')
     assert len(executor.label()) == 1
     message = f"{engine._server.folder.path}: another release has started a server here; it is neither used nor ended."
@@ -346,9 +346,9 @@ def test_a_server_of_another_release_is_neither_used_nor_ended_and_that_is_logge
 def test_with_a_path_too_long_for_a_socket_only_the_socket_is_elsewhere(executor: Executor) -> None:
     deep = executor.folder / ("d" * 120)
     executor.label(work_dir=str(deep))
-    server = executor.engines[0]._server
-    assert deep in server.paths.folder.parents and len(os.fsencode(server.paths.socket)) <= paths.SOCKET_BYTES
-    assert server.folder.log.exists()
+    folder = executor.server_folder
+    assert deep in folder.path.parents and len(os.fsencode(folder.socket)) <= SOCKET_BYTES
+    assert folder.log.exists()
 
 
 def test_the_folders_of_executors_that_ended_long_ago_are_deleted(executor: Executor) -> None:
@@ -356,7 +356,7 @@ def test_the_folders_of_executors_that_ended_long_ago_are_deleted(executor: Exec
     old.mkdir(parents=True, mode=0o700)
     for level in (old, old.parent):
         level.chmod(0o700)
-    ServerFolder(old).write(ServerState("x", "r", ProcessId(1, "before"), str(old)))
+    ServerFolder(old).write(ServerState("x", "r", ProcessId(1, "before")))
     (old / "lease").touch()
     executor.label()
     assert old.exists()
