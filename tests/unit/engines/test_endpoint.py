@@ -1,5 +1,6 @@
 """The endpoint engine: requests and replies, addresses and credentials, and the window."""
 
+import logging
 import ssl
 import threading
 import time
@@ -208,6 +209,7 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 
 
 def test_an_engine_that_becomes_unavailable_is_logged_once_with_its_run(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "safeguard_spark.engines")
     with (
         FaultyServer(in_turn(*[ANSWER] * 5, then=status(401))) as server,
         EndpointEngine(config(server.url), 4, run_id="r-7", timings=FAST) as engine,

@@ -335,6 +335,7 @@ def test_a_socket_left_by_an_earlier_server_is_replaced(executor: Executor) -> N
 def test_a_server_of_another_release_is_neither_used_nor_ended_and_that_is_logged(
     executor: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "safeguard_spark.engines")
     engine = executor.engine()
     engine._server.folder.create()
     (engine._server.folder.path / "state.json").write_text('{"format": 0, "server_id": "other", "supervisor": 1}')
