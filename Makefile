@@ -21,7 +21,7 @@ test: setup  ## Unit tests, Spark and Delta, the vLLM server on the CPU
 	@$(py) -m pytest -q $(two) -m "not slow"
 
 test-unit: setup  ## Only the tests without a JVM; the slowest files start first
-	@$(py) -m pytest -q $(two) -m unit tests/unit/test_api.py tests/unit/engines tests/unit/demo tests/unit
+	@$(py) -m pytest -q $(two) -m "unit and not slow" tests/unit/test_api.py tests/unit/engines tests/unit/demo tests/unit
 
 test-spark: setup  ## Only the tests on local Spark and Delta
 	@$(py) -m pytest -q -m "spark and not slow"

@@ -147,7 +147,10 @@ def publish_policies(
         list[str] | None,
         typer.Argument(help="Files, names or name@version; default: every policy.", show_default=False),
     ] = None,
-    alias: Annotated[Alias | None, typer.Option(help="Point this alias at the newest of these versions.")] = None,
+    alias: Annotated[
+        Alias | None,
+        typer.Option(metavar="draft|shadow", help="Point this alias at the newest of these versions."),
+    ] = None,
     lock_only: Annotated[bool, typer.Option("--lock-only", help="Pin in lock.json only, without MLflow.")] = False,
     policies: Policies = None,
     config: OptionalConfig = None,
@@ -155,6 +158,11 @@ def publish_policies(
     as_json: AsJson = False,
 ) -> None:
     """Register policies in MLflow and pin them in lock.json. A second time changes nothing."""
+    if alias is Alias.active:
+        raise ConfigError(
+            "--alias takes draft or shadow. `safeguard relabel promote NAME@VERSION` makes a version active for the "
+            "readers of its labels, and then moves this alias."
+        )
     if alias and lock_only:
         raise ConfigError("An alias lives in MLflow: leave out either --alias or --lock-only.")
     from safeguard_spark.authoring.check_output import report_text

@@ -15,7 +15,10 @@ def print_result(result: "RunResult") -> None:
         print_message(f"{result.rows:,} rows, {result.pending:,} without a final label: {result.calls:,} model calls.")
         seconds = result.seconds.get("label")
         rate = f"about {seconds:,.0f} s at the rate of past runs" if seconds is not None else "no past run to go by"
-        print_message(f"{result.tokens['prompt']:,} prompt tokens, {rate}. Nothing was changed.")
+        tokens = result.tokens["prompt"]
+        # Messages are not tokenized here; only the server knows how.
+        size = f"{tokens:,} prompt tokens" if tokens or not result.calls else "prompt tokens unknown"
+        print_message(f"{size}, {rate}. Nothing was changed.")
         return
     outcomes = ", ".join(f"{name} {count:,}" for name, count in sorted(result.outcomes.items())) or "nothing to do"
     print_message(

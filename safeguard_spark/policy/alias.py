@@ -4,7 +4,10 @@ from enum import StrEnum
 
 
 class Alias(StrEnum):
-    """The role of a published version: not yet in use, labelling a share next to the active one, or in use."""
+    """The role of a published version: not yet in use, labelling a share next to the active one, or in use.
+
+    `publish` sets the first two. Only a promotion moves `active`, after it has activated the version in the tables.
+    """
 
     draft = "draft"
     shadow = "shadow"

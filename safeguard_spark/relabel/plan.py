@@ -136,7 +136,8 @@ def plan_text(report: PlanReport) -> str:
         cells = "  ".join(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
         lines.append(f"  {first.ljust(widths[0])}  {cells}")
     cost = estimate_text(report.cost, report.currency)
-    lines += ["", f"  {plan.calls:,} calls, {plan.prompt_tokens:,} prompt tokens;", f"  {cost}."]
+    tokens = f"{plan.prompt_tokens:,} prompt tokens" if plan.prompt_tokens or not plan.calls else "tokens unknown"
+    lines += ["", f"  {plan.calls:,} calls, {tokens};", f"  {cost}."]
     lines += [f"  {line}" for line in _notes(report)]
     apply = f"To label: safeguard relabel apply {plan.plan_id}"
     if report.not_stored:

@@ -278,12 +278,13 @@ def _unknown_error(ref: Ref, config: RunConfig, registry: Registry) -> PolicyErr
     aliases = registry.aliases(ref.name) if published else {}
     listed = ", ".join(f"{alias} is {version}" for alias, version in aliases.items()) or "none is set"
     newest = max(versions, key=version_key)
-    # `publish` only sets the usual aliases; anything else may be a typo.
-    alias = ref.tag if ref.tag in list(Alias) else Alias.active.value
     choice = ", ".join(sorted(set(versions), key=version_key))
+    command = f"relabel promote {ref.name}@{newest}"
+    if ref.tag in (Alias.draft, Alias.shadow):
+        command = f"publish {ref.name}@{newest} --alias {ref.tag}"
     return PolicyError(
-        f"Policy {ref.name} has no alias {ref.tag} (aliases: {listed}). Set one with `safeguard publish "
-        f"{ref.name}@{newest} --alias {alias}`, or name a version: {choice}."
+        f"Policy {ref.name} has no alias {ref.tag} (aliases: {listed}). Name a version: {choice}; or set the alias: "
+        f"`safeguard {command}`."
     )
 
 

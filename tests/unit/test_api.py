@@ -110,7 +110,7 @@ spark = sg.session(config)
 try:
     result: sg.RunResult = sg.dry_run(config, policy, spark=spark)
     result = sg.label_table(config, policy, "hate@1.1.0", progress=False)
-except (sg.SourceError, sg.TableError, sg.GateError, sg.SafeguardError) as error:
+except (sg.SourceError, sg.TableError, sg.TrackingError, sg.GateError, sg.SafeguardError) as error:
     raise SystemExit(error.exit_code) from error
 sg.register_sql(config, policy, name="is_spam", spark=spark)
 tables: sg.LabelTables = sg.open_tables(config)
@@ -128,8 +128,12 @@ WRONG = [
 ]
 
 
-def test_mypy_strict_accepts_a_script_that_uses_every_name_and_finds_wrong_ones(tmp_path: Path) -> None:
+def test_the_script_for_type_checkers_uses_every_name() -> None:
     assert not [name for name in sg.__all__ if f"sg.{name}" not in USER]
+
+
+@pytest.mark.slow  # it reads the types of PySpark, which takes longer than all other tests of this file
+def test_mypy_strict_accepts_a_script_that_uses_every_name_and_finds_wrong_ones(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(USER + "".join(f"{line}\n" for line, _ in WRONG), encoding="utf-8")
     done = subprocess.run(

@@ -32,13 +32,18 @@ def command_line(value: object) -> str:
         (["verify"], USAGE, "Missing argument"),
         (["diff", "market", "1.0.0"], USAGE, "Missing argument 'B'"),
         (["publish", "--alias", "live"], USAGE, "'live' is not one of 'draft', 'shadow', 'active'"),
-        (["publish", "--alias", "active", "--lock-only"], USAGE, "An alias lives in MLflow"),
+        (["publish", "--alias", "active"], USAGE, "`safeguard relabel promote NAME@VERSION` makes a version active"),
+        (["publish", "--alias", "shadow", "--lock-only"], USAGE, "An alias lives in MLflow"),
         (["list", "--jsn"], USAGE, "No such option: --jsn"),
         (["check", "markt"], POLICY_AUTHOR, "There is no policy markt in policies. Did you mean market (1.0.0)?"),
         (["check", "spam"], POLICY_AUTHOR, "There is no policy spam in policies. Policies: market."),
         (["check", "market@9.0.0"], POLICY_AUTHOR, "has no version 9.0.0 in policies. Versions: 1.0.0."),
         (["check", "nowhere/policy.md"], POLICY_AUTHOR, "nowhere/policy.md does not exist. Name a policy file"),
-        (["show-prompt", "market@active", "hi"], POLICY_AUTHOR, "no alias active (aliases: none is set). Set one with"),
+        (
+            ["show-prompt", "market@active", "hi"],
+            POLICY_AUTHOR,
+            "no alias active (aliases: none is set).",
+        ),
         (["show-prompt", "market", "--case", "old-wach"], POLICY_AUTHOR, "no case old-wach; did you mean old-watch?"),
         (["diff", "market", "1.0.0", "2.0.0"], POLICY_AUTHOR, "has no version 2.0.0"),
         (["list", "spam"], POLICY_AUTHOR, "There is no policy spam"),
@@ -234,16 +239,18 @@ def test_an_alias_is_set_listed_and_used_instead_of_a_version(safeguard: Safegua
     Path("mlflow.db").write_bytes(empty_store.read_bytes())
     write_policy(Path("policies"))
     write_policy(Path("policies"), NEXT, version="1.1.0")
-    ran = safeguard("publish", "--alias", "active", "--json")
+    ran = safeguard("publish", "--alias", "shadow", "--json")
     done = json.loads(ran.out)
-    assert (ran.code, done["aliases"]) == (0, [{"alias": "active", "ref": "market@1.1.0"}])
-    assert [item["aliases"] for item in json.loads(safeguard("list", "--json").out)] == [[], ["active"]]
-    assert "so are gifts" in safeguard("show-prompt", "market@active", "hi").out
-    assert "so are gifts" in safeguard("diff", "market", "1.0.0", "active").out
+    assert (ran.code, done["aliases"]) == (0, [{"alias": "shadow", "ref": "market@1.1.0"}])
+    assert [item["aliases"] for item in json.loads(safeguard("list", "--json").out)] == [[], ["shadow"]]
+    assert "so are gifts" in safeguard("show-prompt", "market@shadow", "hi").out
+    assert "so are gifts" in safeguard("diff", "market", "1.0.0", "shadow").out
+    assert safeguard("publish", "market@1.0.0", "--alias", "active").code == USAGE
+    assert safeguard("show-prompt", "market@active", "hi").code == POLICY_AUTHOR  # nothing has moved
     write_policy(Path("policies"), CASES, version="1.1.0")
-    assert safeguard("show-prompt", "market@active", "hi").code == POLICY_AUTHOR
+    assert safeguard("show-prompt", "market@shadow", "hi").code == POLICY_AUTHOR
     Path("policies/market/1.1.0/policy.md").unlink()
-    ran = safeguard("diff", "market", "1.0.0", "active")
+    ran = safeguard("diff", "market", "1.0.0", "shadow")
     assert (ran.code, "its file policies/market/1.1.0/policy.md does not exist" in ran.err) == (POLICY_AUTHOR, True)
 
 

@@ -159,7 +159,7 @@ def test_prompts_that_are_not_policies_are_ignored(run: RunConfig) -> None:
 
 def test_an_alias_that_is_not_set_names_those_that_are_and_how_to_set_one(run: RunConfig) -> None:
     published(run, "1.0.0", alias="shadow")
-    with pytest.raises(PolicyError, match=r"no alias active \(aliases: shadow is 1\.0\.0\).*--alias active"):
+    with pytest.raises(PolicyError, match=r"\(aliases: shadow is 1\.0\.0\).*relabel promote market@1\.1\.0`"):
         resolve("market@active", run)
     with pytest.raises(PolicyError, match=r"no version 2\.0\.0 in .* Versions: 1\.0\.0, 1\.1\.0\."):
         resolve("market@2.0.0", run)
