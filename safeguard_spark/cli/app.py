@@ -4,9 +4,11 @@ Modules of this package import pydantic, MLflow, Spark and our own modules that 
 `safeguard --help` answers at once.
 """
 
+import contextlib
 import json
 import logging
 import os
+import select
 import signal
 import sys
 import time
@@ -38,13 +40,14 @@ add_policy_commands(app)
 add_label_command(app)
 add_maintain_commands(app)
 add_relabel_commands(app)
+STDOUT = 1
 USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, which newer releases of Typer vendor
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The `safeguard` script."""
     code = run_command(sys.argv[1:] if argv is None else argv)
-    sys.stdout.flush()
+    _is_read()
     sys.exit(code)
 
 
@@ -77,17 +80,28 @@ def run_command(argv: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         message = "Interrupted. Issue the same command again to resume."
         return _report("partial", message, ExitCode.partial, options)
-    except BrokenPipeError:  # the reader of our output has ended, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes what is left when it ends
-        return ExitCode.unexpected
     except SafeguardError as error:
         return _report("failed", f"Error: {error}", error.exit_code, options)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and not _is_read():
+            return ExitCode.unexpected
         # Never the error's own text: it may quote a row.
         message = f"Unexpected {type(error).__name__}{_condition(error)}. Run again with {DEBUG} for the traceback."
         return _report("failed", f"Error: {message}", ExitCode.unexpected, options)
     finally:
         signal.signal(signal.SIGTERM, previous_handler)
+
+
+def _is_read() -> bool:
+    """Whether standard output, once flushed, still has a reader: in a pipe, `head` ends before we do."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    poll = select.poll()
+    poll.register(STDOUT, 0)
+    has_reader = not any(event & select.POLLERR for _, event in poll.poll(0))
+    if not has_reader:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)  # for what Python flushes when it ends
+    return has_reader
 
 
 def _global_options(argv: Sequence[str]) -> GlobalOptions:

@@ -51,6 +51,17 @@ def test_a_command_that_reads_its_configuration(tmp_path: Path, command: list[st
     assert json.loads(out) == expected if "--json" in command else out == ""
 
 
+@pytest.mark.parametrize("argv", [["check"], ["list", "--json"], ["--help"]], ids=str)
+def test_a_pipe_whose_reader_has_ended_is_no_error_of_ours(tmp_path: Path, argv: list[str]) -> None:
+    write_policy(tmp_path / "policies")
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = [sys.executable, "-c", PROGRAM, *argv]
+    done = subprocess.run(program, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode in (0, 1), done.stderr) == (True, "")
+
+
 @SIGNALS
 def test_a_command_that_waits_for_the_model(tmp_path: Path, number: signal.Signals) -> None:
     write_policy(tmp_path / "policies")
