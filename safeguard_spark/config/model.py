@@ -51,9 +51,6 @@ class RunSettings(Section):
     heartbeat_s: Seconds = 10.0
     """How often a run reports that it is alive. A run silent for 30 of these counts as dead, and another run commits
     what it left"""
-    partitions_per_slot: Positive = 1
-    """Label tasks of a chunk, per Spark task slot. With more tasks a lost one loses less, but each task's slot waits at
-    its end for its longest answers, so the engine runs empty more often"""
     shadow_share: Share | None = None
     """Also label this share of the contents under the version with alias `shadow` of each policy; null: none"""
 
@@ -75,9 +72,6 @@ class LabelerConfig(Section):
     """Nucleus sampling"""
     structured: bool = True
     """Whether the engine constrains the answer to the output contract. If not, any answer still has an outcome"""
-    salt: str | None = None
-    """Keeps a second labelling, made to measure how often the labeler disagrees with itself, apart from the one that
-    counts. Labels with a salt are in `labels` and never in `labels_current`"""
 
 
 class TrackingConfig(Section):

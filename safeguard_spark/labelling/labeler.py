@@ -47,7 +47,6 @@ class Labeler(BaseModel):
             max_tokens=settings.max_tokens or policy.labeler.max_tokens or DEFAULT_MAX_TOKENS,
             max_prompt_tokens=settings.max_prompt_tokens,
             structured=settings.structured,
-            salt=settings.salt,
         )
 
     @property

@@ -28,9 +28,9 @@ class LabelSpec:
     labeler: Labeler
 
     @classmethod
-    def of(cls, config: RunConfig, policy: Policy) -> "LabelSpec":
+    def of(cls, config: RunConfig, policy: Policy, salt: str | None = None) -> "LabelSpec":
         """The spec of a run. Raises PolicyError if the policy alone is too long: no row could be answered."""
-        spec = cls(policy, Labeler.of(config, policy))
+        spec = cls(policy, Labeler.of(config, policy).model_copy(update={"salt": salt}))
         limits = {"labeler.max_prompt_tokens": spec.labeler.max_prompt_tokens}
         if isinstance(engine := config.engine, VllmConfig) and isinstance(
             length := engine.args.get("max_model_len"), int

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from safeguard_spark.config.model import RunConfig
+from safeguard_spark.engines.processes import descendants
 from safeguard_spark.errors import ConfigError
 
 DELTA = {
@@ -118,12 +121,31 @@ def _build(config: RunConfig) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = configure_spark_with_delta_pip(builder)
     log = Path(tempfile.gettempdir()) / f"safeguard-spark-{os.getuid()}-{os.getpid()}.log"
+    others = descendants(os.getpid())
     try:
         with _output_to(log):
             spark = builder.getOrCreate()
             return spark
-    except Exception as error:
+    except BaseException as error:
+        _end_jvm([process for process in descendants(os.getpid()) if process not in others])
+        if not isinstance(error, Exception):
+            raise
         raise ConfigError(f"Spark did not start: {_cause(log) or error}. The whole log is {log}.") from error
+
+
+def _end_jvm(processes: list[psutil.Process]) -> None:
+    """End the processes of a Spark that did not start. A JVM that is starting does not notice that its driver ended."""
+    try:
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        psutil.wait_procs(processes, timeout=5)
+    finally:  # also if a second interrupt ends the wait
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        # PySpark keeps the connection for the process's next session, which needs a new JVM.
+        SparkContext._gateway = SparkContext._jvm = None
 
 
 def _retrying(master: str) -> str:

@@ -13,12 +13,12 @@ from tests.bench.contender import Done
 from tests.bench.models import Model, environment
 
 
-def settings(model: Model, table: Path, output: str, slots: int, partitions: int, setting: dict[str, Any]) -> RunConfig:
+def settings(model: Model, table: Path, output: str, slots: int, setting: dict[str, Any]) -> RunConfig:
     """The configuration of a run."""
     return build_config({
         "source": {"location": str(table), "text_column": "body"},
         "output": output,
-        "run": {"chunk_rows": setting.get("chunk_rows", 20_000), "partitions_per_slot": -(-partitions // slots)},
+        "run": {"chunk_rows": setting.get("chunk_rows", 20_000)},
         "engine": {
             "kind": "vllm", "model": model.folder, "model_name": model.name, "window": setting.get("window"),
             "idle_s": 7200, "deadline_s": 3600,  # 640 tokens of `llama` take 400 s in a full batch
@@ -39,7 +39,7 @@ class LabelJob:
 
     def __init__(self, model: Model, setting: dict[str, Any], folder: Path) -> None:
         self._model, self._slots, self._folder = model, int(setting["slots"]), folder
-        self._spark = session(settings(model, Path("none"), "none", self._slots, 1, {}))
+        self._spark = session(settings(model, Path("none"), "none", self._slots, {}))
         self._runs = 0
 
     def run(self, table: Path, setting: dict[str, Any]) -> Done:
@@ -48,8 +48,9 @@ class LabelJob:
         output = self._folder / f"tables-{self._runs}"
         rows = len(workload.read(table))
         # The job opens no task for fewer than 64 contents; here the number of partitions is what is measured.
-        job.MIN_PARTITION = max(1, rows // partitions)
-        config = settings(self._model, table, str(output), self._slots, partitions, setting)
+        job.MIN_PARTITION_ROWS = max(1, rows // partitions)
+        job.PARTITIONS_PER_SLOT = -(-partitions // self._slots)
+        config = settings(self._model, table, str(output), self._slots, setting)
         result = job.label_table(self._spark, config, [workload.policy()], show=False)
         assert result.outcomes == {"labelled": rows}, result
         shutil.rmtree(output)

@@ -13,15 +13,12 @@ from pyspark.sql import functions as F
 
 from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.spark.label.commit import ChunkId, commit_chunk
 from safeguard_spark.spark.label.executor import RESULT_DDL
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.pending import StagedPlan, make_plan, read_staged_chunk
+from safeguard_spark.spark.label.run import RunContext
 from safeguard_spark.spark.session import session
-from safeguard_spark.spark.source import open_source
-from safeguard_spark.spark.staging import SourceVersion, Staging
-from safeguard_spark.spark.tables import Tables
 from tests.bench import speed, workload
 
 CHUNK_ROWS, CHUNKS = 100_000, 10  # a chunk is a tenth of a larger table
@@ -61,18 +58,15 @@ def _config(folder: Path, size: int) -> RunConfig:
 def _measure_size(spark: SparkSession, folder: Path, size: int) -> dict[str, Any]:
     config, policy = _config(folder, size), workload.policy()
     write(spark, config, 0, size)
-    tables = Tables(spark, str(config.output))
-    tables.create()
-    staging = Staging(spark, tables.sibling_folder("_staging"))
-    spec = LabelSpec.of(config, policy)
-    source = open_source(spark, config.source)
+    run = RunContext.begin(spark, config, [policy])
     start = time.monotonic()
-    plan = make_plan(config, spec, 0, source, tables, staging, "bench")
+    plan = make_plan(run, run.specs[0], 0)
     line: dict[str, Any] = {"plan_s": time.monotonic() - start, "chunks": len(plan.chunks), "heap_plan": _heap(spark)}
     line["staged"] = file_sizes(folder / "tables/_staging")
-    line["commits_s"] = [_commit(tables, staging, plan, chunk) for chunk in plan.chunks]
+    line["commits_s"] = [_commit(run, plan, chunk) for chunk in plan.chunks]
     line |= {"commit_s": sum(line["commits_s"]), "heap_commit": _heap(spark)}
-    staging.delete("bench")
+    run.staging.delete(run.run_id)
+    run.listener.close()
     line |= {name: file_sizes(folder / "tables" / name) for name in ("labels", "reasoning", "labels/_delta_log")}
     for name, more in (("nothing", 0), ("ten", NEW)):
         write(spark, config, size, more)
@@ -102,13 +96,13 @@ def results_of(pending: DataFrame) -> DataFrame:
     return pending.where("is_first").selectExpr("work_key", *values).select(*kinds)
 
 
-def _commit(tables: Tables, staging: Staging, plan: StagedPlan, chunk: int) -> float:
-    chunk_id = ChunkId("bench", 0, chunk)
+def _commit(run: RunContext, plan: StagedPlan, chunk: int) -> float:
+    staging, chunk_id = run.staging, ChunkId(run.run_id, 0, chunk)
     pending = read_staged_chunk(staging, chunk_id.policy_folder, "pending", chunk)
     assert pending is not None
     results_of(pending).write.parquet(staging.path(*chunk_id.policy_folder, "results", chunk))
     start = time.monotonic()
-    commit_chunk(tables, staging, chunk_id, plan, SourceVersion(name="bench", version=0))
+    commit_chunk(run.tables, staging, chunk_id, plan, run.manifest.source)
     return time.monotonic() - start
 
 

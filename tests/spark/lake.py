@@ -68,10 +68,10 @@ class Lake:
             values[name] = {**values.get(name, {}), **value} if extends else value
         return build_config(values)
 
-    def label(self, *policies: Policy, **sections: Any) -> RunResult:
+    def label(self, *policies: Policy, show: bool = False, **sections: Any) -> RunResult:
         """Run the label job."""
         self.create()
-        return label_table(self.spark, self.config(**sections), policies or (policy(),), show=False)
+        return label_table(self.spark, self.config(**sections), policies or (policy(),), show=show)
 
     def create(self) -> None:
         """Copy empty tables, because creating them takes seconds. The tests of the tables create them."""

@@ -16,10 +16,10 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank
+from safeguard_spark.spark.label.run import RunContext
 from safeguard_spark.spark.labels import of_version
 from safeguard_spark.spark.source import RANK, Source, work_key
 from safeguard_spark.spark.staging import StagedFile, Staging
-from safeguard_spark.spark.tables import Tables
 
 KEYS_DDL = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN"
 VERDICT_COLUMNS = ["outcome", "violation", "category", "rule_ids", "confidence", "rationale", "error"]
@@ -55,25 +55,16 @@ class StagedPlan(StagedFile):
         return LabelSpec(self.policy, self.labeler)
 
 
-def make_plan(
-    config: RunConfig,
-    spec: LabelSpec,
-    policy_number: int,
-    source: Source,
-    tables: Tables,
-    staging: Staging,
-    run_id: str,
-    max_calls: int | None = None,
-    first_chunk: int = 0,
-) -> StagedPlan:
+def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk: int = 0) -> StagedPlan:
     """Find the pending contents and stage them by chunk, in the source's rank if it has one.
 
-    With `max_calls`, little more than so many contents are staged. Chunks are numbered from `first_chunk`, so that
-    a run's chunks have one sequence of numbers over its policies.
+    If the run's budget is a number of calls, little more than so many contents are staged. Chunks are numbered from
+    `first_chunk`, so that a run's chunks have one sequence of numbers over its policies.
     """
-    folder = (run_id, policy_number)
-    planned_on = tables.version(schema.LABELS)
-    labels = tables.read(schema.LABELS, planned_on)
+    config, source, staging, max_calls = run.config, run.source, run.staging, run.selection.budget.calls
+    folder = (run.run_id, policy_number)
+    planned_on = run.tables.version(schema.LABELS)
+    labels = run.tables.read(schema.LABELS, planned_on)
     num_rows, pending, num_pending = _pending_contents(config, spec, source, labels, staging, folder)
     plan = StagedPlan(
         policy=spec.policy,

@@ -1,7 +1,7 @@
 """Live progress: tasks report their progress to the driver by UDP. Never used for final numbers.
 
 Each datagram contains a task's totals so far, so a lost one does no harm. If the network drops them all, the bar moves
-with each finished chunk.
+with each finished chunk and says so.
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from types import TracebackType
+from collections.abc import Callable
 from typing import Any, Self, TextIO
 
 from rich.console import Console
@@ -24,6 +24,7 @@ from safeguard_spark.labelling.rows import Labelled
 
 REPORT_INTERVAL_S = 1.0
 LINE_INTERVAL_S = 30.0  # if the output is not a terminal
+START_S = 20.0  # a label task reports first when it begins, before it needs the engine
 STALL_S = 60.0
 
 
@@ -39,11 +40,10 @@ class Reporter:
         self._oldest_s = 0.0
 
     def __enter__(self) -> Self:
+        self._send()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._oldest_s = 0.0
         self._send()
 
@@ -80,9 +80,10 @@ class Reporter:
 
 
 class Listener:
-    """The driver's side: adds up the tasks' totals."""
+    """The driver's side: adds up the tasks' totals, and those of finished chunks in case no datagram arrives."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._socket.bind((host, 0))
@@ -91,9 +92,10 @@ class Listener:
         self._socket.settimeout(0.5)
         self._token = secrets.token_hex(16)
         self._tasks: dict[str, dict[str, Any]] = {}
+        self._chunks: Counter[str] = Counter()  # totals of the finished chunks
         self._is_open = True
         self.first_row_at: float | None = None  # rates are computed from here, not from the start
-        self.last_change_at = time.monotonic()
+        self.last_change_at = clock()
         self.address = (host, int(self._socket.getsockname()[1]), self._token)
         threading.Thread(target=self._listen, name="progress", daemon=True).start()
 
@@ -107,14 +109,27 @@ class Listener:
                 return
             if isinstance(message, dict) and message.get("token") == self._token:
                 before = self._tasks.get(message["task"], {}).get("totals")
-                if before != message["totals"]:
-                    self.last_change_at = time.monotonic()
+                if message["totals"] and before != message["totals"]:
+                    self.last_change_at = self.clock()
                     self.first_row_at = self.first_row_at or self.last_change_at
                 self._tasks[message["task"]] = message
 
+    def add_chunk(self, totals: Counter[str]) -> None:
+        """Count a finished chunk, by the names of `totals`."""
+        self._chunks = self._chunks + totals  # not in place: the bar's thread reads it
+        self.last_change_at = self.clock()
+
+    @property
+    def has_reports(self) -> bool:
+        """Whether a datagram of any task has arrived."""
+        return bool(self._tasks)
+
     def totals(self) -> Counter[str]:
-        """Rows, rows the model was called for, and tokens, over all tasks so far."""
-        return sum((Counter(message["totals"]) for message in list(self._tasks.values())), Counter())
+        """`rows`, `called` (rows the model was called for), and tokens (`prompt`, `cached`, `completion`) so far."""
+        reported = Counter[str]()
+        for message in list(self._tasks.values()):
+            reported.update(message["totals"])
+        return reported | self._chunks  # the larger of each
 
     def outcomes(self) -> Counter[str]:
         """Outcomes over all tasks so far."""
@@ -133,10 +148,12 @@ class Listener:
 class Bar:
     """A progress bar on a terminal; elsewhere a line every half minute."""
 
-    def __init__(self, listener: Listener, total: int, file: TextIO | None = None) -> None:
-        self._listener, self._total = listener, total
+    def __init__(
+        self, listener: Listener, total: int, file: TextIO | None = None, line_interval_s: float = LINE_INTERVAL_S
+    ) -> None:
+        self._listener, self._total, self._line_interval_s = listener, total, line_interval_s
         self._console = Console(file=file or sys.stderr)
-        self._started_at = time.monotonic()
+        self._started_at = listener.clock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._show, name="bar", daemon=True)
 
@@ -144,15 +161,13 @@ class Bar:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=5)
 
     def _show(self) -> None:
         if not self._console.is_terminal:
-            while not self._stop.wait(LINE_INTERVAL_S):
+            while not self._stop.wait(self._line_interval_s):
                 self._console.print(self.line(), highlight=False, soft_wrap=True)
             return
         columns: tuple[ProgressColumn, ...] = (
@@ -174,9 +189,9 @@ class Bar:
         return f"{totals['rows']}/{self._total} rows  {self.status()}"
 
     def status(self) -> str:
-        """Rates, cache hit rate, time left, outcomes, and a stall if there is one."""
-        totals, first_row_at = self._listener.totals(), self._listener.first_row_at
-        seconds = max(1.0, time.monotonic() - (first_row_at or self._started_at))
+        """Rates, cache hit rate, time left, outcomes, and what the run waits for."""
+        totals, first_row_at, now = self._listener.totals(), self._listener.first_row_at, self._listener.clock()
+        seconds = max(1.0, now - (first_row_at or self._started_at))
         rows, prompt = totals["rows"], totals["prompt"]
         parts = [f"{rows / seconds:.0f} rows/s", f"{(prompt + totals['completion']) / seconds:.0f} tok/s"]
         if prompt:
@@ -188,13 +203,19 @@ class Bar:
         oldest_s = self._listener.oldest_s()
         if oldest_s > 5:
             parts.append(f"oldest request {oldest_s:.0f} s")
-        idle_s = time.monotonic() - max(self._listener.last_change_at, self._started_at)
-        if not rows:
-            waiting = f"waiting for the engine, {idle_s:.0f} s (a start takes about a minute)"
-            parts.append(waiting if idle_s > 3 else "starting")
-        elif idle_s > STALL_S:
-            parts.append(f"STALLED: no row finished for {idle_s:.0f} s")
+        parts += self._waiting(now - max(self._listener.last_change_at, self._started_at), has_rows=rows > 0)
         return "  ".join(parts)
+
+    def _waiting(self, idle_s: float, *, has_rows: bool) -> list[str]:
+        """What the run waits for, as far as it is known here."""
+        if not self._listener.has_reports:  # what the engine does is not known
+            if idle_s <= START_S and not has_rows:
+                return ["starting"]
+            last = f", the last {idle_s:.0f} s ago" if has_rows else f", none in {idle_s:.0f} s"
+            return [f"no progress reports arrive: the bar moves with each finished chunk{last}"]
+        if not has_rows:
+            return [f"waiting for the engine, {idle_s:.0f} s (a start takes about a minute)"]
+        return [f"STALLED: no row finished for {idle_s:.0f} s"] if idle_s > STALL_S else []
 
 
 class _StatusColumn(ProgressColumn):

@@ -1,5 +1,6 @@
 """Recovery: commit what earlier runs left staged, and record the runs whose driver died."""
 
+import logging
 import time
 from collections.abc import Iterator
 
@@ -12,6 +13,8 @@ from safeguard_spark.spark.label.pending import StagedPlan
 from safeguard_spark.spark.label.run_rows import died_row
 from safeguard_spark.spark.staging import Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
+
+log = logging.getLogger(__name__)
 
 CLEAR_WAIT_S = 2.0  # another driver may be deleting the run's folder, with its manifest last
 
@@ -40,12 +43,15 @@ def _recover(tables: Tables, staging: Staging, config: RunConfig, run_id: str) -
         staging.clear_abandoned(run_id, config.run.heartbeat_s)
         return
     has_driver = is_alive(staging, run_id, manifest, config.run.heartbeat_s)
-    plans = list(_plans(staging, run_id))
+    plans, committed = list(_plans(staging, run_id)), 0
     for plan in plans:
         for chunk, calls in plan.chunks.items():
             chunk_id = ChunkId(run_id, plan.policy_number, chunk)
             if is_staged(staging, chunk_id, calls):
                 commit_chunk(tables, staging, chunk_id, plan, manifest.source)
+                committed += 1
+    driver = "is alive" if has_driver else "failed" if manifest.failed else "died"
+    log.info("Recovery of run %s, whose driver %s: %d chunks committed.", run_id, driver, committed)
     if not has_driver:
         row = died_row(tables, run_id, manifest, [plan.counts for plan in plans])
         tables.append(schema.RUNS, [row], f"{run_id}/end")

@@ -1,63 +1,86 @@
-"""A run in progress: its inputs, what it has spent so far, and the heartbeat that other drivers see."""
+"""A run in progress: its inputs, what it has done so far, and the heartbeat that other drivers see."""
 
 import contextlib
+import secrets
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from pyspark.sql import SparkSession
 
+from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.rows import LabelSpec
+from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.spark.label.progress import Listener
-from safeguard_spark.spark.source import Source
-from safeguard_spark.spark.staging import Manifest, Staging
+from safeguard_spark.spark.source import Source, open_source
+from safeguard_spark.spark.staging import Manifest, SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The part of the source that a run labels, by default all of it, and how much it may spend."""
+    """The part of the source that a run labels, by default all of it, and how much it may spend.
+
+    With a `salt` its labels only measure noise and never count.
+    """
 
     source: Source | None = None
     budget: Budget = Budget()  # noqa: RUF009  frozen
     plan_id: str | None = None
+    salt: str | None = None
 
 
-@dataclass
-class Run:
-    """One execution of the label job."""
+@dataclass(frozen=True)
+class RunContext:
+    """The inputs of one execution of the label job."""
 
     spark: SparkSession
     config: RunConfig
     tables: Tables
     staging: Staging
     source: Source
-    specs: Sequence[LabelSpec]
+    specs: tuple[LabelSpec, ...]
     listener: Listener
     selection: Selection
     manifest: Manifest
     run_id: str
-    seconds: dict[str, float] = field(default_factory=dict)
-    called: int = 0  # rows the model was called for
-    answered: int = 0
-    has_committed: bool = False  # whether any chunk was committed
-    server_ids: frozenset[str] = frozenset()
-    tokens: Counter[str] = field(default_factory=Counter)
-    over_budget: bool = False
-    message: str | None = None  # why the run stopped early, if it did
 
-    @contextlib.contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the wall-clock seconds of a phase to `seconds`."""
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - start
+    @classmethod
+    def begin(
+        cls, spark: SparkSession, config: RunConfig, policies: Sequence[Policy], selection: Selection | None = None
+    ) -> "RunContext":
+        """Open the source and the tables, which are created if needed. Raises SafeguardError."""
+        selection = selection or Selection()
+        specs = tuple(LabelSpec.of(config, policy, selection.salt) for policy in policies)
+        source = selection.source or open_source(spark, config.source)
+        tables = Tables.open_or_create(spark, config.output)
+        manifest = Manifest.of(
+            config,
+            SourceVersion(name=source.name, version=source.version),
+            policies,
+            [spec.labeler.labeler_hash for spec in specs],
+            started_at=datetime.now(UTC),
+            labels_version=tables.version(schema.LABELS),
+            plan_id=selection.plan_id,
+        )
+        return cls(
+            spark=spark,
+            config=config,
+            tables=tables,
+            staging=Staging(spark, config.run.staging or tables.sibling_folder("_staging")),
+            source=source,
+            specs=specs,
+            listener=Listener(spark.conf.get("spark.driver.host", None) or "127.0.0.1"),
+            selection=selection,
+            manifest=manifest,
+            run_id=f"{manifest.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+        )
 
     @contextlib.contextmanager
     def heartbeat(self) -> Iterator[None]:
@@ -77,3 +100,55 @@ class Run:
         finally:
             ended.set()
             thread.join(timeout=5)
+
+
+class Summary(NamedTuple):
+    """A chunk's results, counted in rows. `engine_error` is why an engine became unavailable while it worked."""
+
+    called: int = 0  # the model was called for these
+    answered: int = 0
+    engine_unavailable: int = 0  # no engine could be used for these, so the model was not called
+    unavailable_cause: str | None = None  # why none could
+    engine_error: str | None = None
+    server_ids: frozenset[str] = frozenset()
+    tokens: Counter[str] = Counter()  # noqa: RUF012  never changed
+
+
+@dataclass
+class Tally:
+    """What a run has done so far. Only the thread that runs the job changes it."""
+
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase
+    summaries: dict[tuple[int, int], Summary] = field(default_factory=dict)  # by policy number and chunk
+    may_have_committed: bool = False
+    over_budget: bool = False
+    message: str | None = None  # why the run stopped early, if it did
+
+    @property
+    def called(self) -> int:
+        """Rows the model was called for."""
+        return sum(summary.called for summary in self.summaries.values())
+
+    @property
+    def answered(self) -> int:
+        """Rows the model answered."""
+        return sum(summary.answered for summary in self.summaries.values())
+
+    @property
+    def server_ids(self) -> frozenset[str]:
+        """The servers that this run started."""
+        return frozenset().union(*(summary.server_ids for summary in self.summaries.values()))
+
+    @property
+    def tokens(self) -> Counter[str]:
+        """Tokens: `prompt`, `cached`, `completion`."""
+        return sum((summary.tokens for summary in self.summaries.values()), Counter[str]())
+
+    @contextlib.contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the wall-clock seconds of a phase to `seconds`."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - start

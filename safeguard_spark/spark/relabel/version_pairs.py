@@ -193,5 +193,4 @@ def label_again(
     source = open_scoped(spark, config, Scope(kind=ScopeKind.all))
     frame = source.frame.join(selected, on=["content_id", "content_hash"], how="left_semi")
     sample = Source(source.name, source.version, source.payload, frame)
-    salted = config.model_copy(update={"labeler": config.labeler.model_copy(update={"salt": NOISE_SALT})})
-    return label_table(spark, salted, [policy], show=show, selection=Selection(sample))
+    return label_table(spark, config, [policy], show=show, selection=Selection(sample, salt=NOISE_SALT))
