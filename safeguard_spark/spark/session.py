@@ -80,14 +80,8 @@ def task_slots(spark: SparkSession) -> Slots:
     """Task slots, limited by cores and, if tasks need GPUs, by GPUs."""
     context = spark.sparkContext
     conf = context.getConf()
-    cores = max(1, context.defaultParallelism)
-    master = str(context.master)
-    local_cluster = re.match(r"local-cluster\[\s*\d+\s*,\s*(\d+)", master)
-    executor_cores = int(conf.get("spark.executor.cores", local_cluster[1] if local_cluster else str(cores)) or cores)
-    if master.startswith("local["):
-        executor_cores = cores
-    per_executor = max(1, executor_cores // int(conf.get("spark.task.cpus", "1") or 1))
-    executors = max(1, cores // executor_cores)
+    executors = max(1, len(context.statusTracker().getExecutorInfos()) - 1)  # the driver counts too; locally it is all
+    per_executor = max(1, context.defaultParallelism // executors // int(conf.get("spark.task.cpus", "1") or 1))
     executor_gpus, task_gpus = (
         conf.get("spark.executor.resource.gpu.amount"),
         conf.get("spark.task.resource.gpu.amount"),
@@ -127,23 +121,29 @@ def _build(config: RunConfig) -> SparkSession:
             spark = builder.getOrCreate()
             return spark
     except BaseException as error:
-        _end_jvm([process for process in descendants(os.getpid()) if process not in others])
+        _end_jvm(others)
         if not isinstance(error, Exception):
             raise
         raise ConfigError(f"Spark did not start: {_cause(log) or error}. The whole log is {log}.") from error
 
 
-def _end_jvm(processes: list[psutil.Process]) -> None:
-    """End the processes of a Spark that did not start. A JVM that is starting does not notice that its driver ended."""
+def _end_jvm(others: list[psutil.Process]) -> None:
+    """End the JVM of a Spark that did not start, which may not notice that its driver ended, and the script around it.
+
+    `others` are the processes that this one had started before.
+    """
+    stopped = set[psutil.Process]()
     try:
-        for process in processes:
-            with contextlib.suppress(psutil.Error):
-                process.terminate()
-        psutil.wait_procs(processes, timeout=5)
-    finally:  # also if a second interrupt ends the wait
-        for process in processes:
+        while new := set(descendants(os.getpid())) - stopped - {*others}:
+            for process in new:  # suspended first, so that it starts no other in the meantime
+                with contextlib.suppress(psutil.Error):
+                    process.suspend()
+            stopped |= new
+    finally:  # also if a second interrupt comes
+        for process in stopped:
             with contextlib.suppress(psutil.Error):
                 process.kill()
+        psutil.wait_procs(stopped, timeout=5)
         # PySpark keeps the connection for the process's next session, which needs a new JVM.
         SparkContext._gateway = SparkContext._jvm = None
 

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.spark.label.commit import ChunkId, commit_chunk
-from safeguard_spark.spark.label.executor import RESULT_DDL
+from safeguard_spark.spark.label.executor import RESULT_TYPE
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.pending import StagedPlan, make_plan, read_staged_chunk
 from safeguard_spark.spark.label.run import RunContext
@@ -24,7 +24,7 @@ from tests.bench import speed, workload
 CHUNK_ROWS, CHUNKS = 100_000, 10  # a chunk is a tenth of a larger table
 NEW = 10
 SENTENCE = " says hello to everybody who reads this and asks whether the blue bicycle by the gate is still there"
-VERDICT = {  # a result as a label task writes it, by column of RESULT_DDL
+VERDICT = {  # a result as a label task writes it, by column of RESULT_TYPE
     "outcome": "'labelled'", "violation": "false", "confidence": "'high'", "rationale": "'no rule applies'",
     "finish_reason": "'stop'", "reasoning": "repeat('The content is read against each rule. ', 4)",
     "raw_output": "repeat('x', 120)", "prompt_tokens": "900L", "cached_tokens": "832L", "completion_tokens": "65L",
@@ -89,10 +89,9 @@ def write(spark: SparkSession, config: RunConfig, first: int, count: int) -> Non
 
 def results_of(pending: DataFrame) -> DataFrame:
     """Results for a chunk's contents."""
-    columns = [part.split(" ")[:2] for part in RESULT_DDL.split(", ")]
-    assert set(VERDICT) <= {name for name, _ in columns}
-    values = [f"{VERDICT.get(name, 'NULL')} AS {name}" for name, _ in columns if name != "work_key"]
-    kinds = [F.col(name).cast(kind.lower()).alias(name) for name, kind in columns]
+    assert set(VERDICT) <= set(RESULT_TYPE.names)
+    values = [f"{VERDICT.get(name, 'NULL')} AS {name}" for name in RESULT_TYPE.names if name != "work_key"]
+    kinds = [F.col(field.name).cast(field.dataType).alias(field.name) for field in RESULT_TYPE]
     return pending.where("is_first").selectExpr("work_key", *values).select(*kinds)
 
 

@@ -10,8 +10,8 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.spark.activations import activate_if_first
 from safeguard_spark.spark.commit_log import append_labels, is_committed
-from safeguard_spark.spark.label.executor import RESULT_DDL
-from safeguard_spark.spark.label.pending import VERDICT_COLUMNS, PolicyFolder, StagedPlan, read_staged_chunk
+from safeguard_spark.spark.label.executor import RESULT_TYPE, VERDICT_COLUMNS
+from safeguard_spark.spark.label.pending import PolicyFolder, StagedPlan, read_staged_chunk
 from safeguard_spark.spark.staging import SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
 
@@ -72,8 +72,8 @@ def read_results(staging: Staging, chunk_id: ChunkId) -> DataFrame:
     spark: SparkSession = staging.spark
     folder, chunk = chunk_id.policy_folder, chunk_id.chunk
     if not staging.exists(*folder, "results", chunk):
-        return spark.createDataFrame([], RESULT_DDL)
-    return spark.read.schema(RESULT_DDL).parquet(staging.path(*folder, "results", chunk))
+        return spark.createDataFrame([], RESULT_TYPE)
+    return spark.read.schema(RESULT_TYPE).parquet(staging.path(*folder, "results", chunk))
 
 
 def _label_rows(

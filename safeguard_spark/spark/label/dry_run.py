@@ -11,14 +11,8 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.result import RunResult, Status
-from safeguard_spark.spark.label.executor import COST_DDL, count_calls, recipe_of
-from safeguard_spark.spark.label.pending import (
-    distinct_pending,
-    labels_of,
-    pending_keys,
-    requested_keys,
-    reusable_labels,
-)
+from safeguard_spark.spark.label.executor import COST_TYPE, Recipe, count_calls
+from safeguard_spark.spark.label.pending import pending_keys, requested_keys, reusable_labels
 from safeguard_spark.spark.source import Source, open_source, work_key
 from safeguard_spark.spark.tables import Tables
 
@@ -62,8 +56,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
 
 def cost_of(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame) -> Cost:
     """What labelling a source under one policy would cost now."""
-    existing, requested = labels_of(labels, spec), requested_keys(source, config.source.limit)
-    keys = distinct_pending(pending_keys(requested, existing, spec, config.run.max_attempts), existing, spec).cache()
+    keys = pending_keys(config, spec, source, labels).cache()
     try:
         pending = source.frame.join(keys, on=["content_id", "content_hash"], how="inner")
         calls = (
@@ -72,10 +65,15 @@ def cost_of(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFram
             .join(reusable_labels(labels, spec).select("work_key"), on="work_key", how="left_anti")
             .select("work_key", source.payload)
         )
-        costs = calls.mapInArrow(count_calls(recipe_of(config, spec, "", 1)), COST_DDL)
+        costs = calls.mapInArrow(count_calls(Recipe(config, spec, "", 1)), COST_TYPE)
         total = costs.agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in costs.columns)).first()
         assert total is not None  # an aggregate without groups has one row
-        return Cost(requested.count(), keys.count(), int(total["calls"]), int(total["prompt_tokens"]))
+        return Cost(
+            requested_keys(source, config.source.limit).count(),
+            keys.count(),
+            int(total["calls"]),
+            int(total["prompt_tokens"]),
+        )
     finally:
         keys.unpersist()
 

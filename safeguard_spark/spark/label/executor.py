@@ -1,23 +1,22 @@
 """What runs in a Python worker: contents in, verdicts out, through the one engine of this executor."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.factory import open_engine
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labelling.content import Content, from_text, from_turns
 from safeguard_spark.labelling.engine import Engine
-from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
-from safeguard_spark.policy.document import Policy
-from safeguard_spark.spark.label.progress import Reporter
+from safeguard_spark.spark.label.progress import Address, Reporter
 
 # An outgoing batch ends at either limit, so that memory stays flat and results leave as they finish.
 MAX_BATCH_ROWS, MAX_BATCH_BYTES = 1024, 4 << 20
@@ -42,36 +41,27 @@ RESULT = pa.schema([
     ("server_ids", pa.list_(pa.string())),
     ("engine_error", pa.string()),
 ])  # fmt: skip
-RESULT_DDL = (
-    "work_key STRING, outcome STRING, violation BOOLEAN, category STRING, rule_ids ARRAY<STRING>, confidence STRING, "
-    "rationale STRING, error STRING, finish_reason STRING, reasoning STRING, raw_output STRING, prompt_tokens BIGINT, "
-    "cached_tokens BIGINT, completion_tokens BIGINT, called BOOLEAN, engine_unavailable BOOLEAN, "
-    "server_ids ARRAY<STRING>, engine_error STRING"
-)
+RESULT_TYPE = from_arrow_schema(RESULT)
+VERDICT_COLUMNS = RESULT.names[1 : RESULT.names.index("error") + 1]
+VERDICT_TYPE = StructType([RESULT_TYPE[name] for name in VERDICT_COLUMNS])
 
 COST = pa.schema([("calls", pa.int64()), ("prompt_tokens", pa.int64())])
-COST_DDL = "calls BIGINT, prompt_tokens BIGINT"
+COST_TYPE = from_arrow_schema(COST)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a worker needs to label: plain values, never live objects."""
+    """What a worker needs to label: frozen models, never live objects."""
 
-    config: dict[str, Any]
-    policy: dict[str, Any]
-    labeler: dict[str, Any]
+    config: RunConfig
+    spec: LabelSpec
     run_id: str
     window: int  # requests this task keeps in flight
-    progress: tuple[str, int, str] | None = None  # host, port and token of the driver's progress listener
-
-    def spec(self) -> LabelSpec:
-        """The policy and labeler of this recipe."""
-        return LabelSpec(Policy.model_validate(self.policy), Labeler.model_validate(self.labeler))
+    progress: Address | None = None  # of the driver's progress listener
 
     def engine(self) -> Engine:
         """The engine of this executor. Nothing is started before its first request."""
-        config = RunConfig.model_validate(self.config).engine
-        return open_engine(config, run_id=self.run_id, window=self.window, devices=devices())
+        return open_engine(self.config.engine, run_id=self.run_id, window=self.window, devices=devices())
 
 
 class Input(NamedTuple):
@@ -104,9 +94,8 @@ def count_calls(recipe: Recipe) -> Callable[[Iterator[pa.RecordBatch]], Iterator
     """The function for `mapInArrow`: batches of (work_key, text or turns) to their cost (calls, prompt_tokens)."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        spec = recipe.spec()
         for batch in batches:
-            prepared = [prepare(spec, item.content) for item in _inputs(batch)]
+            prepared = [prepare(recipe.spec, item.content) for item in _inputs(batch)]
             prompts = [prompt for prompt in prepared if isinstance(prompt, Prompt)]
             tokens = sum(len(prompt.token_ids or ()) for prompt in prompts)
             yield pa.RecordBatch.from_pydict({"calls": [len(prompts)], "prompt_tokens": [tokens]}, COST)
@@ -125,7 +114,7 @@ def _results(recipe: Recipe, inputs: Iterator[Input]) -> Iterator[pa.RecordBatch
     batch = _ResultBatch()
     with recipe.engine() as engine, Reporter(recipe.progress) as reporter:
         try:
-            for result in label_rows(recipe.spec(), engine, rows()):
+            for result in label_rows(recipe.spec, engine, rows()):
                 reporter.add(result, engine)
                 batch.add(keys.pop(result.key), result)
                 if batch.is_full:
@@ -197,15 +186,3 @@ def _inputs(batch: pa.RecordBatch) -> Iterator[Input]:
             yield Input(keys[number].as_py(), from_turns(turns))
         else:
             yield Input(keys[number].as_py(), from_text(cell))
-
-
-def recipe_of(config: RunConfig, spec: LabelSpec, run_id: str, window: int, progress: Any = None) -> Recipe:
-    """The recipe of these live objects."""
-    return Recipe(
-        config=json.loads(config.model_dump_json()),
-        policy=spec.policy.model_dump(mode="json"),
-        labeler=spec.labeler.model_dump(mode="json"),
-        run_id=run_id,
-        window=window,
-        progress=progress,
-    )

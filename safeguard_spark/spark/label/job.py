@@ -20,7 +20,7 @@ from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.failures import FAILED, storage_cause
 from safeguard_spark.spark.label.commit import ChunkId, commit_chunk, is_staged, read_results
-from safeguard_spark.spark.label.executor import RESULT_DDL, label_batches, recipe_of
+from safeguard_spark.spark.label.executor import RESULT_TYPE, Recipe, label_batches
 from safeguard_spark.spark.label.pending import StagedPlan, make_plan, read_staged_chunk
 from safeguard_spark.spark.label.progress import Bar
 from safeguard_spark.spark.label.recover import recover
@@ -41,7 +41,7 @@ class _Chunk(NamedTuple):
     """A chunk whose labelling has begun."""
 
     plan: StagedPlan
-    number: int
+    id: ChunkId
     summary: Future[Summary]
 
 
@@ -127,7 +127,8 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
             return
         plan, number = waiting.popleft()
         if spent.allows(plan.chunks[number], run.selection.budget):
-            started.append(_Chunk(plan, number, pool.submit(_label_chunk, run, plan, number)))
+            chunk_id = ChunkId(run.run_id, plan.policy_number, number)
+            started.append(_Chunk(plan, chunk_id, pool.submit(_label_chunk, run, plan, chunk_id)))
         else:
             tally.over_budget = True
             waiting.clear()
@@ -150,16 +151,17 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
         except BaseException as error:
             for chunk in started:
                 chunk.summary.cancel()
-            pool.submit(run.spark.sparkContext.cancelJobsWithTag, run.run_id).result()
+            while unfinished := [chunk.summary for chunk in started if not chunk.summary.done()]:
+                pool.submit(run.spark.sparkContext.cancelJobsWithTag, run.run_id).result()
+                wait(unfinished, timeout=1)  # and again: a chunk may have been between two Spark jobs
             if not isinstance(error, KeyboardInterrupt):
                 raise
             tally.message = "Stopped by the operator; issue the same command again to go on."
-            wait([commit] if commit else [])
+            wait([commit] if commit else [])  # PySpark cancels its jobs too, if the interrupt is Ctrl-C
             for chunk in started:
-                if _is_labelled(chunk):
-                    tally.may_have_committed = True
-                    pool.submit(_commit_if_staged, run, chunk).result()
-                    _add(run, tally, chunk, chunk.summary.result())
+                tally.may_have_committed = True
+                if late := pool.submit(_commit_if_staged, run, chunk).result():
+                    tally.summaries[chunk.id] = late
 
 
 def _end_commit(tally: Tally, commit: Future[float] | None) -> None:
@@ -167,20 +169,14 @@ def _end_commit(tally: Tally, commit: Future[float] | None) -> None:
         tally.seconds["commit"] = tally.seconds.get("commit", 0.0) + commit.result()
 
 
-def _is_labelled(chunk: _Chunk) -> bool:
-    """Wait until a chunk ends; whether it was labelled completely."""
-    wait([chunk.summary])
-    return not chunk.summary.cancelled() and chunk.summary.exception() is None
-
-
 def _add(run: RunContext, tally: Tally, chunk: _Chunk, summary: Summary) -> None:
     """Add a chunk's results to the run's. Raises EngineError if the run has no answer because no engine started."""
-    tally.summaries[chunk.plan.policy_number, chunk.number] = summary
-    contents = chunk.plan.chunks[chunk.number]
-    run.listener.add_chunk(Counter({**summary.tokens, "rows": contents, "called": summary.called}))
+    tally.summaries[chunk.id] = summary
+    totals = {"rows": chunk.plan.chunks[chunk.id.chunk], "called": summary.called, **summary.tokens}
+    run.listener.add_chunk(Counter(totals))
     log.info(
         "Run %s, %s: chunk %d is labelled, %d calls, %d answers.",
-        run.run_id, chunk.plan.policy.ref, chunk.number, summary.called, summary.answered,
+        run.run_id, chunk.plan.policy.ref, chunk.id.chunk, summary.called, summary.answered,
     )  # fmt: skip
     if summary.engine_unavailable and not tally.answered:
         raise EngineError(summary.unavailable_cause or "The engine could not be started.")
@@ -188,13 +184,13 @@ def _add(run: RunContext, tally: Tally, chunk: _Chunk, summary: Summary) -> None
         tally.message = summary.engine_error or summary.unavailable_cause
 
 
-def _label_chunk(run: RunContext, plan: StagedPlan, chunk: int) -> Summary:
+def _label_chunk(run: RunContext, plan: StagedPlan, chunk_id: ChunkId) -> Summary:
     """Run the model over a chunk's contents, once, into staging."""
     spark, staging = run.spark, run.staging
     spark.sparkContext.addJobTag(run.run_id)  # what is cancelled if the run stops
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", "label")
-    chunk_id, calls = ChunkId(run.run_id, plan.policy_number, chunk), plan.chunks[chunk]
-    folder = chunk_id.policy_folder
+    folder, chunk = chunk_id.policy_folder, chunk_id.chunk
+    calls = plan.chunks[chunk]
     pending = read_staged_chunk(staging, folder, "pending", chunk)
     if not calls or pending is None:
         return Summary()
@@ -205,9 +201,9 @@ def _label_chunk(run: RunContext, plan: StagedPlan, chunk: int) -> Summary:
     slots = task_slots(spark)
     num_partitions = max(1, min(slots.total * PARTITIONS_PER_SLOT, calls // MIN_PARTITION_ROWS))
     window = -(-run.config.engine.requests_in_flight // min(num_partitions, slots.per_executor))
-    recipe = recipe_of(run.config, plan.spec, run.run_id, window, run.listener.address)
+    recipe = Recipe(run.config, plan.spec, run.run_id, window, run.listener.address)
     inputs = contents.select("work_key", run.source.payload).repartition(num_partitions, "work_key")
-    results = inputs.mapInArrow(label_batches(recipe), RESULT_DDL)
+    results = inputs.mapInArrow(label_batches(recipe), RESULT_TYPE)
     results.write.mode("overwrite").parquet(staging.path(*folder, "results", chunk))
     try:
         return _summary(run, chunk_id)
@@ -246,17 +242,19 @@ def _commit_chunk(run: RunContext, chunk: _Chunk) -> float:
     start = time.monotonic()
     run.spark.sparkContext.clearJobTags()  # this thread may have labelled a chunk before
     run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "commit")
-    chunk_id = ChunkId(run.run_id, chunk.plan.policy_number, chunk.number)
-    commit_chunk(run.tables, run.staging, chunk_id, chunk.plan, run.manifest.source)
+    commit_chunk(run.tables, run.staging, chunk.id, chunk.plan, run.manifest.source)
     seconds = time.monotonic() - start
-    log.info("Run %s, %s: chunk %d is committed, %.1f s.", run.run_id, chunk.plan.policy.ref, chunk.number, seconds)
+    log.info("Run %s, %s: chunk %d is committed, %.1f s.", run.run_id, chunk.plan.policy.ref, chunk.id.chunk, seconds)
     return seconds
 
 
-def _commit_if_staged(run: RunContext, chunk: _Chunk) -> None:
-    chunk_id = ChunkId(run.run_id, chunk.plan.policy_number, chunk.number)
-    if is_staged(run.staging, chunk_id, chunk.plan.chunks[chunk.number]):
-        _commit_chunk(run, chunk)
+def _commit_if_staged(run: RunContext, chunk: _Chunk) -> Summary | None:
+    """Commit a chunk and return its results if they are complete and not yet committed."""
+    if not is_staged(run.staging, chunk.id, chunk.plan.chunks[chunk.id.chunk]):
+        return None
+    summary = _summary(run, chunk.id)
+    _commit_chunk(run, chunk)
+    return summary
 
 
 def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker: Tracker | None) -> RunResult:

@@ -4,6 +4,7 @@ A content is done when the newest label of its id under this policy version and 
 content hash. So new rows, edited rows, reverted edits, new versions and resumed runs are all the same case: pending.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple, TypeAlias
 
 from pyspark.sql import Column, DataFrame, Window
@@ -16,13 +17,13 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank
+from safeguard_spark.spark.label.executor import VERDICT_COLUMNS
 from safeguard_spark.spark.label.run import RunContext
 from safeguard_spark.spark.labels import of_version
 from safeguard_spark.spark.source import RANK, Source, work_key
 from safeguard_spark.spark.staging import StagedFile, Staging
 
 KEYS_DDL = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN"
-VERDICT_COLUMNS = ["outcome", "violation", "category", "rule_ids", "confidence", "rationale", "error"]
 
 PolicyFolder: TypeAlias = tuple[str, int]  # a policy's folder in staging: run id, number of the policy in the run
 
@@ -97,10 +98,15 @@ def _pending_contents(
     """The number of requested contents, the pending ones with their attempt, and about how many are pending."""
     num_rows, limit = source.frame.count(), config.source.limit
     num_rows = min(num_rows, limit) if limit else num_rows
-    existing = labels_of(labels, spec)
-    if limit is None and existing.limit(1).count() == 0:
+    if limit is None and labels_of(labels, spec).limit(1).count() == 0:
         return num_rows, source.frame.withColumn("attempt", F.lit(1)), num_rows
-    keys = _stage_keys(requested_keys(source, limit), existing, spec, config.run.max_attempts, staging, folder)
+
+    def stage(keys: DataFrame) -> DataFrame:
+        path = staging.path(*folder, "keys")
+        keys.write.parquet(path)
+        return staging.spark.read.schema(KEYS_DDL).parquet(path)
+
+    keys = pending_keys(config, spec, source, labels, stage)
     return num_rows, source.frame.join(keys, on=["content_id", "content_hash"], how="inner"), keys.count()
 
 
@@ -122,7 +128,27 @@ def is_final(spec: LabelSpec) -> Column:
     return ~F.col("outcome").isin(may_change)
 
 
-def pending_keys(requested: DataFrame, existing: DataFrame, spec: LabelSpec, max_attempts: int) -> DataFrame:
+def pending_keys(
+    config: RunConfig,
+    spec: LabelSpec,
+    source: Source,
+    labels: DataFrame,
+    stage: Callable[[DataFrame], DataFrame] = lambda keys: keys,
+) -> DataFrame:
+    """(content_id, content_hash, attempt) of the contents that need a verdict, without duplicates.
+
+    `stage` may write an intermediate result, which is used twice, and return it as read from there.
+    """
+    existing = labels_of(labels, spec)
+    keys = stage(_without_final(requested_keys(source, config.source.limit), existing, spec, config.run.max_attempts))
+    # An id on several rows has several contents at once: for those any label of the content counts, not the newest.
+    labelled = existing.where(is_final(spec)).select("content_id", "content_hash")
+    doubled = keys.where("doubled").join(labelled, on=["content_id", "content_hash"], how="left_anti")
+    keys = keys.where("NOT doubled").unionByName(doubled).drop("doubled")
+    return keys.dropDuplicates(["content_id", "content_hash"])
+
+
+def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, max_attempts: int) -> DataFrame:
     """(content_id, content_hash, attempt, doubled) of the requested contents whose newest label is not final.
 
     A label of another content under the same id does not count. `doubled` marks an id that is on several rows.
@@ -146,29 +172,6 @@ def pending_keys(requested: DataFrame, existing: DataFrame, spec: LabelSpec, max
         doubled.alias("doubled"),
         done.alias("done"),
     ).where(~F.col("done")).drop("done")  # fmt: skip
-
-
-def _stage_keys(
-    requested: DataFrame,
-    existing: DataFrame,
-    spec: LabelSpec,
-    max_attempts: int,
-    staging: Staging,
-    folder: PolicyFolder,
-) -> DataFrame:
-    """Stage the keys of the pending contents: (content_id, content_hash, attempt), without duplicates."""
-    path = staging.path(*folder, "keys")
-    pending_keys(requested, existing, spec, max_attempts).write.parquet(path)
-    return distinct_pending(staging.spark.read.schema(KEYS_DDL).parquet(path), existing, spec)
-
-
-def distinct_pending(keys: DataFrame, existing: DataFrame, spec: LabelSpec) -> DataFrame:
-    """(content_id, content_hash, attempt) of pending keys, without duplicates."""
-    # An id on several rows has several contents at once: for those any label of the content counts, not the newest.
-    labelled = existing.where(is_final(spec)).select("content_id", "content_hash")
-    doubled = keys.where("doubled").join(labelled, on=["content_id", "content_hash"], how="left_anti")
-    keys = keys.where("NOT doubled").unionByName(doubled).drop("doubled")
-    return keys.dropDuplicates(["content_id", "content_hash"])
 
 
 def _stage_pending(

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Self, TextIO
+from typing import Any, Self, TextIO, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
@@ -28,10 +28,13 @@ START_S = 20.0  # a label task reports first when it begins, before it needs the
 STALL_S = 60.0
 
 
+Address: TypeAlias = tuple[str, int, str]  # host, port and token of a listener
+
+
 class Reporter:
     """A task's side: counts rows and sends the totals at most once a second."""
 
-    def __init__(self, address: tuple[str, int, str] | None) -> None:
+    def __init__(self, address: Address | None) -> None:
         self._address = address
         self._totals: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
@@ -96,7 +99,7 @@ class Listener:
         self._is_open = True
         self.first_row_at: float | None = None  # rates are computed from here, not from the start
         self.last_change_at = clock()
-        self.address = (host, int(self._socket.getsockname()[1]), self._token)
+        self.address: Address = (host, int(self._socket.getsockname()[1]), self._token)
         threading.Thread(target=self._listen, name="progress", daemon=True).start()
 
     def _listen(self) -> None:

@@ -119,7 +119,7 @@ class Tally:
     """What a run has done so far. Only the thread that runs the job changes it."""
 
     seconds: dict[str, float] = field(default_factory=dict)  # by phase
-    summaries: dict[tuple[int, int], Summary] = field(default_factory=dict)  # by policy number and chunk
+    summaries: dict[tuple[str, int, int], Summary] = field(default_factory=dict)  # by ChunkId
     may_have_committed: bool = False
     over_budget: bool = False
     message: str | None = None  # why the run stopped early, if it did

@@ -11,29 +11,24 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.spark.label.executor import Recipe, recipe_of
+from safeguard_spark.spark.label.executor import VERDICT_COLUMNS, VERDICT_TYPE, Recipe
 from safeguard_spark.spark.session import task_slots
 
 NAME = "safeguard_label"
-RETURNS = (
-    "outcome STRING, violation BOOLEAN, category STRING, rule_ids ARRAY<STRING>, confidence STRING, rationale STRING, "
-    "error STRING"
-)
-COLUMNS = ["outcome", "violation", "category", "rule_ids", "confidence", "rationale", "error"]
 
 
 def label_udf(config: RunConfig, policy: Policy) -> Callable[..., Any]:
-    """An iterator pandas UDF: a column of texts to a column of structs `RETURNS`, through this executor's engine.
+    """An iterator pandas UDF: a column of texts to a column of structs `VERDICT_TYPE`, through this executor's engine.
 
     Every evaluation calls the model: Spark may evaluate it twice (a sort, a second action). Raises EngineError inside
     the query if the engine cannot be reached.
     """
-    recipe = recipe_of(config, LabelSpec.of(config, policy), "udf", _window(config))
+    recipe = Recipe(config, LabelSpec.of(config, policy), "udf", _window(config))
 
     def label(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
         yield from _frames(recipe, batches)
 
-    udf: Callable[..., Any] = pandas_udf(label, RETURNS)  # type: ignore[call-overload]  # the type hints say which kind
+    udf: Callable[..., Any] = pandas_udf(label, VERDICT_TYPE)  # type: ignore[call-overload]  # the type hints say which kind
     return udf
 
 
@@ -49,12 +44,11 @@ def _window(config: RunConfig) -> int:
 
 
 def _frames(recipe: Recipe, batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
-    spec = recipe.spec()
     with recipe.engine() as engine:
         for texts in batches:
             rows = (Row(number, from_text(_cell(text))) for number, text in enumerate(texts))
-            results = {result.key: result for result in label_rows(spec, engine, rows)}
-            yield pd.DataFrame([_fields(results[number]) for number in range(len(texts))], columns=COLUMNS)
+            results = {result.key: result for result in label_rows(recipe.spec, engine, rows)}
+            yield pd.DataFrame([_fields(results[number]) for number in range(len(texts))], columns=VERDICT_COLUMNS)
 
 
 def _cell(text: Any) -> str | None:

@@ -16,13 +16,7 @@ from safeguard_spark.relabel.rules import RuleChanges, rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
 from safeguard_spark.spark.failures import is_denied
 from safeguard_spark.spark.label.dry_run import Cost, cost_of
-from safeguard_spark.spark.label.pending import (
-    distinct_pending,
-    labels_of,
-    pending_keys,
-    requested_keys,
-    reusable_labels,
-)
+from safeguard_spark.spark.label.pending import pending_keys, requested_keys, reusable_labels
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import AFFECTED, old_labels, plan_strata, select_scope, strata
 from safeguard_spark.spark.source import Source, work_key
@@ -117,10 +111,8 @@ def _others(
     sampled = strata(whole.frame.select("content_id").distinct(), old, touched).select(
         "content_id", ((F.col("stratum") == AFFECTED) | (F.col("sample_score") < touched.share)).alias("in_touched")
     )
-    existing, contents = labels_of(labels, spec), requested_keys(whole, config.source.limit)
-    keys = distinct_pending(pending_keys(contents, existing, spec, config.run.max_attempts), existing, spec).select(
-        "content_id", "content_hash"
-    )
+    contents = requested_keys(whole, config.source.limit)
+    keys = pending_keys(config, spec, whole, labels).drop("attempt")
     judged = reusable_labels(labels, spec).select("work_key").distinct().withColumn("already_judged", F.lit(True))
     joined = (
         contents.join(keys.withColumn("is_pending", F.lit(True)), on=["content_id", "content_hash"], how="left")

@@ -12,13 +12,11 @@ import pytest
 
 from safeguard_spark.config.load import build_config
 from safeguard_spark.labelling.rows import LabelSpec
-from safeguard_spark.spark.label.executor import label_batches, recipe_of
-from safeguard_spark.spark.label.progress import Bar, Listener, Reporter
+from safeguard_spark.spark.label.executor import Recipe, label_batches
+from safeguard_spark.spark.label.progress import Address, Bar, Listener, Reporter
 from tests.spark.lake import SCRIPT, policy
 
 pytestmark = pytest.mark.unit
-
-Address = tuple[str, int, str]
 
 
 class Clock:
@@ -60,7 +58,7 @@ def until(condition: Callable[[], Any]) -> None:
 def label(address: Address | None, count: int = 40) -> int:
     """Label contents as a Spark task does that reports to this address; returns the rows of the results."""
     config = build_config({"engine": {"kind": "scripted", "args": SCRIPT}, "tracking": {"enabled": False}})
-    recipe = recipe_of(config, LabelSpec.of(config, policy()), "r", 4, address)
+    recipe = Recipe(config, LabelSpec.of(config, policy()), "r", 4, address)
     texts = [f"a replica {n}" if n % 4 == 0 else f"a table {n}" for n in range(count)]
     batch = pa.RecordBatch.from_pydict({"work_key": [f"w{n}" for n in range(count)], "text": texts})
     return sum(result.num_rows for result in label_batches(recipe)(iter([batch])))

@@ -1,0 +1,56 @@
+"""A session that would give wrong results or pay twice is refused; how many label tasks can run at once."""
+
+import subprocess
+import sys
+
+import pytest
+
+from safeguard_spark.errors import ConfigError
+from safeguard_spark.spark.session import check
+from tests.spark.lake import Lake
+
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
+
+SCRIPT = """
+import sys
+from safeguard_spark.config.load import build_config
+from safeguard_spark.spark.session import session, task_slots
+
+conf = {"spark.driver.memory": "512m", "spark.task.cpus": sys.argv[2]}
+config = build_config({"engine": {"kind": "scripted"}, "spark": {"master": sys.argv[1], "conf": conf}})
+spark = session(config)
+spark.range(4).repartition(4).count()  # executors register while the plan is made
+print(*task_slots(spark))
+"""
+
+
+@pytest.mark.parametrize(
+    ("master", "task_cpus", "slots"),
+    [("local[3]", 1, (3, 3)), ("local-cluster[2,2,512]", 1, (4, 2)), ("local-cluster[2,2,512]", 2, (2, 1))],
+)
+def test_slots_are_counted_per_executor(master: str, task_cpus: int, slots: tuple[int, int]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, master, str(task_cpus)], capture_output=True, text=True, check=True, timeout=200
+    )
+    assert tuple(map(int, done.stdout.split()[-2:])) == slots
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("spark.speculation", "true", "every slow call would be paid for twice. Start Spark with it off"),
+        ("spark.executor.pyspark.memory", "1g", "limits the address space of the engine. Start Spark without it"),
+    ],
+)
+def test_a_setting_that_breaks_labelling_is_refused(lake: Lake, key: str, value: str, sentence: str) -> None:
+    conf, rejects = lake.spark.conf, "spark.sql.legacy.setCommandRejectsSparkCoreConfs"
+    check(lake.spark)
+    conf.set(rejects, "false")
+    conf.set(key, value)
+    try:
+        with pytest.raises(ConfigError, match=sentence):
+            check(lake.spark)
+    finally:
+        conf.unset(key)
+        conf.unset(rejects)
+    check(lake.spark)
