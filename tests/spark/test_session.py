@@ -26,7 +26,7 @@ print(*task_slots(spark))
 
 @pytest.mark.parametrize(
     ("master", "task_cpus", "slots"),
-    [("local[3]", 1, (3, 3)), ("local-cluster[2,2,512]", 1, (4, 2)), ("local-cluster[2,2,512]", 2, (2, 1))],
+    [("local[3]", 1, (3, 3)), ("local-cluster[2,2,1024]", 1, (4, 2)), ("local-cluster[2,2,1024]", 2, (2, 1))],
 )
 def test_slots_are_counted_per_executor(master: str, task_cpus: int, slots: tuple[int, int]) -> None:
     done = subprocess.run(
