@@ -18,6 +18,7 @@ from safeguard_spark.errors import EngineError, TableError
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
+from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.failures import FAILED, storage_cause
 from safeguard_spark.spark.label.commit import ChunkId, commit_chunk, is_staged, read_results
 from safeguard_spark.spark.label.executor import RESULT_TYPE, Recipe, label_batches
@@ -267,6 +268,9 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
     message = tally.message
     if written.given_up and not message:
         message = f"{written.given_up} rows failed run.max_attempts times and are not tried again."
+    if run.selection == Selection():  # a plan, a sample or a shadow labels another version on purpose
+        inactive = inactive_message(run.tables, [spec.policy for spec in run.specs])
+        message = " ".join(sentence for sentence in (message, inactive) if sentence) or None
     tally.seconds["total"] = (datetime.now(UTC) - run.manifest.started_at).total_seconds()
     result = RunResult(
         run_id=run.run_id,
