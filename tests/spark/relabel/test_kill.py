@@ -33,7 +33,7 @@ class RelabelJob:
             folder = lake.folder / "policies" / "market" / policy.version
             folder.mkdir(parents=True)
             (folder / "policy.md").write_text(TEXT.format(version=policy.version, weapons=weapons))
-        args = {**configured(lake).engine.args, "latency_s": 0.01}
+        args = {**configured(lake).engine.args.model_dump(), "latency_s": 0.01}
         values = {
             "engine": {"kind": "scripted", "args": args},
             "policies": str(lake.folder / "policies"),
