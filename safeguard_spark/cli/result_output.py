@@ -19,6 +19,7 @@ def print_result(result: "RunResult") -> None:
         # Messages are not tokenized here; only the server knows how.
         size = f"{tokens:,} prompt tokens" if tokens or not result.calls else "prompt tokens unknown"
         print_message(f"{size}, {rate}. Nothing was changed.")
+        print_message(result.message or "")
         return
     outcomes = ", ".join(f"{name} {count:,}" for name, count in sorted(result.outcomes.items())) or "nothing to do"
     print_message(

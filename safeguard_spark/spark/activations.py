@@ -68,7 +68,7 @@ def inactive_message(tables: Tables, policies: Iterable[Policy]) -> str | None:
     sentences = []
     for policy in policies:
         row = active(tables, policy.name)
-        if row is not None and not is_active(row, policy):
+        if row is not None and row["policy_version"] != policy.version:  # the run activates a draft's changed text
             sentences.append(
                 f"{policy.ref} is not active, {row['policy_version']} is: labels_current does not show these labels "
                 f"until you activate the version (safeguard relabel promote {policy.ref})."

@@ -8,6 +8,7 @@ import pytest
 
 from safeguard_spark import schema
 from safeguard_spark.spark.activations import activate, activate_if_first, active, is_active, was_active
+from safeguard_spark.spark.label.dry_run import dry_run
 from safeguard_spark.spark.labels import newest_per_content, of_version
 from safeguard_spark.spark.tables import Tables
 from tests.spark.lake import Lake, policy
@@ -77,8 +78,12 @@ def test_only_a_promotion_activates_another_version_and_a_clock_that_jumps_back_
 
 def test_a_run_under_a_version_that_is_not_active_says_that_no_reader_sees_its_labels(lake: Lake) -> None:
     lake.write([("a", "a table")])
+    newer = policy(version="1.1.0", text="No rifles.")
+    assert dry_run(lake.spark, lake.config(), [newer]).message is None  # the first version ever labelled becomes active
     assert lake.label(OLD).message is None
-    done = lake.label(policy(version="1.1.0", text="No rifles."))
+    planned = dry_run(lake.spark, lake.config(), [OLD, newer, OTHER])
+    done = lake.label(newer)
+    assert planned.message == done.message and dry_run(lake.spark, lake.config(), [OLD]).message is None
     assert done.exit_code == 0 and "market@1.1.0 is not active, 1.0.0 is" in str(done.message)
     assert "safeguard relabel promote market@1.1.0" in str(done.message)
     assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}

@@ -11,6 +11,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.result import RunResult, Status
+from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.label.executor import COST_TYPE, Recipe, count_calls
 from safeguard_spark.spark.label.pending import pending_keys, requested_keys, reusable_labels
 from safeguard_spark.spark.source import Source, open_source, work_key
@@ -35,9 +36,10 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     specs = [LabelSpec.of(config, policy) for policy in policies]
     source = open_source(spark, config.source)
     tables = Tables(spark, config.output or "")
-    labels = tables.read(schema.LABELS) if tables.exists() else spark.createDataFrame([], schema.LABELS.ddl)
+    exists = tables.exists()
+    labels = tables.read(schema.LABELS) if exists else spark.createDataFrame([], schema.LABELS.ddl)
     costs = [cost_of(config, spec, source, labels) for spec in specs]
-    rate = calls_per_s(tables, {spec.labeler.labeler_hash for spec in specs}) if tables.exists() else None
+    rate = calls_per_s(tables, {spec.labeler.labeler_hash for spec in specs}) if exists else None
     calls = sum(cost.calls for cost in costs)
     return RunResult(
         run_id="",
@@ -51,6 +53,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
         tokens={"prompt": sum(cost.prompt_tokens for cost in costs)},
         seconds={"label": round(calls / rate, 1)} if rate else {},
         tables={table.name: tables.path(table) for table in schema.TABLES},
+        message=inactive_message(tables, policies) if exists else None,
     )
 
 
