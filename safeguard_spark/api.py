@@ -55,7 +55,7 @@ def load_policy(ref: str | Path, config: RunConfig | None = None) -> Policy:
     """
     from safeguard_spark.tracking.registry import resolve
 
-    return resolve(str(ref), config or _default_config())
+    return resolve(str(ref), config or load.load_config(None, os.environ, ()))
 
 
 def judge(policy: Policy | str | Path, contents: Iterable[ContentInput], config: RunConfig) -> list[Verdict]:
@@ -83,7 +83,7 @@ def session(config: RunConfig | None = None) -> "SparkSession":
     """The active Spark session, or one with Delta as `config.spark` says. Raises ConfigError if it cannot be used."""
     from safeguard_spark.spark import session as sessions
 
-    return sessions.session(config or _default_config())
+    return sessions.session(config or load.load_config(None, os.environ, ()))
 
 
 def label_table(
@@ -156,13 +156,6 @@ def _assignments(settings: Mapping[str, Any] | Iterable[str]) -> list[tuple[str,
     return [load.parse_assignment(text) for text in ([settings] if isinstance(settings, str) else settings)]
 
 
-def _default_config() -> RunConfig:
-    """What the command line uses without `--config`: the environment over the defaults."""
-    values: dict[str, Any] = {"engine": {"kind": "scripted"}}
-    load.apply_overrides(values, os.environ, ())
-    return load.build_config(values)
-
-
 def _resolved(policy: Policy | str | Path, config: RunConfig) -> Policy:
     return policy if isinstance(policy, Policy) else load_policy(policy, config)
 
@@ -171,5 +164,7 @@ def _all_resolved(policies: Iterable[Policy | str | Path], config: RunConfig) ->
     """The policies of a job, resolved before Spark starts, which takes seconds."""
     resolved = [_resolved(policy, config) for policy in tuple(policies) or config.policy]
     if not resolved:
-        raise ConfigError("No policy: name a file, name@version or name@alias, or set policy in the configuration.")
+        raise ConfigError(
+            "No policy: name a file, name@version or name@alias (--policy), or set policy in the configuration."
+        )
     return resolved

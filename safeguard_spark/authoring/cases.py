@@ -15,33 +15,30 @@ cases:
     why: Advice on avoiding fakes offers none.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from safeguard_spark.authoring.diagnostics import nearest
 from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling import content
-from safeguard_spark.policy.document import NONE, read_text
+from safeguard_spark.policy.document import NONE, Frozen, read_text
 from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
 
 CASES_FILE = "cases.yaml"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CaseTurn(_Frozen):
+class CaseTurn(Frozen):
     """One turn of a conversation."""
 
     role: str
     text: str
 
 
-class Case(_Frozen):
+class Case(Frozen):
     """One content and its expected verdict. Of a conversation, the last turn is judged."""
 
     id: Annotated[str, Field(min_length=1, max_length=80)]
@@ -77,8 +74,13 @@ class Case(_Frozen):
         """The category; None if it is `none`."""
         return None if self.category == NONE else self.category
 
+    @property
+    def expected(self) -> str:
+        """The expected verdict in words."""
+        return verdict_words(self.violation, self.rules, self.expected_category)
 
-class Cases(_Frozen):
+
+class Cases(Frozen):
     """A cases document."""
 
     cases: tuple[Case, ...] = ()
@@ -87,6 +89,12 @@ class Cases(_Frozen):
     @classmethod
     def _none_is_empty(cls, value: Any) -> Any:
         return () if value is None else value
+
+
+def verdict_words(violation: bool, rules: Iterable[str], category: str | None) -> str:
+    """A verdict in words."""
+    violated = ", ".join(rules) or category
+    return "safe" if not violation else f"violation of {violated}" if violated else "violation"
 
 
 def cases_path(policy_file: Path) -> Path:

@@ -2,17 +2,18 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from safeguard_spark.authoring.cases import Case
 from safeguard_spark.authoring.text import PolicyText
 from safeguard_spark.policy.document import Policy
 
 
-class TextChange(NamedTuple):
+@dataclass(frozen=True)
+class TextChange:
     """Lines removed and added at one place in the text. `owner` is the rule they are about, or the section."""
 
     owner: str
@@ -20,7 +21,8 @@ class TextChange(NamedTuple):
     added: tuple[str, ...]
 
 
-class CaseChange(NamedTuple):
+@dataclass(frozen=True)
+class CaseChange:
     """A content whose expected verdict changed."""
 
     case: str
@@ -28,7 +30,8 @@ class CaseChange(NamedTuple):
     after: str
 
 
-class FieldChange(NamedTuple):
+@dataclass(frozen=True)
+class FieldChange:
     """A front matter value that cannot change a label."""
 
     name: str
@@ -66,9 +69,9 @@ def diff_policies(before: Policy, after: Policy, cases: tuple[Iterable[Case], It
         behavior=_behavior(before, after),
         text=tuple(_text(before, after)),
         cases=tuple(
-            CaseChange(new_cases[key].id, expected(old), expected(new_cases[key]))
+            CaseChange(new_cases[key].id, old.expected, new_cases[key].expected)
             for key, old in old_cases.items()
-            if key in new_cases and expected(old) != expected(new_cases[key])
+            if key in new_cases and old.expected != new_cases[key].expected
         ),
         cases_added=tuple(case.id for key, case in new_cases.items() if key not in old_cases),
         cases_removed=tuple(case.id for key, case in old_cases.items() if key not in new_cases),
@@ -76,18 +79,44 @@ def diff_policies(before: Policy, after: Policy, cases: tuple[Iterable[Case], It
     )
 
 
-def expected(case: Case) -> str:
-    """The expected verdict of a case, in words."""
-    violated = ", ".join(case.rules) or case.expected_category or ""
-    return "safe" if not case.violation else f"violation of {violated}" if violated else "violation"
-
-
 def diff_json(diff: PolicyDiff) -> dict[str, Any]:
     """For programs. The key `behaviour` is the field `behavior`."""
-    values = asdict(diff) | {
-        name: [item._asdict() for item in getattr(diff, name)] for name in ("text", "cases", "fields")
-    }
-    return {"behaviour" if name == "behavior" else name: value for name, value in values.items()}
+    return {"behaviour" if name == "behavior" else name: value for name, value in asdict(diff).items()}
+
+
+def diff_text(diff: PolicyDiff) -> str:
+    """Behavior first, then text, each rule by rule; last what cannot change a label."""
+    consequence = (
+        "different policy hash: every content is judged again"
+        if diff.labels_may_change
+        else "same policy hash: no label can change"
+    )
+    lines = [f"{diff.before} -> {diff.after} ({consequence})"]
+    fields = [f"  {change.name}: {change.before!r} -> {change.after!r}" for change in diff.fields]
+    for title, part in (("Behavior", _behavior_lines(diff)), ("Text", _text_lines(diff)), ("Front matter", fields)):
+        entries = list(part)
+        if entries:
+            lines.extend(["", title, *entries])
+    return "\n".join([*lines, ""])
+
+
+def _behavior_lines(diff: PolicyDiff) -> Iterator[str]:
+    for owner, changes in diff.behavior.items():
+        yield from (f"  {owner}: {change}" for change in changes)
+    for change in diff.cases:
+        yield f"  case {change.case}: {change.before} -> {change.after}"
+    for what, ids in (("new", diff.cases_added), ("removed", diff.cases_removed)):
+        if ids:
+            yield f"  {len(ids)} {what} case{'s' if len(ids) > 1 else ''}: {', '.join(ids)}"
+
+
+def _text_lines(diff: PolicyDiff) -> Iterator[str]:
+    for owner in dict.fromkeys(change.owner for change in diff.text):
+        yield f"  {owner}"
+        for change in diff.text:
+            if change.owner == owner:
+                yield from (f"    - {line.strip()}" for line in change.removed)
+                yield from (f"    + {line.strip()}" for line in change.added)
 
 
 def _behavior(before: Policy, after: Policy) -> dict[str, tuple[str, ...]]:

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import typer
 
-from safeguard_spark.cli.label import add_label_command
-from safeguard_spark.cli.maintain import add_maintain_commands
+from safeguard_spark.cli.label import labelling
+from safeguard_spark.cli.maintain import maintain
 from safeguard_spark.cli.options import DEBUG, GLOBAL_HELP, LOG_LEVEL, LOG_LEVELS
-from safeguard_spark.cli.policy import add_policy_commands
-from safeguard_spark.cli.relabel import add_relabel_commands
+from safeguard_spark.cli.policy import policy
+from safeguard_spark.cli.relabel import relabel
 from safeguard_spark.config import LOG_LEVEL_VARIABLE
 from safeguard_spark.errors import ConfigError, ExitCode, SafeguardError
 
@@ -36,10 +36,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-add_policy_commands(app)
-add_label_command(app)
-add_maintain_commands(app)
-add_relabel_commands(app)
+app.add_typer(policy)
+app.add_typer(labelling)
+app.add_typer(maintain, name="maintain")
+app.add_typer(relabel, name="relabel")
 STDOUT = 1
 USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, which newer releases of Typer vendor
 
@@ -76,7 +76,7 @@ def run_command(argv: Sequence[str]) -> int:
         return exit.exit_code
     except USAGE as error:
         error.show(sys.stderr)
-        return ExitCode.usage
+        return _print_json("failed", error.format_message(), ExitCode.usage, options)
     except (KeyboardInterrupt, typer.Abort):
         message = "Interrupted. Issue the same command again to resume."
         return _report("partial", message, ExitCode.partial, options)
@@ -143,9 +143,12 @@ def _report(status: str, message: str, code: ExitCode, options: GlobalOptions) -
     if options.debug:
         traceback.print_exc()
     print(message, file=sys.stderr)
+    return _print_json(status, message.removeprefix("Error: "), code, options)
+
+
+def _print_json(status: str, message: str, code: ExitCode, options: GlobalOptions) -> ExitCode:
     if options.as_json:
-        sentence = message.removeprefix("Error: ")
-        print(json.dumps({"run_id": None, "status": status, "exit_code": code, "message": sentence}))
+        print(json.dumps({"run_id": None, "status": status, "exit_code": code, "message": message}))
     return code
 
 

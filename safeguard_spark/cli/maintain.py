@@ -1,38 +1,30 @@
 """Commands that maintain the label tables: maintain erase, optimize, vacuum."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safeguard_spark.cli.options import GLOBAL_HELP, AsJson, Config, Output, Settings, table_config
+from safeguard_spark.cli.options import Result, command, group, output_config
 from safeguard_spark.cli.result_output import print_message
 from safeguard_spark.errors import ConfigError
 
-maintain = typer.Typer(
-    help="Maintain the label tables.", epilog=GLOBAL_HELP, no_args_is_help=True, rich_markup_mode=None
-)
+if TYPE_CHECKING:
+    from safeguard_spark.config.model import RunConfig
+
+maintain = group("Maintain the label tables.")
 
 
-def add_maintain_commands(app: typer.Typer) -> None:
-    """Add `maintain` to an application."""
-    app.add_typer(maintain, name="maintain")
-
-
-@maintain.command()
+@command(maintain, output_config)
 def erase(
-    config: Config,
+    run: "RunConfig",
     ids: Annotated[list[str] | None, typer.Option(help="Content ids, separated by commas; repeatable.")] = None,
     ids_file: Annotated[Path | None, typer.Option(help="A file with one content id per line; - for stdin.")] = None,
-    output: Output = None,
     vacuum: Annotated[
         bool, typer.Option("--vacuum", help="Delete the files too, and with them every older version of the tables.")
     ] = False,
-    as_json: AsJson = False,
-    settings: Settings = None,
-) -> None:
+) -> Result:
     """Remove contents from the label tables, with what the model wrote about them.
 
     Exit code 6 if a running job may write them again: issue the same command again.
@@ -40,7 +32,6 @@ def erase(
     content_ids = [id for listed in ids or [] for id in listed.split(",") if id] + _read_ids(ids_file)
     if not content_ids:
         raise ConfigError("No content ids: give --ids A,B or --ids-file FILE.")
-    run = table_config(config, settings, output)
     from safeguard_spark.spark.maintain.erase import erase_contents
     from safeguard_spark.spark.session import session
 
@@ -63,33 +54,29 @@ def erase(
             "retention."
         )
     print_message("Contents that are still in the source are labelled again by the next run: remove them there too.")
-    if as_json:
-        print(json.dumps(done.to_json()), flush=True)
-    raise typer.Exit(done.exit_code)
+    return Result(done.to_json(), exit_code=done.exit_code)
 
 
-@maintain.command()
-def optimize(config: Config, output: Output = None, as_json: AsJson = False, settings: Settings = None) -> None:
+@command(maintain, output_config)
+def optimize(run: "RunConfig") -> Result:
     """Compact small files."""
-    run = table_config(config, settings, output)
     from safeguard_spark.spark.maintain.files import optimize_tables
     from safeguard_spark.spark.session import session
 
     files = optimize_tables(session(run), run)
     print_message("Files compacted: " + ", ".join(f"{count:,} of {name}" for name, count in files.items()) + ".")
-    if as_json:
-        print(json.dumps({"status": "complete", "files": files}), flush=True)
+    return Result({"status": "complete", "files": files})
 
 
-@maintain.command()
-def vacuum(config: Config, output: Output = None, settings: Settings = None) -> None:
+@command(maintain, output_config, has_json=False)
+def vacuum(run: "RunConfig") -> Result:
     """Delete files that no version within the tables' retention (30 days) needs."""
-    run = table_config(config, settings, output)
     from safeguard_spark.spark.maintain.files import vacuum_tables
     from safeguard_spark.spark.session import session
 
     vacuum_tables(session(run), run)
     print_message("Files that only versions older than the retention needed are deleted.")
+    return Result()
 
 
 def _read_ids(file: Path | None) -> list[str]:

@@ -1,14 +1,16 @@
-"""Options that several commands share, each declared once, and the configuration and files they lead to."""
+"""Commands and the options that several of them share: each option is declared once, on the function that reads it."""
 
+import inspect
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from safeguard_spark.config import LOG_LEVEL_VARIABLE
-from safeguard_spark.errors import ConfigError, PolicyError
+from safeguard_spark.errors import PolicyError
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
@@ -29,66 +31,107 @@ Settings = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, as the last line of stdout.")]
 Policies = Annotated[Path | None, typer.Option("--policies", help="The policies folder; default: policies.")]
-Source = Annotated[str | None, typer.Option(help="Content: a Parquet or Delta path, or the name of a table.")]
-IdColumn = Annotated[str | None, typer.Option(help="Column with the id of each content.")]
-TextColumn = Annotated[str | None, typer.Option(help="Column of texts.")]
-ConversationColumn = Annotated[str | None, typer.Option(help="Column of conversations: lists of (role, text) turns.")]
 Output = Annotated[str | None, typer.Option(help="Where the label tables are: a folder or CATALOG.SCHEMA.")]
 
 
-class SourceOptions(NamedTuple):
-    """The options that say where content is, named as in the configuration."""
+class Result(NamedTuple):
+    """What a command prints on stdout, and its exit code: `value` with --json, else `text`."""
 
-    location: str | None = None
-    id_column: str | None = None
-    text_column: str | None = None
-    conversation_column: str | None = None
+    value: Any = None
+    text: str = ""
+    exit_code: int = 0
 
 
-def author_config(
-    file: Path | None, settings: Sequence[str] | None, policies: Path | None, *, engine: str | None = "scripted"
-) -> "RunConfig":
-    """The configuration of a command for policy authors; `engine` is the engine's kind if there is no file.
+def group(text: str) -> typer.Typer:
+    """A group of commands with its help."""
+    return typer.Typer(help=text, epilog=GLOBAL_HELP, no_args_is_help=True, rich_markup_mode=None)
 
-    Environment variables apply with and without a file. Raises ConfigError.
+
+def command(
+    app: typer.Typer, read_config: Callable[..., "RunConfig"], name: str | None = None, *, has_json: bool = True
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Add a function to `app` as a command: it is called with the configuration and with its own options.
+
+    The command has the function's options, those of `read_config`, and `--json` unless `has_json` is False.
     """
-    from safeguard_spark.config.load import apply_overrides, build_config, load_config, parse_assignment
 
-    overrides: list[tuple[str, Any]] = [parse_assignment(text) for text in settings or []]
-    if policies is not None:
-        overrides.append(("policies", policies))
-    if file is not None:
-        return load_config(file, os.environ, overrides)
-    values: dict[str, Any] = {"engine": {"kind": engine} if engine else {}}
-    apply_overrides(values, os.environ, overrides)
-    if not values["engine"]:
-        raise ConfigError(
-            "No engine is configured. Give --config FILE, or for example --set engine.kind=endpoint --set "
-            "engine.url=http://localhost:8000 --set engine.model=openai/gpt-oss-safeguard-20b."
-        )
-    return build_config(values)
+    def add(function: Callable[..., Result]) -> Callable[..., Result]:
+        shared = inspect.signature(read_config).parameters
+        _, *own = inspect.signature(function).parameters.values()
+        json_option = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)
+
+        def run(*, as_json: bool = False, **options: Any) -> None:
+            config = read_config(**{option: options.pop(option) for option in shared})
+            result = function(config, **options)
+            text = json.dumps(result.value, ensure_ascii=False) + "\n" if as_json else result.text
+            typer.echo(text, nl=False)
+            raise typer.Exit(result.exit_code)
+
+        parameters = [*own, *shared.values(), *([json_option] if has_json else ())]
+        parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)  # required ones first
+        keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # Typer reads the options here
+        run.__annotations__ = {}
+        app.command(name or function.__name__, help=function.__doc__)(run)
+        return function
+
+    return add
+
+
+def folder_config(policies: Policies = None, config: OptionalConfig = None) -> "RunConfig":
+    """The configuration of a command on policy files. Raises ConfigError."""
+    return author_config(policies, config)
+
+
+def author_config(policies: Policies = None, config: OptionalConfig = None, settings: Settings = None) -> "RunConfig":
+    """The configuration of a command for policy authors. Without a file the engine is a script. Raises ConfigError."""
+    return _load(config, settings, {"policies": policies})
+
+
+def engine_config(policies: Policies = None, config: OptionalConfig = None, settings: Settings = None) -> "RunConfig":
+    """The configuration of a command that calls a model. Raises ConfigError, also if no engine is configured."""
+    return _load(config, settings, {"policies": policies}, default_engine=None)
+
+
+def output_config(config: Config, output: Output = None, settings: Settings = None) -> "RunConfig":
+    """The configuration of a command on label tables. Raises ConfigError."""
+    return _load(config, settings, {"output": output})
 
 
 def table_config(
-    file: Path,
-    settings: Sequence[str] | None,
-    output: str | None,
-    source: SourceOptions | None = None,
-    more: Mapping[str, Any] | None = None,
+    config: Config,
+    source: Annotated[
+        str | None, typer.Option(help="Content: a Parquet or Delta path, or the name of a table.")
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column with the id of each content.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column of texts.")] = None,
+    conversation_column: Annotated[
+        str | None, typer.Option(help="Column of conversations: lists of (role, text) turns.")
+    ] = None,
+    output: Output = None,
+    settings: Settings = None,
 ) -> "RunConfig":
-    """The configuration of a command on tables. An option that is None leaves the file's value. Raises ConfigError."""
+    """The configuration of a command on content and label tables. Raises ConfigError."""
+    options = {"source.location": source, "source.id_column": id_column, "output": output}
+    columns = {"source.text_column": text_column, "source.conversation_column": conversation_column}
+    # A content column on the command line replaces the other kind of content column in the file.
+    return _load(config, settings, options, columns if any(columns.values()) else {})
+
+
+def _load(
+    file: Path | None,
+    settings: Settings,
+    options: Mapping[str, Any],
+    columns: Mapping[str, str | None] | None = None,
+    default_engine: str | None = "scripted",
+) -> "RunConfig":
+    """The configuration in a file, then the environment, `settings`, the options that are not None, and `columns`."""
     from safeguard_spark.config.load import load_config, parse_assignment
 
-    source = source or SourceOptions()
-    options = {f"source.{name}": value for name, value in source._asdict().items()} | {"output": output, **(more or {})}
-    overrides: list[tuple[str, Any]] = [parse_assignment(text) for text in settings or []]
+    overrides = [parse_assignment(text) for text in settings or []]
     overrides += [(name, value) for name, value in options.items() if value is not None]
-    # A content column on the command line replaces the other kind of content column in the file.
-    if source.text_column and not source.conversation_column:
-        overrides.append(("source.conversation_column", None))
-    if source.conversation_column and not source.text_column:
-        overrides.append(("source.text_column", None))
-    return load_config(file, os.environ, overrides)
+    overrides += (columns or {}).items()
+    return load_config(file, os.environ, overrides, default_engine)
 
 
 def find_policy_file(text: str, config: "RunConfig") -> Path:

@@ -1,23 +1,32 @@
-"""Commands for policy authors: check, new, import, list, diff, publish. Verify and show-prompt are in `verify`."""
+"""Commands for policy authors: check, verify, show-prompt, diff, new, import, list, publish."""
 
-import json
+import secrets
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from safeguard_spark.cli.options import (
-    AsJson,
-    OptionalConfig,
-    Policies,
-    Settings,
+    Result,
     author_config,
+    command,
+    engine_config,
     find_policy_file,
+    folder_config,
 )
-from safeguard_spark.cli.verify import show_prompt, verify_policies
 from safeguard_spark.errors import ConfigError, PolicyError
 from safeguard_spark.policy.alias import Alias
+
+if TYPE_CHECKING:
+    from safeguard_spark.config.model import RunConfig
+    from safeguard_spark.labelling.content import Content
+
+REF = "A file, name@version or name@alias; a bare name means its newest version."
+
+policy = typer.Typer()
 
 
 class Format(StrEnum):
@@ -28,135 +37,176 @@ class Format(StrEnum):
     github = "github"
 
 
-def add_policy_commands(app: typer.Typer) -> None:
-    """Add every command for policy authors to an application, at its top level."""
-    for name, command in (
-        ("check", check_policies),
-        ("verify", verify_policies),
-        ("show-prompt", show_prompt),
-        ("diff", diff_versions),
-        ("new", new_policy),
-        ("import", import_pack),
-        ("list", list_policies),
-        ("publish", publish_policies),
-    ):
-        app.command(name)(command)
-
-
+@command(policy, folder_config, "check", has_json=False)
 def check_policies(
+    run: "RunConfig",
     paths: Annotated[
-        list[str] | None, typer.Argument(help="Files, folders of policies, or names; default: all.", show_default=False)
+        list[str] | None, Argument(help="Files, folders of policies, or names; default: all.", show_default=False)
     ] = None,
-    policies: Policies = None,
-    config: OptionalConfig = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print problems.")] = Format.text,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
-) -> None:
+    output: Annotated[Format, Option("--format", help="How to print problems.")] = Format.text,
+    strict: Annotated[bool, Option("--strict", help="Fail on warnings too.")] = False,
+) -> Result:
     """Show every problem of every policy, with file, line and column. Exit code 3 if there are errors."""
     from safeguard_spark.authoring.check import check_paths
     from safeguard_spark.authoring.check_output import REPORT_FORMATS
     from safeguard_spark.policy.ref import no_policies_error
 
-    run = author_config(config, None, policies)
     if not paths and not run.policies.is_dir():
         raise no_policies_error(run.policies)
     files = [Path(p) if Path(p).is_dir() else find_policy_file(p, run) for p in paths or [str(run.policies)]]
     report = check_paths(files)
-    typer.echo(REPORT_FORMATS[output](report), nl=False)
-    raise typer.Exit(report.exit_code(strict))
+    return Result(text=REPORT_FORMATS[output](report), exit_code=report.exit_code(strict))
 
 
+@command(policy, engine_config, "verify")
+def verify_policies(run: "RunConfig", refs: Annotated[list[str], Argument(help=REF, metavar="REF...")]) -> Result:
+    """Run a policy's cases through a model and report rule by rule.
+
+    Exit code 7 if a case failed or, where the policy has a gate, if the gate is not met; 5 if the engine failed.
+    """
+    from safeguard_spark.authoring.cases import cases_path, load_cases
+    from safeguard_spark.authoring.check_output import report_text
+    from safeguard_spark.authoring.verify import (
+        overall_exit_code,
+        require_cases,
+        verification_errors,
+        verification_json,
+        verification_text,
+        verify_policy,
+    )
+    from safeguard_spark.engines.factory import open_engine
+    from safeguard_spark.labelling.labeler import Labeler
+    from safeguard_spark.tracking.registry import resolve
+
+    files = [find_policy_file(ref, run) for ref in refs]
+    report = verification_errors(files)
+    if report.errors:
+        typer.echo(report_text(report), err=True)
+        raise PolicyError("The model was not called. Correct the errors above, then verify again.")
+    require_cases(files)
+    inputs = [(resolve(str(file), run), load_cases(cases_path(file))) for file in files]
+    window = run.engine.requests_in_flight
+    with open_engine(run.engine, run_id=f"verify-{secrets.token_hex(4)}", window=window, devices=[]) as engine:
+        done = [verify_policy(policy, cases, Labeler.of(run, policy), engine) for policy, cases in inputs]
+    text = "\n".join(verification_text(v) for v in done)
+    return Result([verification_json(v) for v in done], text, overall_exit_code(done))
+
+
+@command(policy, author_config, "show-prompt")
+def show_prompt(
+    run: "RunConfig",
+    ref: Annotated[str, Argument(help=REF)],
+    text: Annotated[str | None, Argument(help="The content; default: standard input.", show_default=False)] = None,
+    case: Annotated[str | None, Option(help="Show the prompt of this case of the policy instead.")] = None,
+) -> Result:
+    """Print exactly what the model would receive for a text, and on standard error how many tokens it has."""
+    from safeguard_spark.authoring.prompt_output import prompt_json, prompt_text, token_counts
+    from safeguard_spark.labelling.rows import LabelSpec, prepare
+    from safeguard_spark.labelling.verdict import Verdict
+    from safeguard_spark.tracking.registry import resolve
+
+    file = find_policy_file(ref, run)
+    policy = resolve(str(file), run)
+    spec = LabelSpec.of(run, policy)
+    prepared = prepare(spec, _content(file, text, case))
+    if isinstance(prepared, Verdict):
+        cause = f": {prepared.error}" if prepared.error else ""
+        typer.echo(f"The model would not be called. The outcome is {prepared.outcome.value}{cause}.", err=True)
+        return Result({"policy": policy.ref, "outcome": prepared.outcome.value, "error": prepared.error})
+    typer.echo(token_counts(prepared, spec), err=True)
+    return Result(prompt_json(prepared, spec), prompt_text(prepared) + "\n")
+
+
+def _content(file: Path, text: str | None, case_id: str | None) -> "Content":
+    from safeguard_spark.authoring.cases import find_case
+    from safeguard_spark.labelling.content import from_text
+
+    if case_id is not None:
+        return find_case(file, case_id).content
+    if text is not None:
+        return from_text(text)
+    if sys.stdin.isatty():
+        typer.echo("Type the content, then Ctrl-D on an empty line.", err=True)
+    return from_text(sys.stdin.buffer.read().removesuffix(b"\n"))
+
+
+@command(policy, author_config, "diff")
 def diff_versions(
-    name: Annotated[str, typer.Argument(help="The policy's name.")],
-    before: Annotated[str, typer.Argument(help="A version, an alias, or a file.", metavar="A")],
-    after: Annotated[str, typer.Argument(help="A version, an alias, or a file.", metavar="B")],
-    policies: Policies = None,
-    config: OptionalConfig = None,
-    settings: Settings = None,
-    as_json: AsJson = False,
-) -> None:
+    run: "RunConfig",
+    name: Annotated[str, Argument(help="The policy's name.")],
+    before: Annotated[str, Argument(help="A version, an alias, or a file.", metavar="A")],
+    after: Annotated[str, Argument(help="A version, an alias, or a file.", metavar="B")],
+) -> Result:
     """Show what changed between two versions, rule by rule: first behavior, then text."""
     from safeguard_spark.authoring.cases import cases_path, load_cases
-    from safeguard_spark.authoring.diff import diff_json, diff_policies
-    from safeguard_spark.authoring.diff_output import diff_text
+    from safeguard_spark.authoring.diff import diff_json, diff_policies, diff_text
     from safeguard_spark.policy.document import load_policy
 
-    run = author_config(config, settings, policies)
     files = [find_policy_file(side if Path(side).exists() else f"{name}@{side}", run) for side in (before, after)]
     old, new = (load_policy(file) for file in files)
     old_cases, new_cases = (load_cases(cases_path(f)) if cases_path(f).is_file() else () for f in files)
     diff = diff_policies(old, new, (old_cases, new_cases))
-    typer.echo(json.dumps(diff_json(diff), ensure_ascii=False) + "\n" if as_json else diff_text(diff), nl=False)
+    return Result(diff_json(diff), diff_text(diff))
 
 
+@command(policy, folder_config, "new", has_json=False)
 def new_policy(
-    name: Annotated[str, typer.Argument(help="A new name, or name@version for the next version of a policy.")],
-    policies: Policies = None,
-    config: OptionalConfig = None,
-) -> None:
+    run: "RunConfig",
+    name: Annotated[str, Argument(help="A new name, or name@version for the next version of a policy.")],
+) -> Result:
     """Create a policy from a template, or its next version from the newest older one."""
-    from safeguard_spark.authoring.cases import cases_path
+    from safeguard_spark.authoring.cases import CASES_FILE
     from safeguard_spark.authoring.new import create_policy
 
-    file = create_policy(name, author_config(config, None, policies).policies)
-    typer.echo(f"Wrote {file} and {cases_path(file).name} next to it. Edit them, then: safeguard check {file}")
+    file = create_policy(name, run.policies)
+    return Result(text=f"Wrote {file} and {CASES_FILE} next to it. Edit them, then: safeguard check {file}\n")
 
 
+@command(policy, folder_config, "import", has_json=False)
 def import_pack(
-    path: Annotated[Path, typer.Argument(help="The folder of a policy pack, or a file with a policy's text.")],
-    golden: Annotated[Path | None, typer.Option(help="The golden set as CSV, if it is not in the folder.")] = None,
-    name: Annotated[str | None, typer.Option(help="The policy's name; default: from the pack.")] = None,
-    version: Annotated[str, typer.Option(help="The policy's version.")] = "1.0.0",
-    policies: Policies = None,
-    config: OptionalConfig = None,
-) -> None:
+    run: "RunConfig",
+    path: Annotated[Path, Argument(help="The folder of a policy pack, or a file with a policy's text.")],
+    golden: Annotated[Path | None, Option(help="The golden set as CSV, if it is not in the folder.")] = None,
+    name: Annotated[str | None, Option(help="The policy's name; default: from the pack.")] = None,
+    version: Annotated[str, Option(help="The policy's version.")] = "1.0.0",
+) -> Result:
     """Convert a policy pack written for gpt-oss-safeguard to this format, and check it."""
     from safeguard_spark.authoring.check import check_paths
     from safeguard_spark.authoring.check_output import report_text
     from safeguard_spark.authoring.pack import read_pack, write_pack
 
-    folder = author_config(config, None, policies).policies
     imported = read_pack(path, golden=golden, name=name, version=version)
-    file = write_pack(imported, folder)
-    typer.echo(f"Wrote {file}.")
-    for note in imported.notes:
-        typer.echo(f"  - {note}")
-    typer.echo()
+    file = write_pack(imported, run.policies)
     report = check_paths([file])
-    typer.echo(report_text(report), nl=False)
+    lines = [f"Wrote {file}.", *(f"  - {note}" for note in imported.notes), "", report_text(report)]
     if report.errors:
-        typer.echo(f"Correct the errors above before you use the policy, then: safeguard check {file}")
+        lines[-1] += f"Correct the errors above before you use the policy, then: safeguard check {file}\n"
+    return Result(text="\n".join(lines))
 
 
+@command(policy, author_config, "list")
 def list_policies(
-    name: Annotated[str | None, typer.Argument(help="Only this policy.", show_default=False)] = None,
-    policies: Policies = None,
-    config: OptionalConfig = None,
-    settings: Settings = None,
-    as_json: AsJson = False,
-) -> None:
+    run: "RunConfig",
+    name: Annotated[str | None, Argument(help="Only this policy.", show_default=False)] = None,
+) -> Result:
     """List policies and versions, whether they are published, and their aliases."""
     from safeguard_spark.authoring.listing import list_versions, listing_text
 
-    listed = list_versions(author_config(config, settings, policies), name)
-    typer.echo(json.dumps([item._asdict() for item in listed]) + "\n" if as_json else listing_text(listed), nl=False)
+    listed = list_versions(run, name)
+    return Result([item._asdict() for item in listed], listing_text(listed))
 
 
+@command(policy, author_config, "publish")
 def publish_policies(
+    run: "RunConfig",
     refs: Annotated[
-        list[str] | None,
-        typer.Argument(help="Files, names or name@version; default: every policy.", show_default=False),
+        list[str] | None, Argument(help="Files, names or name@version; default: every policy.", show_default=False)
     ] = None,
     alias: Annotated[
-        Alias | None,
-        typer.Option(metavar="draft|shadow", help="Point this alias at the newest of these versions."),
+        Alias | None, Option(metavar="draft|shadow", help="Point this alias at the newest of these versions.")
     ] = None,
-    lock_only: Annotated[bool, typer.Option("--lock-only", help="Pin in lock.json only, without MLflow.")] = False,
-    policies: Policies = None,
-    config: OptionalConfig = None,
-    settings: Settings = None,
-    as_json: AsJson = False,
-) -> None:
+    lock_only: Annotated[bool, Option("--lock-only", help="Pin in lock.json only, without MLflow.")] = False,
+) -> Result:
     """Register policies in MLflow and pin them in lock.json. A second time changes nothing."""
     if alias is Alias.active:
         raise ConfigError(
@@ -174,11 +224,10 @@ def publish_policies(
     )
     from safeguard_spark.policy.ref import all_policy_files
 
-    run = author_config(config, settings, policies)
     files = [find_policy_file(ref, run) for ref in refs] if refs else all_policy_files(run.policies)
     candidates = publish_candidates(files)
     if candidates.refused.diagnostics:
         typer.echo(report_text(candidates.refused), err=True)
         raise PolicyError("Nothing was published. Correct the problems above, then publish again.")
     done = publish_all(candidates.ready, run, alias=alias, registry=not lock_only)
-    typer.echo(json.dumps(publication_json(done)) + "\n" if as_json else publication_text(done), nl=False)
+    return Result(publication_json(done), publication_text(done))

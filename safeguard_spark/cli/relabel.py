@@ -1,77 +1,36 @@
 """Commands for a policy that changes: relabel plan, apply, compare, promote."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-from safeguard_spark.cli.options import (
-    GLOBAL_HELP,
-    AsJson,
-    Config,
-    ConversationColumn,
-    IdColumn,
-    Output,
-    Settings,
-    Source,
-    SourceOptions,
-    TextColumn,
-    table_config,
-)
+from safeguard_spark.cli.options import Result, command, group, table_config
 from safeguard_spark.cli.result_output import print_message, print_result
 from safeguard_spark.errors import ConfigError
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
     from safeguard_spark.policy.document import Policy
-    from safeguard_spark.relabel.budget import Budget
 
-relabel = typer.Typer(
-    help="Plan, apply, compare and promote another version of a policy.",
-    epilog=GLOBAL_HELP,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-
-NewRef = Annotated[str, typer.Option("--policy", help="The version to label under: a file, name@version or an alias.")]
-From = Annotated[str | None, typer.Option("--from", help="The version to start from; default: the active version.")]
-Share = Annotated[float, typer.Option(help="With --scope touched: the share of the other contents, from 0 to 1.")]
-Noise = Annotated[
-    float | None, typer.Option(help="First label this share of OLD's contents a second time, from above 0 to 1.")
-]
+relabel = group("Plan, apply, compare and promote another version of a policy.")
 
 
-def add_relabel_commands(app: typer.Typer) -> None:
-    """Add `relabel` to an application."""
-    app.add_typer(relabel, name="relabel")
-
-
-@relabel.command()
+@command(relabel, table_config)
 def plan(
-    config: Config,
-    policy: NewRef,
-    scope: Annotated[
-        str, typer.Option(help="all, touched, 'since DATE', 'where CONDITION' or 'sample N'.")
-    ] = "touched",
-    old: From = None,
-    share: Share = 0.01,
-    seed: Annotated[int, typer.Option(help="Another number samples other contents.")] = 0,
-    source: Source = None,
-    id_column: IdColumn = None,
-    text_column: TextColumn = None,
-    conversation_column: ConversationColumn = None,
-    output: Output = None,
-    as_json: AsJson = False,
-    settings: Settings = None,
-) -> None:
+    run: "RunConfig",
+    policy: Annotated[str, Option("--policy", help="The version to label under: a file, name@version or an alias.")],
+    scope: Annotated[str, Option(help="all, touched, 'since DATE', 'where CONDITION' or 'sample N'.")] = "touched",
+    old: Annotated[str | None, Option("--from", help="The version to start from; default: the active version.")] = None,
+    share: Annotated[float, Option(help="With --scope touched: the share of the other contents, from 0 to 1.")] = 0.01,
+    seed: Annotated[int, Option(help="Another number samples other contents.")] = 0,
+) -> Result:
     """Print what a version changes, which contents that affects, and what labelling them costs. Labels nothing."""
     from safeguard_spark.relabel.plan import plan_text
     from safeguard_spark.relabel.scope import parse_scope
     from safeguard_spark.tracking.registry import resolve
 
     requested = parse_scope(scope, share=share, seed=seed)
-    run = table_config(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     new = resolve(policy, run)
     from safeguard_spark.spark.relabel.planner import PlanRequest, plan_relabel
     from safeguard_spark.spark.session import session
@@ -79,48 +38,27 @@ def plan(
     spark = session(run)
     report = plan_relabel(spark, run, PlanRequest(_start_version(spark, run, new, old), new, requested))
     print_message(plan_text(report))
-    if as_json:
-        _print_json(report.to_json())
+    return Result(report.to_json())
 
 
-@relabel.command()
+@command(relabel, table_config)
 def apply(
-    plan_id: Annotated[str, typer.Argument(help="The id that `relabel plan` printed.", metavar="PLAN_ID")],
-    config: Config,
-    budget: Annotated[str | None, typer.Option(help="Stop after this much: 2h, 90m, 1000000calls.")] = None,
+    run: "RunConfig",
+    plan_id: Annotated[str, Argument(help="The id that `relabel plan` printed.", metavar="PLAN_ID")],
+    budget: Annotated[str | None, Option(help="Stop after this much: 2h, 90m, 1000000calls.")] = None,
     order: Annotated[
         str | None,
-        typer.Option(
-            help="Label the newest contents first, or those with the highest COLUMN.", metavar="newest|COLUMN"
-        ),
+        Option(help="Label the newest contents first, or those with the highest COLUMN.", metavar="newest|COLUMN"),
     ] = None,
-    policy: Annotated[str | None, typer.Option(help="The version's file, if it is not in the policies folder.")] = None,
+    policy: Annotated[str | None, Option(help="The version's file, if it is not in the policies folder.")] = None,
     carry: Annotated[
-        bool, typer.Option("--carry", help="At the end carry over the verdicts of unaffected contents, without a call.")
+        bool, Option("--carry", help="At the end carry over the verdicts of unaffected contents, without a call.")
     ] = False,
-    source: Source = None,
-    id_column: IdColumn = None,
-    text_column: TextColumn = None,
-    conversation_column: ConversationColumn = None,
-    output: Output = None,
-    as_json: AsJson = False,
-    settings: Settings = None,
-) -> None:
+) -> Result:
     """Label what a plan selects. Exit code 6 if the budget ran out first: issue the same command again to resume."""
     from safeguard_spark.relabel.budget import Budget, parse_budget
 
     limit = parse_budget(budget) if budget else Budget()
-    run = table_config(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
-    code, result = _apply(run, plan_id, policy, order, limit, carry=carry)
-    if as_json:
-        _print_json(result)
-    raise typer.Exit(code)
-
-
-def _apply(
-    run: "RunConfig", plan_id: str, policy: str | None, order: str | None, budget: "Budget", *, carry: bool
-) -> tuple[int, dict[str, Any]]:
-    """Apply a plan and print the result; returns the exit code and the object for `--json`."""
     from safeguard_spark.spark.relabel.apply import (
         Applied,
         apply_and_carry_over,
@@ -139,34 +77,29 @@ def _apply(
     if application.source_change:
         print_message(str(application.source_change))
     if carry:
-        result, carried = apply_and_carry_over(spark, run, application, document, budget)
+        result, carried = apply_and_carry_over(spark, run, application, document, limit)
     else:
-        result, carried = Applied(apply_plan(spark, run, application, document, budget), 0)
+        result, carried = Applied(apply_plan(spark, run, application, document, limit), 0)
     print_result(result)
     if carry and not result.exit_code:
         print_message(f"{carried:,} contents that the change does not affect keep their verdict of {plan.old_version}.")
     moved = None if application.source_change is None else application.source_change._asdict()
-    return result.exit_code, {**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried}
+    value = {**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried}
+    return Result(value, exit_code=result.exit_code)
 
 
-@relabel.command()
+@command(relabel, table_config)
 def compare(
-    old: Annotated[str, typer.Argument(help="A file, name@version or name@alias.", metavar="OLD")],
-    new: Annotated[str, typer.Argument(help="The version to compare with it.", metavar="NEW")],
-    config: Config,
-    noise_share: Noise = None,
-    html: Annotated[Path | None, typer.Option(help="Write a self-contained HTML report to this file.")] = None,
-    show_content: Annotated[bool, typer.Option("--show-content", help="Show the text of examples too.")] = False,
-    source: Source = None,
-    id_column: IdColumn = None,
-    text_column: TextColumn = None,
-    conversation_column: ConversationColumn = None,
-    output: Output = None,
-    as_json: AsJson = False,
-    settings: Settings = None,
-) -> None:
+    run: "RunConfig",
+    old: Annotated[str, Argument(help="A file, name@version or name@alias.", metavar="OLD")],
+    new: Annotated[str, Argument(help="The version to compare with it.", metavar="NEW")],
+    noise_share: Annotated[
+        float | None, Option(help="First label this share of OLD's contents a second time, from above 0 to 1.")
+    ] = None,
+    html: Annotated[Path | None, Option(help="Write a self-contained HTML report to this file.")] = None,
+    show_content: Annotated[bool, Option("--show-content", help="Show the text of examples too.")] = False,
+) -> Result:
     """Compare two versions' verdicts on the same contents, and with how much one version differs from itself."""
-    run = table_config(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     if noise_share is not None and not 0 < noise_share <= 1:
         raise ConfigError(f"--noise-share {noise_share} is not a share. Give a number above 0, up to 1.")
     from safeguard_spark.evaluation.comparison.html import comparison_page
@@ -189,30 +122,19 @@ def compare(
         html.write_text(comparison_page(report), encoding="utf-8")
         print_message(f"Report: {html}")
     mlflow_run_id = log_comparison(run, report)
-    if as_json:
-        _print_json({**report_json(report), "mlflow_run_id": mlflow_run_id})
+    return Result({**report_json(report), "mlflow_run_id": mlflow_run_id})
 
 
-@relabel.command()
+@command(relabel, table_config)
 def promote(
-    ref: Annotated[str, typer.Argument(help="The version to make active: a file or name@version.", metavar="NEW")],
-    config: Config,
-    force: Annotated[
-        bool, typer.Option("--force", help="Promote even if the gate is not met; needs --reason.")
-    ] = False,
-    reason: Annotated[str, typer.Option(help="Why; it is recorded with the promotion.")] = "",
-    source: Source = None,
-    id_column: IdColumn = None,
-    text_column: TextColumn = None,
-    conversation_column: ConversationColumn = None,
-    output: Output = None,
-    as_json: AsJson = False,
-    settings: Settings = None,
-) -> None:
+    run: "RunConfig",
+    ref: Annotated[str, Argument(help="The version to make active: a file or name@version.", metavar="NEW")],
+    force: Annotated[bool, Option("--force", help="Promote even if the gate is not met; needs --reason.")] = False,
+    reason: Annotated[str, Option(help="Why; it is recorded with the promotion.")] = "",
+) -> Result:
     """Make a version active if its gate is met (else exit code 7). To roll back, promote the previous version."""
     if force and not reason.strip():
         raise ConfigError("--force needs --reason TEXT. The reason is recorded with the promotion.")
-    run = table_config(config, settings, output, SourceOptions(source, id_column, text_column, conversation_column))
     from safeguard_spark.tracking.registry import resolve
 
     policy = resolve(ref, run)
@@ -223,8 +145,7 @@ def promote(
     for line in done.lines:
         print_message(f"  {'met' if line.met else 'NOT MET, forced'}: {line}")
     print_message(promotion_text(done))
-    if as_json:
-        _print_json(done.to_json())
+    return Result(done.to_json())
 
 
 def _start_version(spark: Any, run: "RunConfig", new: "Policy", old: str | None) -> "Policy | None":
@@ -239,7 +160,3 @@ def _start_version(spark: Any, run: "RunConfig", new: "Policy", old: str | None)
     if current is None or current["policy_hash"] == new.policy_hash:
         return None
     return resolve(f"{new.name}@{current['policy_version']}", run)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)

@@ -19,8 +19,27 @@ FREE = ("spark.conf", "engine.env")  # mappings whose keys are other programs' n
 OPEN = ("spark.conf.", "engine.env.", "engine.args.")  # sections whose keys are not checked
 
 
-def load_config(path: Path, environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> RunConfig:
-    """Read `path`, then `SAFEGUARD_A__B` variables, then overrides (`a.b`, value). Raises ConfigError."""
+def load_config(
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Iterable[tuple[str, Any]],
+    default_engine: str | None = "scripted",
+) -> RunConfig:
+    """Read `path`, then `SAFEGUARD_A__B` variables, then overrides (`a.b`, value). Raises ConfigError.
+
+    Without a file, `default_engine` is the engine's kind; if it is None, the overrides must configure an engine.
+    """
+    values = _read_file(path) if path else {"engine": {"kind": default_engine} if default_engine else {}}
+    apply_overrides(values, environ, overrides)
+    if path is None and not values["engine"]:
+        raise ConfigError(
+            "No engine is configured. Give --config FILE, or for example --set engine.kind=endpoint --set "
+            "engine.url=http://localhost:8000 --set engine.model=openai/gpt-oss-safeguard-20b."
+        )
+    return build_config(values)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding=ENCODING))
     except OSError as error:
@@ -29,11 +48,9 @@ def load_config(path: Path, environ: Mapping[str, str], overrides: Iterable[tupl
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise ConfigError(f"Configuration {path} is not valid YAML{where}.") from error
-    values = {} if values is None else values
-    if not isinstance(values, dict):
+    if not isinstance(values, dict | None):
         raise ConfigError(f"Configuration {path} must be `key: value` lines, not a {type(values).__name__}.")
-    apply_overrides(values, environ, overrides)
-    return build_config(values)
+    return values or {}
 
 
 def apply_overrides(values: dict[str, Any], environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> None:

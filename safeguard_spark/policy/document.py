@@ -43,11 +43,13 @@ class Effort(StrEnum):
     high = "high"
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """A frozen value without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Rule(_Frozen):
+class Rule(Frozen):
     """One rule: the id and category a verdict may name."""
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^\S+$")]
@@ -56,7 +58,7 @@ class Rule(_Frozen):
     severity: Severity = Severity.medium
 
 
-class LabelerDefaults(_Frozen):
+class LabelerDefaults(Frozen):
     """Settings the author recommends; a job's configuration overrides them."""
 
     effort: Effort | None = None
@@ -66,7 +68,7 @@ class LabelerDefaults(_Frozen):
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Gate(_Frozen):
+class Gate(Frozen):
     """What a version must reach before it may be promoted; None requires nothing. Shares from 0 to 1."""
 
     min_precision: Share | None = None
@@ -75,7 +77,7 @@ class Gate(_Frozen):
     max_unreadable_rate: Share | None = None  # answers that could not be read, refusals included
 
 
-class Policy(_Frozen):
+class Policy(Frozen):
     """A policy document. One hash is over what can change a label, one over everything.
 
     The hashes are not cached: `model_copy` would copy the cached values.

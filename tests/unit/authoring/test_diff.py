@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.authoring.diff import diff_json, diff_policies
-from safeguard_spark.authoring.diff_output import diff_text
+from safeguard_spark.authoring.diff import diff_json, diff_policies, diff_text
 from safeguard_spark.policy import document
 from safeguard_spark.policy.document import Policy, parse_policy, split_document
 from tests.unit.commands import Safeguard

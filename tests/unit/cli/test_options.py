@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from safeguard_spark.authoring.new import FIRST_VERSION
-from safeguard_spark.cli.options import SourceOptions, table_config
+from safeguard_spark.cli.options import table_config
 from safeguard_spark.cli.policy import import_pack
 from safeguard_spark.cli.relabel import plan
 from safeguard_spark.relabel.scope import DEFAULT_SHARE, ScopeKind
@@ -23,19 +23,17 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_an_option_takes_precedence_over_the_file_and_an_absent_one_keeps_its_value(file: Path) -> None:
-    unchanged = table_config(file, None, None)
+    unchanged = table_config(file)
     assert (unchanged.output, unchanged.source.location, unchanged.source.text_column) == ("there", "a", "body")
-    changed = table_config(
-        file, ["run.chunk_rows=7"], "here", SourceOptions("b", "key"), {"source.limit": 3, "policy": None}
-    )
+    changed = table_config(file, "b", "key", output="here", settings=["run.chunk_rows=7"])
     assert (changed.output, changed.source.location, changed.source.id_column) == ("here", "b", "key")
-    assert (changed.source.text_column, changed.source.limit, changed.run.chunk_rows) == ("body", 3, 7)
+    assert (changed.source.text_column, changed.run.chunk_rows) == ("body", 7)
 
 
 def test_a_content_column_replaces_one_of_the_other_kind(file: Path) -> None:
-    conversations = table_config(file, None, None, SourceOptions(conversation_column="turns")).source
+    conversations = table_config(file, conversation_column="turns").source
     assert (conversations.text_column, conversations.conversation_column) == (None, "turns")
-    texts = table_config(file, ["source.conversation_column=turns"], None, SourceOptions(text_column="words")).source
+    texts = table_config(file, text_column="words", settings=["source.conversation_column=turns"]).source
     assert (texts.text_column, texts.conversation_column) == ("words", None)
 
 
