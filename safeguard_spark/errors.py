@@ -1,14 +1,5 @@
 """What can stop a run, separated by who must act, and the exit code of each.
 
-    SafeguardError            1  unexpected
-    ├── ConfigError           2  operator: command line or configuration
-    ├── PolicyError           3  policy author: a policy cannot be read, is missing, or differs from what was published
-    ├── SourceError           4  operator: the content table cannot be read as configured
-    ├── TableError            4  operator: the label tables cannot be read or written
-    ├── EngineError           5  operator: the engine cannot be reached or started
-    ├── TrackingError         5  operator: MLflow cannot be reached
-    └── GateError             7  policy author: a promotion gate is not met
-
 A problem of one row is never an exception: it is an outcome (`verdict.Outcome`). Exit code 6 (partial, issue
 the same command again) is not an exception either: it is a result.
 """

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
 
 LEVEL = 0.95  # confidence level of every interval in a report
 
 
-class Rate(NamedTuple):
+@dataclass(frozen=True)
+class Rate:
     """A share with its interval. `n` is the number of contents; `effective` Kish's effective sample size."""
 
     value: float
@@ -56,7 +58,8 @@ def wilson(value: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     return max(0.0, min(value, center - half)), min(1.0, max(value, center + half))
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True)
+class Difference:
     """One share minus another, with its interval."""
 
     value: float

@@ -8,7 +8,7 @@ found by tag and compared by hash, never by number.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -85,34 +85,24 @@ class Registry:
 
     def names(self) -> list[str]:
         """The names of all published policies."""
-        prompts = self._all_pages(
-            lambda token: self._client.search_prompts(max_results=PAGE_SIZE, page_token=token),
-        )
+        prompts = self._all_pages(lambda size, token: self._client.search_prompts(max_results=size, page_token=token))
         return sorted(prompt.name for prompt in prompts if "policy_hash" in prompt.tags)
 
     def entries(self, name: str) -> list[Entry]:
         """Everything published under a name, the latest first."""
         versions = self._all_pages(
-            lambda token: self._client.search_prompt_versions(name, max_results=PAGE_SIZE, page_token=token),
+            lambda size, token: self._client.search_prompt_versions(name, max_results=size, page_token=token)
         )
         entries = [_entry(version) for version in versions]
         return sorted((entry for entry in entries if entry.version), key=lambda entry: -entry.number)
 
-    def _all_pages(self, search: Callable[[str | None], Any]) -> list[Any]:
-        """Everything a search returns, page by page; empty if what it searches in does not exist."""
-        items: list[Any] = []
-        token: str | None = None
-        while True:
-            with answering(self.uri):
-                page = _or_none(partial(search, token))
-            items.extend(page or ())
-            token = getattr(page, "token", None)
-            if not token:
-                return items
-
-    def _set_alias(self, name: str, alias: str, number: int) -> None:
+    def _all_pages(self, search: Callable[[int, str | None], Any]) -> list[Any]:
+        """Everything a search returns; empty if what it searches in does not exist."""
         with answering(self.uri):
-            self._client.set_prompt_alias(name, alias, number)
+            _ = self._client  # before the import below, which it keeps quiet
+            from mlflow.utils import get_results_from_paginated_fn
+
+            return _or_none(lambda: get_results_from_paginated_fn(search, PAGE_SIZE)) or []
 
     def entry(self, ref: Ref) -> Entry | None:
         """The published version that a version or an alias names, or None."""
@@ -159,12 +149,11 @@ class Registry:
             "lock_hash": lock_hash,
         }
         with answering(self.uri):
-            made = self._client.register_prompt(policy.name, document, commit_message=policy.ref, tags=tags)
-        if earlier is not None:
-            for alias, version in self.aliases(policy.name).items():
+            number = int(self._client.register_prompt(policy.name, document, policy.ref, tags).version)
+            for alias, version in self.aliases(policy.name).items() if earlier else ():
                 if version == policy.version:
-                    self._set_alias(policy.name, alias, int(made.version))
-        return Published(policy.ref, int(made.version), True)
+                    self._client.set_prompt_alias(policy.name, alias, number)
+        return Published(policy.ref, number, True)
 
     def set_alias(self, name: str, alias: str, version: str) -> bool:
         """Point an alias at a published version; False if it does already. Raises PolicyError if there is none."""
@@ -174,7 +163,8 @@ class Registry:
         current = self.entry(Ref(name, alias))
         if current is not None and current.number == entry.number:
             return False
-        self._set_alias(name, alias, entry.number)
+        with answering(self.uri):
+            self._client.set_prompt_alias(name, alias, entry.number)
         return True
 
     def policy(self, name: str, entry: Entry) -> Policy:

@@ -47,10 +47,13 @@ class Tracker:
 
     def log(self, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Log parameters and metrics in one request."""
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
         self.client.log_batch(
             self.mlflow_run_id,
-            metrics=[_metric(name, value) for name, value in metrics.items()],
-            params=[_param(name, value) for name, value in params.items()],
+            metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
+            params=[Param(name, str(value)[:TRUNCATE]) for name, value in params.items()],
         )
 
     def fail(self) -> None:
@@ -142,27 +145,14 @@ def _dataset(name: str, location: str, version: int | None) -> Any:
 
 
 def _experiment_id(client: Any, config: RunConfig, uri: str) -> str:
-    experiment = client.get_experiment_by_name(config.tracking.experiment)
-    if experiment is not None:
+    name = config.tracking.experiment
+    if (experiment := client.get_experiment_by_name(name)) is not None:
         return str(experiment.experiment_id)
     # Without a location a sqlite store puts artifacts below the current directory, wherever that is.
     artifacts = str((local_folder(config) / "mlflow-artifacts").resolve()) if uri.startswith("sqlite:") else None
     try:
-        return str(client.create_experiment(config.tracking.experiment, artifact_location=artifacts))
-    except Exception:  # another driver created it between the two calls
-        experiment = client.get_experiment_by_name(config.tracking.experiment)
-        if experiment is None:
+        return str(client.create_experiment(name, artifact_location=artifacts))
+    except Exception:
+        if (experiment := client.get_experiment_by_name(name)) is None:
             raise
-        return str(experiment.experiment_id)
-
-
-def _metric(name: str, value: float) -> Any:
-    from mlflow.entities import Metric
-
-    return Metric(name, float(value), int(time.time() * 1000), 0)
-
-
-def _param(name: str, value: Any) -> Any:
-    from mlflow.entities import Param
-
-    return Param(name, str(value)[:TRUNCATE])
+        return str(experiment.experiment_id)  # another driver created it between the two calls

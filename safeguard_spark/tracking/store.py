@@ -21,10 +21,8 @@ SQLITE = "sqlite:///"
 
 def tracking_uri(config: RunConfig) -> str:
     """Where runs are logged: configured, else MLFLOW_TRACKING_URI, else sqlite next to the tables or in this folder."""
-    if config.tracking.uri:
-        return config.tracking.uri
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        return os.environ["MLFLOW_TRACKING_URI"]
+    if configured := _configured_uri(config):
+        return configured
     folder = local_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     return f"{SQLITE}{folder.resolve()}/mlflow.db"
@@ -35,8 +33,11 @@ def registry_uri(config: RunConfig) -> str:
 
     Not next to the tables: every output shares the same policies.
     """
-    configured = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return configured or f"{SQLITE}{config.policies.absolute().parent}/mlflow.db"
+    return _configured_uri(config) or f"{SQLITE}{config.policies.absolute().parent}/mlflow.db"
+
+
+def _configured_uri(config: RunConfig) -> str | None:
+    return config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
 
 
 def registry_exists(uri: str) -> bool:

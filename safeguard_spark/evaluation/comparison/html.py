@@ -5,8 +5,17 @@ from html import escape
 from typing import Any
 
 from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group
-from safeguard_spark.evaluation.comparison.report import ComparisonReport, Example, agreement_text
-from safeguard_spark.evaluation.comparison.text import FLIP_NAMES, comparison_verdict, noise_text, p_value, percent
+from safeguard_spark.evaluation.comparison.report import (
+    FLIP_NAMES,
+    ComparisonReport,
+    Example,
+    agreement_text,
+    comparison_verdict,
+    group_rows,
+    noise_text,
+    p_value,
+    percent,
+)
 
 COLORS = {Flip.stricter: "#c0392b", Flip.permissive: "#2e86c1", Flip.moved: "#b7950b"}
 STYLE = """
@@ -60,19 +69,7 @@ def _summary(comparison: Comparison) -> str:
 
 
 def _groups(name: str, groups: Sequence[Group]) -> str:
-    head = (name, "before", "after", "stricter", "more permissive", "moved", "flipped", "noise", "")
-    rows = [
-        (
-            group.name,
-            f"{group.old:,}",
-            f"{group.new:,}",
-            *(f"{group.flips.get(kind, 0):,}" for kind in (Flip.stricter, Flip.permissive, Flip.moved)),
-            percent(group.flipped),
-            percent(group.floor.noise),
-            group.floor.significance.value,
-        )
-        for group in groups
-    ]
+    head, *rows = group_rows(name, groups)
     return f"<h2>{name} by {name.lower()}</h2>\n{_bars(groups[:MAX_BARS])}\n{_table(head, rows)}"
 
 

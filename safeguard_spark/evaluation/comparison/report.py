@@ -1,14 +1,25 @@
-"""Report: a comparison with its coverage, examples of flips, and agreement with human decisions."""
+"""Report: a comparison with its coverage, examples of flips, and agreement with human decisions.
 
-from dataclasses import dataclass, replace
+For people on a terminal, and for programs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import Any, NamedTuple
 
-from safeguard_spark.evaluation.comparison.compare import Comparison
-from safeguard_spark.evaluation.comparison.text import comparison_json, comparison_text, percent
+from pydantic_core import to_jsonable_python
+
+from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group, NoiseFloor, Significance
 from safeguard_spark.evaluation.intervals import Rate
 from safeguard_spark.relabel.coverage import Progress
 
 MAX_TEXT = 200  # characters of an example's text on a terminal
+FLIP_NAMES = {
+    Flip.stricter: "stricter",
+    Flip.permissive: "more permissive",
+    Flip.moved: "moved to another category or rule",
+    Flip.unread: "with a verdict under one version only",
+}
 
 
 class Example(NamedTuple):
@@ -20,19 +31,14 @@ class Example(NamedTuple):
     text: str | None = None
 
 
-class HumanAgreement(NamedTuple):
+@dataclass(frozen=True)
+class HumanAgreement:
     """Precision and recall of a version against human decisions. A content without a verdict counts as not found."""
 
     ref: str
     contents: int
     precision: Rate | None
     recall: Rate | None
-
-    def to_json(self) -> dict[str, Any]:
-        """For programs."""
-        rates = {"precision": self.precision, "recall": self.recall}
-        plain = {name: None if rate is None else rate._asdict() for name, rate in rates.items()}
-        return {"ref": self.ref, "contents": self.contents, **plain}
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,159 @@ def agreement_text(agreement: HumanAgreement) -> str:
 
 def report_json(report: ComparisonReport) -> dict[str, Any]:
     """The object that `--json` prints. It never has the texts of examples."""
-    return {
+    values = {
         **comparison_json(report.comparison),
         "plan_id": report.plan_id,
         "coverage": report.coverage,
         "unfinished": None if report.unfinished is None else report.unfinished._asdict(),
-        "gold": [agreement.to_json() for agreement in report.agreement],
+        "gold": report.agreement,
         "examples": [{"content_id": e.content_id, "old": e.old, "new": e.new} for e in report.examples],
+    }
+    return dict(to_jsonable_python(values))
+
+
+def comparison_text(comparison: Comparison, coverage: str) -> str:
+    """Rates first, then categories and rules line by line, then whether the difference is larger than noise."""
+    lines = [
+        f"{comparison.old} -> {comparison.new}: {comparison.compared:,} contents labelled under both",
+        f"  {coverage}",
+        "",
+    ]
+    lines.append(f"  violation rate  {percent(comparison.violation_old)} -> {percent(comparison.violation_new)}")
+    lines.append(f"                  McNemar's exact test: p {p_value(comparison.p_value)}")
+    lines.append(f"  flips           {percent(comparison.flipped)}")
+    lines += [
+        f"    {percent(comparison.flips[kind])}  {name}"
+        for kind, name in FLIP_NAMES.items()
+        if comparison.flips.get(kind)
+    ]
+    lines.append(f"  noise           {noise_text(comparison)}")
+    if comparison.unexplained is not None and comparison.changes.any:
+        lines.append(
+            f"  unexplained     {percent(comparison.unexplained)} flipped although neither verdict names a changed rule"
+        )
+    if comparison.unseen:
+        lines.append(f"  not compared    {comparison.unseen:.1%} of the table is in strata without a compared content")
+    for title, groups in (("category", comparison.categories), ("rule", comparison.rules)):
+        if groups:
+            lines += ["", *(f"  {line}" for line in _aligned(group_rows(title, groups)))]
+    return "\n".join([*lines, "", comparison_verdict(comparison), ""])
+
+
+def comparison_verdict(comparison: Comparison) -> str:
+    """One sentence: whether there is a difference, and where."""
+    if comparison.significance is Significance.unknown:
+        return (
+            "Whether the difference is larger than noise is unknown: label a share twice (safeguard relabel compare … "
+            "--noise-share 0.02)."
+        )
+    if comparison.significance is Significance.within:
+        excess = _excess_text(comparison.floor)
+        return f"Within noise: the versions differ no more than one version differs from itself:{excess}."
+    names = [f"{group.name} ({group.direction})" for group in comparison.beyond_noise]
+    return f"Beyond noise in: {', '.join(names) or 'no single category'}; all together{_excess_text(comparison.floor)}."
+
+
+def _excess_text(floor: NoiseFloor) -> str:
+    if floor.excess is None:
+        return ""
+    value, low, high = (100 * part for part in astuple(floor.excess))
+    return f" {value:+.1f} points over noise ({low:+.1f} to {high:+.1f})"
+
+
+def group_rows(title: str, groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """The cells of a table with a line per category or rule, its head first."""
+    rows: list[tuple[str, ...]] = [
+        (title, "before", "after", "stricter", "permissive", "moved", "flipped", "noise", "")
+    ]
+    for group in groups:
+        flips = [f"{group.flips.get(kind, 0):,}" for kind in (Flip.stricter, Flip.permissive, Flip.moved)]
+        shares = [percent(group.flipped), percent(group.floor.noise)]
+        significance = "" if group.floor.significance is Significance.unknown else group.floor.significance.value
+        rows.append((group.name, f"{group.old:,}", f"{group.new:,}", *flips, *shares, significance))
+    return rows
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest, last in rows:
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:-1], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells, last]).rstrip())
+    return lines
+
+
+def noise_text(comparison: Comparison) -> str:
+    """The noise floor in words."""
+    if comparison.floor.noise is None:
+        return "not measured"
+    return (
+        f"{percent(comparison.floor.noise)} of {comparison.noise_contents:,} contents labelled twice under one version"
+    )
+
+
+def percent(rate: Rate | None) -> str:
+    """A share with its interval."""
+    return "-" if rate is None else f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
+
+
+def p_value(p: float) -> str:
+    """A p-value as statisticians write it."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """For programs, as values that `report_json` makes plain."""
+    return {
+        "old": comparison.old,
+        "new": comparison.new,
+        "compared": comparison.compared,
+        "weighted": comparison.weighted,
+        "unseen": comparison.unseen,
+        "standing": comparison.significance,
+        "flipped": comparison.flipped,
+        "flips": comparison.flips,
+        "noise": comparison.floor.noise,
+        "noise_contents": comparison.noise_contents,
+        "excess": comparison.floor.excess,
+        "violation_rate": {
+            "old": comparison.violation_old,
+            "new": comparison.violation_new,
+        },
+        "mcnemar_p": comparison.p_value,
+        "unexplained": comparison.unexplained,
+        "categories": [_group_json(group) for group in comparison.categories],
+        "rules": [_group_json(group) for group in comparison.rules],
+        "matrix": [
+            {"old": old, "new": new, "contents": count} for (old, new), count in sorted(comparison.matrix.items())
+        ],
+        "changes": comparison.changes,
+    }
+
+
+def comparison_metrics(comparison: Comparison) -> dict[str, float]:
+    """The metrics of the MLflow run."""
+    rates = {
+        "flipped": comparison.flipped,
+        "noise": comparison.floor.noise,
+        "unexplained": comparison.unexplained,
+        "violation_rate.old": comparison.violation_old,
+        "violation_rate.new": comparison.violation_new,
+        **{f"flips.{kind.value}": rate for kind, rate in comparison.flips.items()},
+    }
+    values = {name: rate.value for name, rate in rates.items() if rate is not None}
+    return {**values, "compared": comparison.compared, "mcnemar_p": comparison.p_value}
+
+
+def _group_json(group: Group) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "old": group.old,
+        "new": group.new,
+        "direction": group.direction,
+        "flips": group.flips,
+        "flipped": group.flipped,
+        "noise": group.floor.noise,
+        "excess": group.floor.excess,
+        "standing": group.floor.significance,
     }

@@ -4,8 +4,12 @@ import json
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.evaluation.comparison.html import comparison_page
-from safeguard_spark.evaluation.comparison.report import ComparisonReport, report_json
-from safeguard_spark.evaluation.comparison.text import comparison_metrics, comparison_text
+from safeguard_spark.evaluation.comparison.report import (
+    ComparisonReport,
+    comparison_metrics,
+    comparison_text,
+    report_json,
+)
 from safeguard_spark.tracking.runs import log_finished_run
 
 

@@ -16,7 +16,7 @@ from safeguard_spark.evaluation.comparison.compare import (
     compare_pairs,
     flip_of,
 )
-from safeguard_spark.evaluation.comparison.text import comparison_json, comparison_text
+from safeguard_spark.evaluation.comparison.report import comparison_json, comparison_text
 from safeguard_spark.relabel.rules import RuleChanges
 
 pytestmark = pytest.mark.unit

@@ -14,10 +14,11 @@ from safeguard_spark.evaluation.comparison.report import (
     ComparisonReport,
     Example,
     HumanAgreement,
+    comparison_metrics,
+    comparison_text,
     report_json,
     report_text,
 )
-from safeguard_spark.evaluation.comparison.text import comparison_metrics, comparison_text
 from safeguard_spark.relabel.rules import RuleChanges
 
 pytestmark = pytest.mark.unit
