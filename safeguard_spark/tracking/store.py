@@ -17,6 +17,14 @@ from safeguard_spark.errors import ConfigError, SafeguardError, TrackingError
 from safeguard_spark.redact import without_password
 
 SQLITE = "sqlite:///"
+DATABASES = ("postgresql", "mysql", "mssql")
+# By their words, because the drivers of databases give no code for a connection that a server refuses.
+REFUSED = re.compile(
+    r"authentication failed|no password supplied|pg_hba\.conf|does not exist|Access denied|Unknown database"
+)
+# By MLflow's own limits a caller waits four minutes for a server that is down and 20 for one that is silent, and an
+# interrupt waits with it. With these it is about 10 s and 90 s. Variables that are set take precedence.
+HTTP_LIMITS = {"MAX_RETRIES": "3", "BACKOFF_FACTOR": "1", "TIMEOUT": "20"}
 
 
 def tracking_uri(config: RunConfig) -> str:
@@ -50,9 +58,13 @@ def mlflow_client(uri: str) -> Any:
     with answering(uri):
         if uri.startswith(SQLITE):
             _open_sqlite(Path(uri.removeprefix(SQLITE)))
-        _quiet_mlflow()
+        _set_up_mlflow()
         import mlflow
 
+        if uri.startswith(DATABASES):
+            from mlflow.store.db.utils import create_sqlalchemy_engine
+
+            create_sqlalchemy_engine(uri).connect().close()  # raises at once, as below
         return mlflow.MlflowClient(tracking_uri=uri)
 
 
@@ -93,9 +105,12 @@ def answering(uri: str) -> Iterator[None]:
         raise ConfigError(f"{where} cannot be used: {cause}. Check tracking.uri and the access to it.") from error
 
 
-def _is_outage(error: BaseException | None) -> bool:
+def _is_outage(error: BaseException) -> bool:
     """Whether an error, or what it was raised for, is a lost connection or a server that cannot answer now."""
-    while error is not None:
+    errors = list(_chain(error))
+    if any(REFUSED.search(str(error)) for error in errors if type(error).__name__ == "OperationalError"):
+        return False
+    for error in errors:
         status = getattr(error, "get_http_status_code", lambda: None)()
         if isinstance(error, sqlite3.Error):
             return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -105,8 +120,14 @@ def _is_outage(error: BaseException | None) -> bool:
         # 503, and the error of a database's driver that lost its connection.
         if type(error).__name__ == "RetryError" or (type(error).__name__ == "OperationalError" and not error.__cause__):
             return True
-        error = error.__cause__ or error.__context__
     return False
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised for, the outermost first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def local_folder(config: RunConfig) -> Path:
@@ -115,8 +136,10 @@ def local_folder(config: RunConfig) -> Path:
     return Path(output) if "/" in output and "://" not in output else Path.cwd()
 
 
-def _quiet_mlflow() -> None:
-    """Keep MLflow's progress bars, telemetry and database migration notes off the user's screen."""
+def _set_up_mlflow() -> None:
+    """Limit MLflow's retries, and keep its progress bars, telemetry and migration notes off the user's screen."""
+    for name, value in HTTP_LIMITS.items():
+        os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

@@ -1,7 +1,9 @@
-"""Where MLflow is, and what its errors become: the parts without MLflow."""
+"""Where MLflow is, and what its errors become."""
 
 import contextlib
+import socket
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, PolicyError, TrackingError
-from safeguard_spark.tracking import store
+from safeguard_spark.tracking import runs, store
 
 pytestmark = pytest.mark.unit
 
@@ -63,6 +65,39 @@ def test_a_lost_connection_is_an_outage_at_any_depth_and_says_to_try_again() -> 
             except Exception as error:
                 raise RuntimeError("the API request failed") from error
         assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'connection to server at "db", port 5432 failed: FATAL:  password authentication failed for user "me"',
+        'connection to server at "db", port 5432 failed: fe_sendauth: no password supplied',
+        'connection to server at "db", port 5432 failed: FATAL:  database "runs" does not exist',
+        "(1045, \"Access denied for user 'me'@'db' (using password: YES)\")",
+    ],
+)
+def test_a_database_that_refuses_the_user_is_no_outage_though_mlflow_calls_it_one(words: str) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+    from sqlalchemy import exc
+
+    refused = pytest.raises(ConfigError, match=r"cannot be used: .* Check tracking.uri and the access")
+    with refused, store.answering("postgresql://me:sesame@db/runs"):
+        try:
+            raise exc.OperationalError("SELECT 1", None, OperationalError(words)) from OperationalError(words)
+        except exc.OperationalError as error:
+            raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from error
+
+
+def test_a_server_that_is_down_is_given_up_within_half_a_minute() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{free.getsockname()[1]}"
+    store.mlflow_client(uri)  # imports MLflow, which takes seconds
+    start = time.monotonic()
+    with pytest.raises(TrackingError, match="cannot be reached"):
+        runs.Tracker.begin(run_config(tracking={"uri": uri}), "r")
+    assert time.monotonic() - start < 30  # so long an interrupt may wait
 
 
 @pytest.mark.parametrize("sql", ["BEGIN IMMEDIATE", "SELECT * FROM none"])
