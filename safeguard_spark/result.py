@@ -30,10 +30,10 @@ class RunResult(BaseModel):
     calls: int
     written: int
     outcomes: dict[str, int]
-    engine_starts: int
+    engine_starts: int = 0
     tokens: dict[str, int]
-    seconds: dict[str, float]
-    tables: dict[str, str]
+    seconds: dict[str, float] = {}
+    tables: dict[str, str] = {}
     message: str | None = None
     mlflow_run_id: str | None = None
     by_policy: dict[str, dict[str, int]] = {}  # outcomes and `violations` per name@version

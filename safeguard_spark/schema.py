@@ -1,5 +1,6 @@
 """The tables other programs read. Adding a column is fine, renaming one is not."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from safeguard_spark.labelling.contract import CONFIDENCES
@@ -16,17 +17,24 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table: its columns in order, its CHECK constraints, and what one row is."""
+    """A table: its columns' meanings by `name TYPE` in order, its CHECK constraints, and what one row is."""
 
     name: str
     comment: str
-    columns: tuple[Column, ...]
+    meanings: Mapping[str, str]
     checks: tuple[tuple[str, str], ...] = ()
+    private: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns in order."""
+        split = ((*column.split(" ", 1), meaning) for column, meaning in self.meanings.items())
+        return tuple(Column(name, kind, meaning, name in self.private) for name, kind, meaning in split)
 
     @property
     def ddl(self) -> str:
         """The columns as a Spark SQL schema."""
-        return ", ".join(f"{column.name} {column.type}" for column in self.columns)
+        return ", ".join(self.meanings)
 
     @property
     def names(self) -> list[str]:
@@ -46,202 +54,158 @@ def _in(column: str, values: tuple[str, ...]) -> str:
 LABELS = Table(
     "labels",
     "One row per content id, policy version and labeler. Append-only.",
-    (
-        Column("content_id", "STRING", "Id of the content in its source table", is_private=True),
-        Column(
-            "content_hash",
-            "STRING",
-            "SHA-256 of the content: over the bytes of the text, or over role and text of every turn",
-            is_private=True,
+    {
+        "content_id STRING": "Id of the content in its source table",
+        "content_hash STRING": (
+            "SHA-256 of the content: over the bytes of the text, or over role and text of every turn"
         ),
-        Column("policy", "STRING", "Policy name"),
-        Column("policy_version", "STRING", "Policy version, for example `1.2.0`"),
-        Column(
-            "policy_hash",
-            "STRING",
-            "SHA-256 over what in the policy can change a label: its text, rule ids and categories, output form",
+        "policy STRING": "Policy name",
+        "policy_version STRING": "Policy version, for example `1.2.0`",
+        "policy_hash STRING": (
+            "SHA-256 over what in the policy can change a label: its text, rule ids and categories, output form"
         ),
-        Column("labeler", "STRING", "For people: model and effort, for example `safeguard-demo/low`"),
-        Column(
-            "labeler_hash",
-            "STRING",
-            "SHA-256 over everything besides policy and content that can change a label: "
-            "model and revision, dialect, effort, sampling, limits, versions of prompt and contract",
+        "labeler STRING": "For people: model and effort, for example `safeguard-demo/low`",
+        "labeler_hash STRING": (
+            "SHA-256 over everything besides policy and content that can change a label: model and revision, dialect, "
+            "effort, sampling, limits, versions of prompt and contract"
         ),
-        Column(
-            "work_key",
-            "STRING",
-            "Identity of the model call: SHA-256 of content, policy and labeler hash. Joins to `reasoning`",
-            is_private=True,
+        "work_key STRING": (
+            "Identity of the model call: SHA-256 of content, policy and labeler hash. Joins to `reasoning`"
         ),
-        Column("outcome", "STRING", "The result for this content; only `labelled` and `screened` have a violation"),
-        Column("violation", "BOOLEAN", "Whether the policy is violated; null unless `labelled` or `screened`"),
-        Column(
-            "category",
-            "STRING",
-            "Category of the violated rule; null if nothing is violated, and for policies with binary output",
+        "outcome STRING": "The result for this content; only `labelled` and `screened` have a violation",
+        "violation BOOLEAN": "Whether the policy is violated; null unless `labelled` or `screened`",
+        "category STRING": (
+            "Category of the violated rule; null if nothing is violated, and for policies with binary output"
         ),
-        Column("rule_ids", "ARRAY<STRING>", "Ids of the rules the verdict names; empty if there are none, never null"),
-        Column(
-            "confidence",
-            "STRING",
-            "`low`, `medium` or `high`: the model's own estimate, not a probability; null if it gave none",
+        "rule_ids ARRAY<STRING>": "Ids of the rules the verdict names; empty if there are none, never null",
+        "confidence STRING": (
+            "`low`, `medium` or `high`: the model's own estimate, not a probability; null if it gave none"
         ),
-        Column("model", "STRING", "Model name: `engine.model_name`, else `engine.model`"),
-        Column("effort", "STRING", "Reasoning effort: `low`, `medium` or `high`"),
-        Column(
-            "prompt_tokens",
-            "BIGINT",
-            "Tokens of the prompt; null where this row made no call (no model was needed, "
-            "or the call is counted on another id of the same content)",
+        "model STRING": "Model name: `engine.model_name`, else `engine.model`",
+        "effort STRING": "Reasoning effort: `low`, `medium` or `high`",
+        "prompt_tokens BIGINT": (
+            "Tokens of the prompt; null where this row made no call (no model was needed, or the call is counted on "
+            "another id of the same content)"
         ),
-        Column("cached_tokens", "BIGINT", "Of these, served from the prefix cache"),
-        Column("completion_tokens", "BIGINT", "Tokens generated, reasoning included"),
-        Column("attempt", "INT", "Number of this attempt at the content, from 1"),
-        Column("run_id", "STRING", "The run that wrote the row; joins to `runs`"),
-        Column(
-            "chunk",
-            "INT",
-            "The chunk it was committed with: its number in that run, from 0, over all policies of the run",
+        "cached_tokens BIGINT": "Of these, served from the prefix cache",
+        "completion_tokens BIGINT": "Tokens generated, reasoning included",
+        "attempt INT": "Number of this attempt at the content, from 1",
+        "run_id STRING": "The run that wrote the row; joins to `runs`",
+        "chunk INT": "The chunk it was committed with: its number in that run, from 0, over all policies of the run",
+        "source STRING": "Table or path the content came from",
+        "source_version BIGINT": "Delta version of the source that was read; null for Parquet",
+        "labelled_at TIMESTAMP": (
+            "When the row was committed (UTC); later commits have later times, whatever the drivers' clocks say"
         ),
-        Column("source", "STRING", "Table or path the content came from"),
-        Column("source_version", "BIGINT", "Delta version of the source that was read; null for Parquet"),
-        Column(
-            "labelled_at",
-            "TIMESTAMP",
-            "When the row was committed (UTC); later commits have later times, whatever the drivers' clocks say",
+        "salt STRING": (
+            "Set where a call was repeated to measure how often the labeler disagrees with itself; such a label never "
+            "counts and is not in `labels_current`"
         ),
-        Column(
-            "salt",
-            "STRING",
-            "Set where a call was repeated to measure how often the labeler disagrees with itself; "
-            "such a label never counts and is not in `labels_current`",
+        "carried_from STRING": (
+            "Version whose verdict this is, where a change of the policy did not affect it and the model was not "
+            "called again; null for every label that was made"
         ),
-        Column(
-            "carried_from",
-            "STRING",
-            "Version whose verdict this is, where a change of the policy did not affect it "
-            "and the model was not called again; null for every label that was made",
-        ),
-        Column("error", "STRING", "Short cause of an outcome other than `labelled`; never content"),
-        Column("rationale", "STRING", "The model's one-line reason. It may quote the content", is_private=True),
-    ),
+        "error STRING": "Short cause of an outcome other than `labelled`; never content",
+        "rationale STRING": "The model's one-line reason. It may quote the content",
+    },
     (
         ("outcome_known", f"outcome IN ({', '.join(repr(o.value) for o in Outcome)})"),
         ("violation_only_if_judged", "(violation IS NOT NULL) = (outcome IN ('labelled', 'screened'))"),
         ("confidence_known", _in("confidence", CONFIDENCES)),
         ("attempt_positive", "attempt >= 1"),
     ),
+    private=("content_id", "content_hash", "work_key", "rationale"),
 )
 
 REASONING = Table(
     "reasoning",
     "One row per model call. A table of its own so that access to it can be granted separately.",
-    (
-        Column("work_key", "STRING", "Identity of the model call", is_private=True),
-        Column(
-            "finish_reason",
-            "STRING",
-            "Why generation ended: `stop`, `length`, `abort`, `error`, `repetition`; null if there was no answer",
+    {
+        "work_key STRING": "Identity of the model call",
+        "finish_reason STRING": (
+            "Why generation ended: `stop`, `length`, `abort`, `error`, `repetition`; null if there was no answer"
         ),
-        Column("run_id", "STRING", "The run that made the call"),
-        Column("labelled_at", "TIMESTAMP", "When the row was committed (UTC)"),
-        Column(
-            "reasoning", "STRING", "The model's reasoning before its answer; null if there is none", is_private=True
-        ),
-        Column("raw_output", "STRING", "The whole completion as text, special tokens included", is_private=True),
-    ),
+        "run_id STRING": "The run that made the call",
+        "labelled_at TIMESTAMP": "When the row was committed (UTC)",
+        "reasoning STRING": "The model's reasoning before its answer; null if there is none",
+        "raw_output STRING": "The whole completion as text, special tokens included",
+    },
+    private=("work_key", "reasoning", "raw_output"),
 )
 
 RUNS = Table(
     "runs",
     "One row per run.",
-    (
-        Column("run_id", "STRING", "Identity of the run"),
-        Column(
-            "status",
-            "STRING",
-            "`complete`; `partial` (issue the same command again); `failed`; `died` (the driver was lost)",
+    {
+        "run_id STRING": "Identity of the run",
+        "status STRING": "`complete`; `partial` (issue the same command again); `failed`; `died` (the driver was lost)",
+        "started_at TIMESTAMP": "When it started (UTC)",
+        "ended_at TIMESTAMP": "When it ended (UTC); for a run that died, when another run noticed",
+        "source STRING": "Table or path of the content",
+        "source_version BIGINT": "Delta version of the source; null for Parquet",
+        "policies ARRAY<STRING>": "`name@version` of every policy",
+        "policy_hashes ARRAY<STRING>": "Their policy hashes, in the same order",
+        "labeler_hashes ARRAY<STRING>": "The labeler hashes, in the same order",
+        "config_hash STRING": "SHA-256 of the resolved configuration",
+        "labels_version_in BIGINT": "Version of `labels` the run was planned on",
+        "labels_version_out BIGINT": "Version of `labels` after it",
+        "rows BIGINT": "Contents to label: source rows x policies",
+        "pending BIGINT": "Of these, without a final label when the run started",
+        "calls BIGINT": "Model calls made; fewer than `pending` where contents are identical or need no model",
+        "written BIGINT": "Rows appended to `labels`",
+        "outcomes MAP<STRING, BIGINT>": "Rows appended, by outcome",
+        "engine_starts INT": "Servers started; null for a run that died",
+        "tokens MAP<STRING, BIGINT>": "`prompt`, `cached` and `completion` tokens",
+        "seconds MAP<STRING, DOUBLE>": (
+            "Wall seconds by phase: `recover`, `plan`, `label`, `commit`, `total`; phases overlap"
         ),
-        Column("started_at", "TIMESTAMP", "When it started (UTC)"),
-        Column("ended_at", "TIMESTAMP", "When it ended (UTC); for a run that died, when another run noticed"),
-        Column("source", "STRING", "Table or path of the content"),
-        Column("source_version", "BIGINT", "Delta version of the source; null for Parquet"),
-        Column("policies", "ARRAY<STRING>", "`name@version` of every policy"),
-        Column("policy_hashes", "ARRAY<STRING>", "Their policy hashes, in the same order"),
-        Column("labeler_hashes", "ARRAY<STRING>", "The labeler hashes, in the same order"),
-        Column("config_hash", "STRING", "SHA-256 of the resolved configuration"),
-        Column("labels_version_in", "BIGINT", "Version of `labels` the run was planned on"),
-        Column("labels_version_out", "BIGINT", "Version of `labels` after it"),
-        Column("rows", "BIGINT", "Contents to label: source rows x policies"),
-        Column("pending", "BIGINT", "Of these, without a final label when the run started"),
-        Column(
-            "calls", "BIGINT", "Model calls made; fewer than `pending` where contents are identical or need no model"
-        ),
-        Column("written", "BIGINT", "Rows appended to `labels`"),
-        Column("outcomes", "MAP<STRING, BIGINT>", "Rows appended, by outcome"),
-        Column("engine_starts", "INT", "Servers started; null for a run that died"),
-        Column("tokens", "MAP<STRING, BIGINT>", "`prompt`, `cached` and `completion` tokens"),
-        Column(
-            "seconds",
-            "MAP<STRING, DOUBLE>",
-            "Wall seconds by phase: `recover`, `plan`, `label`, `commit`, `total`; phases overlap",
-        ),
-        Column("mlflow_run_id", "STRING", "The MLflow run, if there was one"),
-        Column("message", "STRING", "One sentence if something is left to do or went wrong"),
-        Column("plan_id", "STRING", "The plan of `plans` it applied; null for any other run"),
-        Column("config", "STRING", "The resolved configuration as JSON, secrets hidden"),
-    ),
+        "mlflow_run_id STRING": "The MLflow run, if there was one",
+        "message STRING": "One sentence if something is left to do or went wrong",
+        "plan_id STRING": "The plan of `plans` it applied; null for any other run",
+        "config STRING": "The resolved configuration as JSON, secrets hidden",
+    },
     (("status_known", "status IN ('complete', 'partial', 'failed', 'died')"),),
 )
 
 ACTIVATIONS = Table(
     "policy_activations",
     "One row each time a policy version becomes active. The newest row of a policy names its active version.",
-    (
-        Column("policy", "STRING", "Policy name"),
-        Column("policy_version", "STRING", "Version that is active from then on"),
-        Column("policy_hash", "STRING", "Its policy hash; a label counts as current only if it has the same"),
-        Column("activated_at", "TIMESTAMP", "From when (UTC)"),
-        Column("run_id", "STRING", "The run that activated it"),
-        Column("reason", "STRING", "Why, in a few words"),
-        Column(
-            "forced",
-            "BOOLEAN",
-            "Whether the gate refused it and it was promoted anyway; null where no gate was evaluated",
-        ),
-        Column("gate", "STRING", "The gate's result, line by line, as JSON; null where no gate was evaluated"),
-    ),
+    {
+        "policy STRING": "Policy name",
+        "policy_version STRING": "Version that is active from then on",
+        "policy_hash STRING": "Its policy hash; a label counts as current only if it has the same",
+        "activated_at TIMESTAMP": "From when (UTC)",
+        "run_id STRING": "The run that activated it",
+        "reason STRING": "Why, in a few words",
+        "forced BOOLEAN": "Whether the gate refused it and it was promoted anyway; null where no gate was evaluated",
+        "gate STRING": "The gate's result, line by line, as JSON; null where no gate was evaluated",
+    },
 )
 
 PLANS = Table(
     "plans",
     "One row per plan to re-label under another version of a policy.",
-    (
-        Column("plan_id", "STRING", "Identity of the plan: `p` and the start of its hash"),
-        Column("plan_hash", "STRING", "SHA-256 over what the plan selects and what it was made on"),
-        Column("created_at", "TIMESTAMP", "When it was first made (UTC)"),
-        Column("policy", "STRING", "Policy name"),
-        Column("old_version", "STRING", "Version whose labels the scope reads; null if there was none"),
-        Column("old_hash", "STRING", "Its policy hash; null if it has no labels"),
-        Column("new_version", "STRING", "Version to label under"),
-        Column("new_hash", "STRING", "Its policy hash"),
-        Column("labeler_hash", "STRING", "The labeler the calls were counted for"),
-        Column("scope_kind", "STRING", "`all`, `touched`, `since`, `where` or `sample`"),
-        Column("scope", "STRING", "The scope as JSON: rules, dates, strata with their sizes, seed"),
-        Column("source", "STRING", "Table or path of the content"),
-        Column("source_version", "BIGINT", "Delta version of the source; null for Parquet"),
-        Column("labels_version", "BIGINT", "Version of `labels` the scope reads"),
-        Column("rows", "BIGINT", "Contents in scope"),
-        Column("pending", "BIGINT", "Of these, without a final label under the new version"),
-        Column("calls", "BIGINT", "Model calls, identical contents collapsed"),
-        Column("prompt_tokens", "BIGINT", "Tokens of their prompts, before the prefix cache"),
-        Column(
-            "estimate",
-            "STRING",
-            "Tokens, engine-hours and cost at the rates of past runs, as JSON; null without past runs",
-        ),
-    ),
+    {
+        "plan_id STRING": "Identity of the plan: `p` and the start of its hash",
+        "plan_hash STRING": "SHA-256 over what the plan selects and what it was made on",
+        "created_at TIMESTAMP": "When it was first made (UTC)",
+        "policy STRING": "Policy name",
+        "old_version STRING": "Version whose labels the scope reads; null if there was none",
+        "old_hash STRING": "Its policy hash; null if it has no labels",
+        "new_version STRING": "Version to label under",
+        "new_hash STRING": "Its policy hash",
+        "labeler_hash STRING": "The labeler the calls were counted for",
+        "scope_kind STRING": "`all`, `touched`, `since`, `where` or `sample`",
+        "scope STRING": "The scope as JSON: rules, dates, strata with their sizes, seed",
+        "source STRING": "Table or path of the content",
+        "source_version BIGINT": "Delta version of the source; null for Parquet",
+        "labels_version BIGINT": "Version of `labels` the scope reads",
+        "rows BIGINT": "Contents in scope",
+        "pending BIGINT": "Of these, without a final label under the new version",
+        "calls BIGINT": "Model calls, identical contents collapsed",
+        "prompt_tokens BIGINT": "Tokens of their prompts, before the prefix cache",
+        "estimate STRING": "Tokens, engine-hours and cost at the rates of past runs, as JSON; null without past runs",
+    },
     (("scope_known", "scope_kind IN ('all', 'touched', 'since', 'where', 'sample')"),),
 )
 
@@ -250,41 +214,29 @@ TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS, PLANS)
 # Which of a content's labels is the newest: the one with the highest values of these columns, in this order.
 NEWEST = ("labelled_at", "attempt", "run_id", "chunk", "work_key")
 NEWEST_ACTIVATION = ("activated_at", "run_id")
-# The newest label per content and policy under the active version of the policy. Spark and DuckDB read it alike.
-LABELS_CURRENT = """\
-SELECT {columns} FROM (
+
+
+def labels_current(labels: str, activations: str, moment: str | None = None) -> str:
+    """The SELECT behind the view `labels_current`, over two table expressions. Spark and DuckDB read it alike.
+
+    The newest label per content and policy under the active version of the policy. With `moment`, a timestamp
+    expression, what it was then, less what was erased since.
+    """
+    labelled_by, activated_by = (
+        ("", "") if moment is None else (f" AND labelled_at <= {moment}", f" WHERE activated_at <= {moment}")
+    )
+    return f"""\
+SELECT {", ".join(LABELS.names)} FROM (
   SELECT l.*, row_number() OVER (
     PARTITION BY l.policy, l.content_id
-    ORDER BY {newest}
+    ORDER BY {", ".join(f"l.{column} DESC" for column in NEWEST)}
   ) AS newest
   FROM (SELECT * FROM {labels} WHERE salt IS NULL{labelled_by}) l
   JOIN (
     SELECT policy, policy_version, policy_hash, row_number() OVER (
-      PARTITION BY policy ORDER BY {newest_activation}
+      PARTITION BY policy ORDER BY {", ".join(f"{column} DESC" for column in NEWEST_ACTIVATION)}
     ) AS latest
     FROM {activations}{activated_by}
   ) a ON a.latest = 1 AND a.policy = l.policy AND a.policy_version = l.policy_version
     AND a.policy_hash = l.policy_hash
 ) WHERE newest = 1"""
-
-
-def labels_current(labels: str, activations: str) -> str:
-    """The SELECT behind the view `labels_current`, over two table expressions."""
-    return _labels_current(labels, activations, "", "")
-
-
-def labels_as_of(labels: str, activations: str, moment: str) -> str:
-    """The SELECT of what `labels_current` was at a moment, a timestamp expression, less what was erased since."""
-    return _labels_current(labels, activations, f" AND labelled_at <= {moment}", f" WHERE activated_at <= {moment}")
-
-
-def _labels_current(labels: str, activations: str, labelled_by: str, activated_by: str) -> str:
-    return LABELS_CURRENT.format(
-        columns=", ".join(LABELS.names),
-        newest=", ".join(f"l.{column} DESC" for column in NEWEST),
-        newest_activation=", ".join(f"{column} DESC" for column in NEWEST_ACTIVATION),
-        labels=labels,
-        activations=activations,
-        labelled_by=labelled_by,
-        activated_by=activated_by,
-    )

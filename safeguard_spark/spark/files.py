@@ -3,91 +3,113 @@
 import contextlib
 import re
 import secrets
+import time
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from safeguard_spark.errors import TableError
 
+RENAMING = ("file", "hdfs", "viewfs")  # file systems with a rename that replaces a file in one step
+
 
 class Files:
-    """The file system of one location. All paths are absolute."""
+    """The files below one location. A path is given in parts below it; without parts it is the location itself."""
 
-    def __init__(self, spark: SparkSession, location: str) -> None:
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.spark, self.root = spark, root
         jvm: Any = spark._jvm
-        self._java = jvm.org.apache
-        conf = spark._jsparkSession.sessionState().newHadoopConf()
-        self._files = self._path(location).getFileSystem(conf)
+        self._java, self._fs = jvm.org.apache, jvm.org.apache.hadoop.fs
+        self._conf = spark._jsparkSession.sessionState().newHadoopConf()
+        self._files = self._path().getFileSystem(self._conf)
+        self._scheme = str(self._files.getUri().getScheme())
+        if self._scheme == "file":
+            # Without checksum files: Hadoop's client could replace a file and its checksum only one after the other.
+            self._files = self._fs.FileSystem.getLocal(self._conf).getRaw()
 
-    def qualified(self, path: str) -> str:
-        """An absolute path with its scheme."""
-        return str(self._files.makeQualified(self._path(path)).toString())
+    def path(self, *parts: str | int) -> str:
+        """A path below the location."""
+        return "/".join([self.root, *map(str, parts)])
 
-    def plain(self, path: str) -> str:
-        """An absolute path with its scheme; a local path without."""
-        return re.sub(r"^file:/*", "/", self.qualified(path))
+    def folder(self, *parts: str | int) -> "Files":
+        """The files of a folder."""
+        return Files(self.spark, self.path(*parts))
 
-    def exists(self, path: str) -> bool:
+    def qualified(self) -> str:
+        """The location as an absolute path with its scheme."""
+        return str(self._files.makeQualified(self._path()).toString())
+
+    def plain(self) -> str:
+        """The location as an absolute path with its scheme; a local path without."""
+        return re.sub(r"^file:/*", "/", self.qualified())
+
+    def exists(self, *parts: str | int) -> bool:
         """Whether a file or folder exists."""
-        return bool(self._files.exists(self._path(path)))
+        return bool(self._files.exists(self._path(*parts)))
 
-    def is_folder(self, path: str) -> bool:
+    def is_folder(self, *parts: str | int) -> bool:
         """Whether a folder exists."""
-        return self.exists(path) and bool(self._files.getFileStatus(self._path(path)).isDirectory())
+        return self.exists(*parts) and bool(self._files.getFileStatus(self._path(*parts)).isDirectory())
 
-    def names(self, path: str) -> list[str]:
+    def names(self, *parts: str | int) -> list[str]:
         """Names in a folder, sorted; none if the folder does not exist."""
-        if not self.exists(path):
+        if not self.exists(*parts):
             return []
-        return sorted(str(status.getPath().getName()) for status in self._files.listStatus(self._path(path)))
+        return sorted(str(status.getPath().getName()) for status in self._files.listStatus(self._path(*parts)))
 
-    def read(self, path: str) -> str | None:
-        """The text of a small file, or None if it does not exist."""
-        if not self.exists(path):
+    def read_text(self, *parts: str | int) -> str | None:
+        """The text of a small file, or None if it does not exist, or is empty because it is about to be written."""
+        if not self.exists(*parts):
             return None
-        stream = self._files.open(self._path(path))
-        try:
-            return str(self._java.commons.io.IOUtils.toString(stream, "UTF-8"))
-        finally:
-            stream.close()
+        with contextlib.closing(self._files.open(self._path(*parts))) as stream:
+            return str(self._java.commons.io.IOUtils.toString(stream, "UTF-8")) or None
 
-    def write(self, path: str, text: str) -> None:
-        """Write a small text file so that a reader sees all of it or nothing. Raises TableError."""
+    def write_text(self, text: str, *parts: str | int) -> None:
+        """Write a small text file, or replace it, so that a reader sees all of the old text or all of the new one."""
+        target = self._path(*parts)
+        if self._scheme not in RENAMING:  # an object store shows a file when it is complete
+            self._put(target, text)
+            return
         # A random name, because two drivers may write the same file.
-        draft, target = self._path(f"{path}.{secrets.token_hex(4)}.draft"), self._path(path)
+        draft = self._path(*parts[:-1], f"{parts[-1]}.{secrets.token_hex(4)}.draft")
         self._put(draft, text)
-        self._files.delete(target, False)
-        if not self._files.rename(draft, target):
+        try:
+            if self._scheme == "file":  # a FileContext would delete the target first
+                is_renamed = bool(self._files.rename(draft, target))
+            else:
+                gateway: Any = self.spark.sparkContext._gateway
+                options = gateway.new_array(self._fs.Options.Rename, 1)
+                options[0] = self._fs.Options.Rename.OVERWRITE
+                self._fs.FileContext.getFileContext(self._files.getUri(), self._conf).rename(draft, target, options)
+                is_renamed = True
+        finally:
             self._files.delete(draft, False)
-            if not self.exists(path):
-                raise TableError(f"{path} cannot be written.")
+        if not is_renamed:
+            raise TableError(f"{self.path(*parts)} cannot be written.")
 
-    def touch(self, path: str, text: str) -> None:
-        """Overwrite a small text file. The file always exists, but a reader may see part of it."""
-        self._put(self._path(path), text)
+    def touch(self, *parts: str | int) -> None:
+        """Set a file's modification time to now; creates the file if needed."""
+        self._put(self._path(*parts), str(time.time()))
 
     def _put(self, path: Any, text: str) -> None:
-        stream = self._files.create(path, True)
-        try:
+        with contextlib.closing(self._files.create(path, True)) as stream:
             stream.write(bytearray(text.encode("utf-8")))
-        finally:
-            stream.close()
 
-    def delete(self, path: str) -> None:
+    def delete(self, *parts: str | int) -> None:
         """Delete a file or folder if it exists."""
-        self._files.delete(self._path(path), True)
+        self._files.delete(self._path(*parts), True)
 
-    def delete_empty(self, path: str) -> None:
+    def delete_empty(self, *parts: str | int) -> None:
         """Delete a folder if it exists and is empty."""
-        if self.is_folder(path) and not self.names(path):
+        if self.is_folder(*parts) and not self.names(*parts):
             with contextlib.suppress(Exception):  # another process may have written to it in the meantime
-                self._files.delete(self._path(path), False)
+                self._files.delete(self._path(*parts), False)
 
-    def modified(self, path: str) -> float | None:
+    def modified(self, *parts: str | int) -> float | None:
         """When a file was last written, in seconds by the file system's clock, or None."""
-        if not self.exists(path):
+        if not self.exists(*parts):
             return None
-        return float(self._files.getFileStatus(self._path(path)).getModificationTime()) / 1000
+        return float(self._files.getFileStatus(self._path(*parts)).getModificationTime()) / 1000
 
-    def _path(self, path: str) -> Any:
-        return self._java.hadoop.fs.Path(path)
+    def _path(self, *parts: str | int) -> Any:
+        return self._fs.Path(self.path(*parts))

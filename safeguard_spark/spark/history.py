@@ -18,7 +18,7 @@ def labels_as_of(tables: Tables, moment: datetime) -> DataFrame:
     """What `labels_current` showed at a moment. A time without a zone is UTC."""
     utc = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     literal = f"TIMESTAMP'{utc:%Y-%m-%d %H:%M:%S.%f}+00:00'"
-    return tables.spark.sql(schema.labels_as_of(tables.sql(schema.LABELS), tables.sql(schema.ACTIVATIONS), literal))
+    return tables.spark.sql(schema.labels_current(tables.sql(schema.LABELS), tables.sql(schema.ACTIVATIONS), literal))
 
 
 def labels_of_content_as_of(tables: Tables, content_id: str, moment: datetime) -> list[dict[str, Any]]:

@@ -151,10 +151,10 @@ def read_snapshot(spark: SparkSession, location: str, version: int | None = None
 
 def _read_path(spark: SparkSession, location: str, version: int | None) -> Snapshot:
     files = Files(spark, location)
-    if not files.exists(location):
+    if not files.exists():
         raise SourceError(f"Source {location} does not exist.")
-    name = files.qualified(location)
-    if files.exists(f"{name}/_delta_log"):
+    name = files.qualified()
+    if files.exists("_delta_log"):
         version = _version(spark, f"delta.`{name}`") if version is None else version
         return Snapshot(name, spark.read.format("delta").option("versionAsOf", version).load(name), version)
     try:

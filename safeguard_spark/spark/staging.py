@@ -12,15 +12,12 @@ import contextlib
 import json
 import os
 import socket
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
-from pyspark.sql import SparkSession
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.processes import ProcessId
@@ -117,40 +114,17 @@ class Manifest(StagedFile):
 F = TypeVar("F", bound=StagedFile)
 
 
-@dataclass
-class Staging:
+class Staging(Files):
     """The staging folder of one output, on any file system Spark knows."""
-
-    spark: SparkSession
-    root: str
-
-    def __post_init__(self) -> None:
-        self._files = Files(self.spark, self.root)
-
-    def path(self, *parts: str | int) -> str:
-        """A path below the staging folder."""
-        return "/".join([self.root, *map(str, parts)])
-
-    def exists(self, *parts: str | int) -> bool:
-        """Whether a file or folder exists."""
-        return self._files.exists(self.path(*parts))
-
-    def names(self, *parts: str | int) -> list[str]:
-        """Names in a folder, sorted; none if the folder does not exist."""
-        return self._files.names(self.path(*parts))
 
     def write(self, value: StagedFile, *folder: str | int) -> None:
         """Write a file so that a reader sees all of it or nothing."""
-        self._files.write(self.path(*folder, value.file_name), value.model_dump_json())
+        self.write_text(value.model_dump_json(), *folder, value.file_name)
 
     def read(self, model: type[F], run_id: str, *folder: str | int) -> F | None:
         """A file that `write` wrote, or None if there is none. Raises TableError unless all of it is understood."""
-        text = self._files.read(self.path(run_id, *folder, model.file_name))
+        text = self.read_text(run_id, *folder, model.file_name)
         return None if text is None else parse_staged(model, text, run_id, self.path(run_id))
-
-    def delete(self, *parts: str | int) -> None:
-        """Delete a file or folder if it exists."""
-        self._files.delete(self.path(*parts))
 
     def clear(self, run_id: str) -> None:
         """Delete a run's folder, its manifest last: the next run then completes an interrupted deletion."""
@@ -164,7 +138,7 @@ class Staging:
         """Delete a folder without a manifest if its last write is so old that its driver counts as dead."""
         names = self.names(run_id)
         if not names:
-            self._files.delete_empty(self.path(run_id))
+            self.delete_empty(run_id)
             return
         newest = max(self.modified(run_id, name) or 0.0 for name in names)
         if self.now(run_id) - newest > DEAD_BEATS * heartbeat_s:
@@ -177,14 +151,6 @@ class Staging:
         now = self.modified(probe)
         self.delete(probe)
         return now or 0.0
-
-    def touch(self, *parts: str | int) -> None:
-        """Set a file's modification time to now; creates the file if needed."""
-        self._files.touch(self.path(*parts), str(time.time()))
-
-    def modified(self, *parts: str | int) -> float | None:
-        """When a file was last written, in seconds by the file system's clock, or None."""
-        return self._files.modified(self.path(*parts))
 
 
 def parse_staged(model: type[F], text: str, run_id: str, folder: str) -> F:

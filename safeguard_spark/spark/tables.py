@@ -41,9 +41,9 @@ class Tables:
         self.in_folder = is_path(self.output)
         if self.in_folder:
             files = Files(self.spark, self.output)
-            if files.exists(self.output) and not files.is_folder(self.output):
+            if files.exists() and not files.is_folder():
                 raise TableError(f"--output {self.output} is a file. Name a folder or CATALOG.SCHEMA.")
-            self.output = files.plain(self.output)
+            self.output = files.plain()
 
     @classmethod
     def open(cls, spark: SparkSession, output: str | None) -> "Tables":
@@ -110,9 +110,9 @@ class Tables:
             self._create(table)
         if self.in_folder:
             self.create_session_views()
-            files, views = Files(self.spark, self.output), f"{self.output}/views.sql"
-            if files.read(views) != self._views():
-                files.write(views, self._views())
+            files = Files(self.spark, self.output)
+            if files.read_text("views.sql") != self._views():
+                files.write_text(self._views(), "views.sql")
         elif self._catalog_view() != self.labels_current:
             with contextlib.suppress(AnalysisException):  # this catalog cannot store functions
                 function = self._labels_as_of(f"{self.output}.labels_as_of")
@@ -160,13 +160,13 @@ class Tables:
         return schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
 
     def _labels_as_of(self, name: str) -> str:
-        select = schema.labels_as_of(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS), "labels_as_of.moment")
+        select = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS), "labels_as_of.moment")
         return f"{name}(moment TIMESTAMP) RETURNS TABLE RETURN {select}"
 
     def _views(self) -> str:
         scan = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
         current = schema.labels_current(scan["labels"], scan["policy_activations"])
-        as_of = schema.labels_as_of(scan["labels"], scan["policy_activations"], "moment")
+        as_of = schema.labels_current(scan["labels"], scan["policy_activations"], "moment")
         duckdb = (
             f"CREATE OR REPLACE VIEW labels_current AS\n{current};\n"
             f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{as_of};"

@@ -13,10 +13,10 @@ from pyspark.sql import functions as F
 
 from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.spark.label.commit import ChunkId, commit_chunk
+from safeguard_spark.spark.label.commit import Chunk, commit_chunk
 from safeguard_spark.spark.label.executor import RESULT_TYPE
 from safeguard_spark.spark.label.job import label_table
-from safeguard_spark.spark.label.pending import StagedPlan, make_plan, read_staged_chunk
+from safeguard_spark.spark.label.pending import StagedPlan, make_plan
 from safeguard_spark.spark.label.run import RunContext
 from safeguard_spark.spark.session import session
 from tests.bench import speed, workload
@@ -96,12 +96,11 @@ def results_of(pending: DataFrame) -> DataFrame:
 
 
 def _commit(run: RunContext, plan: StagedPlan, chunk: int) -> float:
-    staging, chunk_id = run.staging, ChunkId(run.run_id, 0, chunk)
-    pending = read_staged_chunk(staging, chunk_id.policy_folder, "pending", chunk)
-    assert pending is not None
-    results_of(pending).write.parquet(staging.path(*chunk_id.policy_folder, "results", chunk))
+    staged = Chunk(run.run_id, run.staging.folder(run.run_id, 0), plan, chunk)
+    assert staged.pending is not None
+    results_of(staged.pending).write.parquet(staged.folder.path("results", chunk))
     start = time.monotonic()
-    commit_chunk(run.tables, staging, chunk_id, plan, run.manifest.source)
+    commit_chunk(run.tables, staged, run.manifest.source)
     return time.monotonic() - start
 
 

@@ -54,7 +54,7 @@ def test_every_moment_shows_the_labels_current_then_of_one_version_of_each_polic
             columns = ", ".join(f"{c.name} {c.type.replace('ARRAY<STRING>', 'STRING[]')}" for c in table.columns)
             database.execute(f"CREATE TABLE {table.name} ({columns})")
         current = schema.labels_current("labels", "policy_activations")
-        past = schema.labels_as_of("labels", "policy_activations", "moment")
+        past = schema.labels_current("labels", "policy_activations", "moment")
         database.execute(f"CREATE VIEW labels_current AS {current}")
         database.execute(f"CREATE MACRO labels_as_of(moment) AS TABLE {past}")
 

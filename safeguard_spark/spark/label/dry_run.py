@@ -49,7 +49,6 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
         calls=calls,
         written=0,
         outcomes={},
-        engine_starts=0,
         tokens={"prompt": sum(cost.prompt_tokens for cost in costs)},
         seconds={"label": round(calls / rate, 1)} if rate else {},
         tables={table.name: tables.path(table) for table in schema.TABLES},

@@ -20,13 +20,13 @@ from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.failures import FAILED, storage_cause
-from safeguard_spark.spark.label.commit import ChunkId, commit_chunk, is_staged, read_results
+from safeguard_spark.spark.label.commit import Chunk, chunks_of, commit_chunk
 from safeguard_spark.spark.label.executor import RESULT_TYPE, Recipe, label_batches
-from safeguard_spark.spark.label.pending import StagedPlan, make_plan, read_staged_chunk
+from safeguard_spark.spark.label.pending import StagedPlan, make_plan
 from safeguard_spark.spark.label.progress import Bar
 from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.label.run import RunContext, Selection, Summary, Tally
-from safeguard_spark.spark.label.run_rows import count_written, ended_row
+from safeguard_spark.spark.label.run_rows import append_run, count_written
 from safeguard_spark.spark.session import task_slots
 from safeguard_spark.tracking.runs import Tracker
 
@@ -38,11 +38,10 @@ MIN_PARTITION_ROWS = 64  # starting a task for fewer contents costs more time th
 PARTITIONS_PER_SLOT = 1
 
 
-class _Chunk(NamedTuple):
+class _Started(NamedTuple):
     """A chunk whose labelling has begun."""
 
-    plan: StagedPlan
-    id: ChunkId
+    chunk: Chunk
     summary: Future[Summary]
 
 
@@ -89,11 +88,11 @@ def label_table(
 
 def _clean_up(run: RunContext, tally: Tally, tracker: Future[Tracker] | None) -> None:
     """After a failure: delete the run's staging unless that holds answers to commit, and mark its MLflow run."""
-    if tally.answered or tally.may_have_committed:
+    if tally.counts["answered"] or tally.may_have_committed:
         run.staging.write(run.manifest.model_copy(update={"failed": True}), run.run_id)
     else:
         run.staging.clear(run.run_id)
-    log.info("Run %s failed; %d contents were answered.", run.run_id, tally.answered)
+    log.info("Run %s failed; %d contents were answered.", run.run_id, tally.counts["answered"])
     if tracker:
         tracker.result().fail()
 
@@ -116,8 +115,8 @@ def _plan(run: RunContext) -> list[StagedPlan]:
 
 def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: bool) -> None:
     """Label and commit every chunk. Two are labelled at once, so that engines do not idle while one ends or commits."""
-    waiting = deque((plan, chunk) for plan in plans for chunk in plan.chunks)
-    started: list[_Chunk] = []
+    waiting = deque(chunk for plan in plans for chunk in chunks_of(run.staging, run.run_id, plan))
+    started: list[_Started] = []
     spent, total = Spent(), sum(plan.counts.distinct for plan in plans)
     bar: contextlib.AbstractContextManager[Any] = (
         Bar(run.listener, total) if show and total else contextlib.nullcontext()
@@ -126,10 +125,9 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
     def start_next() -> None:
         if not waiting or tally.message:
             return
-        plan, number = waiting.popleft()
-        if spent.allows(plan.chunks[number], run.selection.budget):
-            chunk_id = ChunkId(run.run_id, plan.policy_number, number)
-            started.append(_Chunk(plan, chunk_id, pool.submit(_label_chunk, run, plan, chunk_id)))
+        chunk = waiting.popleft()
+        if spent.allows(chunk.max_calls, run.selection.budget):
+            started.append(_Started(chunk, pool.submit(_label_chunk, run, chunk)))
         else:
             tally.over_budget = True
             waiting.clear()
@@ -140,9 +138,9 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
         try:
             start_next()
             start_next()
-            for chunk in started:  # grows until nothing is left to start
+            for chunk, future in started:  # grows until nothing is left to start
                 with tally.timed("label"):
-                    summary = chunk.summary.result()
+                    summary = future.result()
                 _add(run, tally, chunk, summary)
                 start_next()
                 _end_commit(tally, commit)
@@ -150,19 +148,19 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
                 commit = pool.submit(_commit_chunk, run, chunk)
             _end_commit(tally, commit)
         except BaseException as error:
-            for chunk in started:
-                chunk.summary.cancel()
-            while unfinished := [chunk.summary for chunk in started if not chunk.summary.done()]:
+            for _, future in started:
+                future.cancel()
+            while unfinished := [future for _, future in started if not future.done()]:
                 pool.submit(run.spark.sparkContext.cancelJobsWithTag, run.run_id).result()
                 wait(unfinished, timeout=1)  # and again: a chunk may have been between two Spark jobs
             if not isinstance(error, KeyboardInterrupt):
                 raise
             tally.message = "Stopped by the operator; issue the same command again to go on."
             wait([commit] if commit else [])  # PySpark cancels its jobs too, if the interrupt is Ctrl-C
-            for chunk in started:
+            for chunk, _ in started:
                 tally.may_have_committed = True
-                if late := pool.submit(_commit_if_staged, run, chunk).result():
-                    tally.summaries[chunk.id] = late
+                if late := pool.submit(_commit_if_complete, run, chunk).result():
+                    tally.summaries[chunk.number] = late
 
 
 def _end_commit(tally: Tally, commit: Future[float] | None) -> None:
@@ -170,90 +168,80 @@ def _end_commit(tally: Tally, commit: Future[float] | None) -> None:
         tally.seconds["commit"] = tally.seconds.get("commit", 0.0) + commit.result()
 
 
-def _add(run: RunContext, tally: Tally, chunk: _Chunk, summary: Summary) -> None:
+def _add(run: RunContext, tally: Tally, chunk: Chunk, summary: Summary) -> None:
     """Add a chunk's results to the run's. Raises EngineError if the run has no answer because no engine started."""
-    tally.summaries[chunk.id] = summary
-    totals = {"rows": chunk.plan.chunks[chunk.id.chunk], "called": summary.called, **summary.tokens}
-    run.listener.add_chunk(Counter(totals))
+    tally.summaries[chunk.number] = summary
+    run.listener.add_chunk(summary.counts + Counter(rows=chunk.max_calls))
     log.info(
         "Run %s, %s: chunk %d is labelled, %d calls, %d answers.",
-        run.run_id, chunk.plan.policy.ref, chunk.id.chunk, summary.called, summary.answered,
+        run.run_id, chunk.plan.policy.ref, chunk.number, summary.counts["called"], summary.counts["answered"],
     )  # fmt: skip
-    if summary.engine_unavailable and not tally.answered:
+    is_unavailable = summary.counts["unavailable"] > 0
+    if is_unavailable and not tally.counts["answered"]:
         raise EngineError(summary.unavailable_cause or "The engine could not be started.")
-    if summary.engine_unavailable or summary.engine_error:
+    if is_unavailable or summary.engine_error:
         tally.message = summary.engine_error or summary.unavailable_cause
 
 
-def _label_chunk(run: RunContext, plan: StagedPlan, chunk_id: ChunkId) -> Summary:
+def _label_chunk(run: RunContext, chunk: Chunk) -> Summary:
     """Run the model over a chunk's contents, once, into staging."""
-    spark, staging = run.spark, run.staging
+    spark, calls, pending = run.spark, chunk.max_calls, chunk.pending
     spark.sparkContext.addJobTag(run.run_id)  # what is cancelled if the run stops
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", "label")
-    folder, chunk = chunk_id.policy_folder, chunk_id.chunk
-    calls = plan.chunks[chunk]
-    pending = read_staged_chunk(staging, folder, "pending", chunk)
     if not calls or pending is None:
         return Summary()
     contents = pending.where("is_first")
-    reused = read_staged_chunk(staging, folder, "reused", chunk) if plan.has_reused else None
-    if reused is not None:
+    if (reused := chunk.reused) is not None:
         contents = contents.join(reused, on="work_key", how="left_anti")
     slots = task_slots(spark)
     num_partitions = max(1, min(slots.total * PARTITIONS_PER_SLOT, calls // MIN_PARTITION_ROWS))
     window = -(-run.config.engine.requests_in_flight // min(num_partitions, slots.per_executor))
-    recipe = Recipe(run.config, plan.spec, run.run_id, window, run.listener.address)
+    recipe = Recipe(run.config, chunk.plan.spec, run.run_id, window, run.listener.address)
     inputs = contents.select("work_key", run.source.payload).repartition(num_partitions, "work_key")
     results = inputs.mapInArrow(label_batches(recipe), RESULT_TYPE)
-    results.write.mode("overwrite").parquet(staging.path(*folder, "results", chunk))
+    results.write.mode("overwrite").parquet(chunk.folder.path("results", chunk.number))
     try:
-        return _summary(run, chunk_id)
+        return _summary(chunk)
     except FAILED:
-        if staging.exists(*folder, "results", chunk, "_SUCCESS"):
+        if chunk.folder.exists("results", chunk.number, "_SUCCESS"):
             raise
         return Summary()  # another driver has committed the chunk already
 
 
-def _summary(run: RunContext, chunk_id: ChunkId) -> Summary:
-    results = read_results(run.staging, chunk_id)
-    tokens = ("prompt_tokens", "cached_tokens", "completion_tokens")
-    row = results.agg(
-        F.count_if("called").alias("called"),
-        F.count_if(F.col("called") & F.col("finish_reason").isNotNull()).alias("answered"),
-        F.count_if("engine_unavailable").alias("engine_unavailable"),
+def _summary(chunk: Chunk) -> Summary:
+    counts = {
+        "called": F.count_if("called"),
+        "answered": F.count_if(F.col("called") & F.col("finish_reason").isNotNull()),
+        "unavailable": F.count_if("engine_unavailable"),
+        **{name: F.coalesce(F.sum(f"{name}_tokens"), F.lit(0)) for name in ("prompt", "cached", "completion")},
+    }
+    row = chunk.results.agg(
+        *(count.alias(name) for name, count in counts.items()),
         F.max(F.when(F.col("engine_unavailable"), F.col("error"))).alias("unavailable_cause"),
         F.max("engine_error").alias("engine_error"),
         F.array_distinct(F.flatten(F.collect_list("server_ids"))).alias("server_ids"),
-        *(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in tokens),
     ).first()
     assert row is not None  # an aggregate without groups has one row
-    return Summary(
-        called=int(row["called"]),
-        answered=int(row["answered"]),
-        engine_unavailable=int(row["engine_unavailable"]),
-        unavailable_cause=row["unavailable_cause"],
-        engine_error=row["engine_error"],
-        server_ids=frozenset(row["server_ids"]),
-        tokens=Counter({name.removesuffix("_tokens"): int(row[name]) for name in tokens}),
-    )
+    numbers = Counter({name: int(row[name]) for name in counts})
+    return Summary(numbers, row["unavailable_cause"], row["engine_error"], frozenset(row["server_ids"]))
 
 
-def _commit_chunk(run: RunContext, chunk: _Chunk) -> float:
+def _commit_chunk(run: RunContext, chunk: Chunk) -> float:
     """Commit a chunk; returns the seconds it took."""
     start = time.monotonic()
     run.spark.sparkContext.clearJobTags()  # this thread may have labelled a chunk before
     run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "commit")
-    commit_chunk(run.tables, run.staging, chunk.id, chunk.plan, run.manifest.source)
+    commit_chunk(run.tables, chunk, run.manifest.source)
     seconds = time.monotonic() - start
-    log.info("Run %s, %s: chunk %d is committed, %.1f s.", run.run_id, chunk.plan.policy.ref, chunk.id.chunk, seconds)
+    log.info("Run %s, %s: chunk %d is committed, %.1f s.", run.run_id, chunk.plan.policy.ref, chunk.number, seconds)
     return seconds
 
 
-def _commit_if_staged(run: RunContext, chunk: _Chunk) -> Summary | None:
+def _commit_if_complete(run: RunContext, chunk: Chunk) -> Summary | None:
     """Commit a chunk and return its results if they are complete and not yet committed."""
-    if not is_staged(run.staging, chunk.id, chunk.plan.chunks[chunk.id.chunk]):
+    if not chunk.is_complete:
         return None
-    summary = _summary(run, chunk.id)
+    summary = _summary(chunk)
     _commit_chunk(run, chunk)
     return summary
 
@@ -261,9 +249,9 @@ def _commit_if_staged(run: RunContext, chunk: _Chunk) -> Summary | None:
 def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker: Tracker | None) -> RunResult:
     """Count what was written, record it in `runs` and MLflow, and delete the run's staging folder."""
     written = count_written(run.tables, run.run_id, run.config.run.max_attempts)
-    pending, num_written = sum(plan.counts.pending for plan in plans), sum(written.outcomes.values())
+    pending = sum(plan.counts.pending for plan in plans)
     if not tally.message and (tally.over_budget or any(plan.remaining for plan in plans)):
-        remaining = pending - num_written
+        remaining = pending - written.rows
         tally.message = f"Stopped at the budget of {run.selection.budget}: {remaining:,} contents are pending."
     message = tally.message
     if written.given_up and not message:
@@ -277,22 +265,21 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         status=Status.partial if tally.message or written.to_retry else Status.complete,
         rows=sum(plan.counts.rows for plan in plans),
         pending=pending,
-        calls=tally.called,
-        written=num_written,
+        calls=tally.counts["called"],
+        written=written.rows,
         outcomes=written.outcomes,
         engine_starts=len(tally.server_ids),
-        tokens={name: tally.tokens[name] for name in ("prompt", "cached", "completion")},
+        tokens={name: tally.counts[name] for name in ("prompt", "cached", "completion")},
         seconds={name: round(seconds, 3) for name, seconds in tally.seconds.items()},
         tables={table.name: run.tables.path(table) for table in schema.TABLES},
         message=message,
         mlflow_run_id=tracker.mlflow_run_id if tracker else None,
         by_policy=written.by_policy,
     )
-    row = ended_row(run.tables, run.manifest, result, datetime.now(UTC))
-    run.tables.append(schema.RUNS, [row], f"{run.run_id}/end")
+    labels_version_out = append_run(run.tables, run.manifest, result)
     run.staging.clear(run.run_id)
     if tracker:
-        versions = (run.manifest.labels_version_in, row["labels_version_out"])
+        versions = (run.manifest.labels_version_in, labels_version_out)
         try:
             tracker.end(run.specs, run.manifest.source.model_dump(), versions, result)
         except Exception as error:  # the labels are written: an unreachable tracking server must not fail the run

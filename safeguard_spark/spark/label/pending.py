@@ -5,7 +5,7 @@ content hash. So new rows, edited rows, reverted edits, new versions and resumed
 """
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -16,16 +16,15 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Policy
+from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank
 from safeguard_spark.spark.label.executor import VERDICT_COLUMNS
 from safeguard_spark.spark.label.run import RunContext
 from safeguard_spark.spark.labels import of_version
 from safeguard_spark.spark.source import RANK, Source, work_key
-from safeguard_spark.spark.staging import StagedFile, Staging
+from safeguard_spark.spark.staging import StagedFile
 
 KEYS_DDL = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN"
-
-PolicyFolder: TypeAlias = tuple[str, int]  # a policy's folder in staging: run id, number of the policy in the run
 
 
 class Counts(NamedTuple):
@@ -62,11 +61,11 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     If the run's budget is a number of calls, little more than so many contents are staged. Chunks are numbered from
     `first_chunk`, so that a run's chunks have one sequence of numbers over its policies.
     """
-    config, source, staging, max_calls = run.config, run.source, run.staging, run.selection.budget.calls
-    folder = (run.run_id, policy_number)
+    config, source, max_calls = run.config, run.source, run.selection.budget.calls
+    folder = run.staging.folder(run.run_id, policy_number)
     planned_on = run.tables.version(schema.LABELS)
     labels = run.tables.read(schema.LABELS, planned_on)
-    num_rows, pending, num_pending = _pending_contents(config, spec, source, labels, staging, folder)
+    num_rows, pending, num_pending = _pending_contents(config, spec, source, labels, folder)
     plan = StagedPlan(
         policy=spec.policy,
         labeler=spec.labeler,
@@ -81,9 +80,9 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     max_chunks = None if max_calls is None else -(-max_calls // config.run.chunk_rows) + 1
     if max_chunks is not None and max_chunks >= num_chunks and RANK not in pending.columns:
         max_chunks = None  # all of them
-    _stage_pending(keyed, source.payload, num_chunks, max_chunks, first_chunk, staging, folder)
-    has_reused = _stage_reused(labels, spec, staging, folder)
-    sizes = _chunk_sizes(staging, folder, has_reused)
+    _stage_pending(keyed, source.payload, num_chunks, max_chunks, first_chunk, folder)
+    has_reused = _stage_reused(labels, spec, folder)
+    sizes = _chunk_sizes(folder, has_reused)
     num_staged = sum(size.ids for size in sizes.values())
     remaining = 0 if max_chunks is None else max(0, num_pending - num_staged)
     counts = Counts(num_rows, num_staged + remaining, sum(size.calls for size in sizes.values()))
@@ -93,7 +92,7 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
 
 
 def _pending_contents(
-    config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame, staging: Staging, folder: PolicyFolder
+    config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame, folder: Files
 ) -> tuple[int, DataFrame, int]:
     """The number of requested contents, the pending ones with their attempt, and about how many are pending."""
     num_rows, limit = source.frame.count(), config.source.limit
@@ -102,9 +101,8 @@ def _pending_contents(
         return num_rows, source.frame.withColumn("attempt", F.lit(1)), num_rows
 
     def stage(keys: DataFrame) -> DataFrame:
-        path = staging.path(*folder, "keys")
-        keys.write.parquet(path)
-        return staging.spark.read.schema(KEYS_DDL).parquet(path)
+        keys.write.parquet(folder.path("keys"))
+        return folder.spark.read.schema(KEYS_DDL).parquet(folder.path("keys"))
 
     keys = pending_keys(config, spec, source, labels, stage)
     return num_rows, source.frame.join(keys, on=["content_id", "content_hash"], how="inner"), keys.count()
@@ -180,8 +178,7 @@ def _stage_pending(
     num_chunks: int,
     max_chunks: int | None,
     first_chunk: int,
-    staging: Staging,
-    folder: PolicyFolder,
+    folder: Files,
 ) -> None:
     """Stage ids and contents by chunk: all chunks, or the first `max_chunks`. Only a content's first id holds it."""
     # By work key, so that all ids of a content are in one chunk and one call serves them.
@@ -198,7 +195,7 @@ def _stage_pending(
     content = F.when(F.col("is_first"), F.col(payload)).alias(payload)
     number = (F.col("bucket") + first_chunk).alias("bucket")
     staged = marked.select("content_id", "content_hash", "work_key", "attempt", "is_first", content, number)
-    staged.write.partitionBy("bucket").parquet(staging.path(*folder, "pending"))
+    staged.write.partitionBy("bucket").parquet(folder.path("pending"))
 
 
 def reusable_labels(labels: DataFrame, spec: LabelSpec) -> DataFrame:
@@ -207,17 +204,15 @@ def reusable_labels(labels: DataFrame, spec: LabelSpec) -> DataFrame:
     return labels.where(keys & is_final(spec))
 
 
-def _stage_reused(labels: DataFrame, spec: LabelSpec, staging: Staging, folder: PolicyFolder) -> bool:
+def _stage_reused(labels: DataFrame, spec: LabelSpec, folder: Files) -> bool:
     """Stage the verdicts that the same call already gave for other ids or versions; whether there are any."""
     reusable = reusable_labels(labels, spec)
     if reusable.limit(1).count() == 0:
         return False
-    pending = (
-        staging.spark.read.parquet(staging.path(*folder, "pending")).where("is_first").select("work_key", "bucket")
-    )
+    pending = folder.spark.read.parquet(folder.path("pending")).where("is_first").select("work_key", "bucket")
     reused = reusable.select("work_key", *VERDICT_COLUMNS).join(pending, on="work_key", how="inner")
-    reused.dropDuplicates(["work_key"]).write.partitionBy("bucket").parquet(staging.path(*folder, "reused"))
-    return any(name.startswith("bucket=") for name in staging.names(*folder, "reused"))
+    reused.dropDuplicates(["work_key"]).write.partitionBy("bucket").parquet(folder.path("reused"))
+    return any(name.startswith("bucket=") for name in folder.names("reused"))
 
 
 class _ChunkSize(NamedTuple):
@@ -225,21 +220,14 @@ class _ChunkSize(NamedTuple):
     calls: int  # distinct contents without a verdict
 
 
-def _chunk_sizes(staging: Staging, folder: PolicyFolder, has_reused: bool) -> dict[int, _ChunkSize]:
+def _chunk_sizes(folder: Files, has_reused: bool) -> dict[int, _ChunkSize]:
     """The size of each staged chunk."""
-    staged = staging.spark.read.parquet(staging.path(*folder, "pending")).select("work_key", "is_first", "bucket")
+    staged = folder.spark.read.parquet(folder.path("pending")).select("work_key", "is_first", "bucket")
     if has_reused:
-        reused = staging.spark.read.parquet(staging.path(*folder, "reused")).select("work_key")
+        reused = folder.spark.read.parquet(folder.path("reused")).select("work_key")
         staged = staged.join(reused.withColumn("is_reused", F.lit(True)), on="work_key", how="left")
     else:
         staged = staged.withColumn("is_reused", F.lit(None).cast("boolean"))
     calls = F.count_if(F.col("is_first") & F.col("is_reused").isNull())
     rows = staged.groupBy("bucket").agg(F.count(F.lit(1)).alias("ids"), calls.alias("calls")).collect()
     return {int(row["bucket"]): _ChunkSize(int(row["ids"]), int(row["calls"])) for row in rows}
-
-
-def read_staged_chunk(staging: Staging, folder: PolicyFolder, kind: str, chunk: int) -> DataFrame | None:
-    """One chunk of `pending` or `reused`, or None if it has none."""
-    if not staging.exists(*folder, kind, f"bucket={chunk}"):
-        return None
-    return staging.spark.read.parquet(staging.path(*folder, kind, f"bucket={chunk}"))

@@ -4,13 +4,12 @@ import logging
 import time
 from collections.abc import Iterator
 
-from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import SafeguardError, TableError
 from safeguard_spark.spark.failures import FAILED, failure_cause
-from safeguard_spark.spark.label.commit import ChunkId, commit_chunk, is_staged
+from safeguard_spark.spark.label.commit import chunks_of, commit_chunk
 from safeguard_spark.spark.label.pending import StagedPlan
-from safeguard_spark.spark.label.run_rows import died_row
+from safeguard_spark.spark.label.run_rows import append_died_run
 from safeguard_spark.spark.staging import Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
 
@@ -45,16 +44,14 @@ def _recover(tables: Tables, staging: Staging, config: RunConfig, run_id: str) -
     has_driver = is_alive(staging, run_id, manifest, config.run.heartbeat_s)
     plans, committed = list(_plans(staging, run_id)), 0
     for plan in plans:
-        for chunk, calls in plan.chunks.items():
-            chunk_id = ChunkId(run_id, plan.policy_number, chunk)
-            if is_staged(staging, chunk_id, calls):
-                commit_chunk(tables, staging, chunk_id, plan, manifest.source)
+        for chunk in chunks_of(staging, run_id, plan):
+            if chunk.is_complete:
+                commit_chunk(tables, chunk, manifest.source)
                 committed += 1
     driver = "is alive" if has_driver else "failed" if manifest.failed else "died"
     log.info("Recovery of run %s, whose driver %s: %d chunks committed.", run_id, driver, committed)
     if not has_driver:
-        row = died_row(tables, run_id, manifest, [plan.counts for plan in plans])
-        tables.append(schema.RUNS, [row], f"{run_id}/end")
+        append_died_run(tables, run_id, manifest, [plan.counts for plan in plans])
         staging.clear(run_id)
 
 

@@ -103,15 +103,16 @@ class RunContext:
 
 
 class Summary(NamedTuple):
-    """A chunk's results, counted in rows. `engine_error` is why an engine became unavailable while it worked."""
+    """A chunk's results.
 
-    called: int = 0  # the model was called for these
-    answered: int = 0
-    engine_unavailable: int = 0  # no engine could be used for these, so the model was not called
-    unavailable_cause: str | None = None  # why none could
-    engine_error: str | None = None
+    `counts` are rows: `called` (the model was called for them), `answered`, `unavailable` (no engine could be used, so
+    the model was not called); and tokens: `prompt`, `cached`, `completion`.
+    """
+
+    counts: Counter[str] = Counter()  # noqa: RUF012  never changed
+    unavailable_cause: str | None = None  # why no engine could be used
+    engine_error: str | None = None  # why an engine became unavailable while it worked
     server_ids: frozenset[str] = frozenset()
-    tokens: Counter[str] = Counter()  # noqa: RUF012  never changed
 
 
 @dataclass
@@ -119,30 +120,20 @@ class Tally:
     """What a run has done so far. Only the thread that runs the job changes it."""
 
     seconds: dict[str, float] = field(default_factory=dict)  # by phase
-    summaries: dict[tuple[str, int, int], Summary] = field(default_factory=dict)  # by ChunkId
+    summaries: dict[int, Summary] = field(default_factory=dict)  # by number of the chunk
     may_have_committed: bool = False
     over_budget: bool = False
     message: str | None = None  # why the run stopped early, if it did
 
     @property
-    def called(self) -> int:
-        """Rows the model was called for."""
-        return sum(summary.called for summary in self.summaries.values())
-
-    @property
-    def answered(self) -> int:
-        """Rows the model answered."""
-        return sum(summary.answered for summary in self.summaries.values())
+    def counts(self) -> Counter[str]:
+        """The counts of all chunks."""
+        return sum((summary.counts for summary in self.summaries.values()), Counter[str]())
 
     @property
     def server_ids(self) -> frozenset[str]:
         """The servers that this run started."""
         return frozenset().union(*(summary.server_ids for summary in self.summaries.values()))
-
-    @property
-    def tokens(self) -> Counter[str]:
-        """Tokens: `prompt`, `cached`, `completion`."""
-        return sum((summary.tokens for summary in self.summaries.values()), Counter[str]())
 
     @contextlib.contextmanager
     def timed(self, phase: str) -> Iterator[None]:

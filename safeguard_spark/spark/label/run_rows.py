@@ -1,8 +1,7 @@
 """The rows of `runs`: for a run that ended, and for one whose driver died."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pyspark.sql import functions as F
 
@@ -23,6 +22,11 @@ class Written(NamedTuple):
     tokens: dict[str, int]
     to_retry: int
     given_up: int
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return sum(self.outcomes.values())
 
 
 def count_written(tables: Tables, run_id: str, max_attempts: int) -> Written:
@@ -54,58 +58,39 @@ def count_written(tables: Tables, run_id: str, max_attempts: int) -> Written:
     return Written(outcomes, by_policy, calls, tokens_used, to_retry, given_up)
 
 
-def ended_row(tables: Tables, manifest: Manifest, result: RunResult, ended_at: datetime) -> dict[str, Any]:
-    """The row of `runs` for a run that ended by itself."""
-    return {
-        **_started_fields(manifest),
-        "run_id": result.run_id,
-        "status": result.status.value,
-        "ended_at": ended_at,
-        "labels_version_out": tables.version(schema.LABELS),
-        "rows": result.rows,
-        "pending": result.pending,
-        "calls": result.calls,
-        "written": result.written,
-        "outcomes": result.outcomes,
-        "engine_starts": result.engine_starts,
-        "tokens": result.tokens,
-        "seconds": result.seconds,
-        "mlflow_run_id": result.mlflow_run_id,
-        "message": result.message,
-    }
-
-
-def died_row(tables: Tables, run_id: str, manifest: Manifest, plans: Sequence[Counts]) -> dict[str, Any]:
-    """The row of `runs` for a run that failed or whose driver died; what it wrote is counted in `labels`."""
-    written = count_written(tables, run_id, max_attempts=1)
-    cause = "The run failed" if manifest.failed else "The driver died"
-    return {
-        **_started_fields(manifest),
-        "run_id": run_id,
-        "status": (Status.failed if manifest.failed else Status.died).value,
-        "ended_at": datetime.now(UTC),
-        "labels_version_out": tables.version(schema.LABELS),
-        "rows": sum(counts.rows for counts in plans),
-        "pending": sum(counts.pending for counts in plans),
-        "calls": written.calls,
-        "written": sum(written.outcomes.values()),
-        "outcomes": written.outcomes,
-        "engine_starts": None,
-        "tokens": written.tokens,
-        "seconds": None,
-        "mlflow_run_id": None,
-        "message": f"{cause}; a later run committed what it had staged.",
-    }
-
-
-def _started_fields(manifest: Manifest) -> dict[str, Any]:
-    """The columns that are known when a run starts."""
-    return {
-        "started_at": manifest.started_at,
+def append_run(tables: Tables, manifest: Manifest, result: RunResult) -> int:
+    """Append a run's row to `runs`, once. Returns the version of `labels` after the run, as the row has it."""
+    version = tables.version(schema.LABELS)
+    row = {
+        **manifest.model_dump(include={"started_at", "config_hash", "labels_version_in", "config", "plan_id"}),
         "source": manifest.source.name,
         "source_version": manifest.source.version,
         "policies": [policy.ref for policy in manifest.policies],
         "policy_hashes": [policy.hash for policy in manifest.policies],
         "labeler_hashes": list(manifest.labelers),
-        **manifest.model_dump(include={"config_hash", "labels_version_in", "config", "plan_id"}),
+        **result.model_dump(mode="json", include=set(schema.RUNS.names)),
+        "ended_at": tables.now(),
+        "labels_version_out": version,
     }
+    if result.status in (Status.failed, Status.died):
+        row |= {"engine_starts": None, "seconds": None}  # only the driver knew
+    tables.append(schema.RUNS, [row], f"{result.run_id}/end")
+    return version
+
+
+def append_died_run(tables: Tables, run_id: str, manifest: Manifest, plans: Sequence[Counts]) -> None:
+    """Append the row of a run that failed or whose driver died; what it wrote is counted in `labels`."""
+    written = count_written(tables, run_id, max_attempts=1)
+    cause = "The run failed" if manifest.failed else "The driver died"
+    result = RunResult(
+        run_id=run_id,
+        status=Status.failed if manifest.failed else Status.died,
+        rows=sum(counts.rows for counts in plans),
+        pending=sum(counts.pending for counts in plans),
+        calls=written.calls,
+        written=written.rows,
+        outcomes=written.outcomes,
+        tokens=written.tokens,
+        message=f"{cause}; a later run committed what it had staged.",
+    )
+    append_run(tables, manifest, result)

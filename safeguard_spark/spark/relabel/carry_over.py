@@ -19,7 +19,7 @@ from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.relabel.scope import ScopeKind
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.commit_log import append_labels
-from safeguard_spark.spark.label.run_rows import count_written, ended_row
+from safeguard_spark.spark.label.run_rows import append_run, count_written
 from safeguard_spark.spark.labels import newest_per_content, of_version
 from safeguard_spark.spark.relabel.strata import AFFECTED, planned_labels, strata
 from safeguard_spark.spark.source import open_source, work_key
@@ -88,21 +88,17 @@ def _append_run(
     tables: Tables, config: RunConfig, plan: RelabelPlan, policy: Policy, run_id: str, started: datetime, version: int
 ) -> None:
     """Append the row of `runs`, so that the `run_id` of these labels leads to what wrote them."""
-    counts = count_written(tables, run_id, config.run.max_attempts)
-    written = sum(counts.outcomes.values())
-    seconds = {"total": (datetime.now(UTC) - started).total_seconds()}
+    written = count_written(tables, run_id, config.run.max_attempts)
     result = RunResult(
         run_id=run_id,
         status=Status.complete,
-        rows=written,
-        pending=written,
+        rows=written.rows,
+        pending=written.rows,
         calls=0,
-        written=written,
-        outcomes=counts.outcomes,
-        engine_starts=0,
-        tokens=counts.tokens,
-        seconds=seconds,
-        tables={},
+        written=written.rows,
+        outcomes=written.outcomes,
+        tokens=written.tokens,
+        seconds={"total": (datetime.now(UTC) - started).total_seconds()},
         message=f"Verdicts of {plan.policy}@{plan.old_version} that the change does not affect, carried over.",
     )
     source = SourceVersion(name=plan.source, version=plan.source_version)
@@ -115,4 +111,4 @@ def _append_run(
         labels_version=version,
         plan_id=plan.plan_id,
     )
-    tables.append(schema.RUNS, [ended_row(tables, manifest, result, datetime.now(UTC))], f"{run_id}/end")
+    append_run(tables, manifest, result)
