@@ -29,9 +29,15 @@ from safeguard_spark.spark.tables import Tables
 
 def require_scope(plan: RelabelPlan) -> None:
     """Raise ConfigError unless the plan knows which contents the change affects: its scope is `touched`."""
-    if plan.scope.kind is not ScopeKind.touched or plan.old is None:
+    if plan.old is None:
         raise ConfigError(
-            f"Plan {plan.plan_id} has scope {plan.scope}; verdicts can only be carried over with scope touched."
+            f"Plan {plan.plan_id} names no earlier version with labels, so there is no verdict to carry over. Apply it "
+            "without --carry, or plan again with --from VERSION."
+        )
+    if plan.scope.kind is not ScopeKind.touched:
+        raise ConfigError(
+            f"Plan {plan.plan_id} has scope {plan.scope}: only a plan with scope touched says which contents the "
+            "change does not affect. Apply it without --carry, or plan again with --scope touched."
         )
 
 

@@ -132,12 +132,19 @@ def test_verdicts_of_unaffected_contents_are_carried_over_and_the_version_is_act
     assert compare_versions(lake.spark, config, OLD, NEW).comparison.compared == 10
 
 
-@pytest.mark.parametrize(("scope", "old_version"), [("all", "1.0.0"), ("touched", None)])
+@pytest.mark.parametrize(
+    ("scope", "old_version", "problem"),
+    [
+        ("all", "1.0.0", "has scope all: only a plan with scope touched .* plan again with --scope touched"),
+        ("all", None, "names no earlier version with labels.* plan again with --from VERSION"),
+        ("touched", None, "names no earlier version with labels.* plan again with --from VERSION"),
+    ],
+)
 def test_verdicts_are_carried_over_only_from_an_old_version_with_scope_touched(
-    scope: str, old_version: str | None
+    scope: str, old_version: str | None, problem: str
 ) -> None:
-    plan = RelabelPlan.model_construct(scope=parse_scope(scope), old_version=old_version)
-    with pytest.raises(ConfigError, match=f"Plan {plan.plan_id} has scope"):
+    plan = RelabelPlan.model_construct(policy="market", scope=parse_scope(scope), old_version=old_version, old_hash="0")
+    with pytest.raises(ConfigError, match=f"Plan {plan.plan_id} {problem}"):
         require_scope(plan)
 
 
