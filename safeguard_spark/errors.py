@@ -36,44 +36,33 @@ class SafeguardError(Exception):
 
     exit_code: ClassVar[ExitCode] = ExitCode.unexpected
 
+    def __init_subclass__(cls, exit_code: ExitCode | None = None) -> None:
+        cls.exit_code = exit_code or cls.exit_code
 
-class ConfigError(SafeguardError):
+
+class ConfigError(SafeguardError, exit_code=ExitCode.usage):
     """The command line or the configuration is wrong."""
 
-    exit_code = ExitCode.usage
 
-
-class PolicyError(SafeguardError):
+class PolicyError(SafeguardError, exit_code=ExitCode.policy):
     """A policy cannot be read, is missing, or differs from what was published."""
 
-    exit_code = ExitCode.policy
 
-
-class SourceError(SafeguardError):
+class SourceError(SafeguardError, exit_code=ExitCode.table):
     """The content table cannot be read as configured."""
 
-    exit_code = ExitCode.table
 
-
-class TableError(SafeguardError):
+class TableError(SafeguardError, exit_code=ExitCode.table):
     """The label tables cannot be read or written."""
 
-    exit_code = ExitCode.table
 
-
-class EngineError(SafeguardError):
+class EngineError(SafeguardError, exit_code=ExitCode.engine):
     """The engine cannot be reached or started."""
 
-    exit_code = ExitCode.engine
 
-
-class TrackingError(SafeguardError):
+class TrackingError(SafeguardError, exit_code=ExitCode.engine):
     """MLflow cannot be reached now: an outage, after which the same command succeeds."""
 
-    exit_code = ExitCode.engine
 
-
-class GateError(SafeguardError):
+class GateError(SafeguardError, exit_code=ExitCode.gate):
     """A promotion gate is not met."""
-
-    exit_code = ExitCode.gate

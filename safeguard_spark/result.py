@@ -37,7 +37,7 @@ class RunResult(BaseModel):
     message: str | None = None
     mlflow_run_id: str | None = None
     by_policy: dict[str, dict[str, int]] = {}  # outcomes and `violations` per name@version
-    shadow: dict[str, Any] | None = None  # the result of the run of the shadow versions, in the same form
+    shadow: "RunResult | None" = None  # the result of the run of the shadow versions
 
     @property
     def exit_code(self) -> ExitCode:

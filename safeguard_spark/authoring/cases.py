@@ -17,6 +17,7 @@ cases:
 
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -131,8 +132,4 @@ def dump_cases(cases: tuple[Case, ...]) -> str:
     if not cases:
         return "cases: []\n"
     entries = [case.model_dump(mode="json", exclude_defaults=True) for case in cases]
-    return "cases:\n" + "\n".join(_indented(as_yaml([entry])) for entry in entries)
-
-
-def _indented(entry: str) -> str:
-    return "".join(f"  {line}\n" if line else "\n" for line in entry.split("\n"))
+    return "cases:\n" + "\n".join(indent(as_yaml([entry]), "  ") + "\n" for entry in entries)

@@ -2,7 +2,6 @@
 
 import json
 import unicodedata
-from typing import Any
 
 from safeguard_spark.authoring.diagnostics import Diagnostic, Report
 
@@ -33,13 +32,12 @@ def problem_counts(report: Report) -> str:
 
 def report_json(report: Report) -> str:
     """One JSON object: `policies`, `errors`, `warnings`, `diagnostics` (file, line, column, length, level, …)."""
-    values = {
-        "policies": report.policies,
-        "errors": report.errors,
-        "warnings": report.warnings,
-        "diagnostics": [_fields(diagnostic) for diagnostic in report.diagnostics],
-    }
-    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    problems = [
+        {"file": d.file, **d.span._asdict(), "level": d.level, "code": d.code, "message": d.message, "hint": d.hint}
+        for d in report.diagnostics
+    ]
+    counts = {"policies": report.policies, "errors": report.errors, "warnings": report.warnings}
+    return json.dumps({**counts, "diagnostics": problems}, indent=2, ensure_ascii=False) + "\n"
 
 
 def report_github(report: Report) -> str:
@@ -54,11 +52,6 @@ def report_github(report: Report) -> str:
 
 
 REPORT_FORMATS = {"text": report_text, "json": report_json, "github": report_github}
-
-
-def _fields(d: Diagnostic) -> dict[str, Any]:
-    place = {"file": d.file, "line": d.span.line, "column": d.span.column, "length": d.span.length}
-    return {**place, "level": d.level.value, "code": d.code, "message": d.message, "hint": d.hint}
 
 
 def _block(d: Diagnostic) -> str:

@@ -117,13 +117,9 @@ class Report:
         """How many warnings."""
         return len(self.diagnostics) - self.errors
 
-    def passed(self, strict: bool = False) -> bool:
-        """Whether there are no errors; with `strict` no warnings either."""
-        return not (self.diagnostics if strict else self.errors)
-
     def exit_code(self, strict: bool = False) -> ExitCode:
-        """Complete, or policy if the check did not pass."""
-        return ExitCode.complete if self.passed(strict) else ExitCode.policy
+        """Complete, or policy if there are errors; with `strict` also if there are warnings."""
+        return ExitCode.policy if (self.diagnostics if strict else self.errors) else ExitCode.complete
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:

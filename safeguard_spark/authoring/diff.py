@@ -86,11 +86,9 @@ def diff_json(diff: PolicyDiff) -> dict[str, Any]:
 
 def diff_text(diff: PolicyDiff) -> str:
     """Behavior first, then text, each rule by rule; last what cannot change a label."""
-    consequence = (
-        "different policy hash: every content is judged again"
-        if diff.labels_may_change
-        else "same policy hash: no label can change"
-    )
+    consequence = "same policy hash: no label can change"
+    if diff.labels_may_change:
+        consequence = "different policy hash: every content is judged again"
     lines = [f"{diff.before} -> {diff.after} ({consequence})"]
     fields = [f"  {change.name}: {change.before!r} -> {change.after!r}" for change in diff.fields]
     for title, part in (("Behavior", _behavior_lines(diff)), ("Text", _text_lines(diff)), ("Front matter", fields)):

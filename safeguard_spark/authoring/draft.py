@@ -163,7 +163,7 @@ def _invalid(error: ValidationError, source: SourceFile, yaml: Yaml, model: type
             diagnostics.append(source.diagnose("missing-key", where, f"`{name}` is missing", _MISSING.get(name, "")))
         else:
             message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            hint = _BAD.get(_shape(path), "")
+            hint = _BAD.get(".".join("0" if isinstance(part, int) else part for part in path), "")
             if problem["type"] == "string_type" and not hint and isinstance(problem["input"], int | float):
                 hint = "put it in quotes"
             diagnostics.append(source.diagnose("bad-value", yaml.value_span(path), f"`{name}`: {message}", hint))
@@ -180,10 +180,6 @@ _BAD = {
     "cases.0.rules": "a list, for example [M1]",
     "cases.0.violation": "true or false",
 }
-
-
-def _shape(path: tuple[str | int, ...]) -> str:
-    return ".".join("0" if isinstance(part, int) else part for part in path)
 
 
 def _unknown(source: SourceFile, yaml: Yaml, path: tuple[str | int, ...], valid: Iterable[str]) -> Diagnostic:

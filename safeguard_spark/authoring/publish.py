@@ -23,14 +23,6 @@ class Candidate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """Files to publish: those that are ready, and the problems of the others."""
-
-    ready: tuple[Candidate, ...]
-    refused: Report
-
-
-@dataclass(frozen=True)
 class Publication:
     """What was published. `registry` is None if there was none to publish to; `aliases` are those that moved."""
 
@@ -41,8 +33,8 @@ class Publication:
     lock: Path
 
 
-def publish_candidates(files: Sequence[Path]) -> Candidates:
-    """Check files before they are published: they must have no errors and no placeholders. Never raises."""
+def publish_candidates(files: Sequence[Path]) -> tuple[list[Candidate], Report]:
+    """The files that are ready to be published, and what keeps the others from it: errors and placeholders."""
     ready: list[Candidate] = []
     refused = []
     for file in files:
@@ -50,9 +42,8 @@ def publish_candidates(files: Sequence[Path]) -> Candidates:
         blocking = [d for d in diagnostics if d.level is Level.error or d.code == "todo"]
         refused.extend(blocking)
         if not blocking:
-            summary = problem_counts(Report(1, diagnostics))
-            ready.append(Candidate(load_policy(file), read_text(file), summary))
-    return Candidates(tuple(ready), Report(len(files), tuple(refused)))
+            ready.append(Candidate(load_policy(file), read_text(file), problem_counts(Report(1, diagnostics))))
+    return ready, Report(len(files), tuple(refused))
 
 
 def publish_all(
@@ -68,7 +59,7 @@ def publish_all(
     lock = before.with_policies(candidate.policy for candidate in candidates)
     store = Registry.of(config) if registry else None
     published = [store.publish(c.document, c.check, lock.lock_hash) for c in candidates] if store else []
-    newest = _newest(candidates) if store and alias else []
+    newest = {c.policy.name: c.policy for c in candidates}.values()  # candidates are in order of version
     moved = [(alias, p.ref) for p in newest if store and alias and store.set_alias(p.name, alias, p.version)]
     pinned = tuple(ref for ref, pin in lock.pins.items() if before.pins.get(ref) != pin)
     if pinned:
@@ -101,8 +92,3 @@ def publication_text(done: Publication) -> str:
     elif not pinned:
         lines.append(f"Everything is already pinned in {done.lock}.")
     return "\n".join([*lines, ""])
-
-
-def _newest(candidates: Sequence[Candidate]) -> list[Policy]:
-    """The newest version of each policy; the candidates are in order of version."""
-    return list({candidate.policy.name: candidate.policy for candidate in candidates}.values())

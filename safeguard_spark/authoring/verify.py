@@ -136,13 +136,14 @@ def verification_errors(files: Sequence[Path]) -> Report:
     return Report(len(files), tuple(errors))
 
 
-def require_cases(files: Sequence[Path]) -> None:
-    """Raise PolicyError for a policy file without cases: it must not count as verified."""
-    for file in files:
-        cases = cases_path(file)
-        if not cases.is_file() or not load_cases(cases):
-            what = "has no cases" if cases.is_file() else "does not exist"
-            raise PolicyError(f"{cases} {what}, so there is nothing to verify. Add cases to it.")
+def required_cases(file: Path) -> tuple[Case, ...]:
+    """The cases of a policy file. Raises PolicyError if it has none: it must not count as verified."""
+    path = cases_path(file)
+    cases = load_cases(path) if path.is_file() else ()
+    if not cases:
+        what = "has no cases" if path.is_file() else "does not exist"
+        raise PolicyError(f"{path} {what}, so there is nothing to verify. Add cases to it.")
+    return cases
 
 
 def overall_exit_code(verifications: Iterable[Verification]) -> ExitCode:

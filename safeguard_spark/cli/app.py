@@ -14,7 +14,6 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any, NamedTuple
 
 import typer
@@ -65,7 +64,7 @@ def run_command(argv: Sequence[str]) -> int:
     options = _global_options(argv)
     previous_handler = signal.getsignal(signal.SIGTERM)
     try:
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
         _start_logging(options.log_level)
         command = typer.main.get_command(app)
         # Not `main`, which turns an interrupt into an exit code of its own.
@@ -85,8 +84,10 @@ def run_command(argv: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, BrokenPipeError) and not _is_read():
             return ExitCode.unexpected
-        # Never the error's own text: it may quote a row.
-        message = f"Unexpected {type(error).__name__}{_condition(error)}. Run again with {DEBUG} for the traceback."
+        # Never the error's own text: it may quote a row. Spark's name of the error condition quotes no data.
+        condition = getattr(error, "getCondition", lambda: None)()
+        what = f"{type(error).__name__} ({condition})" if condition else type(error).__name__
+        message = f"Unexpected {what}. Run again with {DEBUG} for the traceback."
         return _report("failed", f"Error: {message}", ExitCode.unexpected, options)
     finally:
         signal.signal(signal.SIGTERM, previous_handler)
@@ -150,13 +151,3 @@ def _print_json(status: str, message: str, code: ExitCode, options: GlobalOption
     if options.as_json:
         print(json.dumps({"run_id": None, "status": status, "exit_code": code, "message": message}))
     return code
-
-
-def _condition(error: Exception) -> str:
-    """Spark's name of the error condition, which quotes no data."""
-    condition = getattr(error, "getCondition", lambda: None)()
-    return f" ({condition})" if condition else ""
-
-
-def _interrupt(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001  the signature is signal's
-    raise KeyboardInterrupt

@@ -35,11 +35,12 @@ Output = Annotated[str | None, typer.Option(help="Where the label tables are: a 
 
 
 class Result(NamedTuple):
-    """What a command prints on stdout, and its exit code: `value` with --json, else `text`."""
+    """What a command prints: with --json `value`, else `text`, and `note` on stderr. And its exit code."""
 
     value: Any = None
     text: str = ""
     exit_code: int = 0
+    note: str = ""
 
 
 def group(text: str) -> typer.Typer:
@@ -65,6 +66,8 @@ def command(
             result = function(config, **options)
             text = json.dumps(result.value, ensure_ascii=False) + "\n" if as_json else result.text
             typer.echo(text, nl=False)
+            if result.note and not as_json:
+                typer.echo(result.note, err=True)
             raise typer.Exit(result.exit_code)
 
         parameters = [*own, *shared.values(), *([json_option] if has_json else ())]

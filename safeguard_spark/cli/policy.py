@@ -21,6 +21,7 @@ from safeguard_spark.errors import ConfigError, PolicyError
 from safeguard_spark.policy.alias import Alias
 
 if TYPE_CHECKING:
+    from safeguard_spark.authoring.diagnostics import Report
     from safeguard_spark.config.model import RunConfig
     from safeguard_spark.labelling.content import Content
 
@@ -29,12 +30,7 @@ REF = "A file, name@version or name@alias; a bare name means its newest version.
 policy = typer.Typer()
 
 
-class Format(StrEnum):
-    """How `check` prints problems: for people, for programs, as GitHub annotations."""
-
-    text = "text"
-    json = "json"
-    github = "github"
+Format = StrEnum("Format", ["text", "json", "github"])  # how `check` prints problems; the keys of REPORT_FORMATS
 
 
 @command(policy, folder_config, "check", has_json=False)
@@ -64,11 +60,9 @@ def verify_policies(run: "RunConfig", refs: Annotated[list[str], Argument(help=R
 
     Exit code 7 if a case failed or, where the policy has a gate, if the gate is not met; 5 if the engine failed.
     """
-    from safeguard_spark.authoring.cases import cases_path, load_cases
-    from safeguard_spark.authoring.check_output import report_text
     from safeguard_spark.authoring.verify import (
         overall_exit_code,
-        require_cases,
+        required_cases,
         verification_errors,
         verification_json,
         verification_text,
@@ -79,17 +73,22 @@ def verify_policies(run: "RunConfig", refs: Annotated[list[str], Argument(help=R
     from safeguard_spark.tracking.registry import resolve
 
     files = [find_policy_file(ref, run) for ref in refs]
-    report = verification_errors(files)
-    if report.errors:
-        typer.echo(report_text(report), err=True)
-        raise PolicyError("The model was not called. Correct the errors above, then verify again.")
-    require_cases(files)
-    inputs = [(resolve(str(file), run), load_cases(cases_path(file))) for file in files]
+    errors = verification_errors(files)
+    _require_none(errors, "The model was not called. Correct the errors above, then verify again.")
+    inputs = [(resolve(str(file), run), required_cases(file)) for file in files]
     window = run.engine.requests_in_flight
     with open_engine(run.engine, run_id=f"verify-{secrets.token_hex(4)}", window=window, devices=[]) as engine:
         done = [verify_policy(policy, cases, Labeler.of(run, policy), engine) for policy, cases in inputs]
     text = "\n".join(verification_text(v) for v in done)
     return Result([verification_json(v) for v in done], text, overall_exit_code(done))
+
+
+def _require_none(problems: "Report", message: str) -> None:
+    from safeguard_spark.authoring.check_output import report_text
+
+    if problems.diagnostics:
+        typer.echo(report_text(problems), err=True)
+        raise PolicyError(message)
 
 
 @command(policy, author_config, "show-prompt")
@@ -113,8 +112,8 @@ def show_prompt(
         cause = f": {prepared.error}" if prepared.error else ""
         typer.echo(f"The model would not be called. The outcome is {prepared.outcome.value}{cause}.", err=True)
         return Result({"policy": policy.ref, "outcome": prepared.outcome.value, "error": prepared.error})
-    typer.echo(token_counts(prepared, spec), err=True)
-    return Result(prompt_json(prepared, spec), prompt_text(prepared) + "\n")
+    text = prompt_text(prepared) + "\n"
+    return Result(prompt_json(prepared, spec), text, note=token_counts(prepared, spec))
 
 
 def _content(file: Path, text: str | None, case_id: str | None) -> "Content":
@@ -215,19 +214,11 @@ def publish_policies(
         )
     if alias and lock_only:
         raise ConfigError("An alias lives in MLflow: leave out either --alias or --lock-only.")
-    from safeguard_spark.authoring.check_output import report_text
-    from safeguard_spark.authoring.publish import (
-        publication_json,
-        publication_text,
-        publish_all,
-        publish_candidates,
-    )
+    from safeguard_spark.authoring.publish import publication_json, publication_text, publish_all, publish_candidates
     from safeguard_spark.policy.ref import all_policy_files
 
     files = [find_policy_file(ref, run) for ref in refs] if refs else all_policy_files(run.policies)
-    candidates = publish_candidates(files)
-    if candidates.refused.diagnostics:
-        typer.echo(report_text(candidates.refused), err=True)
-        raise PolicyError("Nothing was published. Correct the problems above, then publish again.")
-    done = publish_all(candidates.ready, run, alias=alias, registry=not lock_only)
+    ready, problems = publish_candidates(files)
+    _require_none(problems, "Nothing was published. Correct the problems above, then publish again.")
+    done = publish_all(ready, run, alias=alias, registry=not lock_only)
     return Result(publication_json(done), publication_text(done))

@@ -1,7 +1,7 @@
 """Result output: the result of a run, for people."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from safeguard_spark.result import RunResult
@@ -28,15 +28,11 @@ def print_result(result: "RunResult") -> None:
         f"{result.seconds.get('total', 0):.0f} s."
     )
     if result.shadow is not None:
-        print_message(_shadow_line(result.shadow))
+        shadow, refs = result.shadow, ", ".join(result.shadow.by_policy)
+        print_message(f"shadow {refs}: {shadow.rows:,} rows, {shadow.calls:,} calls, {shadow.written:,} labels.")
     print_message(result.message or "")
     if result.status is Status.partial:
         print_message("Some work is left: issue the same command again.")
-
-
-def _shadow_line(shadow: dict[str, Any]) -> str:
-    refs = ", ".join(shadow["by_policy"])
-    return f"shadow {refs}: {shadow['rows']:,} rows, {shadow['calls']:,} calls, {shadow['written']:,} labels."
 
 
 def print_message(text: str) -> None:

@@ -121,7 +121,8 @@ def parse_scalar(raw: str) -> Any:
 
 def set_value(values: dict[str, Any], name: str, value: Any) -> None:
     """Set the dotted `name` in nested `values`. Everything after `spark.conf.` or `engine.env.` is one key."""
-    *path, last = _parts(name)
+    section = next((free for free in FREE if name.startswith(f"{free}.")), None)
+    *path, last = [*section.split("."), name.removeprefix(f"{section}.")] if section else name.split(".")
     for key in path:
         inner = values.setdefault(key, {})
         if inner is None:
@@ -130,11 +131,6 @@ def set_value(values: dict[str, Any], name: str, value: Any) -> None:
             raise ConfigError(f"{name}: {key} is a value, not a section.")
         values = inner
     values[last] = value
-
-
-def _parts(name: str) -> list[str]:
-    section = next((free for free in FREE if name.startswith(f"{free}.")), None)
-    return name.split(".") if section is None else [*section.split("."), name.removeprefix(f"{section}.")]
 
 
 def _dotted(variable: str) -> str:

@@ -35,17 +35,17 @@ def table_lines(
     recall: float | None,
 ) -> list[Requirement]:
     """What the configuration requires of the labelled table. `precision` and `recall` are against human decisions."""
-    lines = []
-    if config.min_coverage is not None:
-        lines.append(Requirement("coverage of the table", Bound.minimum, config.min_coverage, coverage))
-    if config.max_unexplained_flips is not None:
-        value, note = unexplained(comparison)
-        lines.append(Requirement("unexplained flips", Bound.maximum, config.max_unexplained_flips, value, note))
-    if config.min_gold_precision is not None:
-        lines.append(Requirement("gold precision", Bound.minimum, config.min_gold_precision, precision))
-    if config.min_gold_recall is not None:
-        lines.append(Requirement("gold recall", Bound.minimum, config.min_gold_recall, recall))
-    return lines
+    candidates = (
+        ("coverage of the table", Bound.minimum, config.min_coverage, coverage, ""),
+        ("unexplained flips", Bound.maximum, config.max_unexplained_flips, *unexplained(comparison)),
+        ("gold precision", Bound.minimum, config.min_gold_precision, precision, ""),
+        ("gold recall", Bound.minimum, config.min_gold_recall, recall, ""),
+    )
+    return [
+        Requirement(measure, bound, required, value, note)
+        for measure, bound, required, value, note in candidates
+        if required is not None
+    ]
 
 
 def unexplained(comparison: Comparison | None) -> tuple[float | None, str]:

@@ -58,9 +58,7 @@ def locate_policy(text: str, folder: Path) -> Path:
 
 def all_policy_files(folder: Path) -> list[Path]:
     """The files of every version below a folder, oldest version first. Raises PolicyError if there is none."""
-    files = [
-        policy_file(folder, name, version) for name, _, version in (ref.partition("@") for ref in policy_refs(folder))
-    ]
+    files = [policy_file(folder, *ref.partition("@")[::2]) for ref in policy_refs(folder)]
     if not files:
         raise no_policies_error(folder)
     return files
@@ -92,10 +90,9 @@ def unknown_name_error(name: str, folder: Path, existing: Iterable[str]) -> Poli
             f"There is no policy {name}: the policies folder {folder} does not exist. Create one with `safeguard new "
             f"{name}`, or give --policies DIR."
         )
-    match = closest_match(name, names)
-    hint = (
-        f"Did you mean {match} ({_versions(folder, match)})?" if match else f"Policies: {', '.join(names) or 'none'}."
-    )
+    hint = f"Policies: {', '.join(names) or 'none'}."
+    if match := closest_match(name, names):
+        hint = f"Did you mean {match} ({', '.join(versions_of(folder, match)) or 'published, not a file here'})?"
     return PolicyError(f"There is no policy {name} in {folder}. {hint}")
 
 
@@ -104,7 +101,3 @@ def unknown_version_error(ref: Ref, existing: Iterable[str], where: str) -> Poli
     kind = "version" if ref.is_version else "version or alias"
     versions = sorted(set(existing), key=version_key)
     return PolicyError(f"Policy {ref.name} has no {kind} {ref.tag} in {where}. Versions: {', '.join(versions)}.")
-
-
-def _versions(folder: Path, name: str) -> str:
-    return ", ".join(versions_of(folder, name)) or "published, not a file here"

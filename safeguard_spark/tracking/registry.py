@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import PolicyError
@@ -33,7 +33,6 @@ from safeguard_spark.tracking.store import answering, mlflow_client, registry_ex
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a sqlite store answers the second to an alias
 LATEST = "latest"  # MLflow's own alias: what was registered last, even if that is an old version published again
 PAGE_SIZE = 200  # entries per search request
-Answer = TypeVar("Answer")
 
 
 class Entry(NamedTuple):
@@ -278,7 +277,7 @@ def _unknown_error(ref: Ref, config: RunConfig, registry: Registry) -> PolicyErr
     )
 
 
-def _or_none(request: Callable[[], Answer]) -> Answer | None:
+def _or_none(request: Callable[[], Any]) -> Any:
     """The answer to a request, or None if what it names does not exist."""
     try:
         return request()

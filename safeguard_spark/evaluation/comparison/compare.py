@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 from safeguard_spark.evaluation.intervals import Difference, Rate, Weighted, difference, mcnemar, rate
@@ -15,6 +16,7 @@ from safeguard_spark.relabel.rules import RuleChanges
 
 NOISE_LEVEL = 0.99  # family-wise confidence level: over all categories together
 NO_VERDICT = "no verdict"
+CATEGORIES, RULES = attrgetter("categories"), attrgetter("rules")  # the names that a verdict is counted under
 Key = TypeVar("Key")
 
 
@@ -31,6 +33,11 @@ class VerdictKey(NamedTuple):
         if self.violation is None:
             return NO_VERDICT
         return (self.category or "violation") if self.violation else NONE
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Its category, if it is a violation."""
+        return (self.column,) if self.violation else ()
 
 
 class Pair(NamedTuple):
@@ -82,12 +89,9 @@ class Group:
     @property
     def direction(self) -> str:
         """The direction of most of its flips, in a word."""
-        stricter, permissive = self.flips.get(Flip.stricter, 0), self.flips.get(Flip.permissive, 0)
-        moved = self.flips.get(Flip.moved, 0)
-        if stricter + permissive + moved == 0:
-            return "unchanged"
-        ranked = sorted([(stricter, "stricter"), (permissive, "more permissive"), (moved, "moved")], reverse=True)
-        return ranked[0][1] if ranked[0][0] > 2 * ranked[1][0] else "mixed"
+        words = {Flip.stricter: "stricter", Flip.permissive: "more permissive", Flip.moved: "moved"}
+        (count, word), (next_count, _), _ = sorted(((self.flips.get(f, 0), w) for f, w in words.items()), reverse=True)
+        return "unchanged" if not count else word if count > 2 * next_count else "mixed"
 
 
 @dataclass(frozen=True)
@@ -154,8 +158,8 @@ def compare_pairs(
     weighted, weighted_noise = _WeightedPairs.of(pairs, sizes), _WeightedPairs.of(noise, sizes)
     judged = replace(weighted, pairs=[p for p in pairs if p.old.violation is not None and p.new.violation is not None])
     flips = weighted.counts(lambda pair: flip_of(pair.old, pair.new))
-    categories = _most_frequent_first(_category_of, [*pairs, *noise])
-    rules = _most_frequent_first(_rules_of, [*pairs, *noise])
+    categories = _most_frequent_first(CATEGORIES, [*pairs, *noise])
+    rules = _most_frequent_first(RULES, [*pairs, *noise])
     level = 1 - (1 - NOISE_LEVEL) / (1 + len(categories))
     flipped = weighted.share(_is_flip)
     return Comparison(
@@ -171,8 +175,8 @@ def compare_pairs(
         violation_new=judged.share(lambda pair: bool(pair.new.violation)),
         p_value=mcnemar(flips[Flip.stricter], flips[Flip.permissive]),
         noise_contents=sum(pair.contents for pair in noise),
-        categories=tuple(_group(name, _category_of, weighted, weighted_noise, level) for name in categories),
-        rules=tuple(_group(name, _rules_of, weighted, weighted_noise, level) for name in rules),
+        categories=tuple(_group(name, CATEGORIES, weighted, weighted_noise, level) for name in categories),
+        rules=tuple(_group(name, RULES, weighted, weighted_noise, level) for name in rules),
         matrix=dict(weighted.counts(lambda pair: (pair.old.column, pair.new.column))),
         unexplained=weighted.share(lambda pair: _is_flip(pair) and not _explained(pair, changes)),
         changes=changes,
@@ -220,14 +224,6 @@ def _is_flip(pair: Pair) -> bool:
 
 def _is_kind(kind: Flip) -> Callable[[Pair], bool]:
     return lambda pair: flip_of(pair.old, pair.new) is kind
-
-
-def _category_of(verdict: VerdictKey) -> tuple[str, ...]:
-    return (verdict.column,) if verdict.violation else ()
-
-
-def _rules_of(verdict: VerdictKey) -> tuple[str, ...]:
-    return verdict.rules
 
 
 def _most_frequent_first(names_of: Callable[[VerdictKey], tuple[str, ...]], pairs: Iterable[Pair]) -> list[str]:

@@ -93,16 +93,12 @@ def comparison_text(comparison: Comparison, coverage: str) -> str:
         f"{comparison.old} -> {comparison.new}: {comparison.compared:,} contents labelled under both",
         f"  {coverage}",
         "",
+        f"  violation rate  {percent(comparison.violation_old)} -> {percent(comparison.violation_new)}",
+        f"                  McNemar's exact test: p {p_value(comparison.p_value)}",
+        f"  flips           {percent(comparison.flipped)}",
+        *(f"    {percent(comparison.flips[k])}  {name}" for k, name in FLIP_NAMES.items() if comparison.flips.get(k)),
+        f"  noise           {noise_text(comparison)}",
     ]
-    lines.append(f"  violation rate  {percent(comparison.violation_old)} -> {percent(comparison.violation_new)}")
-    lines.append(f"                  McNemar's exact test: p {p_value(comparison.p_value)}")
-    lines.append(f"  flips           {percent(comparison.flipped)}")
-    lines += [
-        f"    {percent(comparison.flips[kind])}  {name}"
-        for kind, name in FLIP_NAMES.items()
-        if comparison.flips.get(kind)
-    ]
-    lines.append(f"  noise           {noise_text(comparison)}")
     if comparison.unexplained is not None and comparison.changes.any:
         lines.append(
             f"  unexplained     {percent(comparison.unexplained)} flipped although neither verdict names a changed rule"

@@ -29,5 +29,5 @@ def log_comparison(config: RunConfig, report: ComparisonReport) -> str | None:
         "plan_id": report.plan_id,
         "standing": comparison.significance.value,
     }
-    name = f"compare {comparison.old} {comparison.new}"
-    return log_finished_run(config, name, params, comparison_metrics(comparison), artifacts)
+    metrics = comparison_metrics(comparison)
+    return log_finished_run(config, f"compare {comparison.old} {comparison.new}", params, metrics, artifacts)

@@ -43,7 +43,7 @@ def label_with_shadows(
     if result.exit_code:
         return result
     shadow = label_shadows(spark, config, policies, show=show)
-    return result if shadow is None else result.model_copy(update={"shadow": shadow.to_json()})
+    return result if shadow is None else result.model_copy(update={"shadow": shadow})
 
 
 def label_shadows(

@@ -38,7 +38,7 @@ def run(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> R
 
 def published(run: RunConfig, *versions: str, alias: str | None = None) -> Publication:
     files = [f for f in all_policy_files(run.policies) if not versions or f.parent.name in versions]
-    return publish_all(publish_candidates(files).ready, run, alias=alias)
+    return publish_all(publish_candidates(files)[0], run, alias=alias)
 
 
 def write_version(run: RunConfig, text: str, version: str = "1.0.0") -> None:
@@ -102,8 +102,8 @@ def test_a_new_owner_is_published_again_and_aliases_of_the_version_follow(run: R
 def test_a_changed_text_of_a_published_version_is_refused_with_and_without_the_lock(run: RunConfig) -> None:
     published(run, "1.0.0")
     write_version(run, edited(POLICY, ("are safe.", "are safe!")))
-    candidates = publish_candidates(all_policy_files(run.policies))
-    assert [d.code for d in candidates.refused.diagnostics] == ["published-changed"]
+    _, problems = publish_candidates(all_policy_files(run.policies))
+    assert [d.code for d in problems.diagnostics] == ["published-changed"]
     lock_path(run.policies).unlink()
     with pytest.raises(PolicyError, match=rf"market@1\.0\.0 is in MLflow .* with policy hash {HASH[:12]}"):
         published(run, "1.0.0")
@@ -187,7 +187,7 @@ def test_a_document_with_template_syntax_is_read_back_unchanged(run: RunConfig) 
 def test_an_unusable_registry_is_an_error_of_one_sentence(run: RunConfig, tmp_path: Path) -> None:
     broken = run.model_copy(update={"tracking": run.tracking.model_copy(update={"uri": f"sqlite:///{tmp_path}"})})
     with pytest.raises(ConfigError, match="cannot be used"):
-        publish_all(publish_candidates(all_policy_files(run.policies)).ready, broken)
+        publish_all(publish_candidates(all_policy_files(run.policies))[0], broken)
     assert not lock_path(run.policies).exists()
 
 
