@@ -1,11 +1,13 @@
-"""Fixtures of all tests: golden files with a flag to rewrite them, property tests without a deadline, and one Spark
-session for the tests that need one."""
+"""Fixtures of all tests: golden files with a flag to rewrite them, property tests without a deadline, the command line,
+and one Spark session for the tests that need one."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.unit.commands import CommandResult, Safeguard
 
 GOLDEN = Path(__file__).parent / "golden"
 # Tests run each query once over a few rows, so optimized compilation costs more than it saves. With one compiler tier
@@ -33,12 +35,12 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """Compare a text with tests/golden/NAME, or write it there with --rewrite-golden."""
+def golden(request: pytest.FixtureRequest) -> Callable[[str | Path, str], None]:
+    """Compare a text with tests/golden/NAME or a file elsewhere, or write it there with --rewrite-golden."""
     rewrite = bool(request.config.getoption("--rewrite-golden"))
 
-    def compare(name: str, text: str) -> None:
-        file = GOLDEN / name
+    def compare(name: str | Path, text: str) -> None:
+        file = GOLDEN / name  # an absolute path stays as it is
         if rewrite:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
@@ -46,6 +48,22 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == file.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture
+def safeguard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Safeguard:
+    """`safeguard("check", "spam")` runs in `tmp_path`, with no settings from the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    from safeguard_spark.cli.app import run_command
+
+    def run(*argv: str) -> CommandResult:
+        capsys.readouterr()
+        code = run_command(argv)
+        return CommandResult(code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

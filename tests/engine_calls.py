@@ -8,10 +8,9 @@ from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.timings import Timings
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_text
-from safeguard_spark.labelling.contract import Contract
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
-from safeguard_spark.labelling.labeler import Labeler
-from safeguard_spark.policy.document import Effort, Output
+from safeguard_spark.policy.document import Effort
+from tests.build import call_spec
 from tests.faulty_server import FaultyServer
 
 FAST = Timings(
@@ -23,15 +22,6 @@ FAST = Timings(
 def config(url: str, **settings: Any) -> EndpointConfig:
     """An endpoint's configuration."""
     return EndpointConfig(**{"model": "m", "url": url, "deadline_s": 20.0, **settings})
-
-
-def call_spec(dialect: Dialect = Dialect.harmony, output: Output = Output.full, structured: bool = True) -> CallSpec:
-    """A labeler's sampling and a contract with the one rule M1."""
-    labeler = Labeler(
-        model="m", revision=None, dialect=dialect, engine_class="", effort=Effort.low, temperature=0.5, top_p=0.9,
-        max_tokens=77, max_prompt_tokens=4000, structured=structured,
-    )  # fmt: skip
-    return CallSpec(labeler, Contract(output, {"M1": "counterfeit"}))
 
 
 def requests(count: int, dialect: Dialect = Dialect.harmony) -> Iterator[Request]:

@@ -13,8 +13,9 @@ the call. `lacks` are paths it does not serve, `rejects` fields it answers with 
 
 As a process, in place of vLLM's server (`engine.python` names a script that runs this file): it takes vLLM's command
 line, listens on `--uds`, starts a child that stands for the engine core, and ends when that child ends.
-`engine.env.MISBEHAVE` may be `die_at_start`, `out_of_memory`, `never_ready`, or `hang` (healthy, but answers nothing).
-It starts often, so it imports nothing of the package.
+ANSWER_IDS in its environment are the server's `token_ids`. `engine.env.MISBEHAVE` may be `die_at_start`,
+`out_of_memory`, `never_ready`, or `hang` (healthy, but answers nothing). It starts often, so it imports nothing of the
+package.
 """
 
 import argparse
@@ -110,7 +111,10 @@ def safe_answer(call: Call) -> str:
 
 
 class FaultyServer:
-    """The server in a thread. `url` is its address; `calls` are the requests so far; `text_of` writes the answers."""
+    """The server in a thread. `url` is its address; `calls` are the requests so far; `text_of` writes the answers.
+
+    `token_ids` are the one answer to every prompt; the tokenizer, which takes a third of a second, is then not loaded.
+    """
 
     def __init__(
         self,
@@ -122,8 +126,9 @@ class FaultyServer:
         rejects: Iterable[str] = (),
         model: str | None = None,
         text_of: Callable[[Call], str] = safe_answer,
+        token_ids: list[int] | None = None,
     ) -> None:
-        self.script, self.text_of, self.tls = script, text_of, tls
+        self.script, self.text_of, self.tls, self.token_ids = script, text_of, tls, token_ids
         self.unix, self.lacks, self.rejects, self.model = unix, frozenset(lacks), frozenset(rejects), model
         self.calls: list[Call] = []
         self.open = self.max_open = self.answered = 0
@@ -192,9 +197,8 @@ class FaultyServer:
             return web.json_response({"detail": "Not Found"}, status=404)
         body = await request.json()
         fields = {*body, *body.get("sampling_params", {})}
-        call = Call(
-            len(self.calls), request.path, body, _text(body), request.headers.get("Authorization"), time.monotonic()
-        )
+        text = _text(body) if self.token_ids is None else ""
+        call = Call(len(self.calls), request.path, body, text, request.headers.get("Authorization"), time.monotonic())
         self.calls.append(call)
         if fields & self.rejects:
             return web.json_response({"error": {"message": f"unknown field near {call.text}"}}, status=400)
@@ -209,7 +213,7 @@ class FaultyServer:
 
     async def _do(self, behavior: Behavior, call: Call, request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(behavior.delay_s)
-        reply = json.dumps(_reply(call, self.text_of(call))).encode()
+        reply = json.dumps(self._reply(call)).encode()
         transport = request.transport
         assert transport is not None
         if behavior.action == "hang":
@@ -227,6 +231,15 @@ class FaultyServer:
         self.answered += 1
         return web.Response(body=reply, headers=behavior.headers, content_type="application/json")
 
+    def _reply(self, call: Call) -> dict[str, Any]:
+        usage = {"prompt_tokens": 50, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 32}}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+        if call.path.endswith("/chat/completions"):
+            choice["message"] = {"role": "assistant", "content": self.text_of(call), "reasoning": "because"}
+        else:
+            choice["token_ids"] = self.token_ids or completion_ids(self.text_of(call))
+        return {"choices": [choice], "usage": usage}
+
 
 @cache
 def encoding() -> Any:
@@ -242,16 +255,11 @@ def _text(body: dict[str, Any]) -> str:
     return str(encoding().decode(body.get("token_ids") or body.get("prompt")))
 
 
-def _reply(call: Call, text: str) -> dict[str, Any]:
-    usage = {"prompt_tokens": 50, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 32}}
-    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-    if call.path.endswith("/chat/completions"):
-        choice["message"] = {"role": "assistant", "content": text, "reasoning": "because"}
-    else:
-        analysis = "<|channel|>analysis<|message|>because<|end|>"
-        message = f"{analysis}<|start|>assistant<|channel|>final<|message|>{text}<|return|>"
-        choice["token_ids"] = encoding().encode(message, allowed_special="all")
-    return {"choices": [choice], "usage": usage}
+def completion_ids(text: str) -> list[int]:
+    """The model's answer with some reasoning before it, in the harmony dialect."""
+    analysis = "<|channel|>analysis<|message|>because<|end|>"
+    message = f"{analysis}<|start|>assistant<|channel|>final<|message|>{text}<|return|>"
+    return list(encoding().encode(message, allowed_special="all"))
 
 
 # As vLLM 0.32 logs it, shortened.
@@ -278,9 +286,11 @@ def main() -> None:
     core = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(3600)"])
     if mode == "never_ready":
         core.wait()
-    encoding()  # before it is healthy: its first answer should not block the health requests
+    token_ids = json.loads(os.environ.get("ANSWER_IDS", "null"))
+    if token_ids is None:
+        encoding()  # before it is healthy: its first answer should not block the health requests
     script = always(HANG if mode == "hang" else slow(float(os.environ.get("DELAY_S", "0"))))
-    with FaultyServer(script, unix=options.uds):
+    with FaultyServer(script, unix=options.uds, token_ids=token_ids):
         sys.exit(core.wait())
 
 

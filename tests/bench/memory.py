@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from tests.bench.no_op import timed
-from tests.spark.lake import POLICY
+from tests.build import policy_text
 
 BATCH = 10_000
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
 def make(folder: Path, rows: int, chunk_rows: int) -> None:
     """A content table of `rows` texts of 300 characters, and the configuration to label it."""
-    (folder / "policy.md").write_text(POLICY.format(name="market", version="1.0.0", text="No replicas."))
+    (folder / "policy.md").write_text(policy_text(text="No replicas."))
     settings = {
         "engine": {"kind": "scripted", "dialect": "chat", "args": {"words": {"replica": "M1"}}},
         "source": {"location": str(folder / "posts.parquet"), "text_column": "body"},

@@ -31,7 +31,7 @@ from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.spark.session import session
 from safeguard_spark.spark.source import open_source, work_key
 from safeguard_spark.spark.tables import Tables
-from tests.spark.lake import POLICY
+from tests.build import policy_text
 
 EVERY_S = 0.25
 
@@ -61,7 +61,7 @@ def make(name: str, rows: int, new: int) -> None:
     """A content table of `rows` contents, all but `new` of them labelled."""
     folder = Path(name)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "policy.md").write_text(POLICY.format(name="market", version="1.0.0", text="No replicas."))
+    (folder / "policy.md").write_text(policy_text(text="No replicas."))
     settings = {
         "engine": {"kind": "vllm", "model": "none"},
         "source": {"location": str(folder / "posts"), "text_column": "body"},

@@ -25,9 +25,9 @@ from safeguard_spark.labelling.contract import Contract
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Effort
+from tests.build import policy
 from tests.engine import laptop
 from tests.soak.engine import is_core, model_folder, until
-from tests.spark.lake import policy
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 CLEANUP_S = 30.0

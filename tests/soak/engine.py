@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import psutil
 from safeguard_spark.demo import model, weights
 from safeguard_spark.engines.processes import server_processes
 from safeguard_spark.engines.server_folder import Phase, ServerFolder, ServerState
+from tests.build import until
 from tests.engine import laptop
 from tests.soak.job import CLEANUP_S, LabelJob
 from tools.demo_model import network
@@ -102,11 +101,3 @@ def is_core(process: psutil.Process) -> bool:
         return "EngineCore" in " ".join(process.cmdline())
     except psutil.Error:
         return False
-
-
-def until(condition: Callable[[], bool], timeout_s: float) -> None:
-    """Wait until a condition is true. AssertionError if it takes too long."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "did not come true in time"
-        time.sleep(0.1)

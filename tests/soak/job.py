@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from tests.spark.lake import POLICY, SCRIPT
+from tests.build import SCRIPT, policy_text
 
 REPOSITORY = Path(__file__).parents[2]
 JOB_VARIABLE = "SOAK_JOB"  # in the environment of every process a job starts
@@ -58,7 +58,7 @@ class LabelJob:
         }
         (folder / "conf.yaml").write_text(yaml.safe_dump(values))
         for name in self.policies:
-            (folder / f"{name}.md").write_text(POLICY.format(name=name, version="1.0.0", text=f"No replicas: {name}."))
+            (folder / f"{name}.md").write_text(policy_text(name, text=f"No replicas: {name}."))
 
     def add(self, count: int) -> None:
         """Add contents to the table: one in ten is a text that is already in it, a few need no model."""

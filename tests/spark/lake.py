@@ -1,43 +1,25 @@
 """A content table, label tables and a scripted engine that counts its calls."""
 
+import contextlib
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.policy.document import Policy, parse_policy
+from safeguard_spark.policy.document import Policy
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.tables import Tables
-
-POLICY = """\
----
-name: {name}
-version: {version}
-rules:
-  - {{id: M1, category: counterfeit}}
-  - {{id: M2, category: weapons}}
----
-# Policy
-
-{text}
-"""
-SCRIPT = {
-    "words": {"replica": "M1", "rifle": "M2"},
-    "misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzcut": "truncate", "zzfail": "fail"},
-}
+from tests.build import SCRIPT, policy
 
 COPYING = threading.Lock()
-
-
-def policy(name: str = "market", version: str = "1.0.0", text: str = "No replicas, no rifles.") -> Policy:
-    """A small policy."""
-    return parse_policy(POLICY.format(name=name, version=version, text=text))
 
 
 class Lake:
@@ -98,3 +80,16 @@ class Lake:
         by_id = {row.content_id: row for row in rows}
         assert len(by_id) == len(rows)
         return by_id
+
+    @contextlib.contextmanager
+    def duckdb(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection with the views that `views.sql` defines for DuckDB."""
+        text = (self.tables / "views.sql").read_text().split("-- DuckDB")[1]
+        views = "".join(line[3:] for line in text.splitlines(keepends=True)[1:])
+        with duckdb.connect() as connection:
+            for name in ("labels", "policy_activations"):
+                path = str(self.tables / name)
+                connection.register(name, DeltaTable(path).to_pyarrow_dataset())
+                views = views.replace(f"delta_scan('{path}')", name)
+            connection.execute(views)
+            yield connection

@@ -7,7 +7,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 import safeguard_spark as sg
-from tests.spark.lake import Lake, policy
+from tests.build import policy
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 TEXTS = {"p0": "a table", "p1": "a replica", "p2": "a rifle", "p3": "", "p4": None, "p5": "zzrefuse", "p6": "a replica"}

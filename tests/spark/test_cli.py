@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from safeguard_spark.cli.app import run_command
-from tests.spark.lake import POLICY, SCRIPT, Lake
+from tests.build import SCRIPT, policy_text
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 
@@ -20,7 +21,7 @@ def command(lake: Lake) -> list[str]:
         "tracking": {"enabled": False},
     }
     (lake.folder / "conf.yaml").write_text(yaml.safe_dump(values))
-    (lake.folder / "policy.md").write_text(POLICY.format(name="market", version="1.0.0", text="No replicas."))
+    (lake.folder / "policy.md").write_text(policy_text())
     lake.write([*((f"p{n}", f"a replica {n}" if n % 4 == 0 else f"a table {n % 30}") for n in range(80)), ("e", "")])
     return [
         "label", "--config", str(lake.folder / "conf.yaml"), "--source", str(lake.posts), "--text-column", "body",

@@ -11,7 +11,8 @@ from safeguard_spark.spark.activations import activate, activate_if_first, activ
 from safeguard_spark.spark.label.dry_run import dry_run
 from safeguard_spark.spark.labels import newest_per_content, of_version
 from safeguard_spark.spark.tables import Tables
-from tests.spark.lake import Lake, policy
+from tests.build import policy, posts
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 
@@ -90,7 +91,7 @@ def test_a_run_under_a_version_that_is_not_active_says_that_no_reader_sees_its_l
 
 
 def test_the_chunks_of_a_run_are_numbered_from_0_over_all_its_policies(lake: Lake) -> None:
-    lake.write([(f"p{n}", f"a table {n}") for n in range(60)])
+    lake.write(posts(60))
     run_id = lake.label(OLD, OTHER, run={"chunk_rows": 20}).run_id
     chunks = lake.read("labels").where(f"run_id = '{run_id}'").select("policy", "chunk").distinct().collect()
     numbers = {name: {row.chunk for row in chunks if row.policy == name} for name in ("market", "other")}

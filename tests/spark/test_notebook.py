@@ -8,7 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.spark.lake import Lake, policy
+from tests.build import policy, posts
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 
@@ -57,7 +58,7 @@ def test_the_notebook_creates_its_tables_and_queries_them(tmp_path: Path, monkey
 
 @pytest.fixture
 def labelled(lake: Lake) -> Lake:
-    lake.write([*((f"p{n}", f"a replica {n}" if n % 3 else f"a table {n}") for n in range(12)), ("r", "zzrefuse")])
+    lake.write([*posts(12, "a table {n}", "a replica {n}", "a replica {n}"), ("r", "zzrefuse")])
     lake.label(policy(), policy("other"))
     return lake
 

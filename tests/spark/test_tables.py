@@ -27,8 +27,9 @@ from safeguard_spark.spark.label.dry_run import dry_run
 from safeguard_spark.spark.reader import LabelTables
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
 from safeguard_spark.spark.tables import Tables
+from tests.build import policy, posts
 from tests.soak.job import CONF
-from tests.spark.lake import Lake, policy
+from tests.spark.lake import Lake
 from tests.versions import NEW, OLD, TEXT
 
 pytestmark = pytest.mark.spark
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.spark
 
 @pytest.fixture
 def labelled(lake: Lake) -> Lake:
-    lake.write([*((f"p{n}", f"a replica {n}" if n % 3 else f"a table {n}") for n in range(60)), ("r", "zzrefuse")])
+    lake.write([*posts(60, "a table {n}", "a replica {n}", "a replica {n}"), ("r", "zzrefuse")])
     lake.label()
     return lake
 
@@ -57,14 +58,7 @@ def test_delta_rs_duckdb_and_polars_agree_with_spark(labelled: Lake) -> None:
 
 
 def test_the_view_in_views_sql_gives_labels_current_in_duckdb(labelled: Lake) -> None:
-    text = (labelled.tables / "views.sql").read_text()
-    view = "".join(line[3:] for line in text.split("-- DuckDB")[1].splitlines(keepends=True)[1:])
-    with duckdb.connect() as connection:
-        for name in ("labels", "policy_activations"):
-            path = str(labelled.tables / name)
-            connection.register(name, DeltaTable(path).to_pyarrow_dataset())
-            view = view.replace(f"delta_scan('{path}')", name)
-        connection.execute(view)
+    with labelled.duckdb() as connection:
         rows = connection.execute("SELECT content_id, outcome, violation FROM labels_current").fetchall()
     assert set(rows) == {(id, row.outcome, row.violation) for id, row in labelled.current().items()}
 
@@ -156,7 +150,7 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_a_readers_commands_change_nothing_in_the_tables_folder(lake: Lake) -> None:
-    lake.write([(f"p{n}", f"a replica {n}") for n in range(8)])
+    lake.write(posts(8, "a replica {n}"))
     lake.label()
     newer = policy(version="1.1.0", text="No rifles.")
     lake.label(newer)
@@ -189,7 +183,7 @@ print("planned", run_command(["label", "--dry-run", "--policy", new, *common]), 
 
 
 def test_a_user_without_the_right_to_write_compares_and_plans(lake: Lake) -> None:
-    lake.write([(f"p{n}", f"a rifle {n}") for n in range(8)])
+    lake.write(posts(8, "a rifle {n}"))
     lake.label(OLD)
     lake.label(NEW, source={"limit": 6})
     files = [lake.folder / name for name in ("conf.yaml", "old.md", "new.md")]

@@ -18,16 +18,14 @@ import safeguard_spark as sg
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.tracking.registry import Registry
+from tests import build
 from tests.faulty_server import Behavior, Call, FaultyServer, always, closed, cut, malformed, row_of, slow, status
 from tests.unit.samples import POLICY, write_policy
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
 HEAVY = ("pyspark", "delta", "pandas", "pyarrow", "mlflow", "vllm", "torch")
-SCRIPT = {
-    "words": {"replica": "M1", "stolen": "M2"},
-    "misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzcut": "truncate", "zzfail": "fail"},
-}
+SCRIPT = {**build.SCRIPT, "words": {"replica": "M1", "stolen": "M2"}}
 OUTCOMES = {"zzrefuse": "refused", "zzgarbage": "unparseable", "zzcut": "truncated", "zzfail": "engine_failed"}
 CONFIG = sg.build_config({"engine": {"kind": "scripted", "args": SCRIPT}})
 

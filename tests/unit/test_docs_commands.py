@@ -3,7 +3,6 @@
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import typer
 
 import safeguard_spark
 from safeguard_spark.cli import app
+from tests.pages import commands_of, output_of
 from tests.unit.commands import Safeguard
 from tools.rooms import ROOT
 
@@ -63,32 +63,21 @@ def test_each_block_of_commands_is_run_by_a_test_or_says_that_it_is_not() -> Non
 
 @pytest.mark.parametrize("name", ["README.md", "docs/first-table.md"])
 def test_the_commands_without_tables_print_what_the_page_says(
-    name: str, safeguard: Safeguard, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, safeguard: Safeguard, tmp_path: Path, golden: Any
 ) -> None:
     for folder in ("conf", "policies"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     ran: list[str] = []
 
-    def output(line: str) -> str:
-        command, _, pipe = line.removeprefix("safeguard ").partition(" | ")
-        result = safeguard(*shlex.split(command))
-        shown = subprocess.run(["bash", "-c", pipe or "cat"], input=result.out, capture_output=True, text=True)
-        return shown.stdout + result.err
-
     def run(block: re.Match[str]) -> str:
-        lines = [line for line in block["text"].splitlines() if line.startswith("$ ")]
-        if block["before"] == NOT_RUN or any(line.startswith("$ safeguard label") for line in lines):
+        lines = commands_of(block["text"])
+        if block["before"] == NOT_RUN or any(line.startswith("safeguard label") for line in lines):
             return block[0]
         ran.extend(lines)
-        text = "".join(f"{line}\n{output(line[2:])}" for line in lines)
+        text = "".join(f"$ {line}\n{output_of(safeguard, line)}" for line in lines)
         return f"{block['before']}\n```{block['kind']}\n{text}```"
 
-    page = (ROOT / name).read_text(encoding="utf-8")
-    printed = BLOCK.sub(run, page)
-    if request.config.getoption("--rewrite-golden"):
-        (ROOT / name).write_text(printed, encoding="utf-8")
-    else:
-        assert printed == page
+    golden(ROOT / name, BLOCK.sub(run, (ROOT / name).read_text(encoding="utf-8")))
     assert ran
 
 

@@ -1,34 +1,30 @@
-"""The page on Python says what really happens without Spark; tests/spark/test_python_page.py has the rest."""
+"""The page on Python says what really happens without Spark; tests/spark/test_docs_python.py has the rest."""
 
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import safeguard_spark as sg
-from tests.python_page import PAGE, halves, with_outputs
+from tests.pages import DOCS, PYTHON, python_page
 
 pytestmark = pytest.mark.unit
-ROOT = PAGE.parents[1]
+ROOT = DOCS.parent
 
 
 def test_what_runs_without_spark_prints_what_the_page_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Any
 ) -> None:
     shutil.copytree(ROOT / "policies", tmp_path / "policies")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    without_spark, on_spark = halves(PAGE.read_text(encoding="utf-8"))
-    expected = with_outputs(without_spark)
-    assert expected.count("```text") >= 4
-    if request.config.getoption("--rewrite-golden"):
-        PAGE.write_text(expected + on_spark, encoding="utf-8")
-    assert halves(PAGE.read_text(encoding="utf-8"))[0] == expected
+    golden(PYTHON, python_page(on_spark=False))
 
 
 def test_the_page_names_everything_there_is_and_nothing_else() -> None:
-    page = PAGE.read_text(encoding="utf-8")
+    page = PYTHON.read_text(encoding="utf-8")
     assert [name for name in sg.__all__ if not re.search(rf"`{name}\b", page)] == []
     assert {*re.findall(r"^\| `(\w+)\(", page, re.MULTILINE)} <= set(sg.__all__)
 

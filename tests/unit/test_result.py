@@ -7,7 +7,8 @@ import pytest
 
 from safeguard_spark import errors
 from safeguard_spark.errors import ExitCode, SafeguardError
-from safeguard_spark.result import RunResult, Status
+from safeguard_spark.result import RunResult
+from tests.build import run_result
 
 pytestmark = pytest.mark.unit
 
@@ -15,13 +16,6 @@ PROMISED = {  # what schedulers read
     "run_id", "status", "rows", "pending", "calls", "written", "outcomes", "engine_starts", "tokens", "seconds",
     "tables",
 }  # fmt: skip
-
-
-def result(status: Status) -> RunResult:
-    return RunResult(
-        run_id="r", status=status, rows=3, pending=2, calls=2, written=2, outcomes={"labelled": 2}, engine_starts=1,
-        tokens={"prompt": 9}, seconds={"total": 1.5}, tables={"labels": "t/labels"},
-    )  # fmt: skip
 
 
 def test_exit_codes_keep_their_numbers_and_each_says_what_it_means() -> None:
@@ -36,15 +30,15 @@ def test_exit_codes_keep_their_numbers_and_each_says_what_it_means() -> None:
     ("status", "code"), [("planned", 0), ("complete", 0), ("partial", 6), ("failed", 1), ("died", 1)]
 )
 def test_the_exit_code_follows_the_status(status: str, code: int) -> None:
-    assert result(Status(status)).exit_code == code
+    assert run_result(status=status).exit_code == code
 
 
 def test_the_json_object_is_plain_and_has_every_promised_key() -> None:
-    printed = json.loads(json.dumps(result(Status.complete).to_json()))
+    printed = json.loads(json.dumps(run_result().to_json()))
     assert set(printed) >= PROMISED
-    assert (printed["status"], printed["tokens"]) == ("complete", {"prompt": 9})
-    assert printed["tables"] == {"labels": "t/labels"}
-    assert RunResult.model_validate(printed) == result(Status.complete)
+    assert (printed["status"], printed["tokens"]) == ("complete", run_result().tokens)
+    assert printed["tables"] == run_result().tables
+    assert RunResult.model_validate(printed) == run_result()
 
 
 @pytest.mark.parametrize(

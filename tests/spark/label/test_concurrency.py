@@ -11,14 +11,15 @@ import pytest
 import yaml
 from pyspark.sql import functions as F
 
+from tests.build import SCRIPT, policy_text, posts
 from tests.soak.job import CONF
-from tests.spark.lake import POLICY, SCRIPT, Lake, policy
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 
 
 def test_two_runs_at_once_label_every_row_once(lake: Lake) -> None:
-    lake.write([(f"p{n}", f"a table {n}") for n in range(150)])
+    lake.write(posts(150))
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(lake.label, run={"chunk_rows": 50}) for _ in range(2)]
         results = [run.result() for run in runs]
@@ -29,7 +30,7 @@ def test_two_runs_at_once_label_every_row_once(lake: Lake) -> None:
 
 
 def test_the_next_run_commits_what_a_killed_driver_had_staged_and_labels_the_rest(lake: Lake) -> None:
-    lake.write([(f"p{n}", f"a table {n}") for n in range(400)])
+    lake.write(posts(400))
     args = {**SCRIPT, "calls_file": str(lake.folder / "calls"), "latency_s": 0.01}
     values = {
         "engine": {"kind": "scripted", "args": args},
@@ -38,9 +39,7 @@ def test_the_next_run_commits_what_a_killed_driver_had_staged_and_labels_the_res
         "spark": {"master": "local[2]", "conf": CONF},
     }
     (lake.folder / "conf.yaml").write_text(yaml.safe_dump(values))
-    (lake.folder / "policy.md").write_text(
-        POLICY.format(name="market", version="1.0.0", text=policy().body.split("\n")[-2])
-    )
+    (lake.folder / "policy.md").write_text(policy_text())
     driver = subprocess.Popen(
         [sys.executable, "jobs/label.py", "--config", str(lake.folder / "conf.yaml"), "--source", str(lake.posts),
          "--text-column", "body", "--policy", str(lake.folder / "policy.md"), "--output", str(lake.tables)],
@@ -54,10 +53,7 @@ def test_the_next_run_commits_what_a_killed_driver_had_staged_and_labels_the_res
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     before = lake.calls()
-    # The policy differs only in its front matter, so the work keys are the same.
-    from safeguard_spark.policy.document import parse_policy
-
-    second = lake.label(parse_policy((lake.folder / "policy.md").read_text()), run={"chunk_rows": 50})
+    second = lake.label(run={"chunk_rows": 50})
     rows = lake.read("labels").groupBy("content_id").agg(F.count("*").alias("n")).collect()
     assert len(rows) == 400 and {row["n"] for row in rows} == {1}
     assert second.pending < 400  # completely staged chunks were committed, not paid for again

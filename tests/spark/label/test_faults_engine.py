@@ -14,6 +14,7 @@ import pytest
 from safeguard_spark.engines.processes import SERVER_ID_VARIABLE
 from safeguard_spark.errors import EngineError
 from safeguard_spark.result import Status
+from tests.build import posts
 from tests.faulty_server import (
     ANSWER,
     HANG,
@@ -30,15 +31,12 @@ from tests.faulty_server import (
 from tests.spark.lake import Lake
 
 OWNER_VARIABLE = "FAULTS_OF"  # in the environment of a server: the test's folder
+ROW = "row {n} is here"
 pytestmark = pytest.mark.spark
 
 
 def engine(server: FaultyServer, **settings: Any) -> dict[str, Any]:
     return {"kind": "endpoint", "url": server.url, "model": "m", "window": 8, "deadline_s": 20.0, **settings}
-
-
-def posts(count: int) -> list[tuple[str, str]]:
-    return [(f"p{n}", f"row {n} is here") for n in range(count)]
 
 
 def outcomes(lake: Lake) -> dict[str, list[str]]:
@@ -54,7 +52,7 @@ def files(folder: Path) -> set[str]:
 
 
 def test_a_server_that_fails_once_in_every_way_loses_no_row(lake: Lake) -> None:
-    lake.write(posts(60))
+    lake.write(posts(60, ROW))
     behaviors = [status(500), status(429, "1"), closed(), cut(), malformed(), status(503), malformed(b"[]")]
     seen: set[int] = set()
 
@@ -73,7 +71,7 @@ def test_a_server_that_fails_once_in_every_way_loses_no_row(lake: Lake) -> None:
 
 
 def test_rows_that_hang_or_are_refused_fail_alone_and_are_tried_again(lake: Lake) -> None:
-    lake.write(posts(30))
+    lake.write(posts(30, ROW))
     bad = {3: HANG, 7: status(400), 11: status(500)}
     with FaultyServer(lambda call: bad.get(row_of(call.text), ANSWER)) as server:
         first = lake.label(engine=engine(server, deadline_s=4.0, retries=1))
@@ -86,7 +84,7 @@ def test_rows_that_hang_or_are_refused_fail_alone_and_are_tried_again(lake: Lake
 
 
 def test_after_a_server_goes_away_the_run_is_partial_and_the_next_run_completes_it(lake: Lake) -> None:
-    lake.write(posts(120))
+    lake.write(posts(120, ROW))
     with FaultyServer(lambda call: slow(0.01) if call.number < 40 else closed()) as server:
         first = lake.label(engine=engine(server, deadline_s=3.0, retries=1), run={"chunk_rows": 30})
         assert first.status is Status.partial and first.outcomes["labelled"] >= 30
@@ -105,7 +103,7 @@ UNUSABLE: list[tuple[dict[str, Any], str]] = [
 
 
 def test_a_server_that_cannot_be_used_leaves_the_tables_unchanged(lake: Lake) -> None:
-    lake.write(posts(5))
+    lake.write(posts(5, ROW))
     with FaultyServer() as server:
         lake.label(engine=engine(server))
     lake.write([("new", "row 99 is here")])
@@ -153,7 +151,7 @@ START_FAILURES = [
 
 
 def test_a_server_that_cannot_start_gives_the_cause_and_leaves_the_tables_unchanged(lake: Lake) -> None:
-    lake.write(posts(5))
+    lake.write(posts(5, ROW))
     lake.label()
     lake.write([("new", "row 99 is here")])
     before = files(lake.tables)
@@ -168,7 +166,7 @@ def test_a_server_that_cannot_start_gives_the_cause_and_leaves_the_tables_unchan
 
 
 def test_after_repeated_server_deaths_the_run_is_partial_and_the_next_run_completes_it(lake: Lake) -> None:
-    lake.write(posts(150))
+    lake.write(posts(150, ROW))
     stop = threading.Event()
 
     def kill() -> None:

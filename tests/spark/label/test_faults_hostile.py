@@ -12,8 +12,9 @@ from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.result import Status
+from tests.build import policy
 from tests.hostile import Hostile, corpus
-from tests.spark.lake import Lake, policy
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 ROWS = 10_000

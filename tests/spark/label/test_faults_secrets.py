@@ -7,9 +7,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from safeguard_spark.cli.app import run_command
+from tests.build import policy_text, posts
 from tests.faulty_server import Behavior, Call, FaultyServer, always, malformed, row_of, status
 from tests.soak.job import CONF, LabelJob
-from tests.spark.lake import POLICY, Lake
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 CANARY = "c4n4ry"
@@ -56,8 +57,8 @@ def test_no_content_and_no_secret_in_anything_a_run_writes(tmp_path: Path) -> No
 def test_a_servers_message_about_a_content_is_neither_printed_nor_stored(
     lake: Lake, behavior: Behavior, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    lake.write([(f"p{n}", f"{CANARY} row {n}") for n in range(3)])
-    (lake.folder / "policy.md").write_text(POLICY.format(name="market", version="1.0.0", text="No replicas."))
+    lake.write(posts(3, f"{CANARY} row {{n}}"))
+    (lake.folder / "policy.md").write_text(policy_text())
 
     def script(call: Call) -> Behavior:
         return behavior if row_of(call.text) == 1 else Behavior()

@@ -11,20 +11,18 @@ import pytest
 from pyspark.sql import SparkSession
 
 from safeguard_spark import schema
-from safeguard_spark.errors import TableError
+from safeguard_spark.errors import EngineError, TableError
 from safeguard_spark.result import Status
 from safeguard_spark.spark import tables as tables_module
 from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.staging import Driver, Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
-from tests.spark.lake import Lake, policy
+from tests.build import policy, posts
+from tests.spark.lake import Lake
 from tests.staged import manifest
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
-
-
-def posts(count: int) -> list[tuple[str, str]]:
-    return [(f"p{n}", f"a table {n} " + "x" * 400) for n in range(count)]
+LONG = "a table {n} " + "x" * 400
 
 
 def assert_labelled_once(lake: Lake, count: int) -> None:
@@ -57,7 +55,7 @@ def test_a_full_disk_is_reported_in_one_sentence_and_no_call_is_made(lake: Lake)
 
 
 def test_a_staging_folder_that_cannot_be_created_is_reported_in_one_sentence(lake: Lake) -> None:
-    lake.write(posts(5))
+    lake.write(posts(5, LONG))
     (lake.folder / "file").write_text("not a folder")
     with pytest.raises(TableError, match="issue the same command again"):
         lake.label(run={"staging": str(lake.folder / "file" / "staging")})
@@ -78,7 +76,7 @@ def labels_table_accepts(lake: Lake, condition: str) -> Iterator[None]:
 
 
 def test_answers_of_a_failed_run_are_committed_by_the_next_run_in_the_same_process(lake: Lake) -> None:
-    lake.write(posts(120))
+    lake.write(posts(120, LONG))
     with (
         labels_table_accepts(lake, "chunk <> 1"),
         pytest.raises(TableError, match="Labels cannot be written") as caught,
@@ -97,7 +95,7 @@ def test_after_an_engine_that_never_starts_no_label_is_without_a_run(lake: Lake)
     lake.write([("e", ""), ("x", "a table")])
     engine = {"kind": "endpoint", "url": "http://127.0.0.1:9", "model": "m", "deadline_s": 1.0}
     for _ in range(2):
-        with contextlib.suppress(Exception):
+        with pytest.raises(EngineError, match=r"127\.0\.0\.1:9"):
             lake.label(engine=engine, run={"chunk_rows": 1})
     lake.label(run={"chunk_rows": 1})
     labels = lake.read("labels").groupBy("run_id").count().collect()
@@ -107,7 +105,7 @@ def test_after_an_engine_that_never_starts_no_label_is_without_a_run(lake: Lake)
 
 
 def test_conflicting_commits_are_tried_again(lake: Lake) -> None:
-    lake.write(posts(90))
+    lake.write(posts(90, LONG))
     lake.label(source={"location": str(lake.posts), "text_column": "body", "limit": 10})
     labels = f"delta.`{lake.tables}/labels`"
 
@@ -136,7 +134,7 @@ class Skewed(datetime):
 
 
 def test_if_the_clock_goes_back_newer_labels_stay_newer(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    lake.write(posts(10))
+    lake.write(posts(10, LONG))
     monkeypatch.setattr(tables_module, "datetime", Skewed)
     Skewed.by = timedelta(days=40)
     lake.label()
@@ -153,7 +151,7 @@ def test_if_the_clock_goes_back_newer_labels_stay_newer(lake: Lake, monkeypatch:
 
 
 def test_several_drivers_can_recover_the_same_dead_run_at_once(lake: Lake) -> None:
-    lake.write(posts(200))
+    lake.write(posts(200, LONG))
     staged = lake.tables / "_staging"
     with labels_table_accepts(lake, "chunk < 0"), pytest.raises(TableError):
         lake.label(run={"chunk_rows": 25})
@@ -183,7 +181,7 @@ def test_whether_a_driver_is_alive_does_not_depend_on_the_wall_clock(lake: Lake)
 
 
 def test_a_run_folder_without_a_manifest_is_deleted_once_its_driver_counts_as_dead(lake: Lake) -> None:
-    lake.write(posts(3))
+    lake.write(posts(3, LONG))
     staging = Staging(lake.spark, str(lake.tables / "_staging"))
     staging.touch("begun", f"{Manifest.file_name}.0a.draft")
     staging.touch("emptied", "x")

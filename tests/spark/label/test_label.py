@@ -5,19 +5,17 @@ from pyspark.sql import functions as F
 
 from safeguard_spark.errors import SourceError, TableError
 from safeguard_spark.result import Status
-from tests.spark.lake import Lake, policy
+from tests.build import policy, posts
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 
+FIFTH = ["a replica, number {n}", *["a table, number {n}"] * 4]  # breaks a rule
 NOT_LABELLED = [("empty", ""), ("null", None), ("refused", "zzrefuse"), ("garbage", "zzgarbage"), ("cut", "zzcut")]
 
 
-def posts(count: int, start: int = 0) -> list[tuple[str, str]]:
-    return [(f"p{n}", f"a replica, number {n}" if n % 5 == 0 else f"a table, number {n}") for n in range(start, count)]
-
-
 def test_every_row_gets_one_outcome_and_nothing_is_called_twice(lake: Lake) -> None:
-    lake.write([*posts(200), *NOT_LABELLED, ("fails", "zzfail")])
+    lake.write([*posts(200, *FIFTH), *NOT_LABELLED, ("fails", "zzfail")])
     first = lake.label(run={"chunk_rows": 60, "max_attempts": 2})
     assert first.status is Status.partial
     assert (first.rows, first.pending, first.written) == (206, 206, 206)
@@ -48,12 +46,12 @@ def test_every_row_gets_one_outcome_and_nothing_is_called_twice(lake: Lake) -> N
 
 
 def test_new_edited_and_reposted_rows_cost_only_calls_for_new_contents(lake: Lake) -> None:
-    lake.write(posts(120))
+    lake.write(posts(120, *FIFTH))
     lake.label()
     assert lake.calls() == 120
-    edited = [(f"p{n}", f"a rifle, edited {n}") for n in range(5)]
-    lake.write([*edited, *posts(120)[5:]], mode="overwrite")
-    lake.write([*posts(130, start=120), *((f"repost{n}", "a table, number 7") for n in range(100))])
+    edited = posts(5, "a rifle, edited {n}")
+    lake.write([*edited, *posts(120, *FIFTH)[5:]], mode="overwrite")
+    lake.write([*posts(130, *FIFTH, start=120), *((f"repost{n}", "a table, number 7") for n in range(100))])
     result = lake.label()
     assert result.written == 5 + 10 + 100
     assert lake.calls() == result.calls == 5 + 10
@@ -62,14 +60,14 @@ def test_new_edited_and_reposted_rows_cost_only_calls_for_new_contents(lake: Lak
     assert current["p3"].rule_ids == ["M2"] and current["repost99"].violation is False
     assert current["repost99"].prompt_tokens is None  # the call was paid for once, under p7
 
-    lake.write(posts(1), mode="overwrite")  # p0's edit is reverted
+    lake.write(posts(1, *FIFTH), mode="overwrite")  # p0's edit is reverted
     reverted = lake.label()
     assert (reverted.written, lake.calls()) == (1, 0)
     assert lake.current()["p0"].rule_ids == ["M1"]
 
 
 def test_several_policies_and_versions_have_separate_labels(lake: Lake) -> None:
-    lake.write(posts(40))
+    lake.write(posts(40, *FIFTH))
     one, other = policy(), policy(name="other", text="Something else.")
     both = lake.label(one, other)
     assert (both.rows, both.written, lake.calls()) == (80, 80, 80)
@@ -96,7 +94,7 @@ def test_a_conversation_column_is_judged_as_conversations(lake: Lake) -> None:
 
 
 def test_a_limit_takes_the_same_rows_each_time(lake: Lake) -> None:
-    lake.write(posts(50))
+    lake.write(posts(50, *FIFTH))
     limited = {"location": str(lake.posts), "text_column": "body", "limit": 10}
     assert lake.label(source=limited).written == 10
     assert lake.label(source=limited).written == 0
@@ -132,7 +130,7 @@ def test_a_row_without_an_id_is_refused_before_any_call(lake: Lake) -> None:
 
 
 def test_an_output_that_is_another_programs_table_is_refused(lake: Lake) -> None:
-    lake.write(posts(3))
+    lake.write(posts(3, *FIFTH))
     lake.spark.createDataFrame([(1,)], "a INT").write.format("delta").save(str(lake.tables / "labels"))
     with pytest.raises(TableError, match="made by another program"):
         lake.label()
@@ -140,7 +138,7 @@ def test_an_output_that_is_another_programs_table_is_refused(lake: Lake) -> None
 
 
 def test_tables_in_a_catalog_schema_work_the_same(lake: Lake) -> None:
-    lake.write(posts(20))
+    lake.write(posts(20, *FIFTH))
     lake.spark.sql("CREATE DATABASE IF NOT EXISTS trust")
     try:
         first = lake.label(output="spark_catalog.trust")

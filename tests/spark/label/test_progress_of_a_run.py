@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from tests.build import posts
 from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.spark
 def test_without_reports_the_bar_moves_with_the_chunks_and_the_log_tells_each_step(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    lake.write([(f"p{n}", f"a replica {n}") for n in range(40)])
+    lake.write(posts(40, "a replica {n}"))
     lake.create()
     conf, rejects = lake.spark.conf, "spark.sql.legacy.setCommandRejectsSparkCoreConfs"
     host, setting = conf.get("spark.driver.host"), conf.get(rejects)

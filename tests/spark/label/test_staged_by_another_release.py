@@ -10,7 +10,8 @@ import pytest
 
 from safeguard_spark.errors import TableError
 from safeguard_spark.labelling.rows import LabelSpec
-from tests.spark.lake import Lake, policy
+from tests.build import policy, posts
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 
@@ -52,7 +53,7 @@ def stage_without_format(lake: Lake) -> Path:
 
 
 def test_a_run_that_another_release_staged_is_refused_and_not_half_read(lake: Lake) -> None:
-    lake.write([(f"p{n}", f"a table {n}") for n in range(5)])
+    lake.write(posts(5))
     lake.create()
     folder = stage_without_format(lake)
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}

@@ -5,13 +5,14 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.spark.lake import Lake, policy
+from tests.build import policy, posts
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 
 
 def test_a_run_can_be_read_back_from_mlflow(lake: Lake) -> None:
-    lake.write([*((f"p{n}", f"a replica {n}" if n % 4 == 0 else f"a table {n}") for n in range(40)), ("e", "")])
+    lake.write([*posts(40, "a replica {n}", *["a table {n}"] * 3), ("e", "")])
     result = lake.label(tracking={"enabled": True})
     client = mlflow.MlflowClient(f"sqlite:///{lake.tables}/mlflow.db")
     run = client.get_run(str(result.mlflow_run_id))

@@ -3,14 +3,15 @@
 import pytest
 
 from safeguard_spark.spark.label.udf import register
-from tests.spark.lake import Lake, policy
+from tests.build import policy, posts
+from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 
 
 def test_sql_gives_the_jobs_verdicts(lake: Lake) -> None:
     not_labelled = [("e", ""), ("n", None), ("r", "zzrefuse"), ("f", "zzfail"), ("g", "zzgarbage")]
-    lake.write([*((f"p{n}", f"a replica {n}" if n % 4 == 0 else f"a table {n}") for n in range(95)), *not_labelled])
+    lake.write([*posts(95, "a replica {n}", *["a table {n}"] * 3), *not_labelled])
     lake.label()
     from_job = {id: (r.outcome, r.violation, r.category, r.rule_ids, r.rationale) for id, r in lake.current().items()}
     lake.calls()

@@ -10,14 +10,16 @@ from safeguard_spark.cli.app import run_command
 from safeguard_spark.spark.maintain.erase import RETENTION_CHECK, Erasure, erase_contents
 from safeguard_spark.spark.maintain.files import optimize_tables
 from safeguard_spark.spark.staging import Driver, Staging
+from tests.build import posts
 from tests.spark.lake import Lake
 from tests.staged import manifest
 
 pytestmark = pytest.mark.spark
 
 
-def posts() -> list[tuple[str, str]]:
-    return [(f"p{n}", f"a table {n}") for n in range(40)] + [
+def contents() -> list[tuple[str, str]]:
+    return [
+        *posts(40),
         ("secret-1", "a replica, canary alpha"), ("secret-2", "zzgarbage canary beta"), ("copy-1", "a rifle, copied"),
         ("copy-2", "a rifle, copied"),
     ]  # fmt: skip
@@ -36,7 +38,7 @@ def files_with(folder: Path, text: str) -> list[str]:
 def plain(lake: Lake) -> Lake:
     """A lake with uncompressed files, so that their bytes can be searched for texts."""
     lake.spark.conf.set("spark.sql.parquet.compression.codec", "none")
-    lake.write(posts())
+    lake.write(contents())
     lake.label()
     lake.spark.conf.unset("spark.sql.parquet.compression.codec")
     return lake

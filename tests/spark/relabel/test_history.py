@@ -4,10 +4,8 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
 import mlflow
 import pytest
-from deltalake import DeltaTable
 
 from safeguard_spark.cli.app import run_command
 from safeguard_spark.errors import ConfigError
@@ -96,14 +94,7 @@ def test_every_moment_keeps_the_labels_of_that_time(lake: Lake) -> None:
 
 
 def duck(lake: Lake, moment: datetime) -> dict[str, tuple[str, bool]]:
-    text = (lake.tables / "views.sql").read_text()
-    macros = "".join(line[3:] for line in text.split("-- DuckDB")[1].splitlines(keepends=True)[1:])
-    with duckdb.connect() as connection:
-        for name in ("labels", "policy_activations"):
-            location = str(lake.tables / name)
-            connection.register(name, DeltaTable(location).to_pyarrow_dataset())
-            macros = macros.replace(f"delta_scan('{location}')", name)
-        connection.execute(macros)
+    with lake.duckdb() as connection:
         query = f"SELECT content_id, policy_version, violation FROM labels_as_of(TIMESTAMPTZ '{moment.isoformat()}')"
         return {id: (version, violation) for id, version, violation in connection.execute(query).fetchall()}
 

@@ -1,35 +1,27 @@
 """The page "Writing a policy" is executed: its commands print exactly the output below them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from safeguard_spark.authoring.diagnostics import CHECKS
 from safeguard_spark.policy.document import Gate, Policy
+from tests.pages import DOCS, WRITING, writing_page
 from tests.unit.commands import Safeguard
-from tests.writing_page import PAGE, executed
 
 pytestmark = pytest.mark.unit
-FORMAT = PAGE.with_name("policy-format.md")
 
 
 def test_every_command_on_the_page_prints_the_output_on_the_page(
-    safeguard: Safeguard,
-    empty_store: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    safeguard: Safeguard, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Any
 ) -> None:
     Path("mlflow.db").write_bytes(empty_store.read_bytes())
-
-    page = executed(safeguard, tmp_path, monkeypatch.chdir, with_tables=False)
-    if request.config.getoption("--rewrite-golden"):
-        PAGE.write_text(page, encoding="utf-8")
-    assert page == PAGE.read_text(encoding="utf-8")
+    golden(WRITING, writing_page(safeguard, tmp_path, monkeypatch.chdir, with_tables=False))
 
 
 def test_the_format_page_has_every_key_and_every_check() -> None:
-    page = FORMAT.read_text(encoding="utf-8")
+    page = (DOCS / "policy-format.md").read_text(encoding="utf-8")
     keys = [key for key in (*Policy.model_fields, *Gate.model_fields) if key != "body"]
     assert [key for key in keys if f"`{key}`" not in page] == []
     rows = [f"| `{code}` | {check.level.value} | {check.summary}" for code, check in CHECKS.items()]

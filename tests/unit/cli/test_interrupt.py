@@ -65,7 +65,7 @@ def test_a_pipe_whose_reader_has_ended_is_no_error_of_ours(tmp_path: Path, argv:
 @SIGNALS
 def test_a_command_that_waits_for_the_model(tmp_path: Path, number: signal.Signals) -> None:
     write_policy(tmp_path / "policies")
-    script = "engine.args={latency_s: 2, calls_file: calls}"
+    script = "engine.args={latency_s: 1, calls_file: calls}"
     process = started(tmp_path, "verify", "market", "--set", "engine.kind=scripted", "--set", script, "--json")
     while not (tmp_path / "calls").exists():  # appears when the first of three calls has ended
         assert process.poll() is None

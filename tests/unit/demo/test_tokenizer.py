@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from safeguard_spark.demo import shape, tokenizer
+from safeguard_spark.demo import shape
 from safeguard_spark.demo.content import HOSTILE, LANGUAGES
 from safeguard_spark.labelling.prompt import harmony_encoding
 from tests.hostile import ESCAPES, HARMONY_TOKENS, UNICODE
@@ -29,11 +29,9 @@ mixed = st.lists(pieces | st.text(max_size=8)).map("".join)
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def written(demo_model: Path) -> Any:
     tokenizers = pytest.importorskip("tokenizers", reason="needs the cpu extra")
-    folder: Path = tmp_path_factory.mktemp("tokenizer")
-    tokenizer.write(folder)
-    return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return tokenizers.Tokenizer.from_file(str(demo_model / "tokenizer.json"))
 
 
 @given(text=st.text(max_size=60) | mixed)

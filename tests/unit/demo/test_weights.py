@@ -12,24 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.demo import model, shape, weights
+from tests.build import until
 
 pytestmark = pytest.mark.unit
 
 MIB = 2**20
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**100), max_value=2.0**100)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """What two threads get that ask an empty cache for the model at once."""
-    cache = tmp_path_factory.mktemp("cache")
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda _: model.model_path(cache), range(2)))
-
-
-@pytest.fixture
-def folder(folders: list[Path]) -> Path:
-    return folders[0]
 
 
 def test_the_shipped_file_is_small_and_holds_every_array_of_the_model() -> None:
@@ -75,15 +63,15 @@ def test_bfloat16_is_the_nearest_value_of_eight_bits(values: list[float]) -> Non
     assert (np.abs(read.astype(np.float64) - array) <= np.abs(array) * 2.0**-8 + 1e-38).all()
 
 
-def test_the_folder_is_an_ordinary_one_with_the_arrays_gpt_oss_has(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    with (folder / "model.safetensors").open("rb") as file:
+def test_the_folder_is_an_ordinary_one_with_the_arrays_gpt_oss_has(demo_model: Path) -> None:
+    config = json.loads((demo_model / "config.json").read_text(encoding="utf-8"))
+    with (demo_model / "model.safetensors").open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         start = file.tell()
-    size = (folder / "model.safetensors").stat().st_size
+    size = (demo_model / "model.safetensors").stat().st_size
 
     assert config["architectures"] == ["GptOssForCausalLM"] and config["vocab_size"] == 201_088
-    assert {path.name for path in folder.iterdir()} == {
+    assert {path.name for path in demo_model.iterdir()} == {
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     assert header.pop("__metadata__") == {"format": "pt"}
@@ -94,8 +82,8 @@ def test_the_folder_is_an_ordinary_one_with_the_arrays_gpt_oss_has(folder: Path)
     assert sum(name.endswith("self_attn.sinks") for name in header) == shape.LAYERS
 
 
-def test_safetensors_reads_the_file_written_without_it(folder: Path) -> None:
-    arrays = dict(safetensors.deserialize((folder / "model.safetensors").read_bytes()))
+def test_safetensors_reads_the_file_written_without_it(demo_model: Path) -> None:
+    arrays = dict(safetensors.deserialize((demo_model / "model.safetensors").read_bytes()))
     expanded = weights.expanded(weights.load())
 
     assert {name: array["shape"] for name, array in arrays.items()} == {
@@ -106,18 +94,28 @@ def test_safetensors_reads_the_file_written_without_it(folder: Path) -> None:
         assert (np.abs(read - expanded[name].ravel()) <= np.abs(read) * 2.0**-8).all()
 
 
-def test_a_folder_is_made_once_even_by_many_at_a_time(folders: list[Path]) -> None:
-    (made,) = set(folders)
-
-    assert [*made.parent.iterdir()] == [made]
-    before = (made / "config.json").stat().st_mtime_ns
-    assert (model.model_path(made.parent) / "config.json").stat().st_mtime_ns == before
+def test_a_folder_that_is_there_is_used_as_it_is(demo_model: Path) -> None:
+    before = (demo_model / "config.json").stat().st_mtime_ns
+    assert model.model_path(demo_model.parent) == demo_model
+    assert (demo_model / "config.json").stat().st_mtime_ns == before
 
 
-def test_new_weights_never_meet_an_old_folder(tmp_path: Path, folder: Path) -> None:
+def test_of_two_processes_that_make_the_folder_at_once_the_faster_one_wins(demo_model: Path, tmp_path: Path) -> None:
+    cache, faster = tmp_path / "cache", tmp_path / "faster"
+    faster.mkdir()
+    (faster / "config.json").touch()
+    with ThreadPoolExecutor(1) as pool:
+        slower = pool.submit(model.model_path, cache)
+        until(lambda: [*cache.glob("*")])
+        faster.rename(cache / demo_model.name)
+    assert slower.result() == cache / demo_model.name
+    assert [path.name for path in cache.rglob("*")] == [demo_model.name, "config.json"]
+
+
+def test_new_weights_never_meet_an_old_folder(tmp_path: Path, demo_model: Path) -> None:
     shipped = weights.load()
     arrays = {**shipped.arrays, "model.norm.weight": shipped.arrays["model.norm.weight"] * 2}
     weights.save(tmp_path / "new.safetensors", shipped.ids, arrays)
 
-    assert weights.digest()[:12] in folder.name
+    assert weights.digest()[:12] in demo_model.name
     assert weights.digest(tmp_path / "new.safetensors") != weights.digest()

@@ -23,7 +23,8 @@ from safeguard_spark.labelling import verdict
 from safeguard_spark.labelling.engine import Answer, Decided, Request
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Output
-from tests.engine_calls import FAST, ask, call_spec, config, failures, requests
+from tests.build import call_spec
+from tests.engine_calls import FAST, ask, config, failures, requests
 from tests.faulty_server import ANSWER, FaultyServer, always, in_turn, row_of, slow, status
 
 pytestmark = pytest.mark.unit

@@ -18,8 +18,8 @@ from safeguard_spark.labelling import rows as labelling
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
-from safeguard_spark.policy.document import parse_policy
-from tests.engine_calls import FAST, ask, call_spec, config, failures, requests
+from tests.build import call_spec, policy
+from tests.engine_calls import FAST, ask, config, failures, requests
 from tests.faulty_server import (
     ANSWER,
     HANG,
@@ -37,7 +37,6 @@ from tests.faulty_server import (
 )
 
 pytestmark = pytest.mark.unit
-MARKET = "---\nname: market\nversion: 1.0.0\nrules: [{id: M1, category: counterfeit}]\n---\nNo replicas.\n"
 
 
 # Failures of one request
@@ -101,7 +100,7 @@ def test_a_prompt_longer_than_the_servers_context_is_too_long_and_sent_once(
     body: dict[str, object], dialect: Dialect
 ) -> None:
     behavior = status(400, raw=json.dumps(body).encode())
-    spec = LabelSpec(parse_policy(MARKET), call_spec(dialect).labeler)
+    spec = LabelSpec(policy(), call_spec(dialect).labeler)
     rows = [labelling.Row(number, from_text(f"row {number} is here")) for number in range(6)]
     with FaultyServer(lambda call: behavior if row_of(call.text) in (0, 3) else ANSWER) as server:
         with EndpointEngine(config(server.url, dialect=dialect), 2, timings=FAST) as engine:
@@ -141,7 +140,7 @@ def test_prompts_that_are_too_long_do_not_make_an_engine_unavailable() -> None:
 
 @pytest.mark.parametrize("reply", [body for body in TOO_LONG if "4096" in str(body)])
 def test_a_context_too_small_for_the_policy_itself_is_an_error_and_no_outcome(reply: dict[str, object]) -> None:
-    spec = LabelSpec(parse_policy(MARKET), call_spec().labeler)
+    spec = LabelSpec(policy(), call_spec().labeler)
     policy_tokens = prompt.prefix_tokens(spec.policy.body, spec.labeler.effort)
     answer_tokens = spec.labeler.max_tokens if CONTEXT in str(reply) else 0  # this server's limit is for both
 

@@ -15,7 +15,7 @@ from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
 from safeguard_spark.labelling.verdict import Completion, Outcome
 from safeguard_spark.policy.document import Effort, Output
-from tests.engine_calls import call_spec
+from tests.build import call_spec
 
 pytestmark = pytest.mark.unit
 

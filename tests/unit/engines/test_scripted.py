@@ -14,31 +14,18 @@ from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import from_text
-from safeguard_spark.labelling.contract import Contract
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
-from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Effort, Output
+from tests.build import SCRIPT, call_spec
 
 pytestmark = pytest.mark.unit
 
-SCRIPT: dict[str, Any] = {
-    "words": {"replica": "M1", "rifle": "M2", "other": "M9"},
-    "misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzcut": "truncate", "zzfail": "fail"},
-}
-RULES = {"M1": "counterfeit", "M2": "weapons"}
+WORDS = {**SCRIPT["words"], "other": "M9"}
 
 
 def config(**args: Any) -> ScriptedConfig:
-    return ScriptedConfig.model_validate({"kind": "scripted", "args": {**SCRIPT, **args}})
-
-
-def call_spec(output: Output = Output.full, dialect: Dialect = Dialect.harmony) -> CallSpec:
-    labeler = Labeler(
-        model="m", revision=None, dialect=dialect, engine_class="", effort=Effort.low, temperature=0, top_p=1,
-        max_tokens=9, max_prompt_tokens=999, structured=True,
-    )  # fmt: skip
-    return CallSpec(labeler, Contract(output, RULES))
+    return ScriptedConfig.model_validate({"args": {**SCRIPT, "words": WORDS, **args}})
 
 
 def requests(spec: CallSpec, *texts: str) -> Iterator[Request]:
@@ -63,7 +50,7 @@ def read(spec: CallSpec, text: str) -> Verdict:
 @pytest.mark.parametrize("dialect", Dialect)
 @pytest.mark.parametrize("output", Output)
 def test_words_decide_the_answer_in_every_form_and_dialect(output: Output, dialect: Dialect) -> None:
-    spec = call_spec(output, dialect)
+    spec = call_spec(dialect, output)
     result = read(spec, "A REPLICA with a rifle")
     assert (result.outcome, result.violation, result.reasoning) == (Outcome.labelled, True, "The script says so.")
     if output is not Output.binary:

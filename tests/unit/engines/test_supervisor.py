@@ -22,6 +22,7 @@ import pytest
 from safeguard_spark.engines.processes import SERVER_ID_VARIABLE, ProcessId, end_tree, server_processes, start_time
 from safeguard_spark.engines.server_folder import IDLE, Phase, ServerEnd, ServerFolder, ServerState
 from safeguard_spark.engines.supervisor import SupervisorSpec
+from tests.build import until
 from tests.engine_calls import FAST
 
 pytestmark = pytest.mark.unit
@@ -107,13 +108,6 @@ def supervise(spec: SupervisorSpec, stderr: IO[bytes] | None = None) -> None:
 
 
 Start = Callable[..., SupervisedServer]
-
-
-def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    ends = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < ends, "the condition did not become true in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture

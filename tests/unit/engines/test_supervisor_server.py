@@ -1,5 +1,6 @@
 """One server per executor: started once, shared, restarted a bounded number of times. Real processes, no vLLM."""
 
+import json
 import logging
 import os
 import signal
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +26,9 @@ from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labelling.engine import Answer, Decided
 from safeguard_spark.labelling.verdict import Outcome, Verdict
-from tests.engine_calls import FAST, call_spec, failures, requests
-from tests.faulty_server import FaultyServer
+from tests.build import call_spec, until
+from tests.engine_calls import FAST, failures, requests
+from tests.faulty_server import SAFE, FaultyServer, completion_ids
 
 pytestmark = pytest.mark.unit
 SERVER = Path(__file__).parents[2] / "faulty_server.py"
@@ -38,7 +40,8 @@ class Executor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         python = folder / "python"
-        python.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{SERVER}' \"$@\"\n")
+        answer = f"export ANSWER_IDS='{completion_ids(json.dumps(SAFE))}'"
+        python.write_text(f"#!/bin/sh\n{answer}\nexec '{sys.executable}' '{SERVER}' \"$@\"\n")
         python.chmod(0o700)
         self.python = str(python)
         self.daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -96,13 +99,6 @@ class Executor:
             until(lambda state=state: state is None or not server_processes(state.server_id), 30)  # type: ignore[misc]
             deleted = folder.socket if folder.sockets == folder.path else folder.sockets
             until(lambda path=deleted: not path.exists(), 30)  # type: ignore[misc]
-
-
-def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    ends = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < ends, "the condition did not become true in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -193,7 +189,7 @@ def test_a_server_killed_during_a_call_is_restarted_and_no_row_fails(executor: E
 
 
 def test_a_hung_server_is_restarted(executor: Executor) -> None:
-    with executor.engine(env={"DELAY_S": "0.05"}, deadline_s=4.0) as engine:
+    with executor.engine(env={"DELAY_S": "0.05"}, deadline_s=2.0) as engine:
         answers = []
         for answer in engine.answers(call_spec(), requests(40)):
             answers.append(answer)
@@ -204,7 +200,7 @@ def test_a_hung_server_is_restarted(executor: Executor) -> None:
 
 
 def test_a_healthy_server_that_answers_nothing_counts_as_hung(executor: Executor) -> None:
-    with executor.engine(env={"MISBEHAVE": "hang"}, deadline_s=2.0, restarts=1) as engine:
+    with executor.engine(env={"MISBEHAVE": "hang"}, deadline_s=1.0, restarts=1) as engine:
         answers = list(engine.answers(call_spec(), requests(50)))
         reason = engine.unavailable
         assert reason and "died or hung 2 times in this run" in reason
@@ -275,8 +271,8 @@ def test_a_failed_start_reports_its_cause_and_other_tasks_do_not_try_again(execu
 
 def test_a_start_that_takes_too_long_ends_at_its_deadline(executor: Executor) -> None:
     started = time.monotonic()
-    with executor.engine(env={"MISBEHAVE": "never_ready"}, start_deadline_s=2.0) as engine:
-        with pytest.raises(EngineError, match=r"not ready within 2 s \(engine.start_deadline_s\). See its log"):
+    with executor.engine(env={"MISBEHAVE": "never_ready"}, start_deadline_s=1.0) as engine:
+        with pytest.raises(EngineError, match=r"not ready within 1 s \(engine.start_deadline_s\). See its log"):
             list(engine.answers(call_spec(), requests(2)))
         assert time.monotonic() - started < 25
         assert not server_processes(executor.state.server_id)
@@ -289,7 +285,7 @@ def test_a_refused_argument_is_the_operators_error(executor: Executor) -> None:
 
 def test_an_idle_server_ends_and_its_next_start_costs_no_restart(executor: Executor) -> None:
     for _ in range(2):
-        executor.label(idle_s=1.0, restarts=0)
+        executor.label(idle_s=0.5, restarts=0)
         until(lambda: not server_processes(executor.state.server_id))
 
 

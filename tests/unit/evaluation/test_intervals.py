@@ -6,7 +6,6 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from safeguard_spark.evaluation.intervals import Rate, Weighted, difference, mcnemar, rate, wilson
 
@@ -15,6 +14,8 @@ pytestmark = pytest.mark.unit
 
 @given(st.integers(0, 400), st.integers(1, 400))
 def test_wilson_is_scipys(hits: int, n: int) -> None:
+    from scipy.stats import binomtest  # not in every test process: it takes a second
+
     hits = min(hits, n)
     low, high = wilson(hits / n, n)
     expected = binomtest(hits, n).proportion_ci(method="wilson")
@@ -24,7 +25,9 @@ def test_wilson_is_scipys(hits: int, n: int) -> None:
 def exact_p_value(gained: int, lost: int) -> float:
     """Twice the tail of a binomial distribution of one half, in whole numbers."""
     n = gained + lost
-    tail = sum(math.comb(n, k) for k in range(min(gained, lost) + 1))
+    tail, ways = 0, 1  # `ways` is math.comb(n, k)
+    for k in range(min(gained, lost) + 1):
+        tail, ways = tail + ways, ways * (n - k) // (k + 1)
     return min(1.0, float(Fraction(2 * tail, 2**n)))
 
 

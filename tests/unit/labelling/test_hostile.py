@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from safeguard_spark.config.engine import Dialect, ScriptedConfig
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.labelling.content import Content
-from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
-from safeguard_spark.policy.document import Effort, parse_policy
+from safeguard_spark.policy.document import parse_policy
 from tests import hostile
+from tests.build import labeler
 from tests.unit.samples import POLICY
 
 pytestmark = pytest.mark.unit
@@ -22,11 +22,7 @@ WITHOUT_MODEL = {Outcome.empty, Outcome.invalid_content, Outcome.too_long}
 
 
 def label_spec(dialect: Dialect = Dialect.harmony) -> LabelSpec:
-    labeler = Labeler(
-        model="m", revision=None, dialect=dialect, engine_class="", effort=Effort.low, temperature=0.0, top_p=1.0,
-        max_tokens=64, max_prompt_tokens=4096, structured=True,
-    )  # fmt: skip
-    return LabelSpec(parse_policy(POLICY), labeler)
+    return LabelSpec(parse_policy(POLICY), labeler(dialect=dialect))
 
 
 def assert_sealed(spec: LabelSpec, content: Content) -> None:

@@ -7,17 +7,16 @@ import pytest
 from pydantic import ValidationError
 
 from safeguard_spark.config.engine import Dialect
-from safeguard_spark.config.load import build_config, load_config
+from safeguard_spark.config.load import load_config
 from safeguard_spark.labelling.labeler import DEFAULT_EFFORT, DEFAULT_MAX_TOKENS, Labeler
 from safeguard_spark.policy.document import Effort, Policy, parse_policy
+from tests import build
+from tests.build import label_spec, policy
 from tests.unit.samples import POLICY
 
 pytestmark = pytest.mark.unit
 
-LABELER = Labeler(
-    model="m", revision=None, dialect=Dialect.harmony, engine_class="", effort=Effort.low, temperature=0.0, top_p=1.0,
-    max_tokens=100, max_prompt_tokens=1000, structured=True,
-)  # fmt: skip
+LABELER = build.labeler(temperature=0.0, top_p=1.0, max_tokens=100, max_prompt_tokens=1000)
 CHANGED = {
     "model": "n", "revision": "r", "dialect": Dialect.chat, "engine_class": "2", "effort": Effort.high,
     "temperature": 0.1, "top_p": 0.9, "max_tokens": 101, "max_prompt_tokens": 1001, "structured": False,
@@ -25,12 +24,8 @@ CHANGED = {
 }  # fmt: skip
 
 
-def policy(defaults: str = "") -> Policy:
-    return parse_policy(f"---\nname: p\nversion: 1.0.0\n{defaults}---\nText.\n")
-
-
 def labeler(policy: Policy, **sections: Any) -> Labeler:
-    return Labeler.of(build_config({"engine": {"kind": "scripted"}, **sections}), policy)
+    return label_spec(policy, **sections).labeler
 
 
 def test_changed_has_a_value_for_every_field() -> None:
@@ -53,7 +48,7 @@ def test_the_hash_survives_json() -> None:
 
 
 def test_the_job_overrides_the_policy_and_the_policy_the_default() -> None:
-    recommending = policy("labeler: {effort: low, max_tokens: 50}\n")
+    recommending = policy(labeler={"effort": "low", "max_tokens": 50})
     config = {"labeler": {"effort": "high", "max_tokens": 70}}
     assert (labeler(recommending, **config).effort, labeler(recommending, **config).max_tokens) == (Effort.high, 70)
     assert (labeler(recommending).effort, labeler(recommending).max_tokens) == (Effort.low, 50)

@@ -10,24 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.config.engine import ScriptedConfig
-from safeguard_spark.config.load import build_config
-from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.scripted import ScriptedEngine
 from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling.content import Content, from_text, from_turns
 from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
-from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt, prefix_tokens
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
-from safeguard_spark.policy.document import Effort, parse_policy
+from safeguard_spark.policy.document import Effort, Output
+from tests import build
+from tests.build import SCRIPT, policy, run_config
 
 pytestmark = pytest.mark.unit
 
-SCRIPT: dict[str, Any] = {
-    "words": {"replica": "M1"},
-    "misbehave": {"zzrefuse": "refuse", "zzgarbage": "garbage", "zzcut": "truncate", "zzfail": "fail"},
-}
 OUTCOME_BY_WORD = {  # if a content has several of these words, the first one here decides
     "zzrefuse": Outcome.refused,
     "zzgarbage": Outcome.unparseable,
@@ -37,23 +32,12 @@ OUTCOME_BY_WORD = {  # if a content has several of these words, the first one he
 }
 
 
-def engine_config() -> ScriptedConfig:
-    return ScriptedConfig.model_validate({"args": SCRIPT})
-
-
-def run_config(engine: dict[str, Any], **labeler: Any) -> RunConfig:
-    return build_config({"engine": {"model": "m", **engine}, "labeler": labeler})
-
-
 def label_spec(output: str = "full", dialect: str = "harmony", **labeler: Any) -> LabelSpec:
-    policy = parse_policy(
-        f"---\nname: p\nversion: 1.0.0\noutput: {output}\nrules: [{{id: M1, category: fake}}]\n---\nText.\n"
-    )
-    settings = {"engine": {"kind": "scripted", "dialect": dialect}, "labeler": labeler}
-    return LabelSpec(policy, Labeler.of(build_config(settings), policy))
+    return build.label_spec(POLICIES[output], engine={"kind": "scripted", "dialect": dialect}, labeler=labeler)
 
 
-LONG = parse_policy("---\nname: p\nversion: 1.0.0\nrules: [{id: M1, category: fake}]\n---\n" + "No replicas. " * 300)
+POLICIES = {output.value: policy(output=output.value) for output in Output}
+LONG = policy(text="No replicas. " * 300)
 ALONE = prefix_tokens(LONG.body, Effort.medium)
 
 
@@ -61,7 +45,7 @@ class Shuffled(ScriptedEngine):
     """Pulls up to `window` requests ahead and answers them in any order; unreachable after `breaks_after` requests."""
 
     def __init__(self, window: int, seed: int, breaks_after: int | None = None) -> None:
-        super().__init__(engine_config())
+        super().__init__(ScriptedConfig.model_validate({"args": SCRIPT}))
         self.window, self.chance, self.breaks_after = window, random.Random(seed), breaks_after
         self.pulled = 0
 
@@ -235,7 +219,7 @@ def test_any_other_content_becomes_a_prompt_in_the_labelers_dialect() -> None:
     harmony = prepare(label_spec(), from_text("a watch"))
     chat = prepare(label_spec(dialect="chat"), from_text("a watch"))
     assert isinstance(harmony, Prompt) and harmony.token_ids
-    assert isinstance(chat, Prompt) and chat.token_ids is None and chat.policy_text == "Text.\n"
+    assert isinstance(chat, Prompt) and chat.token_ids is None and chat.policy_text == POLICIES["full"].body
 
 
 def test_a_control_token_from_the_content_in_a_prompt_gives_an_outcome(
@@ -256,8 +240,9 @@ def test_a_control_token_from_the_content_in_a_prompt_gives_an_outcome(
 def test_a_policy_that_leaves_no_room_for_a_content_is_refused(
     engine: dict[str, Any], labeler: dict[str, Any], name: str
 ) -> None:
-    with pytest.raises(PolicyError, match=rf"^Policy p@1.0.0 alone takes {ALONE} tokens, and {name}.* leaves {ALONE}:"):
-        LabelSpec.of(run_config(engine, **labeler), LONG)
+    message = rf"^Policy market@1.0.0 alone takes {ALONE} tokens, and {name}.* leaves {ALONE}:"
+    with pytest.raises(PolicyError, match=message):
+        LabelSpec.of(run_config(engine={"model": "m", **engine}, labeler=labeler), LONG)
 
 
 @pytest.mark.parametrize(
@@ -269,5 +254,5 @@ def test_a_policy_that_leaves_no_room_for_a_content_is_refused(
     ],
 )
 def test_a_policy_that_leaves_room_for_one_token_is_accepted(engine: dict[str, Any], labeler: dict[str, Any]) -> None:
-    spec = LabelSpec.of(run_config(engine, **labeler), LONG)
+    spec = LabelSpec.of(run_config(engine={"model": "m", **engine}, labeler=labeler), LONG)
     assert isinstance(prepare(spec, from_text("a")), Prompt)

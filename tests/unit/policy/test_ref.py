@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.policy.lock import Lock, lock_path, save_lock
 from safeguard_spark.policy.ref import Ref, all_policy_files, locate_policy, policy_names, read_ref, versions_of
 from safeguard_spark.tracking.registry import resolve
+from tests.build import run_config
 from tests.unit.samples import POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
@@ -24,7 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     monkeypatch.chdir(tmp_path)
     for version in ("1.0.0", "1.9.0", "1.10.0"):
         write_policy(Path("policies"), edited(POLICY, ("1.0.0", version)), version=version)
-    return build_config({"engine": {"kind": "scripted"}})
+    return run_config()
 
 
 def test_files_folders_and_names_are_distinguished(run: RunConfig) -> None:

@@ -2,19 +2,15 @@
 
 import io
 import socket
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
 
-from safeguard_spark.config.load import build_config
-from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.spark.label.executor import Recipe, label_batches
 from safeguard_spark.spark.label.progress import Address, Bar, Listener, Reporter
-from tests.spark.lake import SCRIPT, policy
+from tests.build import SCRIPT, label_spec, policy, posts, run_config, until
 
 pytestmark = pytest.mark.unit
 
@@ -48,18 +44,11 @@ def closed_port() -> int:
         return int(free.getsockname()[1])
 
 
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def label(address: Address | None, count: int = 40) -> int:
     """Label contents as a Spark task does that reports to this address; returns the rows of the results."""
-    config = build_config({"engine": {"kind": "scripted", "args": SCRIPT}, "tracking": {"enabled": False}})
-    recipe = Recipe(config, LabelSpec.of(config, policy()), "r", 4, address)
-    texts = [f"a replica {n}" if n % 4 == 0 else f"a table {n}" for n in range(count)]
+    config = run_config(engine={"kind": "scripted", "args": SCRIPT})
+    recipe = Recipe(config, label_spec(policy()), "r", 4, address)
+    texts = [text for _, text in posts(count)]
     batch = pa.RecordBatch.from_pydict({"work_key": [f"w{n}" for n in range(count)], "text": texts})
     return sum(result.num_rows for result in label_batches(recipe)(iter([batch])))
 

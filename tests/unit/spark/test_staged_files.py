@@ -10,15 +10,12 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.executor import RESULT
 from safeguard_spark.spark.label.pending import Counts, StagedPlan
 from safeguard_spark.spark.staging import FORMAT, Driver, Manifest, StagedFile, parse_staged
-from tests.spark.lake import policy
+from tests.build import labeler, policy
 from tests.staged import manifest
 
 pytestmark = pytest.mark.unit
 
-LABELER = Labeler(
-    model="m", revision=None, dialect="harmony", engine_class="", effort="low", temperature=0.0, top_p=1.0,
-    max_tokens=64, max_prompt_tokens=512, structured=True,
-)  # fmt: skip
+LABELER = labeler()
 # A manifest and a plan as the release before the formats had numbers wrote them.
 WITHOUT_FORMAT = {
     Manifest: {

@@ -12,13 +12,13 @@ from safeguard_spark.authoring.publish import (
     publish_all,
     publish_candidates,
 )
-from safeguard_spark.config.load import build_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, PolicyError
 from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.policy.lock import Lock, load_lock, lock_path, save_lock
 from safeguard_spark.policy.ref import Ref, all_policy_files
 from safeguard_spark.tracking.registry import Registry, resolve
+from tests.build import run_config
 from tests.unit.samples import CASES, POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
@@ -33,7 +33,7 @@ def run(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> R
     (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
     write_policy(tmp_path / "policies")
     write_policy(tmp_path / "policies", NEXT, version="1.1.0")
-    return build_config({"engine": {"kind": "scripted"}, "policies": tmp_path / "policies"})
+    return run_config(policies=tmp_path / "policies")
 
 
 def published(run: RunConfig, *versions: str, alias: str | None = None) -> Publication:

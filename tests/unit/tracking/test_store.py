@@ -5,20 +5,14 @@ import socket
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from safeguard_spark.config.load import build_config
-from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, PolicyError, TrackingError
 from safeguard_spark.tracking import runs, store
+from tests.build import run_config
 
 pytestmark = pytest.mark.unit
-
-
-def run_config(**sections: Any) -> RunConfig:
-    return build_config({"engine": {"kind": "scripted"}, **sections})
 
 
 def test_runs_are_logged_as_configured_else_by_the_environment_else_next_to_the_tables(
