@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from pyspark import SparkContext
+from py4j.java_gateway import JavaPackage
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from safeguard_spark.config.model import RunConfig
@@ -52,12 +53,15 @@ def session(config: RunConfig) -> SparkSession:
 
 def check(spark: SparkSession) -> None:
     """Raise ConfigError for a session in which results would be wrong or calls would be made twice."""
-    conf = spark.conf
+    conf, jvm = spark.conf, spark._jvm
     for key, value in DELTA.items():
         if value not in (conf.get(key, "") or ""):
             raise ConfigError(
                 f"Spark runs without Delta Lake. Start it with --conf {key}={value} and the delta-spark package."
             )
+    # To Py4J, a name that is no class is a package.
+    if jvm is not None and isinstance(jvm.io.delta.sql.DeltaSparkSessionExtension, JavaPackage):
+        raise ConfigError("Spark runs without Delta Lake. Start it with --packages, as jobs/label.py does.")
     if conf.get("spark.speculation", "false") == "true":
         raise ConfigError("spark.speculation is on: every slow call would be paid for twice. Start Spark with it off.")
     if conf.get("spark.executor.pyspark.memory", None):
@@ -96,12 +100,16 @@ def _build(config: RunConfig) -> SparkSession:
 
     _check_java()
     is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    master = config.spark.master or (None if is_submitted else f"local[{os.cpu_count() or 1}]")
+    master = None if is_submitted else config.spark.master or f"local[{os.cpu_count() or 1}]"
     settings = {**DEFAULTS, **DELTA}
     is_local = bool(master and master.startswith("local"))
     if is_local:
         settings |= LOCAL | {"spark.jars.ivySettings": str(_ivy_settings())}
     settings |= config.spark.conf
+    if is_submitted:
+        SparkContext._ensure_initialized()
+        submitted = SparkConf()  # what spark-submit was given wins
+        settings = {key: value for key, value in settings.items() if not submitted.contains(key)}
     builder = SparkSession.builder
     if master:
         builder = builder.master(_retrying(master))

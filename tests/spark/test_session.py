@@ -9,7 +9,7 @@ from safeguard_spark.errors import ConfigError
 from safeguard_spark.spark.session import check
 from tests.spark.lake import Lake
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = pytest.mark.spark
 
 SCRIPT = """
 import sys
@@ -24,6 +24,7 @@ print(*task_slots(spark))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("master", "task_cpus", "slots"),
     [("local[3]", 1, (3, 3)), ("local-cluster[2,2,1024]", 1, (4, 2)), ("local-cluster[2,2,1024]", 2, (2, 1))],

@@ -50,15 +50,16 @@ def time_column(frame: DataFrame, config: RunConfig) -> str:
     """The column that says when a content was made: the configured one, or the only date or timestamp column."""
     configured = config.source.time_column
     candidates = [field.name for field in frame.schema.fields if isinstance(field.dataType, TIME_TYPES)]
+    listed = ", ".join(candidates) or "none"
     if configured is not None:
-        if find_column(frame, configured) is None:
+        field = find_column(frame, configured)
+        if field is None or field.name not in candidates:  # a cast of other types could fail and quote content
             raise SourceError(
-                f"The source has no column {configured}. Set source.time_column to one of {', '.join(candidates)}."
+                f"The source has no column of times {configured}. Set source.time_column (times here: {listed})."
             )
         return configured
     if len(candidates) == 1:
         return candidates[0]
-    listed = ", ".join(candidates) or "none"
     raise ConfigError(f"Which column says when a content was made? Set source.time_column (times here: {listed}).")
 
 
