@@ -1,19 +1,21 @@
 """Which labels count for a version: for its coverage, its agreement with people, its noise, and an older plan."""
 
+import json
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
 
 from safeguard_spark import schema
-from safeguard_spark.errors import GateError, TableError
+from safeguard_spark.errors import GateError, SourceError, TableError
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.maintain.erase import erase_contents
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
-from safeguard_spark.spark.relabel.promote import promote_version
+from safeguard_spark.spark.relabel.promote import Promotion, promote_version
 from safeguard_spark.spark.relabel.version_pairs import label_again
 from safeguard_spark.spark.tables import Tables
-from tests.spark.lake import Lake, policy
+from tests.build import policy
+from tests.spark.lake import Lake
 from tests.spark.relabelling import NEW, OLD, configured, planned, posts, prepared
 from tests.spark.test_labels import label
 
@@ -54,6 +56,45 @@ def test_people_are_compared_with_the_label_that_readers_see(lake: Lake) -> None
     agreement = human_agreement(lake.spark, config, tables, OLD)
     assert agreement is not None and agreement.precision is not None and agreement.recall is not None
     assert (agreement.contents, agreement.precision.value, agreement.recall.value) == (8, 1.0, 1.0)
+
+
+def test_what_people_decided_stops_a_promotion_or_is_stored_with_it(lake: Lake) -> None:
+    lake.write(posts(8))
+    label_under(lake, OLD)
+    label_under(lake, NEW)
+    # Of the three contents that break a rule under NEW two do for people as well, and one more does for them only.
+    decisions = [("p0001", True), ("p0002", True), ("p0003", False), ("p0005", True), ("p0006", None), ("new", True)]
+    location = str(lake.folder / "decisions")
+    lake.spark.createDataFrame(decisions, "id STRING, violation BOOLEAN").write.parquet(location)
+
+    def promoted(precision: float, **gold: str) -> Promotion:
+        gate = {"cases": False, "min_coverage": None, "min_gold_precision": precision, "min_gold_recall": 0.5}
+        return promote_version(
+            lake.spark, configured(lake, relabel={"gate": gate, "gold": {"location": location, **gold}}), NEW
+        )
+
+    with pytest.raises(
+        GateError, match=r"not promoted\. gold precision: 0\.6667, at least 0\.9 .* short by 0\.2333\. To"
+    ):
+        promoted(0.9)
+    with pytest.raises(SourceError, match=r"no column verdict; it has id, violation\. Set .*relabel\.gold"):
+        promoted(0.6, violation_column="verdict")
+    assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
+    assert promoted(0.6).changed and {row.policy_version for row in lake.current().values()} == {"1.1.0"}
+    stored = lake.read("policy_activations").where("policy_version = '1.1.0'").collect()[0]
+    lines = {line["name"]: (line["asked"], round(line["value"], 4), line["met"]) for line in json.loads(stored["gate"])}
+    assert lines == {"gold precision": (0.6, 0.6667, True), "gold recall": (0.5, 0.6667, True)}
+
+
+def test_decisions_on_other_contents_do_not_meet_a_gate(lake: Lake) -> None:
+    lake.write(posts(8))
+    label_under(lake, OLD)
+    label_under(lake, NEW)
+    location = str(lake.folder / "decisions")
+    lake.spark.createDataFrame([("other", True)], "id STRING, violation BOOLEAN").write.parquet(location)
+    gate = {"cases": False, "min_coverage": None, "min_gold_precision": 0.0}
+    with pytest.raises(GateError, match=r"gold precision: at least 0 is required and nothing could be measured"):
+        promote_version(lake.spark, configured(lake, relabel={"gate": gate, "gold": {"location": location}}), NEW)
 
 
 def test_noise_is_measured_on_the_contents_of_that_policy_only(lake: Lake) -> None:
