@@ -217,6 +217,11 @@ def test_the_commands_go_from_plan_to_promotion_and_back(
     assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
     assert registry.aliases("market")["active"] == "1.0.0"
 
+    registry.set_alias("market", "active", "1.1.0")  # as its promotion over other tables does
+    assert run_command(["label", *published, "--policy", "market@active"]) == 0
+    assert "market@1.1.0 is not active, 1.0.0 is" in str(json_output(capsys)["message"])
+    assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
+
 
 MISTAKES = [
     (["apply", "p000"], 4, "There is no plan p000"),
