@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from py4j.java_gateway import JavaPackage
+from py4j.java_gateway import JavaPackage  # type: ignore[import-untyped]
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
