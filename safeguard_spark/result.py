@@ -17,6 +17,13 @@ class Status(StrEnum):
     failed = "failed"
     died = "died"
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """Complete for a dry run too; partial if the same command has work left; unexpected if the run failed."""
+        if self in (Status.planned, Status.complete):
+            return ExitCode.complete
+        return ExitCode.partial if self is Status.partial else ExitCode.unexpected
+
 
 class RunResult(BaseModel):
     """Rows in scope, rows pending, rows written. `seconds` are wall seconds by phase."""
@@ -41,10 +48,8 @@ class RunResult(BaseModel):
 
     @property
     def exit_code(self) -> ExitCode:
-        """Complete for a dry run too; partial if the same command has work left; unexpected if the run failed."""
-        if self.status in (Status.planned, Status.complete):
-            return ExitCode.complete
-        return ExitCode.partial if self.status is Status.partial else ExitCode.unexpected
+        """The exit code of its status."""
+        return self.status.exit_code
 
     def to_json(self) -> dict[str, Any]:
         """The object `--json` prints."""

@@ -47,40 +47,26 @@ class Table(NamedTuple):
         return [c.name for c in self.columns if c.type in ("STRING", "INT", "BIGINT", "TIMESTAMP") and not c.is_private]
 
 
-def _in(column: str, values: tuple[str, ...]) -> str:
-    return f"{column} IS NULL OR {column} IN ({', '.join(repr(value) for value in values)})"
-
-
 LABELS = Table(
     "labels",
     "One row per content id, policy version and labeler. Append-only.",
     {
         "content_id STRING": "Id of the content in its source table",
-        "content_hash STRING": (
-            "SHA-256 of the content: over the bytes of the text, or over role and text of every turn"
-        ),
+        "content_hash STRING": "SHA-256 of the content: of the bytes of the text, or of role and text of every turn",
         "policy STRING": "Policy name",
         "policy_version STRING": "Policy version, for example `1.2.0`",
-        "policy_hash STRING": (
-            "SHA-256 over what in the policy can change a label: its text, rule ids and categories, output form"
-        ),
+        "policy_hash STRING": "SHA-256 of the policy's text, rule ids, categories, output: all that can change a label",
         "labeler STRING": "For people: model and effort, for example `safeguard-demo/low`",
         "labeler_hash STRING": (
             "SHA-256 over everything besides policy and content that can change a label: model and revision, dialect, "
             "effort, sampling, limits, versions of prompt and contract"
         ),
-        "work_key STRING": (
-            "Identity of the model call: SHA-256 of content, policy and labeler hash. Joins to `reasoning`"
-        ),
+        "work_key STRING": "Identity of the model call: SHA-256 of content, policy, labeler hash; joins to `reasoning`",
         "outcome STRING": "The result for this content; only `labelled` and `screened` have a violation",
         "violation BOOLEAN": "Whether the policy is violated; null unless `labelled` or `screened`",
-        "category STRING": (
-            "Category of the violated rule; null if nothing is violated, and for policies with binary output"
-        ),
+        "category STRING": "Category of the violated rule; null if none is violated, and with binary output",
         "rule_ids ARRAY<STRING>": "Ids of the rules the verdict names; empty if there are none, never null",
-        "confidence STRING": (
-            "`low`, `medium` or `high`: the model's own estimate, not a probability; null if it gave none"
-        ),
+        "confidence STRING": "`low`, `medium` or `high`: the model's own estimate, no probability; null if none",
         "model STRING": "Model name: `engine.model_name`, else `engine.model`",
         "effort STRING": "Reasoning effort: `low`, `medium` or `high`",
         "prompt_tokens BIGINT": (
@@ -109,9 +95,9 @@ LABELS = Table(
         "rationale STRING": "The model's one-line reason. It may quote the content",
     },
     (
-        ("outcome_known", f"outcome IN ({', '.join(repr(o.value) for o in Outcome)})"),
+        ("outcome_known", f"outcome IN {tuple(outcome.value for outcome in Outcome)}"),
         ("violation_only_if_judged", "(violation IS NOT NULL) = (outcome IN ('labelled', 'screened'))"),
-        ("confidence_known", _in("confidence", CONFIDENCES)),
+        ("confidence_known", f"confidence IS NULL OR confidence IN {tuple(CONFIDENCES)}"),
         ("attempt_positive", "attempt >= 1"),
     ),
     private=("content_id", "content_hash", "work_key", "rationale"),
@@ -156,9 +142,7 @@ RUNS = Table(
         "outcomes MAP<STRING, BIGINT>": "Rows appended, by outcome",
         "engine_starts INT": "Servers started; null for a run that died",
         "tokens MAP<STRING, BIGINT>": "`prompt`, `cached` and `completion` tokens",
-        "seconds MAP<STRING, DOUBLE>": (
-            "Wall seconds by phase: `recover`, `plan`, `label`, `commit`, `total`; phases overlap"
-        ),
+        "seconds MAP<STRING, DOUBLE>": "Wall seconds: `recover`, `plan`, `label`, `commit`, `total`; phases overlap",
         "mlflow_run_id STRING": "The MLflow run, if there was one",
         "message STRING": "One sentence if something is left to do or went wrong",
         "plan_id STRING": "The plan of `plans` it applied; null for any other run",

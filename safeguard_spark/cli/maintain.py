@@ -54,7 +54,7 @@ def erase(
             "retention."
         )
     print_message("Contents that are still in the source are labelled again by the next run: remove them there too.")
-    return Result(done.to_json(), exit_code=done.exit_code)
+    return Result(done.to_json(), exit_code=done.status.exit_code)
 
 
 @command(maintain, output_config)

@@ -59,27 +59,17 @@ def apply(
     from safeguard_spark.relabel.budget import Budget, parse_budget
 
     limit = parse_budget(budget) if budget else Budget()
-    from safeguard_spark.spark.relabel.apply import (
-        Applied,
-        apply_and_carry_over,
-        apply_plan,
-        load_plan,
-        prepare_application,
-    )
+    from safeguard_spark.spark.relabel.apply import apply_plan, load_plan, prepare_application
     from safeguard_spark.spark.session import session
     from safeguard_spark.spark.tables import Tables
     from safeguard_spark.tracking.registry import resolve
 
     spark = session(run)
     plan = load_plan(Tables.open(spark, run.output), plan_id)
-    document = resolve(policy or plan.new_ref, run)
-    application = prepare_application(spark, run, plan, document, order)
+    application = prepare_application(spark, run, plan, resolve(policy or plan.new_ref, run), order)
     if application.source_change:
         print_message(str(application.source_change))
-    if carry:
-        result, carried = apply_and_carry_over(spark, run, application, document, limit)
-    else:
-        result, carried = Applied(apply_plan(spark, run, application, document, limit), 0)
+    result, carried = apply_plan(spark, run, application, limit, carry=carry)
     print_result(result)
     if carry and not result.exit_code:
         print_message(f"{carried:,} contents that the change does not affect keep their verdict of {plan.old_version}.")
@@ -138,13 +128,13 @@ def promote(
     from safeguard_spark.tracking.registry import resolve
 
     policy = resolve(ref, run)
-    from safeguard_spark.spark.relabel.promote import promote_version, promotion_text
+    from safeguard_spark.spark.relabel.promote import promote_version
     from safeguard_spark.spark.session import session
 
     done = promote_version(session(run), run, policy, force=force, reason=reason.strip())
     for line in done.lines:
         print_message(f"  {'met' if line.met else 'NOT MET, forced'}: {line}")
-    print_message(promotion_text(done))
+    print_message(str(done))
     return Result(done.to_json())
 
 

@@ -5,7 +5,7 @@ the active version whose text was changed.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, timedelta
+from datetime import UTC
 
 from pyspark.sql import Row
 from pyspark.sql import functions as F
@@ -36,11 +36,10 @@ def activate(
     tables: Tables, policy: Policy, run_id: str, reason: str, *, forced: bool | None = None, gate: str | None = None
 ) -> None:
     """Append an activation. `gate` is its result as JSON, `forced` whether it was promoted against it."""
-    activated_at, newest = tables.now(), active(tables, policy.name)
-    if newest is not None:
-        # Later than the last activation even if the clock goes back: the older version must not become active. Spark
-        # returns times without a zone, in the time zone of this process.
-        activated_at = max(activated_at, newest["activated_at"].astimezone(UTC) + timedelta(microseconds=1))
+    newest = active(tables, policy.name)
+    # Later than the last activation: the older version must not become active. Spark returns times without a zone, in
+    # the time zone of this process.
+    activated_at = tables.now(after=newest["activated_at"].astimezone(UTC) if newest else None)
     row = {
         "policy": policy.name,
         "policy_version": policy.version,

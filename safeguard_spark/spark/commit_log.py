@@ -7,7 +7,7 @@ append the same rows.
 """
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from delta.exceptions import ConcurrentTransactionException
@@ -92,7 +92,8 @@ def append_labels(tables: Tables, rows: DataFrame, run_id: str, chunk: int, plan
         last = commits[-1] if commits else last_commit(tables)
         seq = last.seq + 1 if last else 1
         other_runs = sorted({commit.run_id for commit in commits if commit.run_id != run_id})
-        committed_at = _not_before(last, tables.now())
+        # A newer label must not look older.
+        committed_at = tables.now(after=last.committed_at if last else None)
         new_rows = _without_labels_of(tables, rows, other_runs, newest) if other_runs else rows
         stamped = new_rows.withColumn("labelled_at", F.lit(committed_at).cast("timestamp")).select(*schema.LABELS.names)
         metadata = json.dumps({"run_id": run_id, "chunk": chunk, "seq": seq, "at": committed_at.isoformat()})
@@ -113,11 +114,6 @@ def _without_labels_of(tables: Tables, rows: DataFrame, run_ids: list[str], vers
     labels = tables.read(schema.LABELS, version).where(F.col("run_id").isin(run_ids))
     labels = labels.select("content_id", "work_key", "policy", "policy_version")
     return rows.join(labels, on=["content_id", "work_key", "policy", "policy_version"], how="left_anti")
-
-
-def _not_before(last: Commit | None, now: datetime) -> datetime:
-    """Now, but later than our last commit: even if the clock goes back, a newer label must not look older."""
-    return max(now, last.committed_at + timedelta(microseconds=1)) if last else now
 
 
 def _parse_commit(version: int, user_metadata: str | None) -> Commit | None:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import psutil
 from py4j.java_gateway import JavaPackage  # type: ignore[import-untyped]
@@ -86,10 +86,7 @@ def task_slots(spark: SparkSession) -> Slots:
     conf = context.getConf()
     executors = max(1, len(context.statusTracker().getExecutorInfos()) - 1)  # the driver counts too; locally it is all
     per_executor = max(1, context.defaultParallelism // executors // int(conf.get("spark.task.cpus", "1") or 1))
-    executor_gpus, task_gpus = (
-        conf.get("spark.executor.resource.gpu.amount"),
-        conf.get("spark.task.resource.gpu.amount"),
-    )
+    executor_gpus, task_gpus = (conf.get(f"spark.{of}.resource.gpu.amount") for of in ("executor", "task"))
     if executor_gpus and task_gpus:
         per_executor = min(per_executor, max(1, int(float(executor_gpus) / float(task_gpus))))
     return Slots(executors * per_executor, per_executor)
@@ -102,9 +99,10 @@ def _build(config: RunConfig) -> SparkSession:
     is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     master = None if is_submitted else config.spark.master or f"local[{os.cpu_count() or 1}]"
     settings = {**DEFAULTS, **DELTA}
-    is_local = bool(master and master.startswith("local"))
-    if is_local:
-        settings |= LOCAL | {"spark.jars.ivySettings": str(_ivy_settings())}
+    if master and master.startswith("local"):
+        # Delta's jar comes from Maven's central repository or the local cache: Spark's own chain also tries a second
+        # repository, which fills the screen with errors if it cannot be reached.
+        settings |= LOCAL | {"spark.jars.ivySettings": str(Path(__file__).with_name("ivysettings.xml"))}
     settings |= config.spark.conf
     if is_submitted:
         SparkContext._ensure_initialized()
@@ -115,10 +113,8 @@ def _build(config: RunConfig) -> SparkSession:
         builder = builder.master(_retrying(master))
     for key, value in settings.items():
         builder = builder.config(key, value)
-    spark: SparkSession
     if is_submitted:
-        spark = builder.getOrCreate()
-        return spark
+        return builder.getOrCreate()
     # Workers must run the driver's Python; PySpark reads that only from the environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = configure_spark_with_delta_pip(builder)
@@ -126,8 +122,7 @@ def _build(config: RunConfig) -> SparkSession:
     others = descendants(os.getpid())
     try:
         with _output_to(log):
-            spark = builder.getOrCreate()
-            return spark
+            return cast(SparkSession, builder.getOrCreate())
     except BaseException as error:
         _end_jvm(others)
         if not isinstance(error, Exception):
@@ -162,14 +157,6 @@ def _retrying(master: str) -> str:
     `spark.task.maxFailures` has no effect there: the number of attempts is part of the master's name.
     """
     return re.sub(r"^local\[(\d+|\*)\]$", r"local[\1,4]", "local[1]" if master == "local" else master)
-
-
-def _ivy_settings() -> Path:
-    """Where to resolve Delta's jar: Maven's central repository and the local cache only.
-
-    Spark's own chain also tries a second repository, which fills the screen with errors if it cannot be reached.
-    """
-    return Path(__file__).with_name("ivysettings.xml")
 
 
 @contextlib.contextmanager

@@ -82,8 +82,7 @@ def open_source(
         raise SourceError(
             f"{without_id} rows of {name} have no {config.id_column}. Every row needs an id (--id-column)."
         )
-    rank_column = [RANK] if ranks else []
-    frame = cells.select("content_id", digest.alias("content_hash"), payload, *rank_column)
+    frame = cells.select("content_id", digest.alias("content_hash"), *cells.columns[1:])
     return Source(name, version, payload, frame)
 
 
@@ -142,7 +141,7 @@ def read_snapshot(spark: SparkSession, location: str, version: int | None = None
         detail = spark.sql(f"DESCRIBE DETAIL {location}").first()
         if detail is None or detail["format"] != "delta":
             return Snapshot(location, frame, None)
-        version = _version(spark, location) if version is None else version
+        version = table_version(spark, location) if version is None else version
         return Snapshot(location, spark.sql(f"SELECT * FROM {location} VERSION AS OF {version}"), version)
     except AnalysisException as error:
         folder = "" if is_path(location) else f" For a folder write ./{location}."
@@ -155,7 +154,7 @@ def _read_path(spark: SparkSession, location: str, version: int | None) -> Snaps
         raise SourceError(f"Source {location} does not exist.")
     name = files.qualified()
     if files.exists("_delta_log"):
-        version = _version(spark, f"delta.`{name}`") if version is None else version
+        version = table_version(spark, f"delta.`{name}`") if version is None else version
         return Snapshot(name, spark.read.format("delta").option("versionAsOf", version).load(name), version)
     try:
         return Snapshot(name, spark.read.parquet(name), None)
@@ -170,7 +169,8 @@ def is_path(location: str) -> bool:
     return "/" in location or location.endswith(".parquet") or not re.fullmatch(r"[\w`-]+(\.[\w`-]+){0,2}", location)
 
 
-def _version(spark: SparkSession, table: str) -> int:
+def table_version(spark: SparkSession, table: str) -> int:
+    """The newest version of a Delta table, by its name in SQL."""
     row = spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").select("version").first()
     return int(row[0]) if row else 0
 

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pyspark.errors import AnalysisException
@@ -15,7 +15,7 @@ from safeguard_spark.errors import TableError
 from safeguard_spark.schema import Table
 from safeguard_spark.spark.failures import retrying
 from safeguard_spark.spark.files import Files
-from safeguard_spark.spark.source import is_path
+from safeguard_spark.spark.source import is_path, table_version
 
 PROPERTIES = {
     # Reader version 1: delta-rs, DuckDB and Polars can read the tables. With deletion vectors they could not.
@@ -80,9 +80,10 @@ class Tables:
         return f"{row[0].rsplit('/', 1)[0]}/{name}"
 
     @staticmethod
-    def now() -> datetime:
-        """The time that rows are stamped with (UTC)."""
-        return datetime.now(UTC)
+    def now(after: datetime | None = None) -> datetime:
+        """The time that rows are stamped with (UTC). Later than `after`, even if the clock goes back."""
+        now = datetime.now(UTC)
+        return max(now, after + timedelta(microseconds=1)) if after else now
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The rows of a table, now or at a version. Raises TableError if it lacks a column."""
@@ -179,8 +180,7 @@ class Tables:
 
     def version(self, table: Table) -> int:
         """The newest version of a table."""
-        row = self.spark.sql(f"DESCRIBE HISTORY {self.sql(table)} LIMIT 1").select("version").first()
-        return int(row[0]) if row else 0
+        return table_version(self.spark, self.sql(table))
 
     def append_reasoning(self, rows: DataFrame, run_id: str, chunk: int) -> None:
         """Append a chunk's reasoning once. Blind appends never conflict, so a txnAppId per chunk is enough."""

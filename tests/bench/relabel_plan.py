@@ -80,7 +80,7 @@ def measure(folder: Path, rows: int) -> None:
             affected = planned.plan
     timed(
         "apply touched",
-        lambda: apply_plan(spark, run, prepare_application(spark, run, affected, new), new, Budget(), show=False),
+        lambda: apply_plan(spark, run, prepare_application(spark, run, affected, new), Budget(), show=False),
     )
     print(f"  calls {calls(folder):,}, planned {affected.calls:,}")
     labels = spark.read.format("delta").load(str(folder / "tables" / "labels"))

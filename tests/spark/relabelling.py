@@ -49,4 +49,4 @@ def applied(
 ) -> RunResult:
     """The result of applying a plan."""
     application = prepared(lake, plan, new, order)
-    return apply_plan(lake.spark, configured(lake), application, new, budget or Budget(), show=False)
+    return apply_plan(lake.spark, configured(lake), application, budget or Budget(), show=False).result

@@ -4,7 +4,6 @@ Each datagram contains a task's totals so far, so a lost one does no harm. If th
 with each finished chunk and says so.
 """
 
-import json
 import os
 import secrets
 import socket
@@ -13,11 +12,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Self, TextIO, TypeAlias
+from typing import Self, TextIO, TypeAlias
 
+from pydantic import BaseModel
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.rows import Labelled
@@ -29,6 +28,16 @@ STALL_S = 60.0
 
 
 Address: TypeAlias = tuple[str, int, str]  # host, port and token of a listener
+
+
+class Report(BaseModel):
+    """A datagram: what one task has done so far. `totals` are named as in `Listener.totals`."""
+
+    token: str
+    task: str
+    totals: Counter[str]
+    outcomes: Counter[str]
+    oldest_s: float
 
 
 class Reporter:
@@ -68,16 +77,12 @@ class Reporter:
             return
         self._sent_at = time.monotonic()
         host, port, token = self._address
-        message = {
-            "token": token,
-            "task": self._id,
-            "totals": self._totals,
-            "outcomes": self._outcomes,
-            "oldest_s": self._oldest_s,
-        }
+        report = Report(
+            token=token, task=self._id, totals=self._totals, outcomes=self._outcomes, oldest_s=self._oldest_s
+        )
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-                sender.sendto(json.dumps(message).encode(), (host, port))
+                sender.sendto(report.model_dump_json().encode(), (host, port))
         except OSError:
             self._address = None  # the driver cannot be reached: do not slow the task down by trying again
 
@@ -94,7 +99,7 @@ class Listener:
             self._socket.bind(("", 0))
         self._socket.settimeout(0.5)
         self._token = secrets.token_hex(16)
-        self._tasks: dict[str, dict[str, Any]] = {}
+        self._reports: dict[str, Report] = {}  # the last of each task
         self._chunks: Counter[str] = Counter()  # totals of the finished chunks
         self._is_open = True
         self.first_row_at: float | None = None  # rates are computed from here, not from the start
@@ -105,17 +110,17 @@ class Listener:
     def _listen(self) -> None:
         while self._is_open:
             try:
-                message = json.loads(self._socket.recv(65_536))
+                report = Report.model_validate_json(self._socket.recv(65_536))
             except (TimeoutError, ValueError):
                 continue
             except OSError:
                 return
-            if isinstance(message, dict) and message.get("token") == self._token:
-                before = self._tasks.get(message["task"], {}).get("totals")
-                if message["totals"] and before != message["totals"]:
+            if report.token == self._token:
+                before = self._reports.get(report.task)
+                if report.totals and (before is None or before.totals != report.totals):
                     self.last_change_at = self.clock()
                     self.first_row_at = self.first_row_at or self.last_change_at
-                self._tasks[message["task"]] = message
+                self._reports[report.task] = report
 
     def add_chunk(self, totals: Counter[str]) -> None:
         """Count a finished chunk, by the names of `totals`."""
@@ -125,22 +130,20 @@ class Listener:
     @property
     def has_reports(self) -> bool:
         """Whether a datagram of any task has arrived."""
-        return bool(self._tasks)
+        return bool(self._reports)
 
     def totals(self) -> Counter[str]:
         """`rows`, `called` (rows the model was called for), and tokens (`prompt`, `cached`, `completion`) so far."""
-        reported = Counter[str]()
-        for message in list(self._tasks.values()):
-            reported.update(message["totals"])
+        reported = sum((report.totals for report in list(self._reports.values())), Counter[str]())
         return reported | self._chunks  # the larger of each
 
     def outcomes(self) -> Counter[str]:
         """Outcomes over all tasks so far."""
-        return sum((Counter(message["outcomes"]) for message in list(self._tasks.values())), Counter())
+        return sum((report.outcomes for report in list(self._reports.values())), Counter())
 
     def oldest_s(self) -> float:
         """Age of the oldest request of any task, in seconds."""
-        return max((float(message["oldest_s"]) for message in list(self._tasks.values())), default=0.0)
+        return max((report.oldest_s for report in list(self._reports.values())), default=0.0)
 
     def close(self) -> None:
         """Stop listening."""
@@ -173,18 +176,14 @@ class Bar:
             while not self._stop.wait(self._line_interval_s):
                 self._console.print(self.line(), highlight=False, soft_wrap=True)
             return
-        columns: tuple[ProgressColumn, ...] = (
-            SpinnerColumn(),
-            TextColumn("labelling"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _StatusColumn(self),
-        )
-        with Progress(*columns, console=self._console, refresh_per_second=2) as progress:
-            bar = progress.add_task("label", total=self._total)
-            while not self._stop.wait(0.5):
-                progress.update(bar, completed=min(self._total, self._listener.totals()["rows"]))
-            progress.update(bar, completed=min(self._total, self._listener.totals()["rows"]))
+        status = TextColumn("{task.fields[status]}", markup=False)
+        columns = SpinnerColumn(), "labelling", BarColumn(bar_width=24), MofNCompleteColumn(), status
+        with Progress(*columns, console=self._console, auto_refresh=False) as progress:
+            bar, has_ended = progress.add_task("label", total=self._total, status=""), False
+            while not has_ended:
+                has_ended = self._stop.wait(0.5)
+                rows = min(self._total, self._listener.totals()["rows"])
+                progress.update(bar, completed=rows, status=self.status(), refresh=True)
 
     def line(self) -> str:
         """The state in one line."""
@@ -219,12 +218,3 @@ class Bar:
         if not has_rows:
             return [f"waiting for the engine, {idle_s:.0f} s (a start takes about a minute)"]
         return [f"STALLED: no row finished for {idle_s:.0f} s"] if idle_s > STALL_S else []
-
-
-class _StatusColumn(ProgressColumn):
-    def __init__(self, bar: Bar) -> None:
-        super().__init__()
-        self._bar = bar
-
-    def render(self, task: Task) -> Text:  # noqa: ARG002  # the signature is rich's
-        return Text(self._bar.status())

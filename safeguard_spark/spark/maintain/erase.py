@@ -8,7 +8,6 @@ from pyspark.sql import DataFrame, SparkSession
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import ExitCode
 from safeguard_spark.result import Status
 from safeguard_spark.schema import Table
 from safeguard_spark.spark.failures import retrying
@@ -37,11 +36,6 @@ class Erasure(NamedTuple):
         """Partial if the same command has to be issued again."""
         return Status.partial if self.under_way else Status.complete
 
-    @property
-    def exit_code(self) -> ExitCode:
-        """Complete, or partial if a run in progress may write the contents again."""
-        return ExitCode.partial if self.under_way else ExitCode.complete
-
     def to_json(self) -> dict[str, Any]:
         """The object `--json` prints."""
         return {**self._asdict(), "under_way": list(self.under_way), "status": self.status.value}
@@ -68,7 +62,7 @@ def erase_contents(spark: SparkSession, config: RunConfig, ids: Iterable[str], *
     rows = {table.name: _remove(tables, table, work_keys, "work_key", len(distinct)) for table in BY_KEY}
     rows |= {table.name: _remove(tables, table, requested, "content_id", len(distinct)) for table in BY_ID}
     if vacuum and not running:
-        with _without_retention_check(spark):
+        with _setting(spark, RETENTION_CHECK, "false"):  # Delta refuses to delete files younger than a week
             for table in (*BY_KEY, *BY_ID):
                 spark.sql(f"VACUUM {tables.sql(table)} RETAIN 0 HOURS")
     return Erasure(len(distinct), num_labelled, rows, shared, running, vacuum and not running)
@@ -119,8 +113,3 @@ def _setting(spark: SparkSession, key: str, value: str) -> Iterator[None]:
             spark.conf.unset(key)
         else:
             spark.conf.set(key, before)
-
-
-def _without_retention_check(spark: SparkSession) -> contextlib.AbstractContextManager[None]:
-    """Let VACUUM delete files younger than a week. Delta refuses that, to protect concurrent readers and writers."""
-    return _setting(spark, RETENTION_CHECK, "false")

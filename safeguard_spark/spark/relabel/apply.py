@@ -1,6 +1,5 @@
 """Apply a re-labelling plan: run the label job on the contents it selects, within a budget."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
@@ -51,11 +50,11 @@ class SourceChange(NamedTuple):
         return f"The source changed{where}: {what} since the plan."
 
 
-@dataclass(frozen=True)
-class Application:
-    """A plan and the contents it selects now."""
+class Application(NamedTuple):
+    """A plan, the version to label under, and the contents the plan selects now."""
 
     plan: RelabelPlan
+    policy: Policy
     source: Source
     source_change: SourceChange | None
 
@@ -101,7 +100,7 @@ def prepare_application(
         raise ConfigError(
             f"Plan {plan.plan_id} was made on {plan.source}, but the configured source is {source.name}. Plan again."
         )
-    return Application(plan, source, _source_change(spark, config, plan, source, old))
+    return Application(plan, policy, source, _source_change(spark, config, plan, source, old))
 
 
 def _source_change(
@@ -132,40 +131,27 @@ def apply_plan(
     spark: SparkSession,
     config: RunConfig,
     application: Application,
-    policy: Policy,
     budget: Budget,
     *,
+    carry: bool = False,
     show: bool = True,
-) -> RunResult:
-    """Label what a plan selects, within the budget. Call it again to continue."""
-    chunk_rows = config.run.chunk_rows
+) -> Applied:
+    """Label what a plan selects, within the budget. Call it again to continue.
+
+    With `carry`, once all of it is labelled, carry over the verdicts of the contents that the change does not affect.
+    Raises ConfigError, before it labels anything, if the plan does not know which those are.
+    """
+    plan, chunk_rows = application.plan, config.run.chunk_rows
+    if carry:
+        require_scope(plan)
     if budget.calls is not None:
         chunk_rows = min(chunk_rows, -(-budget.calls // CHUNKS_PER_CALL_BUDGET))
     if budget.seconds is not None:
-        tables = Tables.open(spark, config.output)
-        estimate = estimate_cost(1, past_runs(tables, application.plan.labeler_hash))
+        estimate = estimate_cost(1, past_runs(Tables.open(spark, config.output), plan.labeler_hash))
         rows = estimate.calls_per_s.median * budget.seconds / CHUNKS_PER_TIME_BUDGET if estimate else DEFAULT_CHUNK_ROWS
         chunk_rows = min(chunk_rows, max(1, int(rows)))
     run = config.model_copy(update={"run": config.run.model_copy(update={"chunk_rows": chunk_rows})})
-    selection = Selection(application.source, budget, application.plan.plan_id)
-    return label_table(spark, run, [policy], show=show, selection=selection)
-
-
-def apply_and_carry_over(
-    spark: SparkSession,
-    config: RunConfig,
-    application: Application,
-    policy: Policy,
-    budget: Budget,
-    *,
-    show: bool = True,
-) -> Applied:
-    """Apply a plan; once all of it is labelled, carry over the verdicts of the contents the change does not affect.
-
-    Raises ConfigError, before it labels anything, unless the plan's scope is `touched`.
-    """
-    require_scope(application.plan)
-    result = apply_plan(spark, config, application, policy, budget, show=show)
-    if result.exit_code:
-        return Applied(result, 0)
-    return Applied(result, carry_over_verdicts(spark, config, application.plan, policy))
+    selection = Selection(application.source, budget, plan.plan_id)
+    result = label_table(spark, run, [application.policy], show=show, selection=selection)
+    carried = carry_over_verdicts(spark, config, plan, application.policy) if carry and not result.exit_code else 0
+    return Applied(result, carried)

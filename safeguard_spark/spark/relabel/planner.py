@@ -95,10 +95,7 @@ def _plan_of(
         source=base.name,
         source_version=base.version,
         labels_version=labels_version,
-        rows=size.rows,
-        pending=size.pending,
-        calls=size.calls,
-        prompt_tokens=size.prompt_tokens,
+        **size._asdict(),
     )
 
 

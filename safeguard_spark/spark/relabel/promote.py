@@ -47,19 +47,17 @@ class Promotion(NamedTuple):
     lines: tuple[Requirement, ...]
     alias: str  # the state of the registry's alias, in words
 
+    def __str__(self) -> str:
+        ref = f"{self.policy}@{self.version}"
+        if not self.changed:
+            return f"{ref} is already active; {self.alias}."
+        again = " again" if self.is_rollback else ""
+        replaces = f" (replaces {self.before})" if self.before not in (None, self.version) else ""
+        return f"{ref} is active{again}{replaces}; {self.alias}."
+
     def to_json(self) -> dict[str, Any]:
         """The object `--json` prints."""
         return {**self._asdict(), "lines": [line.to_json() for line in self.lines]}
-
-
-def promotion_text(promotion: Promotion) -> str:
-    """The result in one sentence."""
-    ref = f"{promotion.policy}@{promotion.version}"
-    if not promotion.changed:
-        return f"{ref} is already active; {promotion.alias}."
-    again = " again" if promotion.is_rollback else ""
-    replaces = f" (replaces {promotion.before})" if promotion.before not in (None, promotion.version) else ""
-    return f"{ref} is active{again}{replaces}; {promotion.alias}."
 
 
 def promote_version(

@@ -48,7 +48,9 @@ def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: P
         pairs = _count(compared)
         if not pairs:
             raise TableError(f"No content has a label under both {old.ref} and {new.ref}: plan and apply first.")
-        sizes = None if plan is None or sampled is None else _sizes(plan)
+        sizes = None
+        if plan is not None and sampled is not None:  # contents without an old label cannot be compared
+            sizes = {stratum.name: stratum.size for stratum in plan.scope.strata if stratum.name != NO_LABEL}
         comparison = compare_pairs((old.ref, new.ref), pairs, _count(noise), sizes, rule_changes(old, new))
         agreement = (human_agreement(spark, config, tables, policy) for policy in (old, new))
         unfinished = None if plan is None else _progress(tables, plan)
@@ -81,11 +83,6 @@ def _sampled(tables: Tables, plan: RelabelPlan) -> DataFrame | None:
     old = planned_labels(tables, plan)
     scores = strata(old.select("content_id"), old, plan.scope)
     return select_sample(scores, plan.scope).select("content_id", "stratum")
-
-
-def _sizes(plan: RelabelPlan) -> dict[str, int]:
-    """Contents per stratum; contents without an old label cannot be compared."""
-    return {stratum.name: stratum.size for stratum in plan.scope.strata if stratum.name != NO_LABEL}
 
 
 def _verdicts(labels: DataFrame, policy: Policy, salt: str | None = None) -> DataFrame:

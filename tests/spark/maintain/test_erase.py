@@ -50,7 +50,7 @@ def test_an_erased_id_is_gone_from_tables_and_files_and_the_others_are_not(plain
     assert len(keys) == 2 and files_with(plain.tables, "secret-1") and files_with(plain.tables, "nothing of use")
     result = erase(plain, "secret-1", "secret-2", "unknown", vacuum=True)
     assert (result.ids, result.found, result.rows["labels"], result.rows["reasoning"], result.shared) == (3, 2, 2, 2, 0)
-    assert result.vacuumed and result.exit_code == 0
+    assert result.vacuumed and result.status.exit_code == 0
     assert plain.read("labels").count() == 42 and plain.read("reasoning").count() == 41
     assert not plain.read("reasoning").where(f"work_key IN {tuple(keys)}").count()
     # Neither the id, nor the model's answer, nor the work key: not in data, not in the tables' own logs.
@@ -67,7 +67,7 @@ def test_reasoning_is_erased_with_the_last_id_of_its_content(plain: Lake) -> Non
     last = erase(plain, "copy-2")
     assert (last.rows["labels"], last.rows["reasoning"], last.shared) == (1, 1, 0)
     again = erase(plain, "copy-1", "copy-2")
-    assert (again.found, set(again.rows.values()), again.exit_code) == (0, {0}, 0)
+    assert (again.found, set(again.rows.values()), again.status.exit_code) == (0, {0}, 0)
 
 
 def test_without_vacuum_the_files_stay_and_the_history_contains_no_id(plain: Lake) -> None:
@@ -83,7 +83,12 @@ def test_during_a_run_nothing_is_vacuumed_and_the_command_has_to_be_repeated(pla
     driver = Driver.this_process().model_copy(update={"machine": "elsewhere"})
     staging.write(manifest(driver), "another")
     result = erase(plain, "secret-1", vacuum=True)
-    assert (result.under_way, result.exit_code, result.vacuumed, result.rows["labels"]) == (("another",), 6, False, 1)
+    assert (result.under_way, result.status.exit_code, result.vacuumed, result.rows["labels"]) == (
+        ("another",),
+        6,
+        False,
+        1,
+    )
     staging.clear("another")
     assert erase(plain, "secret-1", vacuum=True).vacuumed
     assert not files_with(plain.tables, "secret-1")

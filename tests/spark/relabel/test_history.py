@@ -35,7 +35,7 @@ def now() -> datetime:
 def relabelled(lake: Lake, scope: str, new: Policy = NEW) -> None:
     config = configured(lake)
     plan = plan_relabel(lake.spark, config, PlanRequest(OLD, new, parse_scope(scope, share=0.0))).plan
-    apply_plan(lake.spark, config, prepare_application(lake.spark, config, plan, new), new, Budget(), show=False)
+    apply_plan(lake.spark, config, prepare_application(lake.spark, config, plan, new), Budget(), show=False)
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_verdicts_of_unaffected_contents_are_carried_over_and_the_version_is_act
     config = configured(lake, relabel={"gate": {"cases": False, "min_coverage": 1.0}})
     label_table(lake.spark, config, [OLD], show=False)
     plan = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("touched", share=0.0))).plan
-    apply_plan(lake.spark, config, prepare_application(lake.spark, config, plan, NEW), NEW, Budget(), show=False)
+    apply_plan(lake.spark, config, prepare_application(lake.spark, config, plan, NEW), Budget(), show=False)
     lake.calls()
     assert carry_over_verdicts(lake.spark, config, plan, NEW) == 71
     assert carry_over_verdicts(lake.spark, config, plan, NEW) == 0

@@ -176,7 +176,7 @@ def test_a_sample_is_weighted_back_to_the_table(labelled: Lake) -> None:
     flipping = configured(labelled, args={"words": {**WORDS, "lamp": "M3"}})
     plan = planned(labelled, "sample 120").plan
     application = prepared(labelled, plan)
-    apply_plan(labelled.spark, flipping, application, NEW, Budget(), show=False)
+    apply_plan(labelled.spark, flipping, application, Budget(), show=False)
     comparison = compare_versions(labelled.spark, configured(labelled), OLD, NEW).comparison
     assert comparison.weighted and comparison.flipped is not None
     assert comparison.compared == 120
