@@ -1,8 +1,13 @@
-"""Statistics of a comparison: rates of weighted counts with Wilson intervals, differences, McNemar's exact test."""
+"""Intervals: rates, exact bounds, differences, and how many contents a bound needs.
+
+A two-sided interval reports a rate. A floor or a ceiling is decided on a one-sided exact bound. Both are at 95 %
+unless `level` says otherwise. The tests simulate the coverage of every interval here.
+"""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -58,6 +63,98 @@ def wilson(value: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     return max(0.0, min(value, center - half)), min(1.0, max(value, center + half))
 
 
+def clopper_pearson(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """The exact two-sided interval of a share (C. J. Clopper, E. S. Pearson, 1934); (0, 1) without contents."""
+    one_sided = (1 + level) / 2
+    return lower_bound(hits, n, one_sided), upper_bound(hits, n, one_sided)
+
+
+def lower_bound(hits: int, n: int, level: float = LEVEL) -> float:
+    """The exact one-sided lower bound of a share, after Clopper and Pearson; 0 without hits.
+
+    It is the share at which `hits` or more of `n` have probability 1 - level, the quantile 1 - level of the beta
+    distribution with parameters hits and n - hits + 1 (L. D. Brown, T. T. Cai, A. DasGupta, 2001).
+    """
+    from scipy.special import betaincinv
+
+    if not 0 <= hits <= n:
+        raise ValueError(f"{hits} hits of {n} contents")
+    return float(betaincinv(hits, n - hits + 1, 1 - level)) if hits else 0.0
+
+
+def upper_bound(hits: int, n: int, level: float = LEVEL) -> float:
+    """The exact one-sided upper bound of a share; 1 if every content is a hit, or there is none."""
+    return 1.0 - lower_bound(n - hits, n, level)
+
+
+def smallest_n(floor: float, misses: int = 0, level: float = LEVEL) -> int | None:
+    """The fewest contents of which all but `misses` are hits that prove a share of at least `floor`.
+
+    59 for a floor of 0.95 without a miss, 93 with one: S. S. Wilks' sample sizes (1941). None for a floor of 1, which
+    no sample proves. For a ceiling: `smallest_n(1 - ceiling, hits)`.
+    """
+    if floor >= 1:
+        return None
+
+    def proves(n: int) -> bool:
+        return lower_bound(n - misses, n, level) >= floor
+
+    enough = max(1, misses)
+    while not proves(enough):
+        enough *= 2
+    return bisect_left(range(enough), True, lo=misses, key=proves)
+
+
+def f1_rate(tp: int, fp: int, fn: int, level: float = LEVEL) -> Rate | None:
+    """F1 with its interval, or None without a positive and a flagged content.
+
+    F1 (L. R. Dice, 1945) is not a share, but a function of one: F1 = 2J / (1 + J) with Jaccard's index (1912)
+    J = TP / (TP + FP + FN). It increases with J, so the ends of Wilson's interval of J give those of F1. `hits` and `n`
+    are those of J.
+    """
+    jaccard = rate([Weighted(tp, 1, True), Weighted(fp + fn, 1, False)], level)
+    if jaccard is None:
+        return None
+    value, low, high = (2 * share / (1 + share) for share in (jaccard.value, jaccard.low, jaccard.high))
+    return replace(jaccard, value=value, low=low, high=high)
+
+
+class Stratum(NamedTuple):
+    """A part of a table: `n` contents sampled at random of the `size` it has, of which `hits` count."""
+
+    hits: int
+    n: int
+    size: int
+
+
+def stratified_rate(strata: Iterable[Stratum], level: float = LEVEL) -> Rate | None:
+    """The share of hits in a table from a stratified sample; None if a stratum has no sampled content.
+
+    MOVER (G. Y. Zou, W. Huang, X. Zhang, 2009) over Clopper and Pearson's interval (l, u) of each stratum of weight w
+    and share p: value - sqrt(sum (w (p - l))^2), value + sqrt(sum (w (u - p))^2). For rare hits the normal interval
+    covers far less than it says.
+    """
+    strata = [stratum for stratum in strata if stratum.size]
+    if not strata or not all(stratum.n for stratum in strata):
+        return None
+    total = sum(stratum.size for stratum in strata)
+    value = below = above = 0.0
+    for hits, n, size in strata:
+        weight, share = size / total, hits / n
+        low, high = clopper_pearson(hits, n, level)
+        value += weight * share
+        below += (weight * (share - low)) ** 2
+        above += (weight * (high - share)) ** 2
+    return Rate(
+        value=value,
+        low=max(0.0, value - math.sqrt(below)),
+        high=min(1.0, value + math.sqrt(above)),
+        hits=sum(stratum.hits for stratum in strata),
+        n=sum(stratum.n for stratum in strata),
+        effective=total**2 / sum(stratum.size**2 / stratum.n for stratum in strata),
+    )
+
+
 @dataclass(frozen=True)
 class Difference:
     """One share minus another, with its interval."""
@@ -77,9 +174,91 @@ def difference(one: Rate, other: Rate, level: float = LEVEL) -> Difference:
     return Difference(value, value - down, value + up)
 
 
+class PairedCounts(NamedTuple):
+    """Contents by two answers to the same question: a hit in both, in one of them, in neither."""
+
+    both: int
+    first_only: int
+    second_only: int
+    neither: int
+
+
+def paired_difference(counts: PairedCounts, level: float = LEVEL) -> Difference | None:
+    """The first share minus the second, of the same contents; None without contents.
+
+    R. G. Newcombe, Statistics in Medicine 17 (1998), 2635-2650, method 10: Wilson's intervals, squared and added with
+    the correlation of the pairs, which is corrected for continuity.
+    """
+    both, first_only, second_only, neither = counts
+    n = sum(counts)
+    if not n:
+        return None
+    first, second = (both + first_only) / n, (both + second_only) / n
+    (low1, high1), (low2, high2) = wilson(first, n, level), wilson(second, n, level)
+    margins = (both + first_only) * (second_only + neither) * (both + second_only) * (first_only + neither)
+    product = both * neither - first_only * second_only
+    corrected = max(product - n / 2, 0) if product > 0 else product
+    phi = corrected / math.sqrt(margins) if margins else 0.0
+    value = (first_only - second_only) / n
+    return Difference(
+        value,
+        max(-1.0, value - _square_and_add(first - low1, high2 - second, phi)),
+        min(1.0, value + _square_and_add(high1 - first, second - low2, phi)),
+    )
+
+
+def _square_and_add(one: float, other: float, phi: float) -> float:
+    return math.sqrt(max(0.0, one**2 - 2 * phi * one * other + other**2))
+
+
 def mcnemar(gained: int, lost: int) -> float:
     """Two-sided exact p-value of McNemar's test, from the numbers of pairs that changed in either direction."""
     from scipy.stats import binomtest
 
     n = gained + lost
     return float(binomtest(gained, n, 0.5).pvalue) if n else 1.0
+
+
+def screen_rank(positives: int, floor: float, risk: float = 1 - LEVEL) -> int | None:
+    """How many of the calibration positives a screen may clear if its recall must be at least `floor`.
+
+    The largest k with P(Bin(positives, 1 - floor) <= k) <= risk; None if even 0 is too many. It is the rank of a
+    distribution-free tolerance limit (S. S. Wilks, 1941), so the recall falls below the floor with probability at most
+    `risk`, whatever the distribution of the scores.
+    """
+    from scipy.special import bdtr
+
+    allowed = bisect_right(range(positives + 1), risk, key=lambda k: bdtr(k, positives, 1 - floor))
+    return allowed - 1 if allowed else None
+
+
+def screen_threshold(scores: Sequence[float], floor: float, risk: float = 1 - LEVEL) -> float | None:
+    """The score strictly below which a screen may clear, from the scores of the calibration positives.
+
+    None if there are too few of them to prove the floor: `smallest_n(floor)` are needed.
+    """
+    rank = screen_rank(len(scores), floor, risk)
+    return None if rank is None else sorted(scores)[rank]
+
+
+def audited_recall(flagged: int, cleared: int, checked: int, missed: int, level: float = LEVEL) -> float:
+    """The lower bound of a screen's recall, from an audit of what it cleared.
+
+    `flagged`: the violations that the screen did not clear. Of the `cleared` contents, `checked` were drawn at random,
+    and `missed` of these are violations. With u the one-sided upper bound of the share missed (Clopper and Pearson),
+    recall is at least flagged / (flagged + cleared x u). 0 without a flagged violation.
+    """
+    most_missed = cleared * upper_bound(missed, checked, level)
+    return flagged / (flagged + most_missed) if flagged else 0.0
+
+
+def audit_size(flagged: int, cleared: int, floor: float, level: float = LEVEL) -> int | None:
+    """The fewest contents to check, none of them missed, that prove a recall of at least `floor`.
+
+    None if there is no such number: a floor of 1, or nothing flagged. It depends on flagged / cleared alone, whatever
+    the size of the table.
+    """
+    if not flagged:
+        return None
+    ceiling = flagged * (1 - floor) / (floor * cleared) if floor and cleared else 1.0
+    return 0 if ceiling >= 1 else smallest_n(1 - ceiling, 0, level)
