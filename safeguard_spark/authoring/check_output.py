@@ -10,7 +10,7 @@ WIDTH = 100  # of an excerpt, in columns
 
 def report_text(report: Report) -> str:
     """For a terminal: file:line:column, the line, a caret and a hint per problem; then a summary."""
-    parts = [_block(diagnostic) for diagnostic in report.diagnostics]
+    parts = [diagnostic_text(diagnostic) for diagnostic in report.diagnostics]
     return "\n".join([*parts, report_summary(report), ""])
 
 
@@ -54,7 +54,8 @@ def report_github(report: Report) -> str:
 REPORT_FORMATS = {"text": report_text, "json": report_json, "github": report_github}
 
 
-def _block(d: Diagnostic) -> str:
+def diagnostic_text(d: Diagnostic) -> str:
+    """One diagnostic for a terminal: file:line:column and the problem, the line, a caret, a hint if there is one."""
     number = str(d.span.line)
     margin = " " * len(number)
     excerpt, column = _crop(d.excerpt, d.span.column)

@@ -1,0 +1,92 @@
+"""Structure: reads a YAML file of the user's and reports what does not fit its model, each problem where it is."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
+from safeguard_spark.policy.document import ENCODING
+from safeguard_spark.policy.positions import Span, Yaml
+from safeguard_spark.suggest import closest_match
+
+
+class Hints(NamedTuple):
+    """What to write instead, by key; the index of a list is 0: `rules.0.severity`."""
+
+    missing: Mapping[str, str]
+    bad: Mapping[str, str]
+
+
+def read_source(path: Path, display_name: str) -> tuple[SourceFile, list[Diagnostic]]:
+    """A file's text, empty with a diagnostic if it cannot be read. `display_name` is for diagnostics. Never raises."""
+    try:
+        return SourceFile(display_name, path.read_text(encoding=ENCODING)), []
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode("utf-8", "replace")
+        span = Span(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        problem = f"not UTF-8 text (byte {error.start})"
+        # Shown as far as it can be read, but not checked: its text is not known.
+        readable = SourceFile(display_name, error.object.decode("utf-8", "replace"))
+        return SourceFile(display_name, ""), [readable.diagnose("unreadable", span, problem, "save the file as UTF-8")]
+    except OSError as error:
+        source = SourceFile(display_name, "")
+        return source, [source.diagnose("unreadable", Span(1), f"it cannot be read: {error.strerror}")]
+
+
+def duplicate_keys(source: SourceFile, yaml: Yaml) -> list[Diagnostic]:
+    """One diagnostic for each key that a mapping has twice."""
+    return [
+        source.diagnose("duplicate-key", duplicate.span, f"`{duplicate.key}` occurs twice", "keep one of them")
+        for duplicate in yaml.duplicate_keys
+    ]
+
+
+def invalid_values(
+    error: ValidationError, source: SourceFile, yaml: Yaml, model: type[BaseModel], hints: Hints
+) -> list[Diagnostic]:
+    """One diagnostic for each problem that pydantic found in the values of a file."""
+    diagnostics = []
+    for problem in error.errors():
+        path = tuple(problem["loc"])
+        name = ".".join(str(part) for part in path)
+        if problem["type"] == "extra_forbidden":
+            diagnostics.append(unknown_key(source, yaml, path, _fields(model, path[:-1])))
+        elif problem["type"] == "missing":
+            where = yaml.value_span(path[:-1])._replace(length=1)
+            diagnostics.append(
+                source.diagnose("missing-key", where, f"`{name}` is missing", hints.missing.get(name, ""))
+            )
+        else:
+            message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            hint = hints.bad.get(".".join("0" if isinstance(part, int) else part for part in path), "")
+            if problem["type"] == "string_type" and not hint and isinstance(problem["input"], int | float):
+                hint = "put it in quotes"
+            message = f"`{name}`: {message}" if name else message
+            diagnostics.append(source.diagnose("bad-value", yaml.value_span(path), message, hint))
+    return diagnostics
+
+
+def unknown_key(source: SourceFile, yaml: Yaml, path: tuple[str | int, ...], valid: Iterable[str]) -> Diagnostic:
+    """A diagnostic for a key that is not part of the format: the most similar of the valid ones, or all of them."""
+    key = str(path[-1])
+    match = closest_match(key, valid)
+    alternatives = f"valid keys: {', '.join(valid)}" if valid else "the text after the second --- is the body"
+    hint = f"did you mean {match}?" if match else alternatives
+    return source.diagnose("unknown-key", yaml.key_span(path), f"there is no key `{key}` here", hint)
+
+
+def _fields(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """The keys of the format at a path. `body` is a field of the model but not a key of the file."""
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model(model.model_fields[part].annotation) or model
+    return [name for name in model.model_fields if name != "body"]
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The model inside an annotation such as `tuple[Rule, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for inner in get_args(annotation) if (model := _model(inner))), None)
