@@ -4,6 +4,7 @@ Trials with equal counts share one call. The tolerances are about four standard 
 for the usual wrong formulas to fail.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from safeguard_spark.evaluation.differences import RepeatCount, disagreement
 from safeguard_spark.evaluation.intervals import (
     Difference,
     PairedCounts,
@@ -181,3 +183,16 @@ def test_the_bound_of_an_audit_is_below_the_recall_as_often_as_it_says(missed: i
     counts = np.random.default_rng(10).hypergeometric(missed, cleared - missed, checked, (TRIALS, 1))
     held = coverage(counts, lambda j: (audited_recall(flagged, cleared, checked, j), 1), recall)
     assert held > 0.943
+
+
+def test_the_interval_of_disagreement_covers_what_a_labeler_does() -> None:
+    runs, contents = 4, 200
+    generator = np.random.default_rng(11)
+    unsteady = generator.beta(0.2, 0.8, (2_000, contents))  # each content's probability of a violation
+    truth = 2 * (0.2 * 0.8) / (1 * 2)  # 2 p (1 - p) over the beta distribution
+    held = 0
+    for violations in generator.binomial(runs, unsteady).tolist():
+        counts = [RepeatCount("hate", "*", k, runs - k, 0, n) for k, n in Counter(violations).items()]
+        (metric,) = disagreement("golden@1", counts)
+        held += (metric.low or 0) <= truth <= (metric.high or 0)
+    assert 0.955 < held / len(unsteady) <= 1
