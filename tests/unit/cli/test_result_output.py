@@ -26,7 +26,7 @@ PLANNED = {"status": "planned", "rows": 12_000, "pending": 2_000, "calls": 1_500
             "complete: 10 rows, 0 pending, 0 calls, 0 labels written (nothing to do), 0 engine starts, 3 s.\n",
         ),
         (
-            {"shadow": {"by_policy": {"market@1.1.0": {}}, "rows": 1_000, "calls": 900, "written": 1_000}},
+            {"shadow": run_result(by_policy={"market@1.1.0": {}}, rows=1_000, calls=900, written=1_000)},
             f"{DONE}shadow market@1.1.0: 1,000 rows, 900 calls, 1,000 labels.\n",
         ),
         (
