@@ -68,7 +68,7 @@ LABELS = Table(
         "rule_ids ARRAY<STRING>": "Ids of the rules the verdict names; empty if there are none, never null",
         "confidence STRING": "`low`, `medium` or `high`: the model's own estimate, no probability; null if none",
         "model STRING": "Model name: `engine.model_name`, else `engine.model`",
-        "effort STRING": "Reasoning effort: `low`, `medium` or `high`",
+        "effort STRING": "Reasoning effort: `low`, `medium` or `high`; `none`: the model has none",
         "prompt_tokens BIGINT": (
             "Tokens of the prompt; null where this row made no call (no model was needed, or the call is counted on "
             "another id of the same content)"
@@ -146,7 +146,9 @@ RUNS = Table(
         "mlflow_run_id STRING": "The MLflow run, if there was one",
         "message STRING": "One sentence if something is left to do or went wrong",
         "plan_id STRING": "The plan of `plans` it applied; null for any other run",
-        "config STRING": "The resolved configuration as JSON, secrets hidden",
+        "config STRING": (
+            "The resolved configuration as JSON, secrets hidden; `engine_forms` is how requests were written"
+        ),
     },
     (("status_known", "status IN ('complete', 'partial', 'failed', 'died')"),),
 )

@@ -14,14 +14,14 @@ from tests.build import call_spec
 from tests.faulty_server import FaultyServer
 
 FAST = Timings(
-    back_off_s=0.01, unreachable_s=0.3, unanswered_s=0.3, warm_up_s=0.2, stalled_s=0.5,
+    back_off_s=0.01, unreachable_s=0.3, accepted_s=0.5, start_again_s=0.1, evidence_s=0.1, warm_up_s=0.2, stalled_s=0.5,
     watch_s=0.1, probe_s=0.4, start_poll_s=0.05, supervise_s=0.05, grace_s=0.3,
 )  # fmt: skip
 
 
 def config(url: str, **settings: Any) -> EndpointConfig:
     """An endpoint's configuration."""
-    return EndpointConfig(**{"model": "m", "url": url, "deadline_s": 20.0, **settings})
+    return EndpointConfig(**{"model": "m", "url": url, "deadline_s": 20.0, "patience_s": 3.0, **settings})
 
 
 def requests(count: int, dialect: Dialect = Dialect.harmony) -> Iterator[Request]:

@@ -14,8 +14,8 @@ the call. `lacks` are paths it does not serve, `rejects` fields it answers with 
 As a process, in place of vLLM's server (`engine.python` names a script that runs this file): it takes vLLM's command
 line, listens on `--uds`, starts a child that stands for the engine core, and ends when that child ends.
 ANSWER_IDS in its environment are the server's `token_ids`. `engine.env.MISBEHAVE` may be `die_at_start`,
-`out_of_memory`, `never_ready`, or `hang` (healthy, but answers nothing). It starts often, so it imports nothing of the
-package.
+`out_of_memory`, `never_ready`, or `hang` (healthy, but answers nothing). With `engine.env.ONCE`, a path, it misbehaves
+only at the first start, which creates that file. It starts often, so it imports nothing of the package.
 """
 
 import argparse
@@ -127,8 +127,10 @@ class FaultyServer:
         model: str | None = None,
         text_of: Callable[[Call], str] = safe_answer,
         token_ids: list[int] | None = None,
+        prompt_tokens: Callable[[int], int] = lambda sent: sent,
     ) -> None:
         self.script, self.text_of, self.tls, self.token_ids = script, text_of, tls, token_ids
+        self.prompt_tokens = prompt_tokens  # that it says it read
         self.unix, self.lacks, self.rejects, self.model = unix, frozenset(lacks), frozenset(rejects), model
         self.calls: list[Call] = []
         self.open = self.max_open = self.answered = 0
@@ -232,7 +234,13 @@ class FaultyServer:
         return web.Response(body=reply, headers=behavior.headers, content_type="application/json")
 
     def _reply(self, call: Call) -> dict[str, Any]:
-        usage = {"prompt_tokens": 50, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 32}}
+        ids = call.body.get("token_ids") or call.body.get("prompt")
+        num_sent = len(ids) if ids else sum(len(str(m["content"])) for m in call.body["messages"]) // 3
+        usage = {
+            "prompt_tokens": self.prompt_tokens(num_sent),
+            "completion_tokens": 9,
+            "prompt_tokens_details": {"cached_tokens": 32},
+        }
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
         if call.path.endswith("/chat/completions"):
             choice["message"] = {"role": "assistant", "content": self.text_of(call), "reasoning": "because"}
@@ -277,7 +285,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--uds", required=True)
     options, others = parser.parse_known_args()
-    mode = os.environ.get("MISBEHAVE", "")
+    mode, once = os.environ.get("MISBEHAVE", ""), os.environ.get("ONCE")
+    if once and os.path.exists(once):
+        mode = ""
+    elif once:
+        open(once, "x").close()
     if mode == "die_at_start" or "--no-such-argument" in others:
         sys.exit("api_server.py: error: unrecognized arguments: --no-such-argument")
     if mode == "out_of_memory":

@@ -60,7 +60,10 @@ class HttpConfig(EngineConfig):
     model: str
     """A model's name, or a folder that is on every executor"""
     deadline_s: Seconds = 300.0
-    """For one answer, retries included; after that the row is `engine_failed`"""
+    """For one answer, retries included, while the server answers others; after that the row is `engine_failed`"""
+    patience_s: Seconds = 600.0
+    """How long a run waits for a server that answers no request: an outage, a rolling update, a rate limit. After that
+    it ends, and the rows stay pending. A server that asks for a longer wait ends it at once"""
     retries: Annotated[int, Field(ge=0)] = 4
     """How often a lost request is sent again. Waiting for a busy server does not count"""
 
@@ -92,7 +95,7 @@ class VllmConfig(HttpConfig):
     start_deadline_s: Seconds = 900.0
     """Time for the server to be ready, model loading included"""
     restarts: Annotated[int, Field(ge=0)] = 2
-    """How often a dead or hung server is restarted, per executor and run"""
+    """How often a server that is dead, hangs or failed to start is started again, per executor and run"""
     idle_s: Annotated[Seconds, Field(ge=60)] = 900.0
     """A server that is unused for this long ends. At least 60: a task that waits for a reply of its server may not
     report for most of a minute that it uses it"""

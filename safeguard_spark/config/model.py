@@ -59,7 +59,8 @@ class LabelerConfig(Section):
     """What, besides policy and content, can change a label."""
 
     effort: Effort | None = None
-    """Reasoning effort; null: what the policy recommends, else `medium`"""
+    """Reasoning effort; null: what the policy recommends, else `medium`. `none`: not sent, for models in the `chat`
+    dialect that have none"""
     max_tokens: Positive | None = None
     """Tokens of an answer, reasoning included; null: what the policy recommends, else 4096. A longer answer is
     `truncated`"""

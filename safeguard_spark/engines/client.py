@@ -1,39 +1,93 @@
 """Client of one endpoint, inside an event loop: sends each request until it is answered or cannot be.
 
-Failures are values here (`failures.RequestFailure`); what to do about each kind is decided in `Client.ask`.
+Failures are values here (`failures.RequestFailure`). `Client.ask` decides about each by its scope:
+
+- row: the failure is the answer,
+- form: another form is tried on this one request, while the others wait (`Client._search`),
+- outage: all requests pause together (`gate.Gate`), for up to `engine.patience_s`,
+- engine: this and all later requests stay unanswered.
+
+Where a failure may be the row's or the server's, a control request decides: the same policy with a harmless content.
 """
 
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import aiohttp
 import orjson
 
-from safeguard_spark.config.engine import EndpointConfig
+from safeguard_spark.config.engine import Dialect, EndpointConfig
 from safeguard_spark.engines import protocol
 from safeguard_spark.engines.address import Address
-from safeguard_spark.engines.failures import FailureKind, RequestFailure, back_off, of_status, too_long
-from safeguard_spark.engines.protocol import MalformedReplyError, OptionalFields, Route
+from safeguard_spark.engines.failures import (
+    PROBLEMS,
+    FailureKind,
+    RequestFailure,
+    Scope,
+    back_off,
+    is_filtered,
+    of_status,
+    too_long,
+)
+from safeguard_spark.engines.gate import Gate
+from safeguard_spark.engines.protocol import Form, MalformedReplyError
 from safeguard_spark.engines.server import Server
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
+from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.labelling.prompt import Prompt
 from safeguard_spark.labelling.verdict import Completion
+from safeguard_spark.policy.document import Output
 
 REPLY_BYTES, ERROR_BYTES = 32 << 20, 64 << 10
-MAX_FAILURES = 8  # in a row, over `Timings.unanswered_s`: then the endpoint is marked unavailable
+SUSPICIOUS = 8  # uncertain failures in a row, over all requests: then a control request finds out what they mean
+MAX_REJECTIONS = 32  # of one row by a server that answered others meanwhile: "busy" then means this row
+REPORTED_PAUSE = 3  # in a row: shorter ones are what a rate limit looks like
+CONTENT_FILTER = "content_filter"
 MALFORMED = RequestFailure(FailureKind.transient, "malformed reply")
 log = logging.getLogger(__name__)
 
 
+@dataclass
+class Knowledge:
+    """What is known of a run's endpoint in this process. Later tasks of the run need not find it out again."""
+
+    forms: dict[tuple[Labeler, Output], Form] = field(default_factory=dict)
+    has_answered: bool = False
+    unavailable: str | None = None
+
+
+class _Attempt(NamedTuple):
+    """The result of sending a request once. `result` is None if it was not sent."""
+
+    result: Completion | RequestFailure | None
+    turn: int
+    sent_at: float
+
+
+@dataclass
+class _Progress:
+    """What one request has cost so far."""
+
+    server_id: str
+    attempts: int = 0  # failed ones that are not known to be the server's
+    rejections: int = 0  # by a server that answered others since the one before
+    rejected_at: float = math.inf
+    spent_s: float = 0.0  # of its deadline: sent, or waiting for its own next attempt
+
+
 class Client:
-    """Sends requests to one endpoint. Made and used inside the event loop; only `unavailable` is read outside."""
+    """Sends requests to one endpoint. Made and used inside the event loop; only the properties are read outside."""
 
     def __init__(
         self,
@@ -42,18 +96,18 @@ class Client:
         key: str | None,
         server: Server | None,
         run_id: str = "",
+        knowledge: Knowledge | None = None,
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
         self._config, self._address, self._server = config, address, server
         self._run_id, self._timings = run_id, timings
-        self._routes = protocol.routes(config.dialect)
-        self._route = 0
-        self._accepted_fields: dict[tuple[str, str], OptionalFields] = {}  # by path and output form
-        self._reached = server is not None
-        self._answered = False
-        self._failures, self._answered_at = 0, asyncio.get_running_loop().time()  # failures since that answer
-        self._restarting, self._over = asyncio.Lock(), asyncio.Event()
-        self.unavailable: str | None = None
+        self._known = knowledge or Knowledge()
+        self._gate = Gate(config.patience_s, timings)
+        self._checking, self._restarting, self._over = asyncio.Lock(), asyncio.Lock(), asyncio.Event()
+        self._is_searching, self._searched = False, asyncio.Event()
+        self._suspicious = 0  # uncertain failures since the last answer
+        self._is_reached = server is not None or self._known.has_answered
+        self.has_answered = False  # whether a request of this client was answered, or refused for its own sake
         connector = (
             aiohttp.UnixConnector(address.socket, limit=0, keepalive_timeout=timings.keep_alive_s)
             if address.socket
@@ -69,105 +123,304 @@ class Client:
         """Close every connection."""
         await self._session.close()
 
+    @property
+    def unavailable(self) -> str | None:
+        """Why no more requests are sent; None while they are."""
+        return self._known.unavailable
+
+    @property
+    def forms(self) -> list[Form]:
+        """The forms in which requests are sent."""
+        return sorted(set(self._known.forms.values()))
+
     def mark_unavailable(self, reason: str) -> None:
-        """Answer all open and future requests with the failure `reason`."""
-        if self.unavailable is None:
-            self.unavailable = reason
+        """Leave all open and future requests unanswered."""
+        if self._known.unavailable is None:
+            self._known.unavailable = reason
             server = f", server {self._server_id()}," if self._server else ""
             log.warning(
                 "Run %s: engine at %s%s is unavailable: %s", self._run_id, self._address.display, server, reason
             )
         self._over.set()
+        self._searched.set()
+        self._gate.end()
 
     async def ask(self, spec: CallSpec, request: Request) -> Answer:
-        """Return the one answer to a request. Raises EngineError only before the first completion."""
-        clock = asyncio.get_running_loop().time
-        started, attempts, waits, server_id = clock(), 0, 0, self._server_id()
-        while True:
-            if self.unavailable:
-                return Answer(request.key, failure=self.unavailable)
-            if server_id != self._server_id():  # a restart took its time from every request in flight
-                started, server_id = clock(), self._server_id()
-            deadline = started + self._config.deadline_s
-            result = await self._attempt_until(deadline, spec, request)
-            if isinstance(result, Completion):
-                self._answered = self._reached = True
-                self._failures, self._answered_at = 0, clock()
-                return Answer(request.key, result)
-            kind = result.kind
-            if kind.is_retryable:
-                await self._restart(server_id)
-            elif kind is FailureKind.timeout:
-                await self._wait_while_stalled(server_id)
-            if server_id != self._server_id():
-                continue
-            attempts, waits = attempts + kind.counts_as_attempt, waits + (not kind.counts_as_attempt)
-            earlier = (attempts if kind.counts_as_attempt else waits) - 1
-            wait_s = back_off(earlier, result.wait_s, self._timings)
-            self._raise_if_unusable(result, clock() + wait_s - started)
-            if not kind.is_retryable or attempts > self._config.retries or clock() + wait_s >= deadline:
-                return self._failed(request, result)
-            await self._sleep(wait_s)
+        """Return the one answer to a request; an unavailable one if the engine cannot give it."""
+        progress = _Progress(self._server_id())
+        while not self.unavailable:
+            if progress.server_id != self._server_id():  # a restart took its time from every request in flight
+                progress.server_id, progress.spent_s = self._server_id(), 0.0
+            attempt = await self._send(spec, request, progress)
+            if isinstance(attempt.result, Completion):
+                if await self._is_usable(attempt.result, spec, request):
+                    return Answer(request.key, attempt.result)
+            elif attempt.result and await self._is_final(attempt, attempt.result, spec, request, progress):
+                failure = attempt.result
+                is_too_long = failure.kind is FailureKind.too_long
+                return Answer(
+                    request.key, failure=failure.cause, too_long=is_too_long, prompt_limit=failure.prompt_limit
+                )
+        return Answer(request.key, failure=self.unavailable, unavailable=True)
 
     def _server_id(self) -> str:
         return self._server.server_id if self._server else ""
 
-    async def _attempt_until(self, deadline: float, spec: CallSpec, request: Request) -> Completion | RequestFailure:
+    # Sending
+
+    async def _send(self, spec: CallSpec, request: Request, progress: _Progress) -> _Attempt:
+        """Send a request once, as soon as it may be sent. While no form is known, one request finds it."""
+        if self._server and spec.labeler.dialect is Dialect.harmony:  # our own server takes what we start it for
+            self._known.forms.setdefault(_form_key(spec), protocol.forms(spec)[0])
+        while _form_key(spec) not in self._known.forms and not self.unavailable:
+            if not self._is_searching:
+                self._is_searching = True
+                try:
+                    return await self._send_now(spec, request, progress)
+                finally:
+                    self._is_searching = False
+                    self._searched.set()
+            self._searched.clear()
+            await self._searched.wait()
+        return await self._send_now(spec, request, progress)
+
+    async def _send_now(self, spec: CallSpec, request: Request, progress: _Progress) -> _Attempt:
+        clock = asyncio.get_running_loop().time
+        turn = await self._gate.enter()
+        sent_at = clock()
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._attempt(spec, request)
+            if self.unavailable:
+                return _Attempt(None, turn, sent_at)
+            result = await self._post_in_time(self._config.deadline_s - progress.spent_s, spec, request.prompt)
+            if isinstance(result, Completion) or result.kind.scopes == (Scope.row,):
+                self._note_answer(turn, sent_at, result)
+            return _Attempt(result, turn, sent_at)
+        finally:
+            progress.spent_s += clock() - sent_at
+            self._gate.leave()
+
+    def _note_answer(self, turn: int, sent_at: float, result: Completion | RequestFailure) -> None:
+        self._suspicious = 0
+        if not _is_filtered(result):  # a filter may stop every content, because of the policy
+            self.has_answered = self._known.has_answered = True
+        self._gate.answered(turn, sent_at)
+
+    async def _post_in_time(self, limit_s: float, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
+        try:
+            async with asyncio.timeout(max(0.0, limit_s)):
+                form = self._known.forms.get(_form_key(spec))
+                return await (self._post(form, spec, prompt) if form else self._search(spec, prompt))
         except TimeoutError:
             return RequestFailure(
                 FailureKind.timeout, f"no answer within {self._config.deadline_s:g} s (engine.deadline_s)"
             )
 
-    async def _attempt(self, spec: CallSpec, request: Request) -> Completion | RequestFailure:
-        """One attempt. It is more than one POST only until it is known which routes and fields the server accepts."""
-        while True:
-            number = self._route
-            result = await self._post_accepted(self._routes[number], spec, request)
-            has_next = number + 1 < len(self._routes) and not self._answered
-            if not (isinstance(result, RequestFailure) and result.kind is FailureKind.not_found and has_next):
-                return result
-            self._route = max(self._route, number + 1)
-
-    async def _post_accepted(self, route: Route, spec: CallSpec, request: Request) -> Completion | RequestFailure:
-        """POST with the optional fields that the server accepts on this route; try fewer of them until it does."""
-        key = (route.path, spec.contract.output.value)
-        accepted = self._accepted_fields.get(key)
-        candidates = (accepted,) if accepted else protocol.optional_fields(spec)
-        result: Completion | RequestFailure = RequestFailure(FailureKind.bad_request, "nothing to send")
-        for fields in candidates:
-            result = await self._post(route, spec, request, fields)
-            if isinstance(result, Completion):
-                if key not in self._accepted_fields and fields != candidates[0]:
-                    dropped = _dropped(candidates[0], fields)
-                    log.warning("%s rejects %s: sending requests without it.", self._address.display, dropped)
-                self._accepted_fields.setdefault(key, fields)
-                return result
-            if result.kind is not FailureKind.bad_request:
-                return result
+    async def _control(self, spec: CallSpec, request: Request) -> Completion | RequestFailure:
+        """The result of a request with the same policy and a harmless content."""
+        turn, prompt = self._gate.turn, protocol.control_prompt(spec, request.prompt)
+        sent_at = asyncio.get_running_loop().time()
+        result = await self._post_in_time(self._config.deadline_s, spec, prompt)
+        if isinstance(result, Completion) or result.kind.scopes == (Scope.row,):
+            self._note_answer(turn, sent_at, result)
         return result
 
-    async def _post(
-        self, route: Route, spec: CallSpec, request: Request, fields: OptionalFields
-    ) -> Completion | RequestFailure:
+    # Deciding
+
+    async def _is_usable(self, completion: Completion, spec: CallSpec, request: Request) -> bool:
+        """Whether a completion is about the row. A content filter may stop the policy, and so every row."""
+        if not _is_filtered(completion):
+            return True
+        async with self._checking:
+            if not self._known.has_answered and _is_filtered(await self._control(spec, request)):
+                self._mark_unavailable_by(
+                    RequestFailure(FailureKind.filtered_policy, "it stops the policy with a harmless content too")
+                )
+        return not self.unavailable
+
+    async def _is_final(
+        self, attempt: _Attempt, failure: RequestFailure, spec: CallSpec, request: Request, progress: _Progress
+    ) -> bool:
+        """Whether a failure is the row's answer. If not, it may be sent again, or the engine is unavailable."""
+        if failure.kind.may_be_dead:
+            await self._restart(progress.server_id)
+        elif failure.kind is FailureKind.timeout:
+            await self._wait_while_stalled(progress.server_id)
+        if self.unavailable or progress.server_id != self._server_id():
+            return False
+        scopes = self._scopes(failure)
+        if scopes == (Scope.row,):
+            return True
+        if scopes == (Scope.engine,):
+            self._mark_unavailable_by(failure)
+            return False
+        if scopes == (Scope.outage,):
+            progress.rejections += self._gate.answered_at > progress.rejected_at
+            progress.rejected_at = asyncio.get_running_loop().time()
+            if progress.rejections > MAX_REJECTIONS:
+                return True
+            progress.spent_s = 0.0
+            if self._pause(attempt.turn, failure):
+                return False
+            # Some services call a request busy that is larger than their limit will ever be.
+            may_be_the_rows = failure.kind is FailureKind.busy and (failure.wait_s or 0.0) <= self._config.patience_s
+            if may_be_the_rows and await self._answers_control(spec, request):
+                return True
+            self._give_up(failure)
+            return False
+        return await self._is_the_rows(attempt, failure, spec, request, progress)
+
+    async def _is_the_rows(
+        self, attempt: _Attempt, failure: RequestFailure, spec: CallSpec, request: Request, progress: _Progress
+    ) -> bool:
+        """Whether an uncertain failure is the row's, and the last one it may have."""
+        progress.attempts += 1
+        self._suspicious += 1
+        wait_s = back_off(progress.attempts - 1, failure.wait_s, self._timings)
+        is_last = (
+            failure.kind is not FailureKind.transient
+            or progress.attempts > self._config.retries
+            or progress.spent_s + wait_s >= self._config.deadline_s
+        )
+        if (is_last or self._suspicious >= SUSPICIOUS) and not await self._answers_others(attempt, spec, request):
+            progress.attempts, progress.spent_s = 0, 0.0
+            if not self._pause(attempt.turn, failure):
+                self._give_up(failure)
+            return False
+        if not is_last:
+            await self._sleep(wait_s)
+            progress.spent_s += wait_s
+        return is_last
+
+    async def _answers_others(self, attempt: _Attempt, spec: CallSpec, request: Request) -> bool:
+        """Whether the server has answered a request that was sent about when this one failed, or answers a control."""
+        since = max(attempt.sent_at, asyncio.get_running_loop().time() - self._timings.evidence_s)
+        async with self._checking:
+            if self._gate.served_at > since:
+                return True
+            if self.unavailable or self._gate.paused_at > since:
+                return False
+            return await self._answers_control(spec, request)
+
+    async def _answers_control(self, spec: CallSpec, request: Request) -> bool:
+        """Whether the server answers a control request; one that it refuses may show that no other is answered."""
+        result = await self._control(spec, request)
+        if isinstance(result, Completion) or result.kind.scopes == (Scope.row,):
+            return True
+        if Scope.form in self._scopes(result):  # it took this form before
+            result = result._replace(kind=FailureKind.refused_form)
+        if self._scopes(result) == (Scope.engine,):
+            self._mark_unavailable_by(result)
+        return False
+
+    def _scopes(self, failure: RequestFailure) -> tuple[Scope, ...]:
+        if failure.kind is FailureKind.not_found:
+            return (Scope.outage,) if self._known.has_answered else (Scope.engine,)
+        return failure.kind.scopes
+
+    def _pause(self, turn: int, failure: RequestFailure) -> bool:
+        """Pause all requests. False if there is no patience left."""
+        patience_s = self._config.patience_s
+        if failure.kind is FailureKind.unreachable and not self._is_reached:
+            patience_s = min(patience_s, self._timings.unreachable_s)
+        if not self._gate.pause(turn, failure.wait_s, patience_s):
+            return False
+        if self._gate.pauses == REPORTED_PAUSE and turn == self._gate.turn - 1:
+            log.warning(
+                "Run %s: engine at %s does not answer (%s); requests wait up to %g s for it (engine.patience_s).",
+                self._run_id, self._address.display, failure.cause, patience_s,
+            )  # fmt: skip
+        return True
+
+    def _give_up(self, failure: RequestFailure) -> None:
+        how_long = ""
+        if failure.wait_s is not None:
+            how_long = f", the server asks to wait {failure.wait_s:.0f} s, over what engine.patience_s leaves"
+        elif self._is_reached:
+            how_long = f", {self._gate.outage_s:.0f} s long (engine.patience_s)"
+        self._mark_unavailable_by(failure._replace(cause=failure.cause + how_long))
+
+    def _mark_unavailable_by(self, failure: RequestFailure) -> None:
+        problem = PROBLEMS[failure.kind].format(cause=failure.cause, model=self._config.model, remedy=failure.remedy)
+        self.mark_unavailable(f"Engine at {self._address.display} {problem}")
+
+    # Forms
+
+    async def _search(self, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
+        """Send a prompt in the first form that the server takes, and keep that form for all later requests.
+
+        If it is refused, a control prompt is sent instead, so that no content has a part in it.
+        """
+        candidates = protocol.forms(spec)
+        control = protocol.control_prompt(spec, prompt)
+        tried, missing = set[Form](), set[str]()
+        form, current, refusal = candidates[0], prompt, None
+        while True:
+            result = await self._post_first(form, spec, current)
+            tried.add(form)
+            if isinstance(result, Completion) or result.kind.scopes == (Scope.row,):
+                break
+            if _form_key(spec) in self._known.forms:  # others are sent in this form by now
+                return result
+            if result.kind in (FailureKind.not_found, FailureKind.forbidden):
+                missing.add(form.path)
+                if {candidate.path for candidate in candidates} <= missing:
+                    return result
+            elif result.kind is not FailureKind.bad_request:
+                return result
+            else:
+                refusal = result
+                if current != control and result.param is None:
+                    tried.discard(form)
+                current = control
+            remaining = [other for other in candidates if other not in tried and other.path not in missing]
+            hinted = form.without(refusal.param) if refusal and refusal.param else form
+            if len(tried) >= len(candidates) or not remaining:
+                return _refused(refusal or result, spec.labeler.dialect, [])
+            form = hinted if hinted not in tried and hinted.path not in missing else remaining[0]
+        if settings := form.settings_to_change(spec):
+            return _refused(refusal or RequestFailure(FailureKind.bad_request, ""), spec.labeler.dialect, settings)
+        self._pin(spec, form)
+        if current == prompt:
+            return result
+        self._note_answer(self._gate.turn, asyncio.get_running_loop().time(), result)
+        return await self._post(form, spec, prompt)
+
+    async def _post_first(self, form: Form, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
+        """POST in a form that may be refused. One that the server has not refused for a while, it has taken."""
+        post = asyncio.ensure_future(self._post(form, spec, prompt))
         try:
-            data = orjson.dumps(route.body(self._config.model, spec, request.prompt, fields))
+            await asyncio.wait({post}, timeout=self._timings.accepted_s)
+            if not post.done() and not form.settings_to_change(spec):
+                self._pin(spec, form)
+            return await post
+        finally:
+            post.cancel()
+
+    def _pin(self, spec: CallSpec, form: Form) -> None:
+        if self._known.forms.setdefault(_form_key(spec), form) is form:
+            differs = " (not the usual form)" if form != protocol.forms(spec)[0] else ""
+            log.info("Run %s: requests to %s are sent as %s%s.", self._run_id, self._address.display, form, differs)
+        self._searched.set()
+
+    async def _post(self, form: Form, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
+        try:
+            data = orjson.dumps(form.route.body(self._config.model, spec, prompt, form))
         except (TypeError, ValueError):
-            return RequestFailure(FailureKind.bad_request, "the prompt cannot be encoded")
+            return RequestFailure(FailureKind.unsendable, "the prompt cannot be encoded")
         try:
-            url, proxy = self._address.base + route.path, self._address.proxy
+            url, proxy = self._address.base + form.path, self._address.proxy
             async with self._session.post(url, data=data, proxy=proxy, allow_redirects=False) as response:
+                self._is_reached = True
                 if response.status != 200:
-                    failure = of_status(response.status, response.headers)
-                    if failure.kind is FailureKind.bad_request:
-                        # A body that cannot be read is as good as none: the status alone must do.
-                        with contextlib.suppress(aiohttp.ClientError, OSError):
-                            return too_long(await _read(response, ERROR_BYTES), spec.labeler.max_tokens) or failure
-                    return failure
+                    body = b""
+                    # A body that cannot be read is as good as none: the status alone must do.
+                    with contextlib.suppress(aiohttp.ClientError, OSError):
+                        body = await _read(response, ERROR_BYTES)
+                    return _refusal(response, body, spec, form)
                 body = await _read(response, REPLY_BYTES)
-                return route.read(orjson.loads(body)) if len(body) <= REPLY_BYTES else MALFORMED
+                if len(body) > REPLY_BYTES:
+                    return MALFORMED
+                return _whole(form.route.read(orjson.loads(body)), spec, prompt)
         except (MalformedReplyError, orjson.JSONDecodeError):
             return MALFORMED
         except aiohttp.ClientConnectorCertificateError:
@@ -175,7 +428,10 @@ class Client:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return RequestFailure(FailureKind.unreachable, _cause(error, self._timings.connect_s))
         except (aiohttp.ClientError, ConnectionError, OSError, ValueError) as error:
+            self._is_reached = True
             return RequestFailure(FailureKind.transient, _cause(error, self._timings.connect_s))
+
+    # The own server
 
     async def _restart(self, server_id: str) -> None:
         """Restart our own server if it is dead, once for all requests that failed together."""
@@ -198,53 +454,6 @@ class Client:
         """Wait; return early if the engine becomes unavailable."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._over.wait(), seconds)
-
-    def _raise_if_unusable(self, failure: RequestFailure, spent_s: float) -> None:
-        """Raise if no request was ever answered and none will be.
-
-        After the first answer, rejected credentials or a certificate mark the engine unavailable instead.
-        """
-        if failure.kind is FailureKind.unreachable:
-            if self._reached or spent_s <= min(self._timings.unreachable_s, self._config.deadline_s):
-                return
-            problem = f"cannot be reached: {failure.cause}; check engine.url and that the server runs."
-        elif failure.kind is FailureKind.unauthorized:
-            problem = f"denies access: {failure.cause}; check the key that engine.api_key_env names."
-        elif failure.kind is FailureKind.untrusted:
-            problem = (
-                f"is not trusted: {failure.cause}; check engine.url, or add the authority that signed it to the "
-                "certificates of this machine (SSL_CERT_FILE), on the driver and on every executor."
-            )
-        elif failure.kind is FailureKind.not_found:
-            problem = (
-                f"does not serve the model {self._config.model} on {self._routes[self._route].path}: {failure.cause}; "
-                "check engine.url, engine.model and engine.dialect."
-            )
-        else:
-            self._reached = True
-            return
-        message = f"Engine at {self._address.display} {problem}"
-        if not self._answered:
-            raise EngineError(message)
-        if failure.kind is not FailureKind.not_found:
-            self.mark_unavailable(message)
-
-    def _failed(self, request: Request, failure: RequestFailure) -> Answer:
-        if not failure.kind.blames_request:
-            self._failures += 1
-            unanswered_s = asyncio.get_running_loop().time() - self._answered_at
-            limit_s = min(self._timings.unanswered_s, self._config.deadline_s)
-            if unanswered_s >= limit_s and self._failures >= MAX_FAILURES:
-                self.mark_unavailable(
-                    f"Engine at {self._address.display} stopped answering: {self._failures} requests in a row failed, "
-                    f"the last with {failure.cause}; check the server."
-                )
-        return Answer(
-            request.key,
-            failure=failure.cause,
-            too_long=failure.kind is FailureKind.too_long,
-            prompt_limit=failure.prompt_limit,
-        )
 
 
 async def in_thread(work: Callable[[], None]) -> None:
@@ -291,7 +500,43 @@ def _cause(error: BaseException, connect_s: float) -> str:
     return type(cause).__name__
 
 
-def _dropped(requested: OptionalFields, accepted: OptionalFields) -> str:
-    fields = zip(OptionalFields._fields, requested, accepted, strict=True)
-    names = [name for name, was_requested, is_accepted in fields if was_requested and not is_accepted]
-    return " and ".join({"structured": "structured output", "effort": "reasoning_effort"}[name] for name in names)
+def _form_key(spec: CallSpec) -> tuple[Labeler, Output]:
+    return spec.labeler, spec.contract.output
+
+
+def _is_filtered(result: Completion | RequestFailure) -> bool:
+    return isinstance(result, Completion) and result.finish_reason == CONTENT_FILTER
+
+
+def _refusal(response: aiohttp.ClientResponse, body: bytes, spec: CallSpec, form: Form) -> Completion | RequestFailure:
+    """The result of a reply whose status is not 200. A content filter's refusal is an answer."""
+    failure = of_status(response.status, response.headers, body)
+    if failure.kind is FailureKind.not_found:
+        return failure._replace(cause=f"{failure.cause} on {form.path}")
+    if failure.kind is not FailureKind.bad_request:
+        return failure
+    if is_filtered(body):
+        return Completion(CONTENT_FILTER, text="")
+    return too_long(body, spec.labeler.max_tokens) or failure
+
+
+def _whole(completion: Completion, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
+    """The completion, or a failure if the server says that it read less than was sent."""
+    policy_tokens, prompt_tokens = protocol.sent_tokens(spec, prompt)
+    num_read = completion.prompt_tokens  # 0: not reported
+    if 0 < num_read < policy_tokens:
+        return RequestFailure(FailureKind.cut_policy, f"{num_read:,} of {policy_tokens:,} tokens or more")
+    if 0 < num_read < prompt_tokens:
+        return RequestFailure(FailureKind.too_long, "the server read only a part of it")
+    return completion
+
+
+def _refused(refusal: RequestFailure, dialect: Dialect, settings: list[str]) -> RequestFailure:
+    """The failure of a search for a form. `settings` are those under which the server takes one."""
+    if settings:
+        remedy = f"set {', '.join(settings)}, which is another labeler"
+    elif dialect is Dialect.harmony:
+        remedy = "check engine.model; a server that takes no token ids needs engine.dialect=chat"
+    else:
+        remedy = "check engine.model and what the server says to one request sent with curl"
+    return RequestFailure(FailureKind.refused_form, refusal.cause, remedy=remedy)

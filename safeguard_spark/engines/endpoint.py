@@ -10,11 +10,14 @@ import threading
 import time
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future
+from functools import lru_cache
 from typing import Any, Self
+
+import orjson
 
 from safeguard_spark.config.engine import EndpointConfig
 from safeguard_spark.engines.address import Address, api_key, parse_address
-from safeguard_spark.engines.client import Client
+from safeguard_spark.engines.client import Client, Knowledge
 from safeguard_spark.engines.server import Server
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
@@ -70,6 +73,11 @@ class EndpointEngine:
         """Why no more requests are sent; None while they are."""
         return self._client.unavailable if self._client else None
 
+    @property
+    def forms(self) -> list[str]:
+        """How requests are written for this server, as JSON."""
+        return [orjson.dumps(form._asdict()).decode() for form in self._client.forms] if self._client else []
+
     def answers(self, spec: CallSpec, requests: Iterable[Request | Decided]) -> Iterator[Answer]:
         """Yield one answer per request, as they finish. Raises ConfigError, and EngineError like `Engine.answers`."""
         source: Iterator[Request | Decided] | None = iter(requests)
@@ -89,9 +97,8 @@ class EndpointEngine:
                         source = None
                     elif isinstance(request, Decided):
                         yield Answer(request.key, verdict=request.verdict)
-                    elif (client := self._opened()).unavailable:
-                        yield Answer(request.key, failure=client.unavailable)
                     else:
+                        client = self._opened()
                         first_sent = first_sent or time.monotonic()
                         self._send(client, spec, request, calls)
                 elif calls.open:
@@ -123,7 +130,8 @@ class EndpointEngine:
         return self._client
 
     async def _create_client(self, address: Address, key: str | None) -> Client:  # aiohttp needs a running loop
-        return Client(self._config, address, key, self._server, self._run_id, self._timings)
+        knowledge = _knowledge(self._run_id, self._config.url) if self._run_id else Knowledge()
+        return Client(self._config, address, key, self._server, self._run_id, knowledge, self._timings)
 
     def _in_loop(self, work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(self._timings.close_s)
@@ -144,24 +152,20 @@ class EndpointEngine:
             while True:
                 request, future = calls.open.pop(serial)
                 self._sent_at.pop(serial, None)
-                answer = self._answer(request, future, first=not calls.any_finished)
                 calls.any_finished = True
-                yield answer
+                yield self._answer(request, future)
                 serial = calls.finished.get_nowait()
         except queue.Empty:
             return
 
-    def _answer(self, request: Request, future: "Future[Answer]", *, first: bool) -> Answer:
+    def _answer(self, request: Request, future: "Future[Answer]") -> Answer:
         try:
-            return future.result()
-        except EngineError as error:
-            if first:
-                raise
-            if self._client:
-                self._client.mark_unavailable(str(error))
-            return Answer(request.key, failure=str(error))
+            answer = future.result()
         except Exception as error:  # never expected; it fails one row, not the task
             return Answer(request.key, failure=f"unexpected {type(error).__name__}")
+        if answer.unavailable and self._client and not self._client.has_answered:
+            raise EngineError(answer.failure or "")
+        return answer
 
     def _cancel(self, calls: "_Calls") -> None:
         for serial, (_, future) in calls.open.items():
@@ -177,6 +181,12 @@ class _Calls:
         self.open: dict[int, tuple[Request, Future[Answer]]] = {}
         self.finished: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.any_finished = False
+
+
+@lru_cache(maxsize=8)
+def _knowledge(run_id: str, url: str) -> Knowledge:  # noqa: ARG001  the arguments are its key
+    """What the tasks of a run know of its endpoint. Spark gives the tasks of an executor to the same processes."""
+    return Knowledge()
 
 
 def _run(runner: asyncio.Runner) -> None:

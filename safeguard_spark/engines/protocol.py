@@ -4,14 +4,18 @@ Harmony goes as token ids to vLLM's `/inference/v1/generate`, or on a server wit
 `return_token_ids`. Chat goes to `/v1/chat/completions`.
 """
 
+import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from safeguard_spark.config.engine import Dialect
+from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.engine import CallSpec
-from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
+from safeguard_spark.labelling.prompt import Prompt, chat, harmony, harmony_encoding, prefix_tokens
+from safeguard_spark.labelling.rows import CHARACTERS_PER_TOKEN
 from safeguard_spark.labelling.verdict import Completion
-from safeguard_spark.policy.document import Output
+from safeguard_spark.policy.document import Effort, Output
 
 STOP_IDS = (200_002, 200_012)  # <|return|> and <|call|>: gpt-oss's generation_config.json
 ABORTED = ("abort", "error")  # vLLM's finish reasons for an answer it could not complete
@@ -21,41 +25,106 @@ class MalformedReplyError(ValueError):
     """A reply that is not what the route promises. The message never quotes the reply."""
 
 
-class OptionalFields(NamedTuple):
-    """Which optional request fields to send: some servers reject them."""
+class Form(NamedTuple):
+    """How a request is written. Servers differ in what they take; a run finds the form once and keeps it."""
 
+    path: str
     structured: bool
     effort: bool
+    sampling: bool = True  # temperature and top_p
+    limit_field: str = "max_tokens"
+    policy_role: str = "system"  # `user`: the policy is at the start of the content's own message
+
+    @property
+    def route(self) -> "Route":
+        """The route of the path."""
+        return ROUTES[self.path]
+
+    def without(self, field: str) -> "Form":
+        """The form that differs in the field that a server named; the same form if no other is known."""
+        changes: dict[str, dict[str, Any]] = {
+            "max_tokens": {"limit_field": "max_completion_tokens"},
+            "messages": {"policy_role": "user"},
+            "temperature": {"sampling": False},
+            "top_p": {"sampling": False},
+            "reasoning_effort": {"effort": False},
+            "response_format": {"structured": False},
+            "structured_outputs": {"structured": False},
+        }
+        return self._replace(**changes.get(re.split(r"[.\[]", field)[0], {}))
+
+    def settings_to_change(self, spec: CallSpec) -> list[str]:
+        """The settings under which this form does all that the labeler says; none if it does."""
+        labeler = spec.labeler
+        settings = []
+        if labeler.structured and not self.structured:
+            settings.append("labeler.structured=false")
+        if _has_effort(spec) and not self.effort:
+            settings.append("labeler.effort=none")
+        if not self.sampling and labeler.temperature != 1:
+            settings.append("labeler.temperature=1")
+        if not self.sampling and labeler.top_p != 1:
+            settings.append("labeler.top_p=1")
+        return settings
 
 
 class Route(NamedTuple):
-    """An HTTP route: its path, the body to post, and how to read the reply."""
+    """An HTTP route: the body to post, and how to read the reply."""
 
-    path: str
-    body: Callable[[str, CallSpec, Prompt, OptionalFields], dict[str, Any]]
+    body: Callable[[str, CallSpec, Prompt, Form], dict[str, Any]]
     read: Callable[[Any], Completion]
 
 
-def routes(dialect: Dialect) -> tuple[Route, ...]:
-    """The routes of a dialect, the preferred one first."""
-    if dialect is Dialect.chat:
-        return (Route("/v1/chat/completions", _chat_body, _read_chat),)
-    return (
-        Route("/inference/v1/generate", _generate_body, _read_generate),
-        Route("/v1/completions", _completions_body, _read_completions),
-    )
+def forms(spec: CallSpec) -> tuple[Form, ...]:
+    """The forms to try on a server in this order. The first has all that the labeler needs.
 
-
-def optional_fields(spec: CallSpec) -> tuple[OptionalFields, ...]:
-    """The sets of optional fields to try on a server, from all that the labeler needs down to none."""
-    structured, chat = spec.labeler.structured, spec.labeler.dialect is Dialect.chat
-    candidates = [
-        OptionalFields(structured, chat),
-        OptionalFields(structured, False),
-        OptionalFields(False, chat),
-        OptionalFields(False, False),
+    Those after the equal ones leave out something that the labeler promises. They are tried only to find out which
+    setting the server needs.
+    """
+    structured = (True, False) if spec.labeler.structured else (False,)
+    if spec.labeler.dialect is Dialect.harmony:
+        return tuple(
+            Form(path, is_structured, False) for is_structured in structured for path in (GENERATE, COMPLETIONS)
+        )
+    first = Form(CHAT, structured[0], _has_effort(spec))
+    equal = [
+        first._replace(limit_field=limit, policy_role=role)
+        for role in ("system", "user")
+        for limit in ("max_tokens", "max_completion_tokens")
     ]
-    return tuple(dict.fromkeys(candidates))
+    lossy = [
+        first._replace(structured=is_structured, effort=effort, sampling=sampling)
+        for sampling in (True, False)
+        for is_structured in structured
+        for effort in dict.fromkeys((first.effort, False))
+    ]
+    barest = lossy[-1]._replace(limit_field="max_completion_tokens", policy_role="user")
+    return tuple(dict.fromkeys([*equal, *lossy, barest]))
+
+
+def control_prompt(spec: CallSpec, prompt: Prompt) -> Prompt:
+    """A prompt of the same policy with a content that no server has a reason to refuse."""
+    content = from_text("Good morning.")
+    if prompt.token_ids is None:
+        return chat(prompt.policy_text, content)
+    return harmony(prompt.policy_text, spec.labeler.effort, content)
+
+
+def sent_tokens(spec: CallSpec, prompt: Prompt) -> tuple[int, int]:
+    """At least so many tokens has the policy, and the whole prompt. Exact in the harmony dialect."""
+    if prompt.token_ids is not None:
+        return prefix_tokens(prompt.policy_text, spec.labeler.effort), len(prompt.token_ids)
+    policy = _policy_tokens(prompt.policy_text) // 2  # another tokenizer
+    return policy, policy + len(prompt.user_text) // CHARACTERS_PER_TOKEN
+
+
+@lru_cache(maxsize=64)
+def _policy_tokens(text: str) -> int:
+    return len(harmony_encoding().encode(text, disallowed_special=()))
+
+
+def _has_effort(spec: CallSpec) -> bool:
+    return spec.labeler.dialect is Dialect.chat and spec.labeler.effort is not Effort.none
 
 
 def _sampling(spec: CallSpec) -> dict[str, Any]:
@@ -63,14 +132,14 @@ def _sampling(spec: CallSpec) -> dict[str, Any]:
     return {"max_tokens": labeler.max_tokens, "temperature": labeler.temperature, "top_p": labeler.top_p}
 
 
-def _generate_body(model: str, spec: CallSpec, prompt: Prompt, fields: OptionalFields) -> dict[str, Any]:
+def _generate_body(model: str, spec: CallSpec, prompt: Prompt, form: Form) -> dict[str, Any]:
     sampling = {**_sampling(spec), "stop_token_ids": list(STOP_IDS), "detokenize": False}
-    if fields.structured:
+    if form.structured:
         sampling["structured_outputs"] = {"structural_tag": spec.contract.structural_tag}
     return {"model": model, "token_ids": prompt.token_ids, "sampling_params": sampling}
 
 
-def _completions_body(model: str, spec: CallSpec, prompt: Prompt, fields: OptionalFields) -> dict[str, Any]:
+def _completions_body(model: str, spec: CallSpec, prompt: Prompt, form: Form) -> dict[str, Any]:
     body = {
         "model": model,
         "prompt": prompt.token_ids,
@@ -79,19 +148,24 @@ def _completions_body(model: str, spec: CallSpec, prompt: Prompt, fields: Option
         "skip_special_tokens": False,  # if no ids come back, the text must contain these tokens
         "return_token_ids": True,
     }
-    if fields.structured:
+    if form.structured:
         body["structured_outputs"] = {"structural_tag": spec.contract.structural_tag}
     return body
 
 
-def _chat_body(model: str, spec: CallSpec, prompt: Prompt, fields: OptionalFields) -> dict[str, Any]:
-    body: dict[str, Any] = {"model": model, "messages": prompt.messages, **_sampling(spec)}
-    if fields.effort:
+def _chat_body(model: str, spec: CallSpec, prompt: Prompt, form: Form) -> dict[str, Any]:
+    messages = prompt.messages
+    if form.policy_role == "user":  # as chat templates without a system role do it themselves
+        messages = [{"role": "user", "content": f"{prompt.policy_text}\n\n{prompt.user_text}"}]
+    body: dict[str, Any] = {"model": model, "messages": messages, form.limit_field: spec.labeler.max_tokens}
+    if form.sampling:
+        body |= {"temperature": spec.labeler.temperature, "top_p": spec.labeler.top_p}
+    if form.effort:
         body["reasoning_effort"] = spec.labeler.effort.value
-    if fields.structured and spec.contract.output is Output.binary:
+    if form.structured and spec.contract.output is Output.binary:
         # OpenAI's response_format needs an object; vLLM's own field restricts the answer to a bare digit.
         body["structured_outputs"] = {"choice": ["0", "1"]}
-    elif fields.structured:
+    elif form.structured:
         schema = {"name": "verdict", "schema": spec.contract.json_schema(), "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
@@ -161,3 +235,11 @@ def _text(value: Any) -> str | None:
 
 def _count(value: Any) -> int:
     return value if type(value) is int and 0 <= value < 1 << 40 else 0
+
+
+GENERATE, COMPLETIONS, CHAT = "/inference/v1/generate", "/v1/completions", "/v1/chat/completions"
+ROUTES = {
+    GENERATE: Route(_generate_body, _read_generate),
+    COMPLETIONS: Route(_completions_body, _read_completions),
+    CHAT: Route(_chat_body, _read_chat),
+}

@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from safeguard_spark.config.engine import Dialect, ScriptedConfig
 from safeguard_spark.keys import sha256
@@ -31,6 +31,7 @@ class ScriptedEngine:
 
     server_ids: frozenset[str] = frozenset()
     unavailable: str | None = None
+    forms: ClassVar[list[str]] = []
 
     def __init__(self, config: ScriptedConfig) -> None:
         self._sent_at: float | None = None

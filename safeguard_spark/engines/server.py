@@ -31,7 +31,7 @@ from safeguard_spark.engines.server_folder import (
     ServerState,
     Starts,
 )
-from safeguard_spark.engines.server_log import cause, tail
+from safeguard_spark.engines.server_log import cause, is_wrong_setting, tail
 from safeguard_spark.engines.supervisor import SupervisorSpec
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
@@ -74,8 +74,10 @@ class Server:
         Raises EngineError with the server's own message if it cannot be started, ConfigError for wrong settings.
         """
         with self._lock() as deadline:
-            self._raise_earlier_failure()
-            self._use(self._await_running(deadline) or self._start(deadline))
+            running = self._await_running(deadline)
+            if running is None:
+                self._raise_earlier_failure()
+            self._use(running or self._start(deadline))
 
     def restart(self, server_id: str, *, hung: bool = False) -> None:
         """Restart the server if `server_id` is still in use, and dead or `hung`; use a healthy one as it is. Blocks.
@@ -151,15 +153,27 @@ class Server:
         return None
 
     def _start(self, deadline: float) -> ServerState:
-        started = time.monotonic()
-        try:
-            result = self._launch() or self._await_ready(deadline)
-        except EngineError as error:
-            raise self._recorded(error) from None
-        if isinstance(result, Stopped):
-            raise self._recorded(self._not_ready() if result.is_late else self._start_failed(result.cause))
-        log.info("Run %s: server %s is ready after %.1f s.", self.run_id, result.server_id, time.monotonic() - started)
-        return result
+        """Start a server, again if that fails: memory that an ended process still holds, say, is free soon after."""
+        while True:
+            started = time.monotonic()
+            try:
+                result = self._launch() or self._await_ready(deadline)
+            except EngineError as error:
+                raise self._recorded(error) from None
+            if isinstance(result, ServerState):
+                self.folder.forget(FailedStart)
+                ready_s = time.monotonic() - started
+                log.info("Run %s: server %s is ready after %.1f s.", self.run_id, result.server_id, ready_s)
+                return result
+            if result.is_late:
+                raise self._recorded(self._not_ready())
+            problem, is_wrong = self._start_failed(result.cause), is_wrong_setting(tail(self.folder.log))
+            pause_s = self.timings.start_again_s
+            if is_wrong or self._starts() > self.config.restarts or time.monotonic() + pause_s > deadline:
+                raise self._recorded(problem)
+            log.warning("Run %s: %s It is started again.", self.run_id, problem)
+            self.folder.touch("lease")
+            time.sleep(pause_s)
 
     def _launch(self) -> Stopped | None:
         server_id = str(uuid.uuid4())
@@ -239,7 +253,8 @@ class Server:
         """Count a start of this run. Raises EngineError if it has used all."""
         starts, end = self.folder.read(Starts), self.folder.read(ServerEnd)
         by_run = dict(starts.by_run) if starts else {}
-        used = by_run.pop(self.run_id, 0)
+        used = self._starts()
+        by_run.pop(self.run_id, None)
         if used and end and end.cause == IDLE:
             return  # no task needed it for a while, which is no failure
         if used > self.config.restarts:
@@ -248,6 +263,11 @@ class Server:
                 f"({self.config.restarts}) allows. See its log: {self._log()}."
             )
         self.folder.write(Starts({**dict([*by_run.items()][-RUNS_KEPT:]), self.run_id: used + 1}))
+
+    def _starts(self) -> int:
+        """How many starts this run has used."""
+        starts = self.folder.read(Starts)
+        return starts.by_run.get(self.run_id, 0) if starts else 0
 
     def _raise_earlier_failure(self) -> None:
         failed = self.folder.read(FailedStart)

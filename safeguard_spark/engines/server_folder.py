@@ -138,6 +138,10 @@ class ServerFolder:
         draft.write_text(json.dumps({"format": FORMAT, **asdict(record)}), encoding="utf-8")
         draft.replace(path)
 
+    def forget(self, kind: type[Record]) -> None:
+        """Delete the record of a kind."""
+        (self.path / FILES[kind]).unlink(missing_ok=True)
+
     def state(self) -> ServerState | None:
         """The server that was started last."""
         return self.read(ServerState)

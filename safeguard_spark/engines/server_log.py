@@ -36,6 +36,13 @@ def cause(log: str) -> str | None:
     return _one_line(causes[-1]) if causes else None
 
 
+def is_wrong_setting(log: str) -> bool:
+    """Whether the server refused its arguments or its configuration, as it would at the next start too."""
+    lines = [_PREFIX.sub("", line) for line in log.splitlines()]
+    raised = (_RAISED.match(line) for line in lines)
+    return any(map(_USAGE.match, lines)) or any(match[1] == "ValidationError" for match in raised if match)
+
+
 def _message(line: str, following: list[str]) -> str | None:
     if usage := _USAGE.match(line):
         return usage[1]

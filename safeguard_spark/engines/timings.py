@@ -9,11 +9,12 @@ class Timings:
 
     # One endpoint
     connect_s: float = 10.0  # to open a connection
-    unreachable_s: float = 4.0  # an endpoint that was never reached: a hiccup of its start, not an outage
+    unreachable_s: float = 10.0  # an endpoint that was never reached: more likely a wrong address than an outage
     keep_alive_s: float = 3.0  # below the 5 s after which uvicorn closes an idle connection: else requests race with it
     back_off_s: float = 0.5  # before the first retry; doubled each time
     back_off_max_s: float = 30.0
-    unanswered_s: float = 30.0  # no answer for this long, while requests fail: the endpoint is marked unavailable
+    accepted_s: float = 30.0  # a request that was not refused for this long is written as the server takes it
+    evidence_s: float = 5.0  # before a row's failure: a request sent since then and answered shows that it is the row's
     close_s: float = 5.0  # to close the connections and end the event loop
     # Equal prefixes that arrive together are each computed. The first request of a call goes ahead, so that the others
     # find the policy in the cache: its prefix is there long before its answer. Where it is not, the scheduler fills
@@ -26,6 +27,7 @@ class Timings:
     probe_s: float = 5.0  # for the reply to a health or metrics request
     healthy_s: float = 30.0  # a busy server may leave a probe or two unanswered
     start_poll_s: float = 0.25  # between two looks at a server that starts
+    start_again_s: float = 10.0  # after a start that failed: what an ended process holds is free by then
     supervisor_start_s: float = 30.0
     ready_again_s: float = 60.0  # for a server that was ready before; a new one has engine.start_deadline_s
     unused_s: float = 30.0  # no task has touched a server's lease for this long: the server is not in use

@@ -30,6 +30,7 @@ class Answer(NamedTuple):
     `verdict`: that of a `Decided` row, which has neither.
     `too_long`: the prompt is longer than the model's context, so a retry cannot help; `prompt_limit` is how many
     tokens the model takes, if known.
+    `unavailable`: `failure` is the engine's, not this row's. The request was not answered, and does not count.
     """
 
     key: int
@@ -38,6 +39,7 @@ class Answer(NamedTuple):
     too_long: bool = False
     prompt_limit: int | None = None
     verdict: Verdict | None = None
+    unavailable: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def forms(self) -> list[str]:
+        """How requests are written for this engine, as JSON. Empty before the first answer, and without a server."""
+        ...
+
+    @property
     def unavailable(self) -> str | None:
         """Why the engine can no longer answer although it once did or started; None while it can."""
         ...
@@ -70,8 +77,8 @@ class Engine(Protocol):
         """Yield exactly one answer per request, as they finish; that of a `Decided` row at once.
 
         Requests are pulled only as the window allows, so input may be endless. Nothing is started or connected to
-        before the first request that is not decided. Raises EngineError only if the engine could not be reached at
-        all, before the first completion; afterwards a request that fails is an answer with `failure`.
+        before the first request that is not decided. Raises EngineError only if the engine has answered no request
+        and cannot; afterwards a request that fails is an answer with `failure`.
         """
         ...
 

@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 from safeguard_spark.config.engine import Dialect
 from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import ConfigError
 from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.contract import CONTRACT_VERSION
 from safeguard_spark.labelling.prompt import PROMPT_VERSION
@@ -34,14 +35,20 @@ class Labeler(BaseModel):
 
     @classmethod
     def of(cls, config: RunConfig, policy: Policy) -> "Labeler":
-        """The labeler a run uses for a policy: the job's configuration overrides the policy's defaults."""
+        """The labeler a run uses for a policy: the job's configuration overrides the policy's defaults.
+
+        Raises ConfigError for an effort that the dialect does not have.
+        """
         settings, engine = config.labeler, config.engine
+        effort = settings.effort or policy.labeler.effort or DEFAULT_EFFORT
+        if effort is Effort.none and engine.dialect is Dialect.harmony:
+            raise ConfigError("labeler.effort=none is for engine.dialect=chat; set it to low, medium or high.")
         return cls(
             model=engine.name,
             revision=engine.revision,
             dialect=engine.dialect,
             engine_class=engine.version_class,
-            effort=settings.effort or policy.labeler.effort or DEFAULT_EFFORT,
+            effort=effort,
             temperature=settings.temperature,
             top_p=settings.top_p,
             max_tokens=settings.max_tokens or policy.labeler.max_tokens or DEFAULT_MAX_TOKENS,

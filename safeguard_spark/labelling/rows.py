@@ -65,12 +65,16 @@ class Row(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """The result of a row. `called`: whether the model was called for it. `completion`: None without an answer."""
+    """The result of a row. `called`: whether the model was called for it. `completion`: None without an answer.
+
+    `unavailable`: the engine was, so the row was not called, and the label job leaves it pending.
+    """
 
     key: int
     verdict: Verdict
     completion: Completion | None = None
     called: bool = False
+    unavailable: bool = False
 
 
 def label_rows(spec: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
@@ -111,6 +115,8 @@ def prepare(spec: LabelSpec, content: Content) -> prompt.Prompt | Verdict:
 def _labelled(answer: Answer, spec: LabelSpec, contract: Contract) -> Labelled:
     if answer.verdict is not None:
         return Labelled(answer.key, answer.verdict)
+    if answer.unavailable:
+        return Labelled(answer.key, Verdict(Outcome.engine_failed, error=answer.failure), unavailable=True)
     if answer.completion is None:
         if answer.prompt_limit is not None and (
             message := spec.policy_too_long_message("the server's context", answer.prompt_limit)

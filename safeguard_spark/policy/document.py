@@ -36,8 +36,9 @@ class Severity(StrEnum):
 
 
 class Effort(StrEnum):
-    """gpt-oss reasoning effort."""
+    """Reasoning effort. `none` is for models without one: nothing is sent. The harmony dialect has the other three."""
 
+    none = "none"
     low = "low"
     medium = "medium"
     high = "high"

@@ -175,7 +175,10 @@ def test_an_unknown_key_unlike_any_other_has_no_suggestion() -> None:
         ({"engine": {"kind": "scripted", "args": {"misbehave": {"a": "explode"}}}}, "engine.args.misbehave.a: Input"),
         ({"engine": {"kind": "scripted", "window": 0}}, "engine.window: Input should be greater than 0"),
         ({"engine": {"model": "m", "deadline_s": float("inf")}}, "engine.deadline_s"),
-        ({**SCRIPTED, "labeler": {"effort": "extreme"}}, "labeler.effort: Input should be 'low', 'medium' or 'high'"),
+        (
+            {**SCRIPTED, "labeler": {"effort": "extreme"}},
+            "labeler.effort: Input should be 'none', 'low', 'medium' or 'high'",
+        ),
         ({**SCRIPTED, "labeler": {"temperature": 3}}, "labeler.temperature"),
         ({**SCRIPTED, "source": {"text_column": "a", "conversation_column": "b"}}, "not both"),
         ({**SCRIPTED, "run": [1]}, "run: "),

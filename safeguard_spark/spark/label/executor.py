@@ -40,6 +40,7 @@ RESULT = pa.schema([
     ("engine_unavailable", pa.bool_()),
     ("server_ids", pa.list_(pa.string())),
     ("engine_error", pa.string()),
+    ("engine_forms", pa.list_(pa.string())),
 ])  # fmt: skip
 RESULT_TYPE = from_arrow_schema(RESULT)
 VERDICT_COLUMNS = RESULT.names[1 : RESULT.names.index("error") + 1]
@@ -115,7 +116,8 @@ def _results(recipe: Recipe, inputs: Iterator[Input]) -> Iterator[pa.RecordBatch
     with recipe.engine() as engine, Reporter(recipe.progress) as reporter:
         try:
             for result in label_rows(recipe.spec, engine, rows()):
-                reporter.add(result, engine)
+                if not result.unavailable:
+                    reporter.add(result, engine)
                 batch.add(keys.pop(result.key), result)
                 if batch.is_full:
                     yield batch.flush(engine)
@@ -124,7 +126,7 @@ def _results(recipe: Recipe, inputs: Iterator[Input]) -> Iterator[pa.RecordBatch
             unlabelled = [*keys.values(), *(item.work_key for item in inputs)]
             for key in unlabelled:
                 verdict = Verdict(Outcome.engine_failed, error=str(error))
-                batch.add(key, Labelled(-1, verdict), engine_unavailable=True)
+                batch.add(key, Labelled(-1, verdict, unavailable=True))
                 if batch.is_full:
                     yield batch.flush(engine)
         if batch.rows:
@@ -142,7 +144,7 @@ class _ResultBatch:
     def is_full(self) -> bool:
         return len(self.rows) >= MAX_BATCH_ROWS or self._bytes >= MAX_BATCH_BYTES
 
-    def add(self, work_key: str, result: Labelled, *, engine_unavailable: bool = False) -> None:
+    def add(self, work_key: str, result: Labelled) -> None:
         verdict, completion = result.verdict, result.completion
         self._bytes += len(verdict.raw_output or "") + len(verdict.reasoning or "") + 500
         self.rows.append({
@@ -161,15 +163,19 @@ class _ResultBatch:
             "cached_tokens": completion.cached_tokens if completion else None,
             "completion_tokens": completion.completion_tokens if completion else None,
             "called": result.called,
-            "engine_unavailable": engine_unavailable,
+            "engine_unavailable": result.unavailable,
             "server_ids": None,
             "engine_error": None,
+            "engine_forms": None,
         })  # fmt: skip
 
     def flush(self, engine: Engine) -> pa.RecordBatch:
-        # Which servers this run started, and whether the engine became unavailable, is known only now. The first row
-        # of each batch holds it.
-        self.rows[0] |= {"server_ids": sorted(engine.server_ids), "engine_error": engine.unavailable}
+        # What the engine has become is known only now. The first row of each batch holds it.
+        self.rows[0] |= {
+            "server_ids": sorted(engine.server_ids),
+            "engine_error": engine.unavailable,
+            "engine_forms": engine.forms,
+        }
         batch = pa.RecordBatch.from_pylist(self.rows, RESULT)
         self.rows, self._bytes = [], 0
         return batch

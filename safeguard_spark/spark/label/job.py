@@ -138,15 +138,23 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
         try:
             start_next()
             start_next()
+            unanswered = list[Chunk]()  # not committed before an engine has answered something in this run
             for chunk, future in started:  # grows until nothing is left to start
                 with tally.timed("label"):
                     summary = future.result()
                 _add(run, tally, chunk, summary)
                 start_next()
-                _end_commit(tally, commit)
-                tally.may_have_committed = True
-                commit = pool.submit(_commit_chunk, run, chunk)
+                unanswered.append(chunk)
+                if tally.counts["unavailable"] and not tally.counts["answered"]:
+                    continue
+                for complete in unanswered:
+                    _end_commit(tally, commit)
+                    tally.may_have_committed = True
+                    commit = pool.submit(_commit_chunk, run, complete)
+                unanswered.clear()
             _end_commit(tally, commit)
+            if unanswered:
+                raise EngineError(tally.message or "The engine could not be started.")
         except BaseException as error:
             for _, future in started:
                 future.cancel()
@@ -169,18 +177,15 @@ def _end_commit(tally: Tally, commit: Future[float] | None) -> None:
 
 
 def _add(run: RunContext, tally: Tally, chunk: Chunk, summary: Summary) -> None:
-    """Add a chunk's results to the run's. Raises EngineError if the run has no answer because no engine started."""
+    """Add a chunk's results to the run's, and note why the run must end if the engine became unavailable."""
     tally.summaries[chunk.number] = summary
     run.listener.add_chunk(summary.counts + Counter(rows=chunk.max_calls))
     log.info(
         "Run %s, %s: chunk %d is labelled, %d calls, %d answers.",
         run.run_id, chunk.plan.policy.ref, chunk.number, summary.counts["called"], summary.counts["answered"],
     )  # fmt: skip
-    is_unavailable = summary.counts["unavailable"] > 0
-    if is_unavailable and not tally.counts["answered"]:
-        raise EngineError(summary.unavailable_cause or "The engine could not be started.")
-    if is_unavailable or summary.engine_error:
-        tally.message = summary.engine_error or summary.unavailable_cause
+    if summary.counts["unavailable"] or summary.engine_error:
+        tally.message = tally.message or summary.engine_error or summary.unavailable_cause
 
 
 def _label_chunk(run: RunContext, chunk: Chunk) -> Summary:
@@ -219,11 +224,12 @@ def _summary(chunk: Chunk) -> Summary:
         *(count.alias(name) for name, count in counts.items()),
         F.max(F.when(F.col("engine_unavailable"), F.col("error"))).alias("unavailable_cause"),
         F.max("engine_error").alias("engine_error"),
-        F.array_distinct(F.flatten(F.collect_list("server_ids"))).alias("server_ids"),
+        *(F.array_distinct(F.flatten(F.collect_list(name))).alias(name) for name in ("server_ids", "engine_forms")),
     ).first()
     assert row is not None  # an aggregate without groups has one row
     numbers = Counter({name: int(row[name]) for name in counts})
-    return Summary(numbers, row["unavailable_cause"], row["engine_error"], frozenset(row["server_ids"]))
+    sets = frozenset(row["server_ids"]), frozenset(row["engine_forms"])
+    return Summary(numbers, row["unavailable_cause"], row["engine_error"], *sets)
 
 
 def _commit_chunk(run: RunContext, chunk: Chunk) -> float:
@@ -254,6 +260,8 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         remaining = pending - written.rows
         tally.message = f"Stopped at the budget of {run.selection.budget}: {remaining:,} contents are pending."
     message = tally.message
+    if message and tally.counts["unavailable"]:
+        message += f" {pending - written.rows:,} contents stay pending: issue the same command again."
     if written.given_up and not message:
         message = f"{written.given_up} rows failed run.max_attempts times and are not tried again."
     if run.selection == Selection():  # a plan, a sample or a shadow labels another version on purpose
@@ -276,7 +284,7 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         mlflow_run_id=tracker.mlflow_run_id if tracker else None,
         by_policy=written.by_policy,
     )
-    labels_version_out = append_run(run.tables, run.manifest, result)
+    labels_version_out = append_run(run.tables, run.manifest, result, tally.engine_forms)
     run.staging.clear(run.run_id)
     if tracker:
         versions = (run.manifest.labels_version_in, labels_version_out)

@@ -105,14 +105,15 @@ class RunContext:
 class Summary(NamedTuple):
     """A chunk's results.
 
-    `counts` are rows: `called` (the model was called for them), `answered`, `unavailable` (no engine could be used, so
-    the model was not called); and tokens: `prompt`, `cached`, `completion`.
+    `counts` are rows: `called` (the model was called for them), `answered`, `unavailable` (the engine could not
+    answer them, so they stay pending); and tokens: `prompt`, `cached`, `completion`.
     """
 
     counts: Counter[str] = Counter()  # noqa: RUF012  never changed
     unavailable_cause: str | None = None  # why no engine could be used
     engine_error: str | None = None  # why an engine became unavailable while it worked
     server_ids: frozenset[str] = frozenset()
+    engine_forms: frozenset[str] = frozenset()  # how its requests were written, as JSON
 
 
 @dataclass
@@ -134,6 +135,11 @@ class Tally:
     def server_ids(self) -> frozenset[str]:
         """The servers that this run started."""
         return frozenset().union(*(summary.server_ids for summary in self.summaries.values()))
+
+    @property
+    def engine_forms(self) -> frozenset[str]:
+        """How requests were written, as JSON."""
+        return frozenset().union(*(summary.engine_forms for summary in self.summaries.values()))
 
     @contextlib.contextmanager
     def timed(self, phase: str) -> Iterator[None]:

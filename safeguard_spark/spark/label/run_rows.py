@@ -1,6 +1,7 @@
 """The rows of `runs`: for a run that ended, and for one whose driver died."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pyspark.sql import functions as F
@@ -58,11 +59,16 @@ def count_written(tables: Tables, run_id: str, max_attempts: int) -> Written:
     return Written(outcomes, by_policy, calls, tokens_used, to_retry, given_up)
 
 
-def append_run(tables: Tables, manifest: Manifest, result: RunResult) -> int:
-    """Append a run's row to `runs`, once. Returns the version of `labels` after the run, as the row has it."""
+def append_run(tables: Tables, manifest: Manifest, result: RunResult, engine_forms: Iterable[str] = ()) -> int:
+    """Append a run's row to `runs`, once. Returns the version of `labels` after the run, as the row has it.
+
+    `engine_forms`: how the run's requests were written, as JSON.
+    """
+    forms = [json.loads(form) for form in sorted(engine_forms)]
     version = tables.version(schema.LABELS)
     row = {
-        **manifest.model_dump(include={"started_at", "config_hash", "labels_version_in", "config", "plan_id"}),
+        **manifest.model_dump(include={"started_at", "config_hash", "labels_version_in", "plan_id"}),
+        "config": json.dumps({**json.loads(manifest.config), "engine_forms": forms}),
         "source": manifest.source.name,
         "source_version": manifest.source.version,
         "policies": [policy.ref for policy in manifest.policies],

@@ -1,9 +1,11 @@
 """The labeler as a function, for notebooks and SQL. Nothing is stored; same server and verdicts as the label job."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
+from pyspark import TaskContext
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.functions import pandas_udf
 
@@ -15,6 +17,7 @@ from safeguard_spark.spark.label.executor import VERDICT_COLUMNS, VERDICT_TYPE, 
 from safeguard_spark.spark.session import task_slots
 
 NAME = "safeguard_label"
+QUERY = "spark.sql.execution.id"  # Spark's local property with the number of a query
 
 
 def label_udf(config: RunConfig, policy: Policy) -> Callable[..., Any]:
@@ -23,10 +26,10 @@ def label_udf(config: RunConfig, policy: Policy) -> Callable[..., Any]:
     Every evaluation calls the model: Spark may evaluate it twice (a sort, a second action). Raises EngineError inside
     the query if the engine cannot be reached.
     """
-    recipe = Recipe(config, LabelSpec.of(config, policy), "udf", _window(config))
+    spec, window = LabelSpec.of(config, policy), _window(config)
 
     def label(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
-        yield from _frames(recipe, batches)
+        yield from _frames(Recipe(config, spec, _query_id(), window), batches)
 
     udf: Callable[..., Any] = pandas_udf(label, VERDICT_TYPE)  # type: ignore[call-overload]  # the type hints say which kind
     return udf
@@ -35,6 +38,13 @@ def label_udf(config: RunConfig, policy: Policy) -> Callable[..., Any]:
 def register(spark: SparkSession, config: RunConfig, policy: Policy, name: str = NAME) -> None:
     """Register `safeguard_label(text)` for SQL, under a policy."""
     spark.udf.register(name, label_udf(config, policy))
+
+
+def _query_id() -> str:
+    """The run of a query: what one query finds out about its engine must not stop the next one."""
+    context = TaskContext.get()
+    query = context.getLocalProperty(QUERY) or f"stage-{context.stageId()}" if context else secrets.token_hex(4)
+    return f"udf-{query}"
 
 
 def _window(config: RunConfig) -> int:

@@ -36,7 +36,8 @@ pytestmark = pytest.mark.spark
 
 
 def engine(server: FaultyServer, **settings: Any) -> dict[str, Any]:
-    return {"kind": "endpoint", "url": server.url, "model": "m", "window": 8, "deadline_s": 20.0, **settings}
+    waits = {"deadline_s": 20.0, "patience_s": 3.0}
+    return {"kind": "endpoint", "url": server.url, "model": "m", "window": 8, **waits, **settings}
 
 
 def outcomes(lake: Lake) -> dict[str, list[str]]:
@@ -157,7 +158,8 @@ def test_a_server_that_cannot_start_gives_the_cause_and_leaves_the_tables_unchan
     before = files(lake.tables)
     for misbehave, start_deadline_s, message in START_FAILURES:
         with pytest.raises(EngineError, match=message) as caught:
-            lake.label(engine=faulty_vllm(lake, env={"MISBEHAVE": misbehave}, start_deadline_s=start_deadline_s))
+            server = {"env": {"MISBEHAVE": misbehave}, "start_deadline_s": start_deadline_s, "restarts": 0}
+            lake.label(engine=faulty_vllm(lake, **server))
         assert caught.value.exit_code == 5 and "its log" in str(caught.value).lower()
         assert files(lake.tables) == before
         assert not servers(lake)

@@ -1,9 +1,11 @@
 """`safeguard_label` in SQL gives the same verdicts as the label job."""
 
 import pytest
+from pyspark.errors import PySparkException
 
 from safeguard_spark.spark.label.udf import register
 from tests.build import policy, posts
+from tests.spark.label.test_faults_engine import faulty_vllm
 from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
@@ -24,3 +26,14 @@ def test_sql_gives_the_jobs_verdicts(lake: Lake) -> None:
     assert from_sql == from_job
     assert lake.calls() == 98
     assert lake.spark.sql("SELECT safeguard_label(body).violation FROM posts LIMIT 10").count() == 10
+
+
+def test_a_start_that_failed_in_one_query_is_tried_again_in_the_next(lake: Lake) -> None:
+    lake.write([("p1", "row 1 is here")])
+    env = {"MISBEHAVE": "out_of_memory", "ONCE": str(lake.folder / "once")}
+    register(lake.spark, lake.config(engine=faulty_vllm(lake, env=env, restarts=0)), policy())
+    contents = lake.spark.read.format("delta").load(str(lake.posts))
+    with pytest.raises(PySparkException, match="CUDA out of memory"):
+        contents.selectExpr("safeguard_label(body) AS label").collect()
+    (row,) = contents.selectExpr("safeguard_label(body) AS label").collect()
+    assert row.label.outcome == "labelled"

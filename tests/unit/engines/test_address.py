@@ -99,10 +99,12 @@ def test_a_value_that_is_no_key_is_one_sentence_without_the_value(value: str) ->
 @pytest.mark.parametrize(
     ("codes", "kind"),
     [
-        ((429, 503), FailureKind.busy),
-        ((401, 403, 407), FailureKind.unauthorized),
+        ((429, 503, 529), FailureKind.busy),
+        ((401, 407), FailureKind.unauthorized),
+        ((402,), FailureKind.unpaid),
+        ((403,), FailureKind.forbidden),
         ((301, 302, 404, 405, 501), FailureKind.not_found),
-        ((408, 409, 425, 500, 502, 504, 529), FailureKind.transient),
+        ((408, 409, 425, 500, 502, 504), FailureKind.transient),
         ((400, 413, 422), FailureKind.bad_request),
     ],
 )

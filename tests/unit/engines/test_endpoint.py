@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from safeguard_spark.config.engine import Dialect
 from safeguard_spark.engines.endpoint import EndpointEngine
+from safeguard_spark.engines.protocol import CHAT, COMPLETIONS, ROUTES
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labelling import verdict
 from safeguard_spark.labelling.engine import Answer, Decided, Request
@@ -58,11 +59,9 @@ def test_a_server_without_the_token_route_gets_all_later_requests_as_completions
 
 
 def test_a_completion_without_token_ids_is_read_from_its_text() -> None:
-    from safeguard_spark.engines.protocol import routes
-
     text = '<|channel|>final<|message|>{"violation": 1, "policy_category": "counterfeit"}<|return|>'
     reply = {"choices": [{"finish_reason": "stop", "text": text}], "usage": {"completion_tokens": 12}}
-    completion = routes(Dialect.harmony)[1].read(reply)
+    completion = ROUTES[COMPLETIONS].read(reply)
     result = verdict.read(completion, call_spec(output=Output.category).contract)
     assert (result.outcome, result.category, completion.completion_tokens) == (Outcome.labelled, "counterfeit", 12)
 
@@ -92,24 +91,9 @@ def test_chat_reads_and_constrains_every_output_form(output: Output, text: str, 
 
 
 def test_reasoning_content_of_older_servers_is_read_and_a_refusal_is_the_text() -> None:
-    from safeguard_spark.engines.protocol import routes
-
     message = {"content": None, "refusal": "I cannot help with that.", "reasoning_content": "hm"}
-    completion = routes(Dialect.chat)[0].read({"choices": [{"message": message, "finish_reason": "stop"}]})
+    completion = ROUTES[CHAT].read({"choices": [{"message": message, "finish_reason": "stop"}]})
     assert (completion.text, completion.reasoning) == ("I cannot help with that.", "hm")
-
-
-@pytest.mark.parametrize(
-    "rejects", [("response_format",), ("reasoning_effort",), ("response_format", "reasoning_effort")]
-)
-def test_a_field_that_the_server_rejects_is_left_out_of_later_requests(rejects: tuple[str, ...]) -> None:
-    with FaultyServer(rejects=rejects) as server:
-        answers = ask(server, 8, dialect=Dialect.chat)
-    assert failures(answers) == {None}
-    assert len(server.calls) <= 8 + 3
-    assert not set(rejects) & set(server.calls[-1].body)
-    kept = {"response_format", "reasoning_effort"} - set(rejects)
-    assert kept <= set(server.calls[-1].body)
 
 
 def test_unstructured_requests_have_no_output_constraints() -> None:
@@ -183,7 +167,7 @@ def test_a_model_the_server_does_not_have_is_one_sentence() -> None:
     for dialect in Dialect:
         with (
             FaultyServer(model="other") as server,
-            pytest.raises(EngineError, match="does not serve the model m on /v1/"),
+            pytest.raises(EngineError, match="does not serve the model m: HTTP 404 on /v1/"),
         ):
             ask(server, dialect=dialect)
 

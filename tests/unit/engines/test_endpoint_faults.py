@@ -177,13 +177,6 @@ def test_waiting_for_a_busy_server_costs_no_retry() -> None:
         assert failures(ask(server, 1, retries=0)) == {None}
 
 
-def test_a_wait_that_would_pass_the_deadline_is_not_started() -> None:
-    started = time.monotonic()
-    with FaultyServer(always(status(503, "3600"))) as server:
-        assert failures(ask(server, 3, deadline_s=5.0)) == {"HTTP 503"}
-    assert time.monotonic() - started < 4
-
-
 def test_a_hanging_answer_ends_at_the_deadline_and_delays_no_other_row() -> None:
     started = time.monotonic()
     with FaultyServer(lambda call: HANG if row_of(call.text) == 2 else ANSWER) as server:
@@ -202,20 +195,9 @@ def test_an_outage_shorter_than_the_deadline_fails_no_row() -> None:
     assert failures(answers) == {None}
 
 
-def test_a_server_that_never_answers_becomes_unavailable() -> None:
-    started = time.monotonic()
-    with FaultyServer(always(status(500))) as server:
-        with EndpointEngine(config(server.url, retries=2), 4, timings=FAST) as engine:
-            answers = list(engine.answers(call_spec(), requests(3000)))
-            assert engine.unavailable and "the last with HTTP 500; check the server." in engine.unavailable
-        assert len(answers) == 3000
-        assert len(server.calls) < 1000
-    assert time.monotonic() - started < 20
-
-
 BEHAVIORS = st.sampled_from(
     [ANSWER, slow(0.01), status(500), status(429), status(429, "0"), status(503, "9999"), status(400), status(404),
-     closed(), cut(), malformed(), malformed(b'{"choices":[{"token_ids":["x"]}]}'), HANG, status(401)]
+     closed(), cut(), malformed(), malformed(b'{"choices":[{"token_ids":["x"]}]}'), HANG, status(401), status(403)]
 )  # fmt: skip
 
 
@@ -231,7 +213,9 @@ def test_every_request_has_exactly_one_answer_whatever_the_server_does(
 ) -> None:
     with FaultyServer(in_turn(*behaviors)) as server:
         keys = []
-        with EndpointEngine(config(server.url, deadline_s=0.4, retries=retries), window, timings=FAST) as engine:
+        with EndpointEngine(
+            config(server.url, deadline_s=0.4, retries=retries, patience_s=0.5), window, timings=FAST
+        ) as engine:
             try:
                 for answer in engine.answers(call_spec(), requests(count)):
                     keys.append(answer.key)

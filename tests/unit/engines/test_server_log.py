@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.engines.server_log import CAUSE_CHARACTERS, TAIL_BYTES, cause, tail
+from safeguard_spark.engines.server_log import CAUSE_CHARACTERS, TAIL_BYTES, cause, is_wrong_setting, tail
 
 pytestmark = pytest.mark.unit
 
@@ -59,3 +59,8 @@ def test_the_tail_of_a_log_is_bounded_and_empty_without_a_log(tmp_path: Path) ->
     assert tail(tmp_path / "none") == ""
     (tmp_path / "log").write_bytes(b"\xff" + b"x" * TAIL_BYTES * 2 + b"end")
     assert len(tail(tmp_path / "log")) == TAIL_BYTES and tail(tmp_path / "log").endswith("end")
+
+
+def test_a_start_that_wrong_settings_stop_is_told_from_one_that_may_succeed_later() -> None:
+    assert is_wrong_setting(WRONG_ARGUMENT) and is_wrong_setting(NO_SUCH_MODEL)
+    assert not is_wrong_setting(OUT_OF_MEMORY) and not is_wrong_setting("")

@@ -20,7 +20,7 @@ import pytest
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.paths import executor_process
 from safeguard_spark.engines.processes import ProcessId, end_tree, server_processes
-from safeguard_spark.engines.server_folder import SOCKET_BYTES, Phase, ServerFolder, ServerState, Starts
+from safeguard_spark.engines.server_folder import SOCKET_BYTES, FailedStart, Phase, ServerFolder, ServerState, Starts
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.engines.vllm_host import VllmEngine
 from safeguard_spark.errors import ConfigError, EngineError
@@ -200,11 +200,11 @@ def test_a_hung_server_is_restarted(executor: Executor) -> None:
 
 
 def test_a_healthy_server_that_answers_nothing_counts_as_hung(executor: Executor) -> None:
+    message = "died or hung 2 times in this run"
     with executor.engine(env={"MISBEHAVE": "hang"}, deadline_s=1.0, restarts=1) as engine:
-        answers = list(engine.answers(call_spec(), requests(50)))
-        reason = engine.unavailable
-        assert reason and "died or hung 2 times in this run" in reason
-    assert len(answers) == 50 and failures(answers) == {reason}
+        with pytest.raises(EngineError, match=message):
+            list(engine.answers(call_spec(), requests(50)))
+        assert engine.unavailable and message in engine.unavailable
 
 
 def test_a_start_and_a_restart_are_logged_with_their_run_and_server(
@@ -267,6 +267,29 @@ def test_a_failed_start_reports_its_cause_and_other_tasks_do_not_try_again(execu
     assert executor.server_folder.read(Starts) == Starts({"run": 1})
     with executor.engine("other", args=args) as engine, pytest.raises(EngineError):
         list(engine.answers(call_spec(), requests(2)))
+
+
+def test_a_start_that_fails_once_is_tried_again_and_forgotten(executor: Executor) -> None:
+    env = {"MISBEHAVE": "out_of_memory", "ONCE": str(executor.folder / "once")}
+    assert len(executor.label(env=env)) == 1
+    assert executor.server_folder.read(Starts) == Starts({"run": 2})
+    assert executor.server_folder.read(FailedStart) is None
+
+
+def test_starts_that_all_fail_are_bounded_and_final_for_the_run_only(executor: Executor) -> None:
+    env = {"MISBEHAVE": "out_of_memory"}
+    for _ in range(2):
+        with executor.engine(env=env) as engine, pytest.raises(EngineError, match="did not start: OutOfMemoryError"):
+            list(engine.answers(call_spec(), requests(2)))
+        assert executor.server_folder.read(Starts) == Starts({"run": 3})
+
+
+def test_a_run_whose_start_failed_uses_a_server_that_another_run_has_started(executor: Executor) -> None:
+    env = {"MISBEHAVE": "out_of_memory", "ONCE": str(executor.folder / "once")}
+    with executor.engine(env=env, restarts=0) as engine, pytest.raises(EngineError, match="did not start"):
+        list(engine.answers(call_spec(), requests(2)))
+    assert len(executor.label(run="next", env=env, restarts=0)) == 1
+    assert executor.label(env=env, restarts=0) == frozenset()
 
 
 def test_a_start_that_takes_too_long_ends_at_its_deadline(executor: Executor) -> None:

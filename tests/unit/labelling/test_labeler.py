@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from safeguard_spark.config.engine import Dialect
 from safeguard_spark.config.load import load_config
+from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling.labeler import DEFAULT_EFFORT, DEFAULT_MAX_TOKENS, Labeler
 from safeguard_spark.policy.document import Effort, Policy, parse_policy
 from tests import build
@@ -45,6 +46,13 @@ def test_the_hash_is_the_one_in_existing_tables() -> None:
 
 def test_the_hash_survives_json() -> None:
     assert Labeler.model_validate(LABELER.model_dump(mode="json")).labeler_hash == LABELER.labeler_hash
+
+
+def test_no_effort_is_for_the_chat_dialect() -> None:
+    none = {"labeler": {"effort": "none"}}
+    assert labeler(policy(), engine={"kind": "scripted", "dialect": "chat"}, **none).effort is Effort.none
+    with pytest.raises(ConfigError, match="set it to low, medium or high"):
+        labeler(policy(labeler={"effort": "none"}))
 
 
 def test_the_job_overrides_the_policy_and_the_policy_the_default() -> None:
