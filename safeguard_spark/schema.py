@@ -55,7 +55,9 @@ LABELS = Table(
         "content_hash STRING": "SHA-256 of the content: of the bytes of the text, or of role and text of every turn",
         "policy STRING": "Policy name",
         "policy_version STRING": "Policy version, for example `1.2.0`",
-        "policy_hash STRING": "SHA-256 of the policy's text, rule ids, categories, output: all that can change a label",
+        "policy_hash STRING": (
+            "SHA-256 of the policy's text, rule ids, categories, output, answer words: all that can change a label"
+        ),
         "labeler STRING": "For people: model and effort, for example `safeguard-demo/low`",
         "labeler_hash STRING": (
             "SHA-256 over everything besides policy and content that can change a label: model and revision, dialect, "

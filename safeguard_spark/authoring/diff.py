@@ -121,6 +121,10 @@ def _behavior(before: Policy, after: Policy) -> dict[str, tuple[str, ...]]:
     changes: dict[str, list[str]] = {}
     if before.output is not after.output:
         changes["policy"] = [f"answer format {before.output.value} -> {after.output.value}"]
+    if before.answers != after.answers:
+        changes.setdefault("policy", []).append("the words for a violation and for safe content (`answers`)")
+    if before.allowed != after.allowed:
+        changes.setdefault("policy", []).append("the labels for safe content (`allowed`)")
     old, new = ({rule.id: rule for rule in policy.rules} for policy in (before, after))
     for rule_id in dict.fromkeys([*new, *old]):
         was, now = old.get(rule_id), new.get(rule_id)
@@ -169,7 +173,8 @@ def _ids_in(text: str, ids: tuple[str, ...]) -> list[str]:
 
 def _fields(before: Policy, after: Policy) -> list[FieldChange]:
     old, new = (
-        p.model_dump(mode="json", exclude={"body", "rules", "output", "name", "version"}) for p in (before, after)
+        p.model_dump(mode="json", exclude={"body", "rules", "output", "allowed", "answers", "name", "version"})
+        for p in (before, after)
     )
     changes = [FieldChange(name, old[name], new[name]) for name in old if old[name] != new[name]]
     was = {rule.id: rule for rule in before.rules}

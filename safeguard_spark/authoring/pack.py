@@ -22,6 +22,7 @@ HEADING = re.compile(
 )
 ALLOWED = re.compile(r"\b(allowed|acceptable|permitted|safe|benign|non-violating)\b", re.IGNORECASE)
 SAYS_VALID = re.compile(r"^\W*Output:\W*VALID\b", re.MULTILINE)
+ANSWER_WORDS = (("INVALID", "VALID"), ("Violating", "Non-violating"))  # models answer with those that a text has
 README = re.compile(r"^(readme|license|usage_policy|notice)\b", re.IGNORECASE)
 
 
@@ -57,6 +58,8 @@ def read_pack(
     require_valid_ref(name, version)
     rules, allowed = _labels(text)
     output = Output.full if rules else Output.binary
+    words = [pair for pair in ANSWER_WORDS if all(re.search(rf"\b{word}\b", text) for word in pair)]
+    answers = {"violation": ["1", *(bad for bad, _ in words)], "safe": ["0", *(good for _, good in words)]}
     front: dict[str, Any] = {
         "name": name,
         "version": version,
@@ -64,6 +67,7 @@ def read_pack(
         "output": output.value,
         "rules": [{"id": r.id, "category": r.category, "title": r.title} for r in rules],
         "allowed": allowed,
+        "answers": answers if words else None,
     }
     body = _with_answer_format(text, output, rules, allowed)
     notes = [

@@ -14,7 +14,7 @@ from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.engine import CallSpec
 from safeguard_spark.labelling.prompt import Prompt, chat, harmony, harmony_encoding, prefix_tokens
 from safeguard_spark.labelling.rows import CHARACTERS_PER_TOKEN
-from safeguard_spark.labelling.verdict import Completion
+from safeguard_spark.labelling.verdict import DECLINED, Completion, refusal_cause
 from safeguard_spark.policy.document import Effort, Output
 
 STOP_IDS = (200_002, 200_012)  # <|return|> and <|call|>: gpt-oss's generation_config.json
@@ -163,8 +163,8 @@ def _chat_body(model: str, spec: CallSpec, prompt: Prompt, form: Form) -> dict[s
     if form.effort:
         body["reasoning_effort"] = spec.labeler.effort.value
     if form.structured and spec.contract.output is Output.binary:
-        # OpenAI's response_format needs an object; vLLM's own field restricts the answer to a bare digit.
-        body["structured_outputs"] = {"choice": ["0", "1"]}
+        # OpenAI's response_format needs an object; vLLM's own field restricts the answer to the two words.
+        body["structured_outputs"] = {"choice": list(spec.contract.binary_answers)}
     elif form.structured:
         schema = {"name": "verdict", "schema": spec.contract.json_schema(), "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -189,12 +189,29 @@ def _read_completions(reply: Any) -> Completion:
 def _read_chat(reply: Any) -> Completion:
     choice = _choice(reply)
     message = choice.get("message")
+    if message is None and refusal_cause(choice.get("finish_reason")):
+        message = {}  # some content filters leave nothing
     if not isinstance(message, dict):
         raise MalformedReplyError("no message")
-    content = _text(message.get("content"))
-    text = content if content is not None else _text(message.get("refusal")) or ""
-    reasoning = _text(message.get("reasoning")) or _text(message.get("reasoning_content"))
+    text, thoughts = _content(message.get("content"))
+    if not text and (refusal := _text(message.get("refusal"))):
+        text, choice = refusal, {**choice, "finish_reason": DECLINED}
+    reasoning = thoughts or _text(message.get("reasoning")) or _text(message.get("reasoning_content"))
     return _completion(reply, choice, text=text, reasoning=reasoning)
+
+
+def _content(value: Any) -> tuple[str, str]:
+    """Text and reasoning of a message's content: a text, or a list of parts, of which some may be reasoning."""
+    if not isinstance(value, list) or not value:
+        return _text(value) or "", ""
+    texts: dict[str, list[str]] = {"text": [], "thinking": []}
+    for part in value:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if not isinstance(kind, str) or kind not in texts:
+            raise MalformedReplyError("a value that is not text")
+        inner = part.get(kind)
+        texts[kind].append("".join(_content(inner)) if isinstance(inner, list) else _text(inner) or "")
+    return "".join(texts["text"]), "".join(texts["thinking"])
 
 
 def _choice(reply: Any) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
+from safeguard_spark.policy.names import level
 from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts as a name
@@ -59,6 +60,22 @@ class Rule(Frozen):
     severity: Severity = Severity.medium
 
 
+class Answers(Frozen):
+    """The words that a policy's text asks for in place of 1 and 0; the first of each is what a schema requires."""
+
+    violation: Annotated[tuple[str, ...], Field(min_length=1)]
+    safe: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _decide(self) -> Self:
+        violation, safe = ({level(word) for word in words} for words in (self.violation, self.safe))
+        if "" in violation | safe:
+            raise ValueError("an answer is empty")
+        if both := sorted((violation | {"1", "true"}) & (safe | {"0", "false"})):
+            raise ValueError(f"`{both[0]}` would mean both a violation and safe")
+        return self
+
+
 class LabelerDefaults(Frozen):
     """Settings the author recommends; a job's configuration overrides them."""
 
@@ -95,19 +112,22 @@ class Policy(Frozen):
     languages: tuple[Annotated[str, StringConstraints(pattern=LANGUAGE)], ...] = ()  # written and tested for these
     links: dict[str, str] = Field(default_factory=dict)  # title: address, for people
     allowed: tuple[str, ...] = ()  # labels that the text gives to safe content; the answer is `none`
+    answers: Answers | None = None  # if the text asks for words, such as Violating, in place of 1 and 0
     allow: tuple[str, ...] = ()  # warnings of `safeguard check` that the author accepts
     body: str
 
     @property
     def policy_hash(self) -> str:
-        """SHA-256 over what can change a label: the text the model reads, rule ids and categories, the output form."""
+        """SHA-256 over what can change a label: the text the model reads, and what decides how its answer is read."""
         rules = [[rule.id, rule.category] for rule in self.rules]
-        return sha256({"body": self.body, "rules": rules, "output": self.output})
+        optional = self.model_dump(mode="json", include={"allowed", "answers"})
+        named = {key: value for key, value in optional.items() if value}  # without them, the hash is as it always was
+        return sha256({"body": self.body, "rules": rules, "output": self.output, **named})
 
     @property
     def document_hash(self) -> str:
-        """SHA-256 over the whole document."""
-        return sha256(self.model_dump(mode="json"))
+        """SHA-256 over the whole document; over `answers` only if there are any."""
+        return sha256(self.model_dump(mode="json", exclude=None if self.answers else {"answers"}))
 
     @property
     def rule_ids(self) -> tuple[str, ...]:
@@ -167,7 +187,8 @@ def build_policy(front: dict[str, Any], body: str) -> Policy:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise PolicyError(f"`{where}`: {first['msg'][0].lower()}{first['msg'][1:]}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise PolicyError(f"`{where}`: {message[0].lower()}{message[1:]}") from error
     if not body.strip():
         raise PolicyError("it has no text after the front matter for the model to read")
     duplicates = sorted({rule.id for rule in policy.rules if policy.rule_ids.count(rule.id) > 1})

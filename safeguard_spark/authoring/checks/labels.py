@@ -14,7 +14,9 @@ ANSWER_KEY = re.compile(
     r"\"(policy_category|category|rule_ids)\"\s*:\s*"
     r"(\[[^\]\n]*\]|\"[^\"\n]*\"(?:\s*(?:\||or)\s*\"[^\"\n]*\")*)"  # a list of texts, or texts to choose from
 )
-ANSWER = {  # keys that mark a statement of the answer format, and all keys of the answer
+ANSWER: dict[
+    Output, tuple[tuple[str, ...], tuple[str, ...]]
+] = {  # keys that mark a statement of the answer format, and all keys of the answer
     Output.binary: (("0", "1"), ("0", "1")),
     Output.category: (("violation", "policy_category"), ("violation", "policy_category")),
     Output.full: (
@@ -39,7 +41,13 @@ def check_labels(draft: Draft) -> Iterator[Diagnostic]:
 
 def _defined(draft: Draft) -> set[str]:
     names = {name for rule in draft.rules for name in (rule.id, rule.category) if name}
-    return names | set(draft.words("allowed"))
+    return names | set(draft.words("allowed")) | {word for words in _answer_words(draft) for word in words}
+
+
+def _answer_words(draft: Draft) -> tuple[tuple[str, ...], ...]:
+    """The words for a violation and for safe content, if the policy names its own."""
+    answers = draft.policy.answers if draft.policy else None
+    return (answers.violation, answers.safe) if answers else ()
 
 
 def _undefined_rules(draft: Draft) -> Iterator[Diagnostic]:
@@ -122,9 +130,12 @@ def _unmentioned(draft: Draft) -> Iterator[Diagnostic]:
 
 def _format(draft: Draft) -> Iterator[Diagnostic]:
     markers, keys = ANSWER[draft.output]
+    if draft.output is Output.binary and (words := _answer_words(draft)):
+        keys = tuple(names[0] for names in words)  # what structured output will require
+        markers = tuple(re.escape(key) for key in keys)
     stated = [block for block in draft.text.blocks if _states(block, markers)]
     where = draft.in_body(1)
-    answer = "0 or 1" if draft.output is Output.binary else "a JSON object with " + ", ".join(keys)
+    answer = " or ".join(keys) if draft.output is Output.binary else "a JSON object with " + ", ".join(keys)
     if not stated:
         problem = f"the text does not state the answer format (`output: {draft.output.value}`)"
         yield draft.source.diagnose(

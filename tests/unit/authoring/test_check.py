@@ -188,6 +188,20 @@ def test_text_that_is_not_utf_8_is_marked_at_the_first_bad_byte(tmp_path: Path) 
     assert problem.excerpt[problem.span.column - 1] == "\N{REPLACEMENT CHARACTER}"
 
 
+@pytest.mark.parametrize(
+    ("form", "codes"),
+    [
+        ("Answer Violating or Non-violating.", set()),
+        ("Answer 0 or 1.", {"no-output-format"}),
+        ("Answer Violating, else say nothing.", {"no-output-format"}),
+    ],
+)
+def test_the_words_of_a_binary_policy_are_its_answer_format(tmp_path: Path, form: str, codes: set[str]) -> None:
+    words = ("output: full", "output: binary\nanswers: {violation: [Violating], safe: [Non-violating]}")
+    text = edited(POLICY, words, (f"Answer with one JSON object:\n{FORM}", form), (FORM, form))
+    assert {d.code for d in check_file(write_policy(tmp_path, text))} == codes
+
+
 def test_a_path_without_a_policy_is_an_error_that_names_the_path(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="does not exist"):
         check_paths([tmp_path / "nowhere"])

@@ -55,6 +55,12 @@ def test_a_revision_is_shown_rule_by_rule_with_behavior_first(
     assert (printed["cases_added"], printed["cases_removed"]) == (["nine-phones"], ["found-on-a-truck"])
 
 
+@pytest.mark.parametrize("line", ["answers: {violation: [bad], safe: [ok]}", "allowed: [M0]"])
+def test_what_decides_how_an_answer_is_read_is_behavior(line: str) -> None:
+    diff = diff_policies(BEFORE, parsed(edited(POLICY, ("labeler:", f"{line}\nlabeler:"))))
+    assert (diff.labels_may_change, list(diff.behavior), diff.fields) == (True, ["policy"], ())
+
+
 def test_what_cannot_change_a_label_is_shown_separately(safeguard: Safeguard) -> None:
     write_policy(Path("policies"))
     write_policy(Path("policies"), edited(POLICY, ("1.0.0", "1.0.1"), ("trust@", "safety@")), version="1.0.1")

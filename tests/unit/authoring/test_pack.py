@@ -11,7 +11,7 @@ from safeguard_spark.authoring.checks.labels import check_labels
 from safeguard_spark.authoring.draft import read_draft
 from safeguard_spark.authoring.pack import Imported, read_pack, write_pack
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import load_policy
+from safeguard_spark.policy.document import Answers, load_policy
 from tests.unit.commands import Safeguard
 
 pytestmark = pytest.mark.unit
@@ -100,6 +100,14 @@ def test_the_packs_text_is_unchanged_between_two_statements_of_the_answer_format
         assert "GC1 is `likely-resale`, GC2 is `stolen-cards`" in form
         assert "GC0 violates nothing" in form
         assert "INVALID means violation 1" in form
+
+
+def test_the_words_of_the_packs_text_are_answers_as_well(tmp_path: Path) -> None:
+    answers = read_pack(pack(tmp_path)).policy.answers
+    assert answers == Answers(violation=("1", "INVALID"), safe=("0", "VALID"))
+    plain = tmp_path / "plain.txt"
+    plain.write_text("# Gifts\n\nGifts are INVALID.\n")
+    assert read_pack(plain).policy.answers is None
 
 
 def test_the_written_policy_equals_the_imported_one_and_is_never_overwritten(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
 from safeguard_spark.labelling.verdict import Completion, Outcome
-from safeguard_spark.policy.document import Effort, Output
+from safeguard_spark.policy.document import Answers, Effort, Output
 from tests.build import call_spec
 
 pytestmark = pytest.mark.unit
@@ -45,6 +45,8 @@ KEYS = st.sampled_from(
         "reasoning",
         "prompt_tokens",
         "refusal",
+        "type",
+        "thinking",
     ]
 )
 ANYTHING = st.recursive(
@@ -175,6 +177,38 @@ def test_a_refusal_of_a_chat_server_is_read_as_one() -> None:
     assert result.outcome is Outcome.refused
 
 
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_refusal_that_the_server_marks_is_one_in_any_language(content: Any) -> None:
+    message = {"content": content, "refusal": "Das kann ich nicht beurteilen."}
+    result = verdict.read(ROUTES[CHAT].read(reply({"message": message})), call_spec(Dialect.chat).contract)
+    assert (result.outcome, result.error) == (Outcome.refused, "the model declined")
+
+
+@pytest.mark.parametrize("message", [None, {}, {"content": None}, {"content": '{"violation": 0, "cat'}])
+def test_a_reply_that_a_content_filter_withheld_is_refused(message: Any) -> None:
+    filtered = reply({"message": message, "finish_reason": "content_filter"})
+    result = verdict.read(ROUTES[CHAT].read(filtered), call_spec(Dialect.chat).contract)
+    assert (result.outcome, result.error) == (Outcome.refused, "content_filter")
+
+
+def test_a_content_in_parts_is_read_as_text_and_reasoning() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "h"}, {"type": "text", "text": "m"}]}
+    content = [thinking, {"type": "text", "text": '{"violation": 0, '}, {"type": "text", "text": '"category": "none"}'}]
+    result = verdict.read(ROUTES[CHAT].read(reply({"message": {"content": content}})), call_spec(Dialect.chat).contract)
+    assert (result.outcome, result.violation, result.reasoning) == (Outcome.labelled, False, "hm")
+
+
+def test_a_binary_chat_answer_is_restricted_to_the_words_of_the_policy() -> None:
+    spec = call_spec(Dialect.chat, Output.binary)
+    words = Answers(violation=("Violating",), safe=("Non-violating", "OK"))
+    contract = replace(spec.contract, answers=words)
+    body = ROUTES[CHAT].body("m", replace(spec, contract=contract), chat(), FULL)
+    assert body["structured_outputs"] == {"choice": ["Non-violating", "Violating"]}
+    assert [verdict.read(Completion("stop", text=word), contract).violation for word in contract.binary_answers] == [
+        False, True,
+    ]  # fmt: skip
+
+
 def test_an_answer_cut_at_the_limit_is_truncated() -> None:
     cut = {"token_ids": harmony_ids("{")[:3], "finish_reason": "length"}
     assert verdict.read(ROUTES[GENERATE].read(reply(cut)), call_spec().contract).outcome is Outcome.truncated
@@ -196,6 +230,8 @@ def test_without_usage_the_returned_tokens_are_counted() -> None:
         reply({}), reply({"token_ids": "12", "text": 1, "message": "a"}), reply({"token_ids": [True], "message": []}),
         reply({"token_ids": [-1], "message": {"content": 1}}),
         reply({"token_ids": [1 << 32], "message": {"content": []}}),
+        reply({"token_ids": [1 << 32], "message": {"content": [{"type": "image_url", "image_url": {"url": "x"}}]}}),
+        reply({"token_ids": [1 << 32], "message": {"content": [{"type": ["text"], "text": "0"}]}}),
     ],
 )  # fmt: skip
 def test_a_reply_that_the_route_does_not_promise_is_malformed(path: str, bad: Any) -> None:

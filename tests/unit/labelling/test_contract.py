@@ -13,7 +13,7 @@ from safeguard_spark.engines.scripted import answer
 from safeguard_spark.labelling import verdict
 from safeguard_spark.labelling.contract import CONFIDENCES, FINAL_HEADERS, Contract
 from safeguard_spark.labelling.verdict import Completion, Outcome
-from safeguard_spark.policy.document import Output, Policy, parse_policy
+from safeguard_spark.policy.document import Answers, Output, Policy, parse_policy
 
 pytestmark = pytest.mark.unit
 
@@ -109,6 +109,28 @@ def test_the_schema_requires_every_field(missing: str) -> None:
     good = json.loads(answer(CONTRACTS[6], "M1"))
     del good[missing]
     assert not is_valid(good, CONTRACTS[6])
+
+
+@pytest.mark.parametrize("output", Output)
+@pytest.mark.parametrize(
+    ("answers", "values"),
+    [
+        (Answers(violation=("Violating", "bad"), safe=("Non-violating",)), ["Non-violating", "Violating"]),
+        (Answers(violation=("1", "INVALID"), safe=("0", "VALID")), [0, 1]),
+    ],
+)
+def test_the_schema_requires_the_first_word_of_each_answer(output: Output, answers: Answers, values: list[Any]) -> None:
+    contract = Contract(output, RULES, answers=answers)
+    for value, violation in zip(values, (False, True), strict=True):
+        if output is Output.binary:
+            written: Any = value
+        else:
+            written = {**json.loads(answer(contract, "M1" if violation else None)), "violation": value}
+        assert is_valid(written, contract)
+        result = read(json.dumps(written), contract)
+        assert (result.outcome, result.violation) == (Outcome.labelled, violation)
+    other = 0 if values[0] != 0 else "0"
+    assert not is_valid(other if output is Output.binary else {**written, "violation": other}, contract)
 
 
 @every_contract

@@ -41,7 +41,7 @@ def test_each_field_changes_the_hash(field: str) -> None:
 
 def test_the_hash_is_the_one_in_existing_tables() -> None:
     # Another value here means that every row ever labelled is labelled again.
-    assert LABELER.labeler_hash == "4acea92907e643cdad2f38c246fbbb61b2a00aa519bc9a11ee457d0c5d9864e2"
+    assert LABELER.labeler_hash == "cee6a6ff293f63a6ca62122843e2e1b9439b2b94e3a69f4c9ec1ae67c13e9e38"
 
 
 def test_the_hash_survives_json() -> None:
@@ -101,10 +101,10 @@ def test_configuration_of_where_and_how_fast_it_runs_does_not_change_the_hash(se
 @pytest.mark.parametrize(
     ("file", "recorded"),
     [
-        ("gpu", "55551ed4eed1782dd2948a3a9de5a89230727cd12c9d587fee5e8cefca79bed4"),
-        ("cluster", "55551ed4eed1782dd2948a3a9de5a89230727cd12c9d587fee5e8cefca79bed4"),
-        ("endpoint", "706ab99e54e626ce8cb2a5459779712ac59526c84ea05964141dde99c0272066"),
-        ("local", "c764919457622af42d8d1a2d8228bd0839fea778d2772176ed493da3181d8ee8"),
+        ("gpu", "28074c19929c0c80d5d23c9e9ed47473055fe2ad5e3a85c6b0ae32346fdae9c8"),
+        ("cluster", "28074c19929c0c80d5d23c9e9ed47473055fe2ad5e3a85c6b0ae32346fdae9c8"),
+        ("endpoint", "b243bb0923328a1396c8436cd32e362104407c137507cf83d78c80542914b845"),
+        ("local", "aff2d84bd63e22cc33ee821b53c01326edb3d9259d0cbd46e5842d47473598f6"),
     ],
 )
 def test_the_shipped_configurations_have_the_labelers_of_existing_tables(file: str, recorded: str) -> None:

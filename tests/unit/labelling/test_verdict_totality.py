@@ -1,8 +1,7 @@
 """Any completion has exactly one outcome, and only an answer that follows the contract is read as a verdict."""
 
 import json
-from collections import Counter
-from pathlib import Path
+import time
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,31 +10,37 @@ from hypothesis import strategies as st
 from safeguard_spark.labelling.contract import CONFIDENCES, Contract
 from safeguard_spark.labelling.prompt import harmony_encoding
 from safeguard_spark.labelling.verdict import Completion, Outcome, Verdict, read
-from safeguard_spark.policy.document import Output
+from safeguard_spark.policy.document import Answers, Output
 
 pytestmark = pytest.mark.unit
-RECORDED = Path(__file__).parents[4] / "shared" / "data" / "recorded-safeguard-20b-n300.parquet"
 CATEGORY_OF = {"M1": "counterfeit", "M2": "stolen", "M3": "stolen"}
-CONTRACTS = [Contract(output, rules) for output in Output for rules in (CATEGORY_OF, {})]
+WORDS = Answers(violation=("Violating",), safe=("Non-violating", "OK"))
+CONTRACTS = [
+    Contract(output, rules, allowed, answers)
+    for output in Output
+    for rules, allowed, answers in ((CATEGORY_OF, (), None), ({}, (), None), (CATEGORY_OF, ("M0",), WORDS))
+]
 READ = {Outcome.labelled, Outcome.refused, Outcome.unparseable, Outcome.truncated}
-FINISHES = st.sampled_from(["stop", "length", "repetition", None, "", "abort", "odd"])
+FINISHES = st.sampled_from(["stop", "length", "repetition", "content_filter", "refusal", None, "", "abort", "odd"])
 
 # Values and keys of an answer, right and wrong ones.
 VALUES = st.recursive(
     st.sampled_from([0, 1, 2, -1, True, False, None, "0", "1", "true", " FALSE ", "none", "counterfeit", "stolen", "M1",
-                     "M9", "", "low", "HIGH", "certain", 1.0, 0.5, float("nan"), float("inf"), 10**400, "\ud800", "\0"])
+                     "M9", "", "low", "HIGH", "certain", 1.0, 0.5, float("nan"), float("inf"), 10**400, "\ud800", "\0",
+                     "M0.a", "Stolen", "safe"])
     | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
 KEYS = st.sampled_from(
-    ["violation", "policy_category", "category", "rule_ids", "confidence", "rationale", "Violation", "x"]
+    ["violation", "policy_category", "category", "rule_ids", "confidence", "rationale", "Violation", "Rule IDs", "x"]
 )
 ANSWERS = st.dictionaries(KEYS, VALUES, max_size=7).map(lambda value: json.dumps(value))
 PIECES = st.sampled_from(
     ["{", "}", "[", "]", '"', "\\", ":", ",", "```json\n", "```", "0", "1", "1.0", "-1", "1e999", "NaN", "Infinity",
      '"violation"', '"violation": 1', '{"violation": 0}', "null", "I'm sorry, but", "I can’t", "\ufeff", "\u2028", "\0",
-     "\ud83d", "<|end|>", "<|channel|>final<|message|>", "{{", "}}", "//", "'violation': 1"]
+     "\ud83d", "<|end|>", "<|channel|>final<|message|>", "{{", "}}", "//", "'violation': 1", "<|start|>assistant",
+     "<|channel|>analysis<|message|>", "analysis", "assistantfinal", "<think>", "</think>", "Answer: ", "Violating"]
 )  # fmt: skip
 TEXTS = st.one_of(
     st.text(max_size=60),
@@ -74,12 +79,28 @@ def assert_total(verdict: Verdict, contract: Contract) -> None:
 
 
 @settings(max_examples=300)
-@given(text=st.none() | TEXTS, reasoning=st.none() | st.text(max_size=20), finish=FINISHES)
+@given(text=st.none() | TEXTS, reasoning=st.none() | TEXTS, finish=FINISHES)
 @example(text='{"violation":' * 100_000, reasoning=None, finish="stop")
 @example(text='{"violation": 1' + "0" * 10_000 + "}", reasoning="\ud800", finish="length")
 def test_any_text_has_one_outcome_under_every_contract(text: str | None, reasoning: str | None, finish: str) -> None:
     for contract in CONTRACTS:
         assert_total(read(Completion(finish, text=text, reasoning=reasoning), contract), contract)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"violation": 1, "category": "M1' + ".a" * 30_000 + '"}', '{"violation": "' + "-" * 99_999 + '"}',
+        "<|channel|>" + "<|start|>" * 3_000, "analysis" + "assistantfinal" * 9_999, "<think>" * 9_999, "```" * 30_000,
+        " " * 99_999, "Answer: " * 9_999, "{" * 99_999,
+    ],
+    ids=lambda text: text[:12],
+)  # fmt: skip
+def test_reading_a_degenerate_answer_takes_no_noticeable_time(text: str) -> None:
+    started = time.process_time()
+    for contract in CONTRACTS:
+        assert_total(read(Completion("stop", text=text), contract), contract)
+    assert time.process_time() - started < 5
 
 
 @settings(max_examples=300)
@@ -137,6 +158,29 @@ def test_refusals_are_distinguished_from_garbage(contract: Contract) -> None:
     assert set(garbage.values()) == {Outcome.unparseable}, garbage
 
 
+PROSE = st.lists(st.sampled_from(["it", "breaks", "rule", "safe", ":", ",", "-", "\n", "0", "1", "(", "%"]), max_size=5)
+
+
+@settings(max_examples=300)
+@given(before=PROSE, digit=st.sampled_from("01"), after=PROSE)
+def test_a_digit_inside_prose_is_no_binary_answer(before: list[str], digit: str, after: list[str]) -> None:
+    words = " ".join([*before, digit, *after])
+    outcome = read(Completion("stop", text=words), CONTRACTS[0]).outcome
+    assert outcome is (Outcome.labelled if words.strip() == digit else Outcome.unparseable)
+
+
+@settings(max_examples=200)
+@given(answer=ANSWERS, quote=st.sampled_from(["</think>", "assistantfinal", "<|channel|>final<|message|>", "<think>"]))
+def test_an_answer_that_quotes_channel_words_is_read_as_without_them(answer: str, quote: str) -> None:
+    value = json.loads(answer)
+    for contract in CONTRACTS:
+        plain, quoting = (
+            read(Completion("stop", text=json.dumps({**value, "rationale": text})), contract)
+            for text in ("It says so.", f'It says {quote}0 and {quote}{{"violation": 0}}')
+        )
+        assert (quoting.outcome, quoting.violation) == (plain.outcome, plain.violation)
+
+
 @settings(max_examples=200)
 @given(before=st.text(max_size=20), after=st.text(max_size=20))
 def test_a_refusal_before_or_after_anything_never_reads_as_safe(before: str, after: str) -> None:
@@ -147,21 +191,3 @@ def test_a_refusal_before_or_after_anything_never_reads_as_safe(before: str, aft
             assert read(Completion("stop", text=refusal), contract).outcome is Outcome.refused
         cut = read(Completion("length", text=before + '{"violation": 0, "category"' + after[:5]), contract)
         assert cut.outcome is not Outcome.labelled
-
-
-@pytest.mark.skipif(not RECORDED.is_file(), reason="the recorded answers are not on this machine")
-def test_recorded_answers_of_the_real_model_have_an_outcome_and_agree_with_the_recorded_readings() -> None:
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(RECORDED, columns=["raw_model_response", "predicted_toxic", "parsed_successfully"]).to_pylist()
-    contract = Contract(Output.binary, {})
-    counts: Counter[str] = Counter()
-    for row in rows:
-        verdict = read(Completion("stop", text=row["raw_model_response"]), contract)
-        assert_total(verdict, contract)
-        counts[verdict.outcome.value] += 1
-        if row["parsed_successfully"] and verdict.outcome is Outcome.labelled:
-            counts["differs"] += verdict.violation != row["predicted_toxic"]
-        counts["lost"] += bool(row["parsed_successfully"]) and verdict.outcome is not Outcome.labelled
-    assert (counts["differs"], counts["lost"]) == (0, 0)
-    assert counts[Outcome.labelled.value] >= 290

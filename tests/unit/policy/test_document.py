@@ -73,10 +73,17 @@ def test_what_cannot_change_a_label_changes_only_the_document_hash(change: tuple
         ("id: M2", "id: M3"),
         ("output: full", "output: category"),
         ("Second-hand", "second-hand"),
+        ("labeler:", "allowed: [M0]\nlabeler:"),
+        ("labeler:", "answers: {violation: [Violating], safe: [Non-violating]}\nlabeler:"),
     ],
 )
 def test_what_can_change_a_label_changes_the_policy_hash(change: tuple[str, str]) -> None:
     assert parse_policy(edited(POLICY, change)).policy_hash != SAMPLE.policy_hash
+
+
+def test_the_hashes_of_a_policy_without_answer_words_are_those_of_existing_locks() -> None:
+    assert SAMPLE.policy_hash == "950c1ec44d89355fab5fa3ea9362a911145f8aece325188ca0a04dfc22fa04ce"
+    assert SAMPLE.document_hash == "dc39e6ab8a2fc3d44053a0d84780c46e3dbb5d13545219f24a8b0fc6a8dc4dcd"
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
@@ -105,6 +112,18 @@ def test_hashes_do_not_depend_on_where_one_field_ends_and_the_next_begins(one: s
         ("---\nname: a\nversion: 1.0.0\n---\n \n", "no text after the front matter"),
         (edited(POLICY, ("id: M2", "id: M1")), "rule id M1 is defined more than once"),
         (edited(POLICY, ("category: stolen", "category: none")), "may not be `none`"),
+        (edited(POLICY, ("labeler:", "answers: {violation: [], safe: [ok]}\nlabeler:")), "`answers.violation`: tuple"),
+        (edited(POLICY, ("labeler:", "answers: {safe: [ok]}\nlabeler:")), "`answers.violation`: field required"),
+        (edited(POLICY, ("labeler:", "answers: {violation: ['-'], safe: [ok]}\nlabeler:")), "an answer is empty"),
+        (
+            edited(POLICY, ("labeler:", "answers: {violation: [Not OK], safe: [not-ok]}\nlabeler:")),
+            "`notok` would mean",
+        ),
+        (edited(POLICY, ("labeler:", "answers: {violation: ['0'], safe: [ok]}\nlabeler:")), "`0` would mean both"),
+        (
+            edited(POLICY, ("labeler:", "answers: {violation: [bad], safe: ['True']}\nlabeler:")),
+            "`true` would mean both",
+        ),
         ("---\nname: a\nname: b\n---\nx", "`name` is given twice, again in line 3"),
         ("---\ndate: 2024-02-31\n---\nx", "not valid YAML"),
     ],

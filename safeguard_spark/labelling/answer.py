@@ -1,0 +1,183 @@
+"""Answer: the fields of a verdict, read from final messages. What is not exactly one answer is unreadable."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from safeguard_spark.labelling.channels import is_json, printable, unfenced
+from safeguard_spark.labelling.contract import CONFIDENCES, Contract
+from safeguard_spark.policy.document import Output
+from safeguard_spark.policy.names import level
+
+MAX_BRACES = 64  # opening braces that are tried in one message
+KEYS = ("violation", "policycategory", "category", "ruleids", "confidence", "rationale")  # levelled
+
+_OPENING = re.compile(r"""\{\s*(?:\\?["'“”‘’]|\w+\s*:)""")  # of a JSON object, whole or broken, but not of `{this}`
+_MARKUP = re.compile(r"[\s\ufeff*_`\"'“”‘’«»]+")
+_INTRODUCTION = re.compile(
+    r"\A(?:(?:the|my|final) )*(?:answer|verdict|output|result|label|classification|violation) ?(?:is ?:?|[:=]) ?",
+    re.IGNORECASE,
+)
+
+
+class UnreadableError(ValueError):
+    """An answer that breaks the contract; the message says how, without quoting it."""
+
+
+def fields(finals: Iterable[str], contract: Contract, is_exact: bool) -> dict[str, Any]:
+    """Verdict fields of the final messages of a completion. Raises UnreadableError unless they hold exactly one answer.
+
+    `is_exact`: nothing may be around an answer, code fences aside.
+    """
+    readings: list[dict[str, Any]] = []
+    for final in finals:
+        for reading in _readings(final, contract, is_exact):
+            if reading not in readings:
+                readings.append(reading)
+    if len(readings) > 1:
+        raise UnreadableError("several answers that differ")
+    if not readings:
+        raise UnreadableError("neither 0 nor 1" if contract.output is Output.binary else "no JSON object")
+    return readings[0]
+
+
+def _readings(final: str, contract: Contract, is_exact: bool) -> list[dict[str, Any]]:
+    """Every answer in a final message."""
+    is_binary = contract.output is Output.binary
+    violation = _plain(final, contract) if is_binary else None
+    if violation is not None:
+        return [{"violation": violation}]
+    if is_exact and not is_json(final):
+        raise UnreadableError("text around an answer outside its channel")
+    read_object = _binary_fields if is_binary else _fields
+    readings = [read_object(_levelled(value), contract) for value in _objects(final)]
+    if is_binary and not readings and final.strip():
+        raise UnreadableError("neither 0 nor 1")
+    return readings
+
+
+def _plain(final: str, contract: Contract) -> bool | None:
+    """What a message means that is only a digit, or a word of the policy; None for prose, also with a digit in it."""
+    text = unfenced(final)
+    bare = _INTRODUCTION.sub("", _MARKUP.sub(" ", text).strip()).strip().removesuffix(".").removesuffix("。")
+    violation = contract.violation_named(text)  # a policy's word may contain quotes
+    return contract.violation_named(bare) if violation is None else violation
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """Every outermost JSON object in a text, whatever is around it. Raises UnreadableError at a broken one.
+
+    An object inside a broken one is not an answer: it may come from the content, quoted in a rationale.
+    """
+    # Not strict: a rationale may contain line breaks.
+    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, strict=False)
+    start = text.find("{")
+    for _ in range(MAX_BRACES):
+        if start < 0:
+            return
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except json.JSONDecodeError as error:
+            if _OPENING.match(text, start):
+                raise UnreadableError("broken JSON object") from error
+            end = start + 1
+        else:
+            yield value
+        start = text.find("{", end)
+    if start >= 0:
+        raise UnreadableError("too many braces")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20:  # Python refuses to convert thousands of digits
+        raise UnreadableError("a number with too many digits")
+    return int(digits)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise UnreadableError("a duplicate key")
+    return dict(pairs)
+
+
+def _levelled(value: dict[str, Any]) -> dict[str, Any]:
+    """The keys of an answer levelled, as `KEYS` are."""
+    keys = [level(key) for key in value]
+    if any(keys.count(key) > 1 for key in KEYS):
+        raise UnreadableError("a duplicate key")
+    return dict(zip(keys, value.values(), strict=True))
+
+
+def _binary_fields(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
+    violation = _violation(value, contract)
+    try:
+        category = _category(value, contract)
+    except UnreadableError:
+        category = None  # a binary policy asks for none, so a model may write what it likes
+    if category is not None and not violation:
+        raise UnreadableError("a category without a violation")
+    return {"violation": violation}
+
+
+def _fields(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
+    violation, category = _violation(value, contract), _category(value, contract)
+    if category is not None and not violation:
+        raise UnreadableError("a category without a violation")
+    if contract.output is Output.category:
+        if violation and category is None and contract.category_of:
+            raise UnreadableError("a violation without a category")
+        return {"violation": violation, "category": category}
+    rule_ids = _rule_ids(value.get("ruleids"), contract)
+    if violation and category is None and rule_ids:
+        category = contract.category_of[rule_ids[0]]
+    if violation and category is None and contract.category_of:
+        raise UnreadableError("a violation without category and rules")
+    rationale, confidence = value.get("rationale"), value.get("confidence")
+    return {
+        "violation": violation,
+        "category": category,
+        "rule_ids": rule_ids,
+        "confidence": level(confidence) if isinstance(confidence, str) and level(confidence) in CONFIDENCES else None,
+        "rationale": printable(rationale) if isinstance(rationale, str) else None,
+    }
+
+
+def _violation(value: dict[str, Any], contract: Contract) -> bool:
+    if "violation" not in value:
+        raise UnreadableError("no violation key")
+    violation = value["violation"]
+    if isinstance(violation, str):
+        violation = contract.violation_named(violation)
+    if isinstance(violation, bool | int | float) and violation in (0, 1):
+        return bool(violation)
+    raise UnreadableError("violation is neither 0 nor 1")
+
+
+def _category(value: dict[str, Any], contract: Contract) -> str | None:
+    categories = {_category_of(value[key], contract) for key in ("policycategory", "category") if key in value}
+    if len(categories) > 1:
+        raise UnreadableError("two categories")
+    return next(iter(categories), None)
+
+
+def _category_of(name: Any, contract: Contract) -> str | None:
+    if not isinstance(name, str | None):
+        raise UnreadableError("unknown category")
+    try:
+        return None if name is None else contract.category_named(name)
+    except ValueError as error:
+        raise UnreadableError(str(error)) from error
+
+
+def _rule_ids(value: Any, contract: Contract) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str) or type(item) is int for item in items):
+        raise UnreadableError("rule_ids is not a list of texts")
+    try:
+        rules = [contract.rule_named(str(item)) for item in items]
+    except ValueError as error:
+        raise UnreadableError(str(error)) from error
+    return tuple(dict.fromkeys(rule for rule in rules if rule is not None))
