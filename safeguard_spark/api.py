@@ -100,16 +100,20 @@ def label_table(
     """
     resolved = _all_resolved(policies, config)
     from safeguard_spark.spark.label.shadow import label_with_shadows
+    from safeguard_spark.spark.unreadable import readable
 
-    return label_with_shadows(spark or session(config), config, resolved, show=progress)
+    with readable("A table"):
+        return label_with_shadows(spark or session(config), config, resolved, show=progress)
 
 
 def dry_run(config: RunConfig, *policies: Policy | str | Path, spark: "SparkSession | None" = None) -> RunResult:
     """What `label_table` would do: rows, pending rows, calls, prompt tokens. Changes nothing. Raises as it does."""
     resolved = _all_resolved(policies, config)
     from safeguard_spark.spark.label import dry_run as planning
+    from safeguard_spark.spark.unreadable import readable
 
-    return planning.dry_run(spark or session(config), config, resolved)
+    with readable("A table"):
+        return planning.dry_run(spark or session(config), config, resolved)
 
 
 def register_sql(

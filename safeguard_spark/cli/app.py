@@ -84,6 +84,8 @@ def run_command(argv: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, BrokenPipeError) and not _is_read():
             return ExitCode.unexpected
+        if problem := _spark_problem(error):
+            return _report("failed", f"Error: {problem}", problem.exit_code, options)
         # Never the error's own text: it may quote a row. Spark's name of the error condition quotes no data.
         condition = getattr(error, "getCondition", lambda: None)()
         what = f"{type(error).__name__} ({condition})" if condition else type(error).__name__
@@ -151,3 +153,12 @@ def _print_json(status: str, message: str, code: ExitCode, options: GlobalOption
     if options.as_json:
         print(json.dumps({"run_id": None, "status": status, "exit_code": code, "message": message}))
     return code
+
+
+def _spark_problem(error: Exception) -> SafeguardError | None:
+    """The error to report in place of one of Spark's, or None."""
+    if "pyspark" not in sys.modules:
+        return None
+    from safeguard_spark.spark.unreadable import problem_of
+
+    return problem_of(error)

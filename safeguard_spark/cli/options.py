@@ -103,14 +103,10 @@ def output_config(config: Config, output: Output = None, settings: Settings = No
 
 def table_config(
     config: Config,
-    source: Annotated[
-        str | None, typer.Option(help="Content: a Parquet or Delta path, or the name of a table.")
-    ] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column with the id of each content.")] = None,
-    text_column: Annotated[str | None, typer.Option(help="Column of texts.")] = None,
-    conversation_column: Annotated[
-        str | None, typer.Option(help="Column of conversations: lists of (role, text) turns.")
-    ] = None,
+    source: Annotated[str | None, typer.Option(help="Content: a path, a table or a view (docs/sources.md).")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column of ids, or SQL.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column of texts, or SQL.")] = None,
+    conversation_column: Annotated[str | None, typer.Option(help="Column of conversations, or SQL.")] = None,
     output: Output = None,
     settings: Settings = None,
 ) -> "RunConfig":

@@ -16,7 +16,7 @@ from safeguard_spark.suggest import closest_match
 
 ENV_PREFIX = "SAFEGUARD_"
 FREE = ("spark.conf", "engine.env")  # mappings whose keys are other programs' names and may contain dots
-OPEN = ("spark.conf.", "engine.env.", "engine.args.")  # sections whose keys are not checked
+OPEN = ("spark.conf.", "engine.env.", "engine.args.", "source.options.")  # sections whose keys are not checked
 
 
 def load_config(

@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,21 +15,32 @@ from safeguard_spark.policy.document import Effort, Share
 
 
 class SourceConfig(Section):
-    """The table of content. `location` is a path (Parquet or Delta) or a table's name."""
+    """The table of content, and how it is read: `docs/sources.md`."""
 
     location: str | None = None
-    """A path (Parquet file or folder, or Delta table) or a table's name. Required. Option `--source`"""
+    """A path (Delta, Parquet, CSV, JSON lines or ORC), a table's name, or a view. Required. Option `--source`"""
+    format: Literal["delta", "parquet", "csv", "json", "orc"] | None = None
+    """Format of the files of a path; null: by `_delta_log` and the files' endings"""
+    options: dict[str, Word] = Field(default_factory=dict)
+    """Options of Spark's reader of that format, for example `sep`, `encoding`, `pathGlobFilter`. `--set
+    source.options.NAME=value`"""
+    version: Annotated[int, Field(ge=0)] | None = None
+    """Version of a Delta table; null: the newest"""
     id_column: str = "id"
-    """Column that identifies each content. Option `--id-column`"""
+    """Column that identifies each content, or an SQL expression over the row. Option `--id-column`"""
+    duplicate_ids: Literal["refuse", "all"] = "refuse"
+    """If an id has several contents: `refuse` the run, or label `all` of them under the id"""
     text_column: str | None = None
-    """Column of texts. Either this or `source.conversation_column`. Option `--text-column`"""
+    """Column of texts, or an SQL expression. Either this or `source.conversation_column`. Option `--text-column`"""
     conversation_column: str | None = None
-    """Column of lists of (role, text) turns, of which the last is judged. Option `--conversation-column`"""
+    """Column of conversations (lists of turns, also as JSON), of which the last turn is judged, or an SQL expression.
+    Option `--conversation-column`"""
     limit: Positive | None = None
-    """Label only this many contents, those with the lowest ids. Option `--limit`"""
+    """Label only this many contents, those with the lowest ids, which are compared as texts: `10` is below `9`. Option
+    `--limit`"""
     time_column: str | None = None
-    """Column that says when a content was made, for `relabel --scope since` and `--order newest`; null: the only date
-    or timestamp column"""
+    """Column that says when a content was made, or an SQL expression, for `relabel --scope since` and `--order newest`;
+    null: the only date or timestamp column"""
 
     @model_validator(mode="after")
     def _one_content_column(self) -> Self:

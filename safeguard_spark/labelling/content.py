@@ -1,13 +1,16 @@
 """Content: one item to judge, its canonical form and its hash.
 
 The hash is taken over netstrings (D. J. Bernstein, 1997: `<length in bytes>:<bytes>,`) rather than JSON, because
-the same bytes must come out of the JVM (`spark.source.text_hash`, over raw and possibly invalid UTF-8) and of
+the same bytes must come out of the JVM (`spark.source.hashes.text_hash`, over raw and possibly invalid UTF-8) and of
 Python, and a netstring needs no escaping rules.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from safeguard_spark.labelling.conversation import Text, UnreadableError, read_turns
 
 TURN_CHARACTERS = 8  # what a turn adds to a prompt, at least, before its role and text
 
@@ -32,11 +35,16 @@ class Content:
     invalid: str | None = None
 
     @property
+    def judged_text(self) -> str | None:
+        """The text that is judged: that of the last turn, where there are turns."""
+        if self.turns is not None:
+            return self.turns[-1].text if self.turns else None
+        return self.text
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to judge: null, blank, no turns, or a blank last turn."""
-        if self.turns is not None:
-            return not self.turns or not (self.turns[-1].text or "").strip()
-        return not (self.text or "").strip()
+        return not (self.judged_text or "").strip()
 
     @property
     def size(self) -> int:
@@ -46,13 +54,13 @@ class Content:
         return len(self.text or "")
 
 
-def from_text(raw: bytes | str | None) -> Content:
+def from_text(raw: Text | None) -> Content:
     """The content of a text column's cell. Never raises: bytes that are not UTF-8 give `invalid`."""
     text, invalid = _decode(raw)
     return Content(text=text, invalid=invalid)
 
 
-def from_turns(turns: list[tuple[bytes | str | None, bytes | str | None]] | None) -> Content:
+def from_turns(turns: list[tuple[Text | None, Text | None]] | None) -> Content:
     """The content of a conversation column's cell, from (role, text) pairs. Never raises."""
     if turns is None:
         return Content()
@@ -65,7 +73,27 @@ def from_turns(turns: list[tuple[bytes | str | None, bytes | str | None]] | None
     return Content(turns=tuple(decoded), invalid=invalid)
 
 
-def _decode(raw: bytes | str | None) -> tuple[str | None, str | None]:
+def from_conversation(value: object) -> Content:
+    """The content of a conversation in any form that `conversation` reads. Never raises."""
+    try:
+        return from_turns(read_turns(value))
+    except UnreadableError as problem:
+        return Content(invalid=str(problem))
+
+
+def from_json(raw: Text | None) -> Content:
+    """The content of a cell that holds a conversation as JSON. Never raises. A blank cell is empty."""
+    text, invalid = _decode(raw)
+    if text is None or not text.strip():
+        return Content(text=text, invalid=invalid)
+    try:
+        value = json.loads(text.removeprefix("\ufeff"))
+        return Content() if value is None else from_conversation(value)
+    except (ValueError, RecursionError):  # RecursionError: thousands of nested brackets
+        return Content(invalid="not JSON")
+
+
+def _decode(raw: Text | None) -> tuple[str | None, str | None]:
     if raw is None:
         return None, None
     try:
@@ -77,12 +105,17 @@ def _decode(raw: bytes | str | None) -> tuple[str | None, str | None]:
     return raw, None
 
 
-def text_hash(raw: bytes | str | None) -> str:
+def text_hash(raw: Text | None) -> str:
     """The content hash of a text cell (lower-case hex SHA-256 over `text`, then the bytes)."""
     return hashlib.sha256(_netstring(b"text") + _netstring(_bytes(raw))).hexdigest()
 
 
-def turns_hash(turns: list[tuple[bytes | str | None, bytes | str | None]] | None) -> str:
+def json_hash(raw: Text | None) -> str:
+    """The content hash of a cell that holds a conversation as JSON: `json`, then the bytes as they are."""
+    return hashlib.sha256(_netstring(b"json") + _netstring(_bytes(raw))).hexdigest()
+
+
+def turns_hash(turns: list[tuple[Text | None, Text | None]] | None) -> str:
     """The content hash of a conversation cell: `conversation`, then role and text of every turn in order."""
     parts = [_netstring(b"conversation")]
     if turns is None:
@@ -92,7 +125,7 @@ def turns_hash(turns: list[tuple[bytes | str | None, bytes | str | None]] | None
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def _bytes(raw: bytes | str | None) -> bytes | None:
+def _bytes(raw: Text | None) -> bytes | None:
     return raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
 
 

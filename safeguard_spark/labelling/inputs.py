@@ -4,14 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from safeguard_spark.labelling.content import Content, from_text, from_turns
+from safeguard_spark.labelling.content import Content, from_conversation, from_text
+from safeguard_spark.labelling.conversation import Text
 
-Text: TypeAlias = str | bytes
-# A pair, or a mapping with `role` and either `text` or `content`, as chat APIs write it.
+# A pair, or a mapping with `role` and `text` or `content`, as chat APIs write it.
 TurnInput: TypeAlias = tuple[Text | None, Text | None] | Mapping[str, Any]
 ContentInput: TypeAlias = Text | Sequence[TurnInput] | None
-
-_Cells: TypeAlias = tuple[Text | None, Text | None]
 
 
 def content_of(value: object) -> Content:
@@ -23,28 +21,19 @@ def content_of(value: object) -> Content:
         return Content()
     if isinstance(value, str | bytes):
         return from_text(value)
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        value = value.tolist()
+    value = _plain(value)
     if not isinstance(value, list | tuple):
         return Content(invalid=f"neither a text nor a list of turns: {type(value).__name__}")
-    turns = []
-    for number, turn in enumerate(value, 1):
-        cells = _cells(turn)
-        if cells is None:
-            return Content(invalid=f"turn {number} is not a role and a text")
-        turns.append(cells)
-    return from_turns(turns)
+    return from_conversation(value)
 
 
-def _cells(turn: object) -> _Cells | None:
-    """Role and text of a turn; None if it has another form."""
-    if isinstance(turn, Mapping):
-        text_key = "text" if "text" in turn else "content"
-        cells = [turn[key] for key in ("role", text_key) if key in turn]
-    elif isinstance(turn, list | tuple):
-        cells = list(turn)
-    else:
-        return None
-    if len(cells) != 2 or not all(cell is None or isinstance(cell, str | bytes) for cell in cells):
-        return None
-    return cells[0], cells[1]
+def _plain(value: Any) -> Any:
+    """A value with lists in place of NumPy arrays, and mappings in place of Spark's rows, at any depth."""
+    names = getattr(value, "__fields__", None)
+    if isinstance(value, tuple) and names:
+        value = dict(zip(names, value, strict=True))
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

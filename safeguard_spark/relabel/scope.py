@@ -1,6 +1,7 @@
 """Scope: which contents to re-label. It depends only on the tables it was planned on."""
 
 import re
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -82,6 +83,10 @@ def parse_scope(text: str, *, share: float = DEFAULT_SHARE, seed: int = 0) -> Sc
     if word in ("all", "touched") and not rest:
         return Scope(kind=ScopeKind(word), **values)
     if word == "since" and DATE.fullmatch(rest):
+        try:
+            datetime.fromisoformat(rest)
+        except ValueError:
+            raise ConfigError(f"--scope {text}: there is no such date or time.") from None
         return Scope(kind=ScopeKind.since, since=rest, **values)
     if word == "where" and rest:
         return Scope(kind=ScopeKind.where, where=rest, **values)

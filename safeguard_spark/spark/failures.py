@@ -83,6 +83,17 @@ def storage_cause(error: Exception) -> str | None:
     return None
 
 
+def causes(error: Exception) -> list[Any]:
+    """The JVM exception behind an error and its causes, the outermost first."""
+    return [*_chain(_java(error))]
+
+
+def first_sentence(error: Exception) -> str:
+    """Spark's own sentence about a name, a type or a path; it quotes no rows."""
+    text = " ".join(str(error).split("SQLSTATE")[0].split())
+    return re.sub(r"^\[[A-Z_.]+\]\s*", "", text).split(". ")[0].rstrip(". ") + "."
+
+
 def _java(error: Exception) -> Any:
     return getattr(error, "java_exception", None) or getattr(error, "_origin", None)
 

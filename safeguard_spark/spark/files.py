@@ -6,26 +6,61 @@ import secrets
 import time
 from typing import Any
 
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
 from safeguard_spark.errors import TableError
 
+HEAD_BYTES = 1024
+# Packages of file systems that come with neither Spark nor Delta, in the version of Spark's Hadoop.
+PACKAGES = {
+    "s3a": "org.apache.hadoop:hadoop-aws:{hadoop}",
+    "abfss": "org.apache.hadoop:hadoop-azure:{hadoop}",
+    "abfs": "org.apache.hadoop:hadoop-azure:{hadoop}",
+    "wasbs": "org.apache.hadoop:hadoop-azure:{hadoop}",
+    "gs": "org.apache.hadoop:hadoop-gcp:{hadoop}",
+}
 RENAMING = ("file", "hdfs", "viewfs")  # file systems with a rename that replaces a file in one step
 
 
 class Files:
-    """The files below one location. A path is given in parts below it; without parts it is the location itself."""
+    """The files below one location. A path is given in parts below it; without parts it is the location itself.
+
+    Raises TableError if Spark does not know the location's file system.
+    """
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         self.spark, self.root = spark, root
         jvm: Any = spark._jvm
         self._java, self._fs = jvm.org.apache, jvm.org.apache.hadoop.fs
         self._conf = spark._jsparkSession.sessionState().newHadoopConf()
-        self._files = self._path().getFileSystem(self._conf)
+        if re.match("https?:", root):
+            raise TableError(f"{root} is not on a file system that Spark can read. Download it, and name the file.")
+        try:
+            self._files = self._path().getFileSystem(self._conf)
+        except (Py4JJavaError, IllegalArgumentException) as error:
+            raise TableError(f"{root} cannot be opened: {self._advice(str(error))}") from error
         self._scheme = str(self._files.getUri().getScheme())
         if self._scheme == "file":
             # Without checksum files: Hadoop's client could replace a file and its checksum only one after the other.
             self._files = self._fs.FileSystem.getLocal(self._conf).getRaw()
+
+    def _advice(self, cause: str) -> str:
+        """Why the location's file system cannot be opened, and what to do."""
+        scheme, _, rest = self.root.partition("://")
+        if "No FileSystem for scheme" not in cause and "ClassNotFoundException" not in cause:
+            line = next((line for line in cause.splitlines() if "Exception" in line), cause.splitlines()[0])
+            return f"{line.strip(': ')[:300]}. Correct the location."
+        if scheme in ("s3", "s3n"):
+            return f"Spark does not know {scheme}://. Write s3a://{rest}."
+        if scheme not in PACKAGES:
+            return f"Spark does not know {scheme}://. Add the package for it, or correct the location."
+        package = PACKAGES[scheme].format(hadoop=self._java.hadoop.util.VersionInfo.getVersion())
+        return (
+            f"{scheme}:// needs the package {package}. Add --set spark.conf.spark.jars.packages={package}, or to "
+            f"spark-submit --packages {package}."
+        )
 
     def path(self, *parts: str | int) -> str:
         """A path below the location."""
@@ -56,6 +91,16 @@ class Files:
         if not self.exists(*parts):
             return []
         return sorted(str(status.getPath().getName()) for status in self._files.listStatus(self._path(*parts)))
+
+    def entries(self, *parts: str | int) -> list[tuple[str, bool]]:
+        """What is in a folder, sorted by name: names, and whether each is a folder."""
+        statuses = self._files.listStatus(self._path(*parts))
+        return sorted((str(status.getPath().getName()), bool(status.isDirectory())) for status in statuses)
+
+    def head(self, *parts: str | int) -> str:
+        """The first bytes of a file as text; what is not UTF-8 is replaced."""
+        with contextlib.closing(self._files.open(self._path(*parts))) as stream:
+            return bytes(stream.readNBytes(HEAD_BYTES)).decode(errors="replace")
 
     def read_text(self, *parts: str | int) -> str | None:
         """The text of a small file, or None if it does not exist, or is empty because it is about to be written."""

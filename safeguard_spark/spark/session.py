@@ -41,6 +41,7 @@ LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
 }
+PACKAGES = "spark.jars.packages"  # delta-spark sets it anew, with what it is given in addition to its own
 MIN_JAVA = 17
 
 
@@ -69,6 +70,10 @@ def check(spark: SparkSession) -> None:
             "spark.executor.pyspark.memory also limits the address space of the engine. Start Spark without it."
         )
     spark.conf.set("spark.sql.session.timeZone", "UTC")
+    for reader in ("parquet", "orc"):
+        # Rows that a reader holds in memory, for each task: with Spark's 4096, long documents do not fit.
+        if conf.get(f"spark.sql.{reader}.columnarReaderBatchSize") == "4096":
+            conf.set(f"spark.sql.{reader}.columnarReaderBatchSize", "128")
     # Output of mapInArrow is matched by position: a wrong type must be an error, not a wrong value.
     spark.conf.set("spark.sql.execution.arrow.pyspark.validateSchema.enabled", "true")
 
@@ -104,6 +109,7 @@ def _build(config: RunConfig) -> SparkSession:
         # repository, which fills the screen with errors if it cannot be reached.
         settings |= LOCAL | {"spark.jars.ivySettings": str(Path(__file__).with_name("ivysettings.xml"))}
     settings |= config.spark.conf
+    packages = [] if is_submitted else [name for name in settings.pop(PACKAGES, "").split(",") if name]
     if is_submitted:
         SparkContext._ensure_initialized()
         submitted = SparkConf()  # what spark-submit was given wins
@@ -117,8 +123,8 @@ def _build(config: RunConfig) -> SparkSession:
         return builder.getOrCreate()
     # Workers must run the driver's Python; PySpark reads that only from the environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = configure_spark_with_delta_pip(builder)
-    log = Path(tempfile.gettempdir()) / f"safeguard-spark-{os.getuid()}-{os.getpid()}.log"
+    builder = configure_spark_with_delta_pip(builder, extra_packages=packages)
+    log = _jvm_log()
     others = descendants(os.getpid())
     try:
         with _output_to(log):
@@ -128,6 +134,18 @@ def _build(config: RunConfig) -> SparkSession:
         if not isinstance(error, Exception):
             raise
         raise ConfigError(f"Spark did not start: {_cause(log) or error}. The whole log is {log}.") from error
+
+
+def _jvm_log() -> Path:
+    """Where the JVM that this process started writes what it prints."""
+    return Path(tempfile.gettempdir()) / f"safeguard-spark-{os.getuid()}-{os.getpid()}.log"
+
+
+def jvm_output() -> str:
+    """What the JVM that this process started has printed; empty if another program started it."""
+    with contextlib.suppress(OSError):
+        return _jvm_log().read_text(errors="replace")
+    return ""
 
 
 def _end_jvm(others: list[psutil.Process]) -> None:

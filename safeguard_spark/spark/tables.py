@@ -15,7 +15,7 @@ from safeguard_spark.errors import TableError
 from safeguard_spark.schema import Table
 from safeguard_spark.spark.failures import retrying
 from safeguard_spark.spark.files import Files
-from safeguard_spark.spark.source import is_path, table_version
+from safeguard_spark.spark.source import is_path, quoted, table_sql, table_version
 
 PROPERTIES = {
     # Reader version 1: delta-rs, DuckDB and Polars can read the tables. With deletion vectors they could not.
@@ -69,7 +69,7 @@ class Tables:
 
     def sql(self, table: Table) -> str:
         """A table's name in Spark SQL."""
-        return f"delta.`{self.path(table)}`" if self.in_folder else self.path(table)
+        return f"delta.{quoted(self.path(table))}" if self.in_folder else table_sql(self.path(table))
 
     def sibling_folder(self, name: str) -> str:
         """The path of a folder next to the tables' own folders."""
@@ -107,7 +107,8 @@ class Tables:
 
     def create(self) -> None:
         """Create missing tables with comments, constraints and properties, and the views. Raises TableError."""
-        for table in schema.TABLES:
+        # All are looked at before any is created: another program's table must not get ours for neighbors.
+        for table in [table for table in schema.TABLES if not self._is_created(table)]:
             self._create(table)
         if self.in_folder:
             self.create_session_views()
@@ -116,16 +117,16 @@ class Tables:
                 files.write_text(self._views(), "views.sql")
         elif self._catalog_view() != self.labels_current:
             with contextlib.suppress(AnalysisException):  # this catalog cannot store functions
-                function = self._labels_as_of(f"{self.output}.labels_as_of")
+                function = self._labels_as_of(f"{table_sql(self.output)}.labels_as_of")
                 self.spark.sql(f"CREATE OR REPLACE FUNCTION {function}")
             # Last: the view's text says that both are those of this release.
-            view = f"CREATE OR REPLACE VIEW {self.output}.labels_current AS {self.labels_current}"
+            view = f"CREATE OR REPLACE VIEW {table_sql(self.output)}.labels_current AS {self.labels_current}"
             retrying(lambda: self.spark.sql(view), f"View {self.output}.labels_current cannot be created")
 
     def _catalog_view(self) -> str | None:
         """The text of the catalog's view `labels_current`, or None if there is none."""
         try:
-            rows = self.spark.sql(f"DESCRIBE TABLE EXTENDED {self.output}.labels_current")
+            rows = self.spark.sql(f"DESCRIBE TABLE EXTENDED {table_sql(self.output)}.labels_current")
         except AnalysisException:
             return None
         text = rows.where("col_name = 'View Text'").first()
@@ -137,6 +138,17 @@ class Tables:
         self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
         for table in schema.TABLES:
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT * FROM {self.sql(table)}")
+
+    def _is_created(self, table: Table) -> bool:
+        """Whether a table is there. Raises TableError if something else is in its place."""
+        try:
+            self.read(table)
+        except AnalysisException:
+            names = Files(self.spark, self.output).names(table.name) if self.in_folder else []
+            if names and "_delta_log" not in names:
+                raise TableError(f"{self.path(table)} is not a Delta table. Name another --output.") from None
+            return False
+        return True
 
     def _create(self, table: Table) -> None:
         columns = ", ".join(f"{c.name} {c.type} COMMENT {_quote(c.comment)}" for c in table.columns)
@@ -201,7 +213,7 @@ class Tables:
         if self.in_folder:
             writer.save(self.path(table))
         else:
-            writer.saveAsTable(self.path(table))
+            writer.saveAsTable(self.sql(table))
 
     def _append_retrying(self, rows: DataFrame, table: Table, app_id: str) -> None:
         retrying(lambda: self.append_transaction(table, rows, app_id, 1), f"{self.path(table)} cannot be written")

@@ -36,6 +36,22 @@ def test_slots_are_counted_per_executor(master: str, task_cpus: int, slots: tupl
     assert tuple(map(int, done.stdout.split()[-2:])) == slots
 
 
+PACKAGES = """
+from safeguard_spark.config.load import build_config
+from safeguard_spark.spark.session import session
+
+conf = {"spark.driver.memory": "512m", "spark.jars.packages": "io.delta:delta-storage:4.4.0"}
+spark = session(build_config({"engine": {"kind": "scripted"}, "spark": {"master": "local[1]", "conf": conf}}))
+print(spark.conf.get("spark.jars.packages"))
+"""
+
+
+def test_packages_of_the_configuration_are_added_to_deltas() -> None:
+    done = subprocess.run([sys.executable, "-c", PACKAGES], capture_output=True, text=True, check=True, timeout=200)
+    packages = done.stdout.split()[-1].split(",")
+    assert [name.split(":")[1].partition("_")[0] for name in packages] == ["delta-spark", "delta-storage"]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [

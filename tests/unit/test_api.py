@@ -187,7 +187,7 @@ def test_every_content_has_one_verdict_in_its_place(policy: sg.Policy, values: l
         ({"role": "user", "content": "a replica"}, "invalid_content"),
         (["a replica"], "invalid_content"),
         ([{"role": "user"}], "invalid_content"),
-        ([("user", 7)], "invalid_content"),
+        ([("user", {7})], "invalid_content"),
         ("x" * 1_000_000, "too_long"),
     ],
 )

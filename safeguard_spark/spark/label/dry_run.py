@@ -14,7 +14,7 @@ from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.label.executor import COST_TYPE, Recipe, count_calls
 from safeguard_spark.spark.label.pending import pending_keys, requested_keys, reusable_labels
-from safeguard_spark.spark.source import Source, open_source, work_key
+from safeguard_spark.spark.source import Source, open_source, refuse_overlap, work_key
 from safeguard_spark.spark.tables import Tables
 
 
@@ -35,6 +35,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     """
     specs = [LabelSpec.of(config, policy) for policy in policies]
     source = open_source(spark, config.source)
+    refuse_overlap(spark, config, source)
     tables = Tables(spark, config.output or "")
     exists = tables.exists()
     labels = tables.read(schema.LABELS) if exists else spark.createDataFrame([], schema.LABELS.ddl)
@@ -58,7 +59,13 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
 
 def cost_of(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame) -> Cost:
     """What labelling a source under one policy would cost now."""
-    keys = pending_keys(config, spec, source, labels).cache()
+    staged: list[DataFrame] = []
+
+    def stage(keys: DataFrame) -> DataFrame:
+        staged.append(keys.cache())
+        return staged[-1]
+
+    keys = pending_keys(config, spec, source, labels, stage).cache()
     try:
         pending = source.frame.join(keys, on=["content_id", "content_hash"], how="inner")
         calls = (
@@ -77,7 +84,8 @@ def cost_of(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFram
             int(total["prompt_tokens"]),
         )
     finally:
-        keys.unpersist()
+        for frame in (keys, *staged):
+            frame.unpersist()
 
 
 def calls_per_s(tables: Tables, labeler_hashes: set[str]) -> float | None:

@@ -11,7 +11,7 @@ from pyspark.sql.types import StructType
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.factory import open_engine
 from safeguard_spark.errors import ConfigError, EngineError
-from safeguard_spark.labelling.content import Content, from_text, from_turns
+from safeguard_spark.labelling.content import Content, from_json, from_text, from_turns
 from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.prompt import Prompt
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows, prepare
@@ -182,13 +182,15 @@ class _ResultBatch:
 
 
 def _inputs(batch: pa.RecordBatch) -> Iterator[Input]:
-    keys = batch.column("work_key")
-    names = batch.schema.names
-    cells = batch.column("turns" if "turns" in names else "text")
-    for number in range(batch.num_rows):
-        cell = cells[number].as_py()
-        if "turns" in names:
-            turns = None if cell is None else [(turn and turn["role"], turn and turn["text"]) for turn in cell]
-            yield Input(keys[number].as_py(), from_turns(turns))
-        else:
-            yield Input(keys[number].as_py(), from_text(cell))
+    payload = next(name for name in batch.schema.names if name in READERS)
+    for key, cell in zip(batch.column("work_key"), batch.column(payload), strict=True):
+        yield Input(key.as_py(), READERS[payload](cell.as_py()))
+
+
+def _from_turns(turns: list[dict[str, bytes | None] | None] | None) -> Content:
+    return from_turns(
+        None if turns is None else [(turn["role"], turn["text"]) if turn else (None, None) for turn in turns]
+    )
+
+
+READERS: dict[str, Callable[[Any], Content]] = {"text": from_text, "json": from_json, "turns": _from_turns}

@@ -11,7 +11,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config.model import RunConfig
+from safeguard_spark.config.model import RunConfig, SourceConfig
+from safeguard_spark.errors import SourceError
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
@@ -24,7 +25,7 @@ from safeguard_spark.spark.labels import of_version
 from safeguard_spark.spark.source import RANK, Source, work_key
 from safeguard_spark.spark.staging import StagedFile
 
-KEYS_DDL = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN"
+KEYS_DDL = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN, done BOOLEAN"
 
 
 class Counts(NamedTuple):
@@ -65,7 +66,8 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     folder = run.staging.folder(run.run_id, policy_number)
     planned_on = run.tables.version(schema.LABELS)
     labels = run.tables.read(schema.LABELS, planned_on)
-    num_rows, pending, num_pending = _pending_contents(config, spec, source, labels, folder)
+    has_keys = config.source.limit is not None or labels_of(labels, spec).limit(1).count() > 0
+    num_rows, pending, num_pending = _pending_contents(config, spec, source, labels if has_keys else None, folder)
     plan = StagedPlan(
         policy=spec.policy,
         labeler=spec.labeler,
@@ -81,6 +83,8 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     if max_chunks is not None and max_chunks >= num_chunks and RANK not in pending.columns:
         max_chunks = None  # all of them
     _stage_pending(keyed, source.payload, num_chunks, max_chunks, first_chunk, folder)
+    if not has_keys:  # else `pending_keys` has looked at all rows
+        _refuse_doubled(_doubled_ids(folder), config.source, source)
     has_reused = _stage_reused(labels, spec, folder)
     sizes = _chunk_sizes(folder, has_reused)
     num_staged = sum(size.ids for size in sizes.values())
@@ -92,12 +96,15 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
 
 
 def _pending_contents(
-    config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame, folder: Files
+    config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame | None, folder: Files
 ) -> tuple[int, DataFrame, int]:
-    """The number of requested contents, the pending ones with their attempt, and about how many are pending."""
+    """The number of requested contents, the pending ones with their attempt, and about how many are pending.
+
+    Without `labels` all are pending.
+    """
     num_rows, limit = source.frame.count(), config.source.limit
     num_rows = min(num_rows, limit) if limit else num_rows
-    if limit is None and labels_of(labels, spec).limit(1).count() == 0:
+    if labels is None:
         return num_rows, source.frame.withColumn("attempt", F.lit(1)), num_rows
 
     def stage(keys: DataFrame) -> DataFrame:
@@ -139,17 +146,19 @@ def pending_keys(
     """
     existing = labels_of(labels, spec)
     keys = stage(_without_final(requested_keys(source, config.source.limit), existing, spec, config.run.max_attempts))
-    # An id on several rows has several contents at once: for those any label of the content counts, not the newest.
+    _refuse_doubled(keys.where("doubled").select("content_id").distinct(), config.source, source)
+    # For an id with several contents any label of a content counts, not only the newest of the id.
     labelled = existing.where(is_final(spec)).select("content_id", "content_hash")
-    doubled = keys.where("doubled").join(labelled, on=["content_id", "content_hash"], how="left_anti")
-    keys = keys.where("NOT doubled").unionByName(doubled).drop("doubled")
+    doubled = keys.where("doubled AND NOT done").join(labelled, on=["content_id", "content_hash"], how="left_anti")
+    keys = keys.where("NOT doubled").unionByName(doubled).drop("doubled", "done")
     return keys.dropDuplicates(["content_id", "content_hash"])
 
 
 def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, max_attempts: int) -> DataFrame:
-    """(content_id, content_hash, attempt, doubled) of the requested contents whose newest label is not final.
+    """(content_id, content_hash, attempt, doubled, done) of the requested contents whose newest label is not final.
 
-    A label of another content under the same id does not count. `doubled` marks an id that is on several rows.
+    A label of another content under the same id does not count. `doubled` marks the contents of an id that has
+    several: they are here also if they are `done`.
     """
     # Shuffled and sorted once by id: the aggregate, the join and the window all use that order. Without this
     # repartition Spark adds a partial aggregate before the shuffle, which saves nothing on nearly unique ids.
@@ -159,7 +168,8 @@ def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, m
     )
     newest = newest.groupBy("content_id").agg(F.max("label").alias("label"))
     joined = requested.join(newest, on="content_id", how="left")
-    doubled = F.count(F.lit(1)).over(Window.partitionBy("content_id")) > 1
+    contents = Window.partitionBy("content_id")
+    doubled = F.min("content_hash").over(contents) != F.max("content_hash").over(contents)
     same = F.col("label.content_hash") == F.col("content_hash")
     attempts = F.when(same, F.col("label.attempt")).otherwise(F.lit(0))
     done = F.coalesce(same & (F.col("label.final") | (F.col("label.attempt") >= max_attempts)), F.lit(False))
@@ -169,7 +179,23 @@ def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, m
         F.coalesce(attempts + 1, F.lit(1)).alias("attempt"),
         doubled.alias("doubled"),
         done.alias("done"),
-    ).where(~F.col("done")).drop("done")  # fmt: skip
+    ).where(~F.col("done") | F.col("doubled"))  # fmt: skip
+
+
+def _doubled_ids(folder: Files) -> DataFrame:
+    """Ids that have several staged contents. Shuffles an id and 16 bytes for each staged row."""
+    staged = folder.spark.read.parquet(folder.path("pending"))
+    hashes = staged.select("content_id", F.xxhash64("content_hash").alias("hash")).groupBy("content_id")
+    return hashes.agg((F.min("hash") != F.max("hash")).alias("doubled")).where("doubled").select("content_id")
+
+
+def _refuse_doubled(ids: DataFrame, config: SourceConfig, source: Source) -> None:
+    """Raise SourceError if there are ids with several contents, unless all of them are to be labelled."""
+    if config.duplicate_ids == "refuse" and (count := ids.count()):
+        raise SourceError(
+            f"{count:,} ids of {source.name} have several contents each. Name what identifies a content, for example "
+            "--id-column \"concat(site, '/', id)\", or label all of them with --set source.duplicate_ids=all."
+        )
 
 
 def _stage_pending(

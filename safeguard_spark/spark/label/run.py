@@ -18,7 +18,7 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.spark.label.progress import Listener
-from safeguard_spark.spark.source import Source, open_source
+from safeguard_spark.spark.source import Source, open_source, refuse_overlap
 from safeguard_spark.spark.staging import Manifest, SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
 
@@ -59,6 +59,7 @@ class RunContext:
         selection = selection or Selection()
         specs = tuple(LabelSpec.of(config, policy, selection.salt) for policy in policies)
         source = selection.source or open_source(spark, config.source)
+        refuse_overlap(spark, config, source)
         tables = Tables.open_or_create(spark, config.output)
         manifest = Manifest.of(
             config,

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.pandas.functions import pandas_udf
 
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.labelling.content import from_text
+from safeguard_spark.labelling.inputs import content_of
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.executor import VERDICT_COLUMNS, VERDICT_TYPE, Recipe
@@ -21,10 +21,10 @@ QUERY = "spark.sql.execution.id"  # Spark's local property with the number of a 
 
 
 def label_udf(config: RunConfig, policy: Policy) -> Callable[..., Any]:
-    """An iterator pandas UDF: a column of texts to a column of structs `VERDICT_TYPE`, through this executor's engine.
+    """An iterator pandas UDF: a column of texts, bytes or turns to a column of structs `VERDICT_TYPE`.
 
-    Every evaluation calls the model: Spark may evaluate it twice (a sort, a second action). Raises EngineError inside
-    the query if the engine cannot be reached.
+    It goes through this executor's engine. Every evaluation calls the model: Spark may evaluate it twice (a sort, a
+    second action). Raises EngineError inside the query if the engine cannot be reached.
     """
     spec, window = LabelSpec.of(config, policy), _window(config)
 
@@ -56,13 +56,9 @@ def _window(config: RunConfig) -> int:
 def _frames(recipe: Recipe, batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
     with recipe.engine() as engine:
         for texts in batches:
-            rows = (Row(number, from_text(_cell(text))) for number, text in enumerate(texts))
+            rows = (Row(number, content_of(text)) for number, text in enumerate(texts))
             results = {result.key: result for result in label_rows(recipe.spec, engine, rows)}
             yield pd.DataFrame([_fields(results[number]) for number in range(len(texts))], columns=VERDICT_COLUMNS)
-
-
-def _cell(text: Any) -> str | None:
-    return text if isinstance(text, str) else None  # pandas has NaN and None for null
 
 
 def _fields(result: Labelled) -> list[Any]:

@@ -4,13 +4,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config.model import GoldConfig, RunConfig
-from safeguard_spark.errors import SourceError
+from safeguard_spark.config.model import GoldConfig, RunConfig, SourceConfig
 from safeguard_spark.evaluation.comparison.report import HumanAgreement
 from safeguard_spark.evaluation.intervals import Weighted, rate
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.labels import newest_per_content, of_version
-from safeguard_spark.spark.source import find_column, quoted, read_snapshot
+from safeguard_spark.spark.source import id_text, read_column, read_snapshot
 from safeguard_spark.spark.tables import Tables
 
 
@@ -41,14 +40,10 @@ def human_agreement(spark: SparkSession, config: RunConfig, tables: Tables, poli
 
 def _decisions(spark: SparkSession, gold: GoldConfig) -> DataFrame:
     """(content_id, decided), one row per content."""
-    frame = read_snapshot(spark, str(gold.location)).frame
-    for column in (gold.id_column, gold.violation_column):
-        if find_column(frame, column) is None:
-            listed = ", ".join(frame.columns)
-            raise SourceError(
-                f"The table of human decisions {gold.location} has no column {column}; it has {listed}. Set "
-                "relabel.gold.id_column and relabel.gold.violation_column."
-            )
-    id, violation = (F.col(quoted(name)) for name in (gold.id_column, gold.violation_column))
-    rows = frame.select(id.cast("string").alias("content_id"), violation.cast("boolean").alias("decided"))
+    location = str(gold.location)
+    frame = read_snapshot(spark, SourceConfig(location=location)).frame
+    table = f"the table of human decisions {location}"
+    id = read_column(frame, table, gold.id_column, "relabel.gold.id_column")
+    violation = read_column(frame, table, gold.violation_column, "relabel.gold.violation_column").column
+    rows = frame.select(id_text(id, table).alias("content_id"), violation.cast("boolean").alias("decided"))
     return rows.where(F.col("decided").isNotNull() & F.col("content_id").isNotNull()).dropDuplicates(["content_id"])

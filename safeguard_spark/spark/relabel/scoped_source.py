@@ -10,7 +10,8 @@ from pyspark.sql import types as T
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, SourceError
 from safeguard_spark.relabel.scope import Scope, ScopeKind
-from safeguard_spark.spark.source import Source, find_column, open_source, quoted, read_snapshot
+from safeguard_spark.spark.failures import first_sentence
+from safeguard_spark.spark.source import Field, Source, open_source, read_column
 
 TIME_TYPES = (T.DateType, T.TimestampType, T.TimestampNTZType)
 
@@ -19,14 +20,14 @@ def open_scoped(
     spark: SparkSession, config: RunConfig, scope: Scope, *, order: str | None = None, version: int | None = None
 ) -> Source:
     """The source, without the rows a `since` or `where` scope leaves out. Raises SourceError, ConfigError."""
-    rank = None if order is None else _rank(spark, config, order)
+    rank = None if order is None else lambda frame: _rank(frame, config, order)
     return open_source(spark, config.source, version=version, row_filter=_row_filter(config, scope), rank=rank)
 
 
 def _row_filter(config: RunConfig, scope: Scope) -> Callable[[DataFrame], DataFrame] | None:
     if scope.kind is ScopeKind.since:
         since = F.lit(scope.since).cast("timestamp")
-        return lambda frame: frame.where(F.col(quoted(time_column(frame, config))) >= since)
+        return lambda frame: frame.where(time_field(frame, config).column.cast("timestamp") >= since)
     if scope.kind is ScopeKind.where:
         return lambda frame: _where(frame, str(scope.where))
     return None
@@ -36,8 +37,7 @@ def _where(frame: DataFrame, condition: str) -> DataFrame:
     try:
         filtered = frame.where(condition)
     except AnalysisException as error:
-        cause = str(error).splitlines()[0]
-        raise SourceError(f"The condition of --scope where cannot be used: {cause[:300]}") from error
+        raise SourceError(f"The condition of --scope where cannot be used: {first_sentence(error)}") from error
     if not filtered._jdf.queryExecution().analyzed().deterministic():
         raise SourceError(
             "The condition of --scope where selects different rows each time. Use a condition without rand() or "
@@ -46,30 +46,41 @@ def _where(frame: DataFrame, condition: str) -> DataFrame:
     return filtered
 
 
-def time_column(frame: DataFrame, config: RunConfig) -> str:
-    """The column that says when a content was made: the configured one, or the only date or timestamp column."""
+def time_field(frame: DataFrame, config: RunConfig) -> Field:
+    """The date or time at which a content was made: the configured one, or the only date or timestamp column.
+
+    Raises SourceError, ConfigError.
+    """
     configured = config.source.time_column
     candidates = [field.name for field in frame.schema.fields if isinstance(field.dataType, TIME_TYPES)]
-    listed = ", ".join(candidates) or "none"
-    if configured is not None:
-        field = find_column(frame, configured)
-        if field is None or field.name not in candidates:  # a cast of other types could fail and quote content
-            raise SourceError(
-                f"The source has no column of times {configured}. Set source.time_column (times here: {listed})."
-            )
-        return configured
-    if len(candidates) == 1:
-        return candidates[0]
-    raise ConfigError(f"Which column says when a content was made? Set source.time_column (times here: {listed}).")
+    if configured is None and len(candidates) != 1:
+        listed = ", ".join(candidates) or "none"
+        raise ConfigError(f"Which column says when a content was made? Set source.time_column (times here: {listed}).")
+    field = read_column(frame, str(config.source.location), configured or candidates[0], "source.time_column")
+    if isinstance(field.type, TIME_TYPES):  # a cast of another type could fail and quote content
+        return field
+    raise SourceError(_no_time(field))
 
 
-def _rank(spark: SparkSession, config: RunConfig, order: str) -> Column:
-    frame = read_snapshot(spark, str(config.source.location)).frame
-    field = find_column(frame, time_column(frame, config) if order == "newest" else order)
-    if field is None:
-        raise SourceError(f"--order {order}: the source has no such column. It has {', '.join(frame.columns)}.")
-    if isinstance(field.dataType, T.NumericType):
-        return F.col(quoted(field.name)).cast("double")
-    if isinstance(field.dataType, TIME_TYPES):
-        return F.unix_micros(F.col(quoted(field.name)).cast("timestamp")).cast("double")
-    raise SourceError(f"--order {order}: {field.name} is {field.dataType.simpleString()}, not a number, date or time.")
+def _no_time(field: Field) -> str:
+    """A sentence about a column that is no time, with expressions that make one of it."""
+    name, kind = field.sql, field.type
+    if isinstance(kind, T.NumericType):
+        how = f"timestamp_seconds({name}), or timestamp_millis or timestamp_micros"
+    elif isinstance(kind, T.StringType):
+        how = f"to_timestamp({name}), or with its pattern to_timestamp({name}, 'dd.MM.yyyy HH:mm')"
+    else:
+        how = "an expression that is a date or a time"
+    return f"{field.option} {name} is {kind.simpleString()}, not a date or a time. Write {field.option}={how}."
+
+
+def _rank(frame: DataFrame, config: RunConfig, order: str) -> Column:
+    if order == "newest":
+        field = time_field(frame, config)
+    else:
+        field = read_column(frame, str(config.source.location), order, "--order")
+    if isinstance(field.type, T.NumericType):
+        return field.column.cast("double")
+    if isinstance(field.type, TIME_TYPES):
+        return F.unix_micros(field.column.cast("timestamp")).cast("double")
+    raise SourceError(f"--order {order}: {field.name} is {field.type.simpleString()}, not a number, date or time.")

@@ -11,6 +11,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import TableError
 from safeguard_spark.evaluation.comparison.compare import Pair, VerdictKey, compare_pairs
 from safeguard_spark.evaluation.comparison.report import ComparisonReport, Example
+from safeguard_spark.labelling.content import from_json
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.coverage import PlanRun, Progress, coverage, progress
@@ -25,7 +26,6 @@ from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import NO_LABEL, planned_labels, select_sample, strata
 from safeguard_spark.spark.sampling import sample_score
-from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
 NOISE_SALT = "noise"
@@ -167,9 +167,12 @@ def with_texts(spark: SparkSession, config: RunConfig, report: ComparisonReport)
     """The report with the texts of its examples; of a conversation, the last turn."""
     source = open_scoped(spark, config, Scope(kind=ScopeKind.all))
     contents = source.frame.where(F.col("content_id").isin([example.content_id for example in report.examples]))
-    text = F.col(source.payload) if source.payload == "text" else F.element_at(source.payload, -1)["text"]
+    text = F.element_at("turns", -1)["text"] if source.payload == "turns" else F.col(source.payload)
     rows = contents.select("content_id", text.cast("string").alias("text")).collect()
-    texts = {row["content_id"]: row["text"] or "" for row in rows}
+    texts = {
+        row["content_id"]: (from_json(row["text"]).judged_text if source.payload == "json" else row["text"]) or ""
+        for row in rows
+    }
     examples = tuple(example._replace(text=texts.get(example.content_id)) for example in report.examples)
     return replace(report, examples=examples)
 
@@ -189,5 +192,5 @@ def label_again(
     selected = labelled.select("content_id", "content_hash").distinct().where(sample_score("again") < share)
     source = open_scoped(spark, config, Scope(kind=ScopeKind.all))
     frame = source.frame.join(selected, on=["content_id", "content_hash"], how="left_semi")
-    sample = Source(source.name, source.version, source.payload, frame)
+    sample = replace(source, frame=frame)
     return label_table(spark, config, [policy], show=show, selection=Selection(sample, salt=NOISE_SALT))

@@ -103,9 +103,9 @@ def test_a_limit_takes_the_same_rows_each_time(lake: Lake) -> None:
 
 def test_an_id_with_two_contents_is_labelled_under_both_and_then_done(lake: Lake) -> None:
     lake.write([("x", "a replica"), ("x", "a table"), ("x", "a table"), ("y", "a rifle")])
-    first = lake.label()
+    first = lake.label(source={"duplicate_ids": "all"})
     assert (first.written, lake.calls()) == (3, 3)
-    assert lake.label().pending == 0
+    assert lake.label(source={"duplicate_ids": "all"}).pending == 0
 
 
 def test_parquet_and_integer_ids_work_the_same(lake: Lake) -> None:
@@ -129,12 +129,22 @@ def test_a_row_without_an_id_is_refused_before_any_call(lake: Lake) -> None:
     assert lake.calls() == 0
 
 
-def test_an_output_that_is_another_programs_table_is_refused(lake: Lake) -> None:
+@pytest.mark.parametrize("table", ["labels", "runs"])
+def test_an_output_with_another_programs_table_is_refused_and_gets_none_of_ours(lake: Lake, table: str) -> None:
     lake.write(posts(3, *FIFTH))
-    lake.spark.createDataFrame([(1,)], "a INT").write.format("delta").save(str(lake.tables / "labels"))
+    lake.spark.createDataFrame([(1,)], "a INT").write.format("delta").save(str(lake.tables / table))
     with pytest.raises(TableError, match="made by another program"):
         lake.label()
-    assert lake.calls() == 0
+    assert [file.name for file in lake.tables.iterdir()] == [table] and lake.calls() == 0
+
+
+def test_an_output_with_a_folder_of_other_files_is_refused_and_gets_none_of_ours(lake: Lake) -> None:
+    lake.write(posts(3, *FIFTH))
+    (lake.tables / "runs").mkdir(parents=True)
+    (lake.tables / "runs" / "notes.txt").write_text("not a table")
+    with pytest.raises(TableError, match=r"runs is not a Delta table\. Name another --output"):
+        lake.label()
+    assert [file.name for file in lake.tables.iterdir()] == ["runs"] and lake.calls() == 0
 
 
 def test_tables_in_a_catalog_schema_work_the_same(lake: Lake) -> None:

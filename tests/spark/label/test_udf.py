@@ -37,3 +37,15 @@ def test_a_start_that_failed_in_one_query_is_tried_again_in_the_next(lake: Lake)
         contents.selectExpr("safeguard_label(body) AS label").collect()
     (row,) = contents.selectExpr("safeguard_label(body) AS label").collect()
     assert row.label.outcome == "labelled"
+
+
+def test_bytes_and_turns_are_judged_and_a_number_is_not_recorded_as_empty(lake: Lake) -> None:
+    register(lake.spark, lake.config(), policy())
+    turn = "named_struct('text', 'a replica', 'role', 'user')"
+    row = lake.spark.sql(
+        f"SELECT safeguard_label(encode('a replica', 'utf-8')) b, safeguard_label(array({turn})) t, "
+        "safeguard_label(id) n, safeguard_label(cast(null AS BINARY)) e FROM range(1)"
+    ).first()
+    assert row is not None
+    assert [row[name].violation for name in "bt"] == [True, True]
+    assert [row[name].outcome for name in "ne"] == ["invalid_content", "empty"]

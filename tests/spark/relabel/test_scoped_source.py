@@ -53,10 +53,17 @@ def test_of_several_columns_of_times_the_configured_one_counts_and_none_is_guess
             use(lake)
 
 
-@pytest.mark.parametrize("column", ["maed", "number", "body"])
-def test_a_configured_column_without_times_is_refused_with_those_there_are(lake: Lake, column: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "advice"),
+    [
+        ("maed", r"\(source\.time_column\); did you mean made"),
+        ("number", r"is int, not a date or a time\. Write source\.time_column=timestamp_seconds\(number\)"),
+        ("body", r"is string, not a date or a time\. Write source\.time_column=to_timestamp\(body\)"),
+    ],
+)
+def test_a_configured_column_without_times_is_refused_with_what_would_do(lake: Lake, column: str, advice: str) -> None:
     write(lake, "made", "number")
-    with pytest.raises(SourceError, match=rf"times {column}\. Set source\.time_column \(times here: made\)") as caught:
+    with pytest.raises(SourceError, match=advice) as caught:
         selected(lake, column)
     assert "\n" not in str(caught.value) and "a table" not in str(caught.value)
 

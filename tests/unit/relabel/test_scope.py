@@ -28,6 +28,12 @@ def test_a_scope_is_parsed_and_printed(text: str, printed: str) -> None:
     assert Scope.model_validate_json(scope.model_dump_json()) == scope
 
 
+@pytest.mark.parametrize("text", ["since 2026-02-30", "since 2026-13-01", "since 2026-05-01 24:30"])
+def test_a_day_that_is_not_in_the_calendar_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="there is no such date or time"):
+        parse_scope(text)
+
+
 @pytest.mark.parametrize("text", ["", "all of it", "since yesterday", "where", "sample", "sample 0", "sample x "])
 def test_an_invalid_scope_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ConfigError, match="since 2026-05-01"):
