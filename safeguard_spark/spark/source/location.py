@@ -104,20 +104,35 @@ def _read_path(spark: SparkSession, config: SourceConfig, version: int | None) -
 
 
 def _read_files(spark: SparkSession, config: SourceConfig, files: Files, path: str) -> Snapshot:
+    location = str(config.location)
     settings = {name.lower(): value for name, value in config.options.items()}  # as Spark reads their names
-    entries = _data_files(files, str(config.location), settings.get("recursivefilelookup", "").lower() == "true")
+    entries = _data_files(files, location, settings.get("recursivefilelookup", "").lower() == "true")
     pattern = settings.get("pathglobfilter", "*")
     entries = [entry for entry in entries if fnmatch(PurePosixPath(entry.name).name, pattern)] or entries
-    file_format = config.format or formats.format_of(str(config.location), entries)
+    file_format = config.format or formats.format_of(location, entries)
     options = {**formats.options(file_format, entries[0]), **config.options}
-    if file_format == "json" and "multiline" not in settings:
-        first = [entries[0].name] if files.is_folder() else []
-        options |= {"multiLine": "true"} if files.head(*first).lstrip("\ufeff \t\r\n").startswith("[") else {}
+    if file_format == "json":
+        options = {"multiLine": _is_one_value(files, entries, settings.get("multiline"), location), **options}
     reader = spark.read.format(file_format).options(**options).option("__globPaths__", "false")
     is_parquet = file_format == "parquet"
     with _partition_values_as_text(spark):
         frame = read_parquet(spark, reader, path) if is_parquet else reader.load(path)
     return Snapshot(path, frame, None, path, is_parquet)
+
+
+def _is_one_value(files: Files, entries: list[formats.Entry], setting: str | None, location: str) -> str:
+    """Spark's option `multiLine`: `true` if JSON files are arrays. Raises SourceError if objects would be left out."""
+
+    def starts_with(bracket: str, entry: formats.Entry) -> bool:
+        return files.head(*([entry.name] if files.is_folder() else [])).lstrip("\ufeff \t\r\n").startswith(bracket)
+
+    is_one_value = starts_with("[", entries[0]) if setting is None else setting.lower() == "true"
+    if is_one_value and any(starts_with("{", entry) for entry in entries):
+        raise SourceError(
+            f"Source {location} has JSON objects outside of an array: with multiLine Spark would read the first of "
+            "each file alone. Delete source.options.multiLine, and write one object a line in every file."
+        )
+    return str(is_one_value).lower()
 
 
 def _data_files(files: Files, location: str, recursive: bool) -> list[formats.Entry]:

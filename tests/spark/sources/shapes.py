@@ -552,6 +552,18 @@ REFUSED: dict[str, Refusal] = {
     "JSON that is cut": Refusal(
         lambda p: {**p.write("posts.jsonl", '{"id": 1, "body": "x"}\n{"id": 2, "bo\n'), **BODY}, "a line does not have"
     ),
+    "JSON lines read as one value": Refusal(
+        lambda p: {**p.write("posts.jsonl", '{"id": 1, "body": "x"}\n'), **BODY, "options": {"multiline": "true"}},
+        "with multiLine Spark would read the first of each file alone",
+    ),
+    "a JSON array next to JSON lines": Refusal(
+        lambda p: {
+            **p.write("posts/a.json", '[{"id": 1, "body": "x"}]'),
+            **p.write("posts/b.json", '{"id": 2, "body": "x"}\n{"id": 3, "body": "x"}\n'),
+            "location": str(p.file), **BODY,
+        },
+        "write one object a line in every file",
+    ),
     "a view with other rows each time": Refusal(
         lambda p: {"location": p.view("shape_random", "SELECT string(id) id, 'x' body FROM range(9) WHERE rand() < 1"),
                    **BODY}, "has other rows each time it is read",
