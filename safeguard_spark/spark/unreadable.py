@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from py4j.protocol import Py4JError, Py4JNetworkError  # type: ignore[import-untyped]
-from pyspark.errors import PySparkException, PythonException
+from pyspark.errors import AnalysisException, PySparkException, PythonException
 
 from safeguard_spark.errors import ConfigError, SafeguardError, SourceError
 from safeguard_spark.spark.failures import FAILED, causes, first_sentence, storage_cause
@@ -16,14 +16,13 @@ OUT_OF_MEMORY = (
     "Spark is out of memory. Give it more: --set spark.conf.spark.driver.memory=8g where the job starts Spark, or "
     "spark-submit's --driver-memory and --executor-memory."
 )
-
 CASE_SENSITIVE = "spark.conf.spark.sql.caseSensitive=true"
 MALFORMED = (
     "a line does not have the columns or the form of the others. Correct it, or say how the files are written: --set "
     "source.options.sep=';', and likewise quote, escape, encoding, multiLine."
 )
 VALUE_CONDITION = re.compile(
-    r"CAST_|CANNOT_PARSE|INVALID_|DIVIDE|ARITHMETIC|NUMERIC_|DATETIME|MAP_KEY|ELEMENT_|MALFORMED_(?!RECORD|CSV)|SCALAR_"
+    r"CAST_|CANNOT_PARSE|INVALID_|DIVIDE|ARITHMETIC|NUMERIC_|DATETIME|MAP_KEY|ELEMENT_|MALFORMED_(?!RECORD|CSV)|SCALAR_|USER_RAISED"
 )
 
 
@@ -54,7 +53,7 @@ def problem_of(error: BaseException, what: str = "A table") -> SafeguardError | 
     sentence = _file_sentence(conditions, text) or _log_sentence(conditions, text) or _value_sentence(conditions)
     if sentence is None and (cause := storage_cause(error)):
         sentence = f"{cause}. {_advice(cause)}"
-    if sentence is None and isinstance(error, PySparkException) and "INTERNAL_ERROR" not in conditions:
+    if sentence is None and isinstance(error, AnalysisException):  # of names and types; others may quote a row
         sentence = first_sentence(error)
     return SourceError(f"{what} cannot be read: {sentence}") if sentence else None
 

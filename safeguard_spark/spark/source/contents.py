@@ -8,14 +8,12 @@ from pyspark.sql import functions as F
 
 from safeguard_spark.config.model import SourceConfig
 from safeguard_spark.errors import SourceError
-from safeguard_spark.spark.source.columns import TEXT, conversation_payload, id_text, read_column, text_payload
+from safeguard_spark.spark.source.columns import conversation_payload, id_text, read_column, text_payload
 from safeguard_spark.spark.source.location import Snapshot, read_snapshot
 from safeguard_spark.spark.source.missing_columns import refuse_files_without
 from safeguard_spark.spark.unreadable import readable
 
 RANK = "rank"  # a column of the frame if the source was opened with a rank
-
-__all__ = ["RANK", "TEXT", "Source", "open_source"]
 
 
 @dataclass(frozen=True)
