@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from safeguard_spark.config.engine import Dialect, VllmConfig
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import EngineError, PolicyError
+from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.labelling.contract import Contract
@@ -80,8 +80,8 @@ class Labelled(NamedTuple):
 def label_rows(spec: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
     """Yield exactly one `Labelled` per row, in the order they are decided.
 
-    Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does, and if the policy alone
-    is too long for the server; the rows that were decided without the model are yielded before that.
+    Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does, and PolicyError if the
+    policy alone is too long for the server; the rows that were decided without the model are yielded before that.
     """
     call_spec = spec.call_spec
     for answer in engine.answers(call_spec, (_request(spec, row) for row in rows)):
@@ -121,7 +121,7 @@ def _labelled(answer: Answer, spec: LabelSpec, contract: Contract) -> Labelled:
         if answer.prompt_limit is not None and (
             message := spec.policy_too_long_message("the server's context", answer.prompt_limit)
         ):
-            raise EngineError(f"{message} Shorten the policy, or serve the model with a longer context.")
+            raise PolicyError(f"{message} Shorten the policy, or serve the model with a longer context.")
         outcome = Outcome.too_long if answer.too_long else Outcome.engine_failed
         return Labelled(answer.key, Verdict(outcome, error=answer.failure), called=True)
     return Labelled(answer.key, verdict.read(answer.completion, contract), answer.completion, called=True)

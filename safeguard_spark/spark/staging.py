@@ -27,7 +27,7 @@ from safeguard_spark.redact import redacted
 from safeguard_spark.spark.files import Files
 
 FORMAT = 2  # of the JSON files and of the results' columns; a change of either is a new number
-READABLE_FORMATS = (1, 2)  # formats that this release can commit; the results of 1 lack `engine_forms`
+READABLE_FORMATS = (1, 2)  # formats that this release can commit; the results of 1 lack `engine_forms` and `exit_code`
 DEAD_BEATS = 30  # heartbeats a driver may miss before it counts as dead
 
 

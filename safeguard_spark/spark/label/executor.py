@@ -10,7 +10,7 @@ from pyspark.sql.types import StructType
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.factory import open_engine
-from safeguard_spark.errors import ConfigError, EngineError
+from safeguard_spark.errors import ConfigError, EngineError, ExitCode, PolicyError
 from safeguard_spark.labelling.content import Content, from_json, from_text, from_turns
 from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.prompt import Prompt
@@ -41,6 +41,7 @@ RESULT = pa.schema([
     ("server_ids", pa.list_(pa.string())),
     ("engine_error", pa.string()),
     ("engine_forms", pa.list_(pa.string())),
+    ("exit_code", pa.int32()),
 ])  # fmt: skip
 RESULT_TYPE = from_arrow_schema(RESULT)
 VERDICT_COLUMNS = RESULT.names[1 : RESULT.names.index("error") + 1]
@@ -121,8 +122,9 @@ def _results(recipe: Recipe, inputs: Iterator[Input]) -> Iterator[pa.RecordBatch
                 batch.add(keys.pop(result.key), result)
                 if batch.is_full:
                     yield batch.flush(engine)
-        except (EngineError, ConfigError) as error:
+        except (ConfigError, EngineError, PolicyError) as error:
             # Not raised: Spark would run the task again, and the driver would get the cause only as a traceback.
+            batch.exit_code = error.exit_code
             unlabelled = [*keys.values(), *(item.work_key for item in inputs)]
             for key in unlabelled:
                 verdict = Verdict(Outcome.engine_failed, error=str(error))
@@ -139,6 +141,7 @@ class _ResultBatch:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self._bytes = 0
+        self.exit_code: ExitCode | None = None  # of the error that ended the task's work
 
     @property
     def is_full(self) -> bool:
@@ -167,6 +170,7 @@ class _ResultBatch:
             "server_ids": None,
             "engine_error": None,
             "engine_forms": None,
+            "exit_code": None,
         })  # fmt: skip
 
     def flush(self, engine: Engine) -> pa.RecordBatch:
@@ -175,6 +179,7 @@ class _ResultBatch:
             "server_ids": sorted(engine.server_ids),
             "engine_error": engine.unavailable,
             "engine_forms": engine.forms,
+            "exit_code": self.exit_code,
         }
         batch = pa.RecordBatch.from_pylist(self.rows, RESULT)
         self.rows, self._bytes = [], 0

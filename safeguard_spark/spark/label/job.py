@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import EngineError, TableError
+from safeguard_spark.errors import ConfigError, EngineError, PolicyError, SafeguardError, TableError
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
@@ -154,7 +154,7 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
                 unanswered.clear()
             _end_commit(tally, commit)
             if unanswered:
-                raise EngineError(tally.message or "The engine could not be started.")
+                raise _error_of(summary)(tally.message or "The engine could not be started.")
         except BaseException as error:
             for _, future in started:
                 future.cancel()
@@ -224,12 +224,19 @@ def _summary(chunk: Chunk) -> Summary:
         *(count.alias(name) for name, count in counts.items()),
         F.max(F.when(F.col("engine_unavailable"), F.col("error"))).alias("unavailable_cause"),
         F.max("engine_error").alias("engine_error"),
+        F.min("exit_code").alias("exit_code"),
         *(F.array_distinct(F.flatten(F.collect_list(name))).alias(name) for name in ("server_ids", "engine_forms")),
     ).first()
     assert row is not None  # an aggregate without groups has one row
     numbers = Counter({name: int(row[name]) for name in counts})
     sets = frozenset(row["server_ids"]), frozenset(row["engine_forms"])
-    return Summary(numbers, row["unavailable_cause"], row["engine_error"], *sets)
+    return Summary(numbers, row["unavailable_cause"], row["engine_error"], *sets, row["exit_code"])
+
+
+def _error_of(summary: Summary) -> type[SafeguardError]:
+    """The kind of error that ended a chunk without an answer: an outage passes, a wrong key or policy does not."""
+    errors = {error.exit_code: error for error in (ConfigError, PolicyError)}
+    return next((error for code, error in errors.items() if code == summary.exit_code), EngineError)
 
 
 def _commit_chunk(run: RunContext, chunk: Chunk) -> float:

@@ -115,6 +115,7 @@ class Summary(NamedTuple):
     engine_error: str | None = None  # why an engine became unavailable while it worked
     server_ids: frozenset[str] = frozenset()
     engine_forms: frozenset[str] = frozenset()  # how its requests were written, as JSON
+    exit_code: int | None = None  # of the error that ended a task's work
 
 
 @dataclass

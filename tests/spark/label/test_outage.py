@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from safeguard_spark.errors import EngineError
+from safeguard_spark.errors import ConfigError, EngineError, PolicyError, SafeguardError
 from safeguard_spark.result import RunResult, Status
 from tests.build import posts
 from tests.faulty_server import ANSWER, Behavior, Call, FaultyServer, always, malformed, row_of, slow, status
@@ -103,6 +103,24 @@ def test_an_endpoint_that_answers_nothing_is_exit_5_and_costs_no_attempt(lake: L
     with FaultyServer() as server:
         lake.label(engine=engine(server))
     assert attempts(lake) == [("labelled", 1, 120)]
+
+
+SHORT = status(400, raw=b"""{"error": {"message": "This model's maximum context length is 600 tokens. secret"}}""")
+
+
+@pytest.mark.parametrize(
+    ("behavior", "settings", "error"),
+    [(SHORT, {}, PolicyError), (ANSWER, {"api_key_env": "NO_SUCH_KEY"}, ConfigError)],
+    ids=["policy", "key"],
+)
+def test_what_no_retry_mends_is_not_an_outage(
+    lake: Lake, behavior: Behavior, settings: dict[str, str], error: type[SafeguardError]
+) -> None:
+    lake.write(posts(60, ROW))
+    with FaultyServer(always(behavior)) as server, pytest.raises(error) as caught:
+        lake.label(engine=engine(server, **settings))
+    assert "secret" not in str(caught.value)
+    assert lake.read("labels").count() == lake.read("runs").count() == 0
 
 
 def test_each_row_that_fails_alone_has_its_own_outcome_and_no_other_is_touched(lake: Lake) -> None:

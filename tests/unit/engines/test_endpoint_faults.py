@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from safeguard_spark.config.engine import Dialect
 from safeguard_spark.engines.endpoint import EndpointEngine
-from safeguard_spark.errors import EngineError
+from safeguard_spark.errors import EngineError, PolicyError
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling import rows as labelling
 from safeguard_spark.labelling.content import from_text
@@ -154,7 +154,7 @@ def test_a_context_too_small_for_the_policy_itself_is_an_error_and_no_outcome(re
             return list(labelling.label_rows(spec, engine, rows))
 
     with pytest.raises(
-        EngineError, match=rf"^Policy market@1.0.0 alone takes {policy_tokens} tokens.* leaves {policy_tokens}: every"
+        PolicyError, match=rf"^Policy market@1.0.0 alone takes {policy_tokens} tokens.* leaves {policy_tokens}: every"
     ):
         label(policy_tokens + answer_tokens)
     assert [row.verdict.outcome for row in label(policy_tokens + answer_tokens + 1)] == [Outcome.too_long] * 6

@@ -107,5 +107,5 @@ def test_these_fields_and_columns_are_format_2() -> None:
     assert RESULT.names == [
         "work_key", "outcome", "violation", "category", "rule_ids", "confidence", "rationale", "error",
         "finish_reason", "reasoning", "raw_output", "prompt_tokens", "cached_tokens", "completion_tokens", "called",
-        "engine_unavailable", "server_ids", "engine_error", "engine_forms",
+        "engine_unavailable", "server_ids", "engine_error", "engine_forms", "exit_code",
     ]  # fmt: skip
