@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
@@ -91,3 +92,13 @@ def until(holds: Callable[[], Any], timeout_s: float = 20.0) -> None:
     while not holds():
         assert time.monotonic() < ends, f"the condition did not hold within {timeout_s:g} s"
         time.sleep(0.02)
+
+
+class SkewedClock(datetime):
+    """A clock that is wrong by `by`."""
+
+    by = timedelta()
+
+    @classmethod
+    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        return datetime.now(UTC) + cls.by

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from safeguard_spark import schema
+from safeguard_spark.spark import tables as tables_module
 from safeguard_spark.spark.activations import activate, activate_if_first, active, is_active, was_active
 from safeguard_spark.spark.label.dry_run import dry_run
 from safeguard_spark.spark.labels import newest_per_content, of_version
 from safeguard_spark.spark.tables import Tables
-from tests.build import policy, posts
+from tests.build import SkewedClock, policy, posts
 from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
@@ -57,22 +58,20 @@ def test_the_newest_label_of_each_content_is_the_one_that_labels_current_shows(l
     assert {(row.policy, row.policy_hash, row.salt) for row in salted} == {("market", OLD.policy_hash, "noise")}
 
 
-def test_only_a_promotion_activates_another_version_and_a_clock_that_jumps_back_does_not_matter(lake: Lake) -> None:
-    class JumpsBack(Tables):
-        @staticmethod
-        def now() -> datetime:
-            return NOON - timedelta(days=365)
-
+def test_only_a_promotion_activates_another_version_and_a_clock_that_jumps_back_does_not_matter(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tables, newer = Tables.open_or_create(lake.spark, str(lake.tables)), policy(version="1.1.0", text="No rifles.")
     assert active(tables, "market") is None
     activate_if_first(tables, OLD, "r1")
     activate_if_first(tables, newer, "r2")
     activate_if_first(tables, OLD, "r3")
     assert is_active(active(tables, "market"), OLD) and not was_active(tables, newer)
-    late = JumpsBack(lake.spark, str(lake.tables))
-    activate(late, newer, "r4", "promoted", forced=False, gate="[]")
+    monkeypatch.setattr(tables_module, "datetime", SkewedClock)
+    SkewedClock.by = timedelta(days=-365)
+    activate(tables, newer, "r4", "promoted", forced=False, gate="[]")
     assert is_active(active(tables, "market"), newer) and was_active(tables, OLD)
-    activate_if_first(late, policy(version="1.1.0", text="No rifles, please."), "r5")  # a draft's own text
+    activate_if_first(tables, policy(version="1.1.0", text="No rifles, please."), "r5")  # a draft's own text
     reasons = [row.reason for row in tables.read(schema.ACTIVATIONS).orderBy("activated_at").collect()]
     assert reasons == ["first labelled", "promoted", "text changed under the same version"]
 

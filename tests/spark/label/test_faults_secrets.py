@@ -39,7 +39,9 @@ def test_no_content_and_no_secret_in_anything_a_run_writes(tmp_path: Path) -> No
         "spark": {"master": "local[2]", "conf": {**CONF, "spark.hadoop.fs.s3a.secret.key": SECRET}},
     }
     job = LabelJob(tmp_path, sections=sections)
-    job.write([(f"p{n}", f"{word} {CANARY} {n}") for n in range(10) for word in ("zzrefuse", "zzgarbage", "zzfail")])
+    job.write(
+        [(f"{word}{n}", f"{word} {CANARY} {n}") for n in range(10) for word in ("zzrefuse", "zzgarbage", "zzfail")]
+    )
     try:
         job.start()
         assert job.wait() == 6  # some rows failed

@@ -5,7 +5,7 @@ import resource
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from pyspark.sql import SparkSession
@@ -17,7 +17,7 @@ from safeguard_spark.spark import tables as tables_module
 from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.staging import Driver, Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
-from tests.build import policy, posts
+from tests.build import SkewedClock, policy, posts
 from tests.spark.lake import Lake
 from tests.staged import manifest
 
@@ -123,22 +123,12 @@ def test_conflicting_commits_are_tried_again(lake: Lake) -> None:
     assert_labelled_once(lake, 90)
 
 
-class Skewed(datetime):
-    """A clock that is wrong by `by`."""
-
-    by = timedelta()
-
-    @classmethod
-    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
-        return datetime.now(UTC) + cls.by
-
-
 def test_if_the_clock_goes_back_newer_labels_stay_newer(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.write(posts(10, LONG))
-    monkeypatch.setattr(tables_module, "datetime", Skewed)
-    Skewed.by = timedelta(days=40)
+    monkeypatch.setattr(tables_module, "datetime", SkewedClock)
+    SkewedClock.by = timedelta(days=40)
     lake.label()
-    Skewed.by = timedelta(days=-40)
+    SkewedClock.by = timedelta(days=-40)
     lake.write([("p0", "a replica, edited")], mode="append")
     lake.spark.sql(f"DELETE FROM delta.`{lake.posts}` WHERE id = 'p0' AND body LIKE 'a table%'")
     assert lake.label().written == 1

@@ -77,7 +77,7 @@ def test_what_people_decided_stops_a_promotion_or_is_stored_with_it(lake: Lake) 
         GateError, match=r"not promoted\. gold precision: 0\.6667, at least 0\.9 .* short by 0\.2333\. To"
     ):
         promoted(0.9)
-    with pytest.raises(SourceError, match=r"no column verdict; it has id, violation\. Set .*relabel\.gold"):
+    with pytest.raises(SourceError, match=r"no column verdict in .* id, violation\."):
         promoted(0.6, violation_column="verdict")
     assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
     assert promoted(0.6).changed and {row.policy_version for row in lake.current().values()} == {"1.1.0"}

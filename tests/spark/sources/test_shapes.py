@@ -74,8 +74,8 @@ def test_other_programs_read_the_labels(labelled: dict[str, Any]) -> None:
     rows = sum(len(shape.labels) for shape in READABLE.values())
     frame = pl.scan_delta(folder).select("content_id", "violation").collect()
     assert frame.height == rows and frame["content_id"].n_unique() == rows
-    counted = duckdb.sql(f"SELECT count(DISTINCT content_id) FROM '{folder}/*.parquet'").fetchone()
-    assert counted == (rows,)
+    counted = duckdb.sql(f"SELECT count(DISTINCT content_id) FROM '{folder}/*.parquet'").fetchall()
+    assert counted == [(rows,)]
 
 
 @pytest.fixture(scope="module")
