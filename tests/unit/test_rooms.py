@@ -105,7 +105,7 @@ def test_a_planted_import_file_and_circle_are_the_problems_of_a_checkout(checkou
     for file in ("helpers.py", "misc/notes.py"):
         (package / file).write_text("", encoding="utf-8")
     for file, line in {
-        "labelling/contract.py": "from safeguard_spark.labelling import verdict",
+        "labelling/content.py": "from safeguard_spark.labelling import prompt",
         "policy/lock.py": "import pyspark",
     }.items():
         text = (package / file).read_text(encoding="utf-8")
@@ -114,7 +114,7 @@ def test_a_planted_import_file_and_circle_are_the_problems_of_a_checkout(checkou
     assert helpers == "safeguard_spark/helpers.py belongs to no room of tools/rooms.py."
     assert notes == "safeguard_spark/misc/notes.py belongs to no room of tools/rooms.py."
     assert pyspark.startswith("safeguard_spark/policy/lock.py:1 imports pyspark")
-    assert "labelling.contract -> " in circle and circle.endswith("is a circle of imports.")
+    assert "labelling.content -> " in circle and circle.endswith("is a circle of imports.")
 
 
 def test_an_import_that_does_not_say_from_where_is_refused() -> None:
