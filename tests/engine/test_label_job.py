@@ -16,7 +16,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.demo import content, model
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.server_folder import ServerFolder, Starts
-from safeguard_spark.errors import EngineError
+from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
@@ -148,7 +148,7 @@ def test_a_policy_longer_than_the_servers_context_ends_the_run_without_a_label(w
     config = config.model_copy(update={"labeler": config.labeler.model_copy(update={"max_prompt_tokens": 16_384})})
     long = workspace.policy.model_copy(update={"body": workspace.policy.body * 8})
 
-    with pytest.raises(EngineError, match=r"alone takes [\d,]+ tokens, and the server's context leaves [\d,]+: every"):
+    with pytest.raises(PolicyError, match=r"alone takes [\d,]+ tokens, and the server's context leaves [\d,]+: every"):
         label_table(workspace.spark, config, [long], show=False)
 
     labels = workspace.spark.read.format("delta").load(str(workspace.folder / "elsewhere" / "labels"))
