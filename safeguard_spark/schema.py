@@ -70,10 +70,13 @@ LABELS = Table(
         "rule_ids ARRAY<STRING>": "Ids of the rules the verdict names; empty if there are none, never null",
         "confidence STRING": "`low`, `medium` or `high`: the model's own estimate, no probability; null if none",
         "model STRING": "Model name: `engine.model_name`, else `engine.model`",
-        "effort STRING": "Reasoning effort: `low`, `medium` or `high`; `none`: the model has none",
+        "effort STRING": (
+            "Reasoning effort: `low`, `medium` or `high`; `none`: the model has none. That of the second look if its "
+            "answer counts"
+        ),
         "prompt_tokens BIGINT": (
-            "Tokens of the prompt; null where this row made no call (no model was needed, or the call is counted on "
-            "another id of the same content)"
+            "Tokens of the prompt, of both with a second look; null where this row made no call (no model was needed, "
+            "or the call is counted on another id of the same content)"
         ),
         "cached_tokens BIGINT": "Of these, served from the prefix cache",
         "completion_tokens BIGINT": "Tokens generated, reasoning included",
@@ -114,7 +117,9 @@ REASONING = Table(
             "Why generation ended: `stop`, `length`, `abort`, `error`, `repetition`; null if there was no answer"
         ),
         "run_id STRING": "The run that made the call",
-        "labelled_at TIMESTAMP": "When the row was committed (UTC)",
+        "labelled_at TIMESTAMP": (
+            "When the row was committed (UTC). With a second look, the answer that counts is a microsecond later"
+        ),
         "reasoning STRING": "The model's reasoning before its answer; null if there is none",
         "raw_output STRING": "The whole completion as text, special tokens included",
     },

@@ -3,6 +3,7 @@
 `make docs` copies the docstring below a field to docs/configuration.md.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -66,6 +67,14 @@ class RunSettings(Section):
     """Also label this share of the contents under the version with alias `shadow` of each policy; null: none"""
 
 
+class SecondLook(StrEnum):
+    """How a content is asked about once more if its answer could not be read."""
+
+    none = "none"
+    effort = "effort"
+    structured = "structured"
+
+
 class LabelerConfig(Section):
     """What, besides policy and content, can change a label."""
 
@@ -84,6 +93,10 @@ class LabelerConfig(Section):
     """Nucleus sampling"""
     structured: bool = True
     """Whether the engine constrains the answer to the output contract. If not, any answer still has an outcome"""
+    second_look: SecondLook = SecondLook.effort
+    """What is `unparseable` or `truncated` at temperature 0 is asked once more, for up to 5 % of the calls: with the
+    effort one step up, or down if it was truncated (`effort`), or with structured output (`structured`, for
+    `labeler.structured=false`). `none`: it is not"""
 
 
 class TrackingConfig(Section):

@@ -63,6 +63,7 @@ class Knowledge:
     """What is known of a run's endpoint in this process. Later tasks of the run need not find it out again."""
 
     forms: dict[tuple[Labeler, Output], Form] = field(default_factory=dict)
+    refused: dict[tuple[Labeler, Output], str] = field(default_factory=dict)  # second looks that are not sent, and why
     has_answered: bool = False
     unavailable: str | None = None
 
@@ -148,7 +149,7 @@ class Client:
     async def ask(self, spec: CallSpec, request: Request) -> Answer:
         """Return the one answer to a request; an unavailable one if the engine cannot give it."""
         progress = _Progress(self._server_id())
-        while not self.unavailable:
+        while not self._unavailable_for(spec):
             if progress.server_id != self._server_id():  # a restart took its time from every request in flight
                 progress.server_id, progress.spent_s = self._server_id(), 0.0
             attempt = await self._send(spec, request, progress)
@@ -161,7 +162,10 @@ class Client:
                 return Answer(
                     request.key, failure=failure.cause, too_long=is_too_long, prompt_limit=failure.prompt_limit
                 )
-        return Answer(request.key, failure=self.unavailable, unavailable=True)
+        return Answer(request.key, failure=self._unavailable_for(spec), unavailable=True)
+
+    def _unavailable_for(self, spec: CallSpec) -> str | None:
+        return self.unavailable or self._known.refused.get(_form_key(spec))
 
     def _server_id(self) -> str:
         return self._server.server_id if self._server else ""
@@ -172,7 +176,7 @@ class Client:
         """Send a request once, as soon as it may be sent. While no form is known, one request finds it."""
         if self._server and spec.labeler.dialect is Dialect.harmony:  # our own server takes what we start it for
             self._known.forms.setdefault(_form_key(spec), protocol.forms(spec)[0])
-        while _form_key(spec) not in self._known.forms and not self.unavailable:
+        while _form_key(spec) not in self._known.forms and not self._unavailable_for(spec):
             if not self._is_searching:
                 self._is_searching = True
                 try:
@@ -189,7 +193,7 @@ class Client:
         turn = await self._gate.enter()
         sent_at = clock()
         try:
-            if self.unavailable:
+            if self._unavailable_for(spec):
                 return _Attempt(None, turn, sent_at)
             result = await self._post_in_time(self._config.deadline_s - progress.spent_s, spec, request.prompt)
             if isinstance(result, Completion) or result.kind.scopes == (Scope.row,):
@@ -251,7 +255,7 @@ class Client:
         if scopes == (Scope.row,):
             return True
         if scopes == (Scope.engine,):
-            self._mark_unavailable_by(failure)
+            self._mark_unavailable_by(failure, spec)
             return False
         if scopes == (Scope.outage,):
             progress.rejections += self._gate.answered_at > progress.rejected_at
@@ -309,7 +313,7 @@ class Client:
         if Scope.form in self._scopes(result):  # it took this form before
             result = result._replace(kind=FailureKind.refused_form)
         if self._scopes(result) == (Scope.engine,):
-            self._mark_unavailable_by(result)
+            self._mark_unavailable_by(result, spec)
         return False
 
     def _scopes(self, failure: RequestFailure) -> tuple[Scope, ...]:
@@ -339,9 +343,14 @@ class Client:
             how_long = f", {self._gate.outage_s:.0f} s long (engine.patience_s)"
         self._mark_unavailable_by(failure._replace(cause=failure.cause + how_long))
 
-    def _mark_unavailable_by(self, failure: RequestFailure) -> None:
+    def _mark_unavailable_by(self, failure: RequestFailure, spec: CallSpec | None = None) -> None:
         problem = PROBLEMS[failure.kind].format(cause=failure.cause, model=self._config.model, remedy=failure.remedy)
-        self.mark_unavailable(f"Engine at {self._address.display} {problem}")
+        message = f"Engine at {self._address.display} {problem}"
+        if spec and spec.is_second_look and failure.kind is FailureKind.refused_form:  # it has answered the first
+            self._known.refused[_form_key(spec)] = message
+            log.warning("Run %s: no second looks at effort %s: %s", self._run_id, spec.labeler.effort.value, message)
+        else:
+            self.mark_unavailable(message)
 
     # Forms
 

@@ -44,10 +44,14 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class CallSpec:
-    """What all requests of one call share: the labeler's sampling and the policy's output contract."""
+    """What all requests of one call share: the labeler's sampling and the policy's output contract.
+
+    `is_second_look`: an engine that does not take such requests leaves them unanswered, and stays available.
+    """
 
     labeler: Labeler
     contract: Contract
+    is_second_look: bool = False
 
 
 class Engine(Protocol):

@@ -3,14 +3,16 @@
 from pydantic import BaseModel, ConfigDict
 
 from safeguard_spark.config.engine import Dialect
-from safeguard_spark.config.model import RunConfig
+from safeguard_spark.config.model import RunConfig, SecondLook
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.contract import CONTRACT_VERSION
 from safeguard_spark.labelling.prompt import PROMPT_VERSION
+from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Effort, Policy
 
 DEFAULT_EFFORT = Effort.medium  # gpt-oss's own default
+EFFORTS = (Effort.low, Effort.medium, Effort.high)
 DEFAULT_MAX_TOKENS = 4096  # recorded 20b completions: p95 1.1k, longest 3.2k tokens
 
 
@@ -29,6 +31,7 @@ class Labeler(BaseModel):
     max_tokens: int
     max_prompt_tokens: int
     structured: bool
+    second_look: SecondLook = SecondLook.none
     prompt_version: int = PROMPT_VERSION
     contract_version: int = CONTRACT_VERSION
     salt: str | None = None  # separates a second labelling, made to measure noise, from the one that counts
@@ -37,12 +40,17 @@ class Labeler(BaseModel):
     def of(cls, config: RunConfig, policy: Policy) -> "Labeler":
         """The labeler a run uses for a policy: the job's configuration overrides the policy's defaults.
 
-        Raises ConfigError for an effort that the dialect does not have.
+        Raises ConfigError for an effort that the dialect does not have, and for a second look that would be the first.
         """
         settings, engine = config.labeler, config.engine
         effort = settings.effort or policy.labeler.effort or DEFAULT_EFFORT
         if effort is Effort.none and engine.dialect is Dialect.harmony:
             raise ConfigError("labeler.effort=none is for engine.dialect=chat; set it to low, medium or high.")
+        if settings.second_look is SecondLook.structured and settings.structured:
+            raise ConfigError(
+                "labeler.second_look=structured is for labeler.structured=false; set labeler.second_look to effort or "
+                "none."
+            )
         return cls(
             model=engine.name,
             revision=engine.revision,
@@ -54,12 +62,26 @@ class Labeler(BaseModel):
             max_tokens=settings.max_tokens or policy.labeler.max_tokens or DEFAULT_MAX_TOKENS,
             max_prompt_tokens=settings.max_prompt_tokens,
             structured=settings.structured,
+            second_look=settings.second_look,
         )
 
     @property
     def labeler_hash(self) -> str:
-        """Lower-case hex SHA-256 over every field; over `salt` only if there is one."""
-        return sha256(self.model_dump(mode="json", exclude=None if self.salt else {"salt"}))
+        """Lower-case hex SHA-256 over every field; over `salt` and `second_look` only if there is one."""
+        absent = {"salt": not self.salt, "second_look": self.second_look is SecondLook.none}
+        return sha256(self.model_dump(mode="json", exclude={name for name, is_absent in absent.items() if is_absent}))
+
+    def second_look_at(self, outcome: Outcome) -> "Labeler | None":
+        """The labeler that looks once more at a content with this outcome; None if there is no second look."""
+        if not outcome.is_unreadable or outcome.may_change(self.temperature):
+            return None  # read, or tried again anyway
+        if self.second_look is SecondLook.structured:
+            return self.model_copy(update={"structured": True})
+        if self.second_look is SecondLook.none or self.effort not in EFFORTS:
+            return None
+        # More reasoning would be cut short again.
+        step = EFFORTS.index(self.effort) + (-1 if outcome is Outcome.truncated else 1)
+        return self.model_copy(update={"effort": EFFORTS[step]}) if step in range(len(EFFORTS)) else None
 
     @property
     def name(self) -> str:

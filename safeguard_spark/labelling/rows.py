@@ -1,23 +1,27 @@
 """Labelling rows: contents in, verdicts out, under one policy. The same in the label job, the UDF and `verify`."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from safeguard_spark.config.engine import Dialect, VllmConfig
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import PolicyError
+from safeguard_spark.errors import PolicyError, SafeguardError
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.labelling.contract import Contract
 from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Engine, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.verdict import Completion, Outcome, Verdict
-from safeguard_spark.policy.document import Policy
+from safeguard_spark.policy.document import Effort, Policy
 
 # A harmony token of real text is about 4 characters. A text of more than 16 per allowed token is too long, and finding
 # that out must not cost a tokenizer run, which takes seconds on 5 MB.
 CHARACTERS_PER_TOKEN = 16
+
+# Bounds what a model without one readable answer costs, and the memory for contents that wait for their second look.
+# The share of few calls would be none.
+SECOND_LOOK_SHARE, MIN_SECOND_LOOKS = 0.05, 8
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Labelled(NamedTuple):
     """The result of a row. `called`: whether the model was called for it. `completion`: None without an answer.
 
     `unavailable`: the engine was, so the row was not called, and the label job leaves it pending.
+    `effort`: that of the call. `other`: the other of two calls, whose answer does not count.
+    `over_share`: the answer could not be read, and enough others had a second look.
     """
 
     key: int
@@ -75,16 +81,76 @@ class Labelled(NamedTuple):
     completion: Completion | None = None
     called: bool = False
     unavailable: bool = False
+    effort: Effort | None = None
+    other: "Labelled | None" = None
+    over_share: bool = False
+
+    @property
+    def calls(self) -> "tuple[Labelled, ...]":
+        """The calls that were made for the row, the one that counts first."""
+        return tuple(call for call in (self, self.other) if call and call.called)
+
+
+class _Unread(NamedTuple):
+    """A content whose answer could not be read."""
+
+    content: Content
+    first: Labelled
 
 
 def label_rows(spec: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
     """Yield exactly one `Labelled` per row, in the order they are decided.
 
-    Rows are pulled as the engine's window allows. Raises EngineError as `Engine.answers` does, and PolicyError if the
-    policy alone is too long for the server; the rows that were decided without the model are yielded before that.
+    Rows are pulled as the engine's window allows. Unreadable answers come last, after their second look. Raises
+    EngineError as `Engine.answers` does, and PolicyError if the policy alone is too long for the server; the rows that
+    were decided without the model are yielded before that.
     """
-    call_spec = spec.call_spec
-    for answer in engine.answers(call_spec, (_request(spec, row) for row in rows)):
+    in_flight: dict[int, Content] = {}
+    unread: dict[Labeler, list[_Unread]] = {}  # by the labeler of their second look
+    num_calls = num_unread = 0
+
+    def requests() -> Iterator[Request | Decided]:
+        for row in rows:
+            in_flight[row.key] = row.content
+            yield _request(spec, row)
+
+    for result in _answered(spec, spec.call_spec, engine, requests()):
+        content = in_flight.pop(result.key)
+        num_calls += result.called
+        labeler = spec.labeler.second_look_at(result.verdict.outcome)
+        if labeler is None:
+            yield result
+        elif num_unread >= max(MIN_SECOND_LOOKS, SECOND_LOOK_SHARE * num_calls):
+            yield result._replace(over_share=True)
+        else:
+            num_unread += 1
+            unread.setdefault(labeler, []).append(_Unread(content, result))
+    # Not among the first requests: an engine waits for the next of those before it yields its last answers.
+    for labeler, rows_of_labeler in unread.items():
+        yield from _second_looks(replace(spec, labeler=labeler), engine, rows_of_labeler)
+
+
+def _second_looks(spec: LabelSpec, engine: Engine, unread: list[_Unread]) -> Iterator[Labelled]:
+    """The rows after a second look under a spec. Whatever happens to that, the first answer is there."""
+    firsts = {row.first.key: row.first for row in unread}
+    requests = (_request(spec, Row(row.first.key, row.content)) for row in unread)
+    try:
+        for second in _answered(spec, replace(spec.call_spec, is_second_look=True), engine, requests):
+            first = firsts.pop(second.key)
+            if not second.called:
+                yield first
+            elif second.completion is None or second.verdict.outcome.is_unreadable:
+                yield first._replace(other=second)
+            else:
+                yield second._replace(other=first)
+    except SafeguardError:
+        yield from firsts.values()
+
+
+def _answered(
+    spec: LabelSpec, call_spec: CallSpec, engine: Engine, requests: Iterator[Request | Decided]
+) -> Iterator[Labelled]:
+    for answer in engine.answers(call_spec, requests):
         yield _labelled(answer, spec, call_spec.contract)
 
 
@@ -123,5 +189,6 @@ def _labelled(answer: Answer, spec: LabelSpec, contract: Contract) -> Labelled:
         ):
             raise PolicyError(f"{message} Shorten the policy, or serve the model with a longer context.")
         outcome = Outcome.too_long if answer.too_long else Outcome.engine_failed
-        return Labelled(answer.key, Verdict(outcome, error=answer.failure), called=True)
-    return Labelled(answer.key, verdict.read(answer.completion, contract), answer.completion, called=True)
+        return Labelled(answer.key, Verdict(outcome, error=answer.failure), called=True, effort=spec.labeler.effort)
+    read = verdict.read(answer.completion, contract)
+    return Labelled(answer.key, read, answer.completion, called=True, effort=spec.labeler.effort)

@@ -32,8 +32,12 @@ class Outcome(StrEnum):
 
         At temperature 0 the model repeats an answer that could not be read; a sampled answer may be better.
         """
-        sampled = self in (Outcome.unparseable, Outcome.truncated) and temperature > 0
-        return self is Outcome.engine_failed or sampled
+        return self is Outcome.engine_failed or (self.is_unreadable and temperature > 0)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the model answered, and the answer could not be read."""
+        return self in (Outcome.unparseable, Outcome.truncated)
 
 
 class Completion(NamedTuple):

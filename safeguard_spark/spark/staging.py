@@ -26,8 +26,10 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.redact import redacted
 from safeguard_spark.spark.files import Files
 
-FORMAT = 2  # of the JSON files and of the results' columns; a change of either is a new number
-READABLE_FORMATS = (1, 2)  # formats that this release can commit; the results of 1 lack `engine_forms` and `exit_code`
+FORMAT = 3  # of the JSON files and of the results' columns; a change of either is a new number
+# Formats that this release can commit. The results of 1 lack `engine_forms` and `exit_code`, those of 1 and 2 have no
+# second looks.
+READABLE_FORMATS = (1, 2, 3)
 DEAD_BEATS = 30  # heartbeats a driver may miss before it counts as dead
 
 

@@ -195,8 +195,13 @@ class Tables:
         return table_version(self.spark, self.sql(table))
 
     def append_reasoning(self, rows: DataFrame, run_id: str, chunk: int) -> None:
-        """Append a chunk's reasoning once. Blind appends never conflict, so a txnAppId per chunk is enough."""
-        stamped = rows.withColumn("labelled_at", F.lit(self.now()).cast("timestamp"))
+        """Append a chunk's reasoning once. Blind appends never conflict, so a txnAppId per chunk is enough.
+
+        Rows without outcome, the other calls of second looks, are older than those with one.
+        """
+        now = self.now()
+        other = F.when(F.col("outcome").isNull(), F.lit(now - timedelta(microseconds=1)))
+        stamped = rows.withColumn("labelled_at", other.otherwise(F.lit(now)).cast("timestamp"))
         self._append_retrying(stamped.select(*schema.REASONING.names), schema.REASONING, f"{run_id}/{chunk}")
 
     def append(self, table: Table, rows: Iterable[dict[str, Any]], app_id: str) -> None:

@@ -52,6 +52,7 @@ class LabelJob:
         values: dict[str, Any] = {
             "engine": {"kind": "scripted", "args": args},
             "tracking": {"enabled": False},
+            "labeler": {"second_look": "none"},  # each content is then one call
             "run": {"chunk_rows": chunk_rows, "heartbeat_s": 0.2},
             "spark": {"master": master, "conf": CONF},
             **(sections or {}),

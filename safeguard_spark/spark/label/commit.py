@@ -97,11 +97,11 @@ def _commit(tables: Tables, chunk: Chunk, source: SourceVersion) -> None:
 def _label_rows(pending: DataFrame, results: DataFrame, chunk: Chunk, source: SourceVersion) -> DataFrame:
     """One row per pending content id, without `labelled_at`. Rows for which no engine started stay pending."""
     tokens = ["prompt_tokens", "cached_tokens", "completion_tokens"]
-    verdicts = results.select("work_key", *VERDICT_COLUMNS, *tokens, "called", "engine_unavailable")
+    verdicts = results.where("outcome IS NOT NULL")  # without the other calls of second looks
+    verdicts = verdicts.select("work_key", *VERDICT_COLUMNS, *tokens, "effort", "called", "engine_unavailable")
     if (reused := chunk.reused) is not None:
         uncalled = {"called": F.lit(False), "engine_unavailable": F.lit(False)}
-        old = reused.select("work_key", *VERDICT_COLUMNS).withColumns(uncalled)
-        verdicts = verdicts.unionByName(old, allowMissingColumns=True)
+        verdicts = verdicts.unionByName(reused.withColumns(uncalled), allowMissingColumns=True)
     joined = pending.join(verdicts, on="work_key", how="left")
     joined = joined.where("engine_unavailable IS NULL OR NOT engine_unavailable")
     is_paid = F.col("is_first") & F.col("called")  # tokens are counted once, however many ids share the call
@@ -114,7 +114,6 @@ def _label_rows(pending: DataFrame, results: DataFrame, chunk: Chunk, source: So
         "labeler": labeler.name,
         "labeler_hash": labeler.labeler_hash,
         "model": labeler.model,
-        "effort": labeler.effort.value,
         "run_id": chunk.run_id,
         "source": source.name,
         "salt": labeler.salt,
@@ -133,6 +132,7 @@ def _label_rows(pending: DataFrame, results: DataFrame, chunk: Chunk, source: So
         F.when(has_no_result, "no result was staged").otherwise(F.col("error")).alias("error"),
         *(F.when(is_paid, F.col(name)).alias(name) for name in tokens),
         "attempt",
+        F.coalesce("effort", F.lit(labeler.effort.value)).alias("effort"),
         F.lit(chunk.number).alias("chunk"),
         F.lit(source.version).cast("bigint").alias("source_version"),
         *(F.lit(value).cast("string").alias(name) for name, value in constants.items()),

@@ -21,6 +21,8 @@ from safeguard_spark.spark.label.progress import Address, Reporter
 # An outgoing batch ends at either limit, so that memory stays flat and results leave as they finish.
 MAX_BATCH_ROWS, MAX_BATCH_BYTES = 1024, 4 << 20
 
+# One row per content, and one more for the other call of a second look, without outcome and tokens: the content's row
+# has the tokens of both.
 RESULT = pa.schema([
     ("work_key", pa.string()),
     ("outcome", pa.string()),
@@ -36,13 +38,16 @@ RESULT = pa.schema([
     ("prompt_tokens", pa.int64()),
     ("cached_tokens", pa.int64()),
     ("completion_tokens", pa.int64()),
+    ("effort", pa.string()),
     ("called", pa.bool_()),
+    ("over_share", pa.bool_()),
     ("engine_unavailable", pa.bool_()),
     ("server_ids", pa.list_(pa.string())),
     ("engine_error", pa.string()),
     ("engine_forms", pa.list_(pa.string())),
     ("exit_code", pa.int32()),
 ])  # fmt: skip
+TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 RESULT_TYPE = from_arrow_schema(RESULT)
 VERDICT_COLUMNS = RESULT.names[1 : RESULT.names.index("error") + 1]
 VERDICT_TYPE = StructType([RESULT_TYPE[name] for name in VERDICT_COLUMNS])
@@ -148,11 +153,17 @@ class _ResultBatch:
         return len(self.rows) >= MAX_BATCH_ROWS or self._bytes >= MAX_BATCH_BYTES
 
     def add(self, work_key: str, result: Labelled) -> None:
+        completions = [call.completion for call in result.calls if call.completion]
+        tokens = {name: sum(getattr(completion, name) for completion in completions) for name in TOKENS if completions}
+        self._add(work_key, result, outcome=result.verdict.outcome.value, **tokens)
+        if result.other:
+            self._add(work_key, result.other)
+
+    def _add(self, work_key: str, result: Labelled, **values: Any) -> None:
         verdict, completion = result.verdict, result.completion
         self._bytes += len(verdict.raw_output or "") + len(verdict.reasoning or "") + 500
         self.rows.append({
             "work_key": work_key,
-            "outcome": verdict.outcome.value,
             "violation": verdict.violation,
             "category": verdict.category,
             "rule_ids": list(verdict.rule_ids),
@@ -162,15 +173,11 @@ class _ResultBatch:
             "finish_reason": completion.finish_reason if completion else None,
             "reasoning": verdict.reasoning,
             "raw_output": verdict.raw_output,
-            "prompt_tokens": completion.prompt_tokens if completion else None,
-            "cached_tokens": completion.cached_tokens if completion else None,
-            "completion_tokens": completion.completion_tokens if completion else None,
+            "effort": result.effort.value if result.effort else None,
             "called": result.called,
+            "over_share": result.over_share,
             "engine_unavailable": result.unavailable,
-            "server_ids": None,
-            "engine_error": None,
-            "engine_forms": None,
-            "exit_code": None,
+            **values,
         })  # fmt: skip
 
     def flush(self, engine: Engine) -> pa.RecordBatch:

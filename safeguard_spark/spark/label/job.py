@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, EngineError, PolicyError, SafeguardError, TableError
+from safeguard_spark.labelling.rows import SECOND_LOOK_SHARE
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
@@ -106,7 +107,7 @@ def _plan(run: RunContext) -> list[StagedPlan]:
             first_chunk = max(plan.chunks) + 1
         counts, chunks = plan.counts, len(plan.chunks)
         log.info(
-            "Run %s, %s: %d rows, %d pending, at most %d calls, %d chunks.",
+            "Run %s, %s: %d rows, %d pending, at most %d calls and their second looks, %d chunks.",
             run.run_id, spec.policy.ref, counts.rows, counts.pending, counts.distinct, chunks,
         )  # fmt: skip
         plans.append(plan)
@@ -143,6 +144,7 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
                 with tally.timed("label"):
                     summary = future.result()
                 _add(run, tally, chunk, summary)
+                spent.calls += summary.counts["second_looks"]
                 start_next()
                 unanswered.append(chunk)
                 if tally.counts["unavailable"] and not tally.counts["answered"]:
@@ -217,7 +219,9 @@ def _summary(chunk: Chunk) -> Summary:
     counts = {
         "called": F.count_if("called"),
         "answered": F.count_if(F.col("called") & F.col("finish_reason").isNotNull()),
+        "second_looks": F.count_if(F.col("outcome").isNull()),
         "unavailable": F.count_if("engine_unavailable"),
+        "over_share": F.count_if("over_share"),
         **{name: F.coalesce(F.sum(f"{name}_tokens"), F.lit(0)) for name in ("prompt", "cached", "completion")},
     }
     row = chunk.results.agg(
@@ -271,6 +275,12 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         message += f" {pending - written.rows:,} contents stay pending: issue the same command again."
     if written.given_up and not message:
         message = f"{written.given_up} rows failed run.max_attempts times and are not tried again."
+    if over_share := tally.counts["over_share"]:
+        bound = (
+            f"{over_share:,} unreadable answers had no second look: labeler.second_look is for {SECOND_LOOK_SHARE:.0%} "
+            "of the calls."
+        )
+        message = f"{message} {bound}" if message else bound
     if run.selection == Selection():  # a plan, a sample or a shadow labels another version on purpose
         inactive = inactive_message(run.tables, [spec.policy for spec in run.specs])
         message = " ".join(sentence for sentence in (message, inactive) if sentence) or None

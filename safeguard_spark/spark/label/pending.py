@@ -236,7 +236,7 @@ def _stage_reused(labels: DataFrame, spec: LabelSpec, folder: Files) -> bool:
     if reusable.limit(1).count() == 0:
         return False
     pending = folder.spark.read.parquet(folder.path("pending")).where("is_first").select("work_key", "bucket")
-    reused = reusable.select("work_key", *VERDICT_COLUMNS).join(pending, on="work_key", how="inner")
+    reused = reusable.select("work_key", *VERDICT_COLUMNS, "effort").join(pending, on="work_key", how="inner")
     reused.dropDuplicates(["work_key"]).write.partitionBy("bucket").parquet(folder.path("reused"))
     return any(name.startswith("bucket=") for name in folder.names("reused"))
 

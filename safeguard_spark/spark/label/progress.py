@@ -62,12 +62,13 @@ class Reporter:
     def add(self, result: Labelled, engine: Engine) -> None:
         """Count one row."""
         self._totals["rows"] += 1
-        self._totals["called"] += result.called
         self._outcomes[result.verdict.outcome.value] += 1
-        if result.completion:
-            self._totals["prompt"] += result.completion.prompt_tokens
-            self._totals["cached"] += result.completion.cached_tokens
-            self._totals["completion"] += result.completion.completion_tokens
+        for call in result.calls:
+            self._totals["called"] += 1
+            if call.completion:
+                self._totals["prompt"] += call.completion.prompt_tokens
+                self._totals["cached"] += call.completion.cached_tokens
+                self._totals["completion"] += call.completion.completion_tokens
         if time.monotonic() - self._sent_at >= REPORT_INTERVAL_S:
             self._oldest_s = engine.oldest_s
             self._send()
@@ -133,7 +134,7 @@ class Listener:
         return bool(self._reports)
 
     def totals(self) -> Counter[str]:
-        """`rows`, `called` (rows the model was called for), and tokens (`prompt`, `cached`, `completion`) so far."""
+        """`rows`, `called` (model calls), and tokens (`prompt`, `cached`, `completion`) so far."""
         reported = sum((report.totals for report in list(self._reports.values())), Counter[str]())
         return reported | self._chunks  # the larger of each
 

@@ -106,8 +106,9 @@ class RunContext:
 class Summary(NamedTuple):
     """A chunk's results.
 
-    `counts` are rows: `called` (the model was called for them), `answered`, `unavailable` (the engine could not
-    answer them, so they stay pending); and tokens: `prompt`, `cached`, `completion`.
+    `counts` are calls: `called`, `answered`, `second_looks`; rows: `unavailable` (the engine could not answer them, so
+    they stay pending), `over_share` (unreadable, and left without a second look); and tokens: `prompt`, `cached`,
+    `completion`.
     """
 
     counts: Counter[str] = Counter()  # noqa: RUF012  never changed

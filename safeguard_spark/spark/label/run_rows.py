@@ -19,7 +19,6 @@ class Written(NamedTuple):
 
     outcomes: dict[str, int]
     by_policy: dict[str, dict[str, int]]
-    calls: int
     tokens: dict[str, int]
     to_retry: int
     given_up: int
@@ -42,7 +41,6 @@ def count_written(tables: Tables, run_id: str, max_attempts: int) -> Written:
             F.count_if("violation").alias("violations"),
             F.count_if(failed & may_retry).alias("to_retry"),
             F.count_if(failed & ~may_retry).alias("given_up"),
-            F.count_if(F.col("prompt_tokens").isNotNull()).alias("calls"),
             *(F.coalesce(F.sum(f"{name}_tokens"), F.lit(0)).alias(name) for name in tokens),
         )
         .collect()
@@ -55,8 +53,8 @@ def count_written(tables: Tables, run_id: str, max_attempts: int) -> Written:
         policy[row["outcome"]] = row["rows"]
         policy["violations"] += row["violations"]
     tokens_used = {name: sum(row[name] for row in rows) for name in tokens}
-    calls, to_retry, given_up = (sum(row[name] for row in rows) for name in ("calls", "to_retry", "given_up"))
-    return Written(outcomes, by_policy, calls, tokens_used, to_retry, given_up)
+    to_retry, given_up = (sum(row[name] for row in rows) for name in ("to_retry", "given_up"))
+    return Written(outcomes, by_policy, tokens_used, to_retry, given_up)
 
 
 def append_run(tables: Tables, manifest: Manifest, result: RunResult, engine_forms: Iterable[str] = ()) -> int:
@@ -93,7 +91,7 @@ def append_died_run(tables: Tables, run_id: str, manifest: Manifest, plans: Sequ
         status=Status.failed if manifest.failed else Status.died,
         rows=sum(counts.rows for counts in plans),
         pending=sum(counts.pending for counts in plans),
-        calls=written.calls,
+        calls=tables.read(schema.REASONING).where(F.col("run_id") == run_id).count(),
         written=written.rows,
         outcomes=written.outcomes,
         tokens=written.tokens,

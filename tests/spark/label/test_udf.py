@@ -24,7 +24,7 @@ def test_sql_gives_the_jobs_verdicts(lake: Lake) -> None:
         row.id: (row.l.outcome, row.l.violation, row.l.category, row.l.rule_ids, row.l.rationale) for row in rows
     }
     assert from_sql == from_job
-    assert lake.calls() == 98
+    assert lake.calls() == 98 + 1  # a second look
     assert lake.spark.sql("SELECT safeguard_label(body).violation FROM posts LIMIT 10").count() == 10
 
 

@@ -14,8 +14,10 @@ from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
+from safeguard_spark.labelling.rows import MIN_SECOND_LOOKS, LabelSpec, Row, label_rows
+from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Effort
-from tests.build import call_spec
+from tests.build import call_spec, policy
 from tests.engine_calls import FAST, ask, config, failures, requests
 from tests.faulty_server import ANSWER, Behavior, Call, FaultyServer, in_turn, row_of, slow, status
 
@@ -231,3 +233,21 @@ def test_a_content_of_which_the_server_read_a_part_is_too_long() -> None:
         answers = list(engine.answers(call_spec(), rows))
     assert {answer.key for answer in answers if answer.too_long} == {4}
     assert all(answer.completion for answer in answers if answer.key != 4)
+
+
+@pytest.mark.parametrize("labeler", [{"effort": "low"}, {"structured": False, "second_look": "structured"}])
+def test_an_endpoint_that_takes_no_second_looks_is_asked_once_and_answers_the_others(labeler: dict[str, Any]) -> None:
+    def is_second(body: dict[str, Any]) -> bool:
+        return body.get("reasoning_effort") == "medium" if "effort" in labeler else "response_format" in body
+
+    settings = {"temperature": 0.0, "second_look": "effort", **labeler}
+    spec = LabelSpec(policy(), call_spec(Dialect.chat, **settings).labeler)
+    rows = [Row(number, from_text(f"row {number} is here")) for number in range(40)]
+    with FaultyServer(refuses(is_second, refusal()), text_of=lambda call: "no answer") as server:
+        with EndpointEngine(config(server.url, dialect=Dialect.chat), 8, timings=FAST) as engine:
+            labelled = list(label_rows(spec, engine, rows))
+            assert engine.unavailable is None
+        sent = [row_of(call.text) for call in server.calls if is_second(call.body)]
+    assert {(row.verdict.outcome, len(row.calls)) for row in labelled} == {(Outcome.unparseable, 1)}
+    assert len(labelled) == 40 and sum(row.over_share for row in labelled) == 40 - MIN_SECOND_LOOKS
+    assert 1 <= len({row for row in sent if row >= 0}) <= 8 and len(sent) <= 20

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from safeguard_spark.config.engine import Dialect
 from safeguard_spark.config.load import load_config
+from safeguard_spark.config.model import SecondLook
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling.labeler import DEFAULT_EFFORT, DEFAULT_MAX_TOKENS, Labeler
 from safeguard_spark.policy.document import Effort, Policy, parse_policy
@@ -21,7 +22,7 @@ LABELER = build.labeler(temperature=0.0, top_p=1.0, max_tokens=100, max_prompt_t
 CHANGED = {
     "model": "n", "revision": "r", "dialect": Dialect.chat, "engine_class": "2", "effort": Effort.high,
     "temperature": 0.1, "top_p": 0.9, "max_tokens": 101, "max_prompt_tokens": 1001, "structured": False,
-    "prompt_version": 0, "contract_version": 0, "salt": "noise",
+    "prompt_version": 0, "contract_version": 0, "salt": "noise", "second_look": SecondLook.effort,
 }  # fmt: skip
 
 
@@ -79,6 +80,7 @@ def test_the_job_overrides_the_policy_and_the_policy_the_default() -> None:
         {"labeler": {"temperature": 1}},
         {"labeler": {"top_p": 0.5}},
         {"labeler": {"structured": False}},
+        {"labeler": {"second_look": "none"}},
     ],
 )
 def test_configuration_that_can_change_a_label_changes_the_hash(sections: dict[str, Any]) -> None:
@@ -101,10 +103,10 @@ def test_configuration_of_where_and_how_fast_it_runs_does_not_change_the_hash(se
 @pytest.mark.parametrize(
     ("file", "recorded"),
     [
-        ("gpu", "28074c19929c0c80d5d23c9e9ed47473055fe2ad5e3a85c6b0ae32346fdae9c8"),
-        ("cluster", "28074c19929c0c80d5d23c9e9ed47473055fe2ad5e3a85c6b0ae32346fdae9c8"),
-        ("endpoint", "b243bb0923328a1396c8436cd32e362104407c137507cf83d78c80542914b845"),
-        ("local", "aff2d84bd63e22cc33ee821b53c01326edb3d9259d0cbd46e5842d47473598f6"),
+        ("gpu", "655e3d7377022bf08ae451e6981d097aa2d85962fbaaa5a4ef1c0bc80ae58613"),
+        ("cluster", "655e3d7377022bf08ae451e6981d097aa2d85962fbaaa5a4ef1c0bc80ae58613"),
+        ("endpoint", "b787676b9b5d881fcd2049d7198886d3668a339591f46c983fc8aaf2ed5b532c"),
+        ("local", "fdfb5dfb7e3495358220b36b3296d2c987d5f5996a815a97359e63d96feeb412"),
     ],
 )
 def test_the_shipped_configurations_have_the_labelers_of_existing_tables(file: str, recorded: str) -> None:

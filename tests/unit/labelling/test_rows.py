@@ -121,7 +121,7 @@ def test_every_row_has_exactly_one_verdict_and_the_right_one(
         called, answered = labelled[row.key].called, labelled[row.key].completion is not None
         assert called == (verdict.outcome not in NOT_CALLED)
         assert answered == (called and verdict.outcome is not Outcome.engine_failed)
-    assert engine.pulled == sum(row.called for row in labelled.values())
+    assert engine.pulled == sum(len(row.calls) for row in labelled.values())
 
 
 @given(st.lists(CONTENTS, max_size=25), st.integers(1, 8), st.integers(0, 9), st.integers(0, 10))
