@@ -81,10 +81,14 @@ def workspace(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     yield workspace
 
 
-def test_a_table_is_labelled_through_one_server_and_again_without_a_call(workspace: Workspace) -> None:
+def test_a_table_is_labelled_through_one_server_and_again_without_a_call(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
     config = workspace.config("posts", "text_column", "tables")
 
-    first = label_table(workspace.spark, config, [workspace.policy], show=False)
+    with caplog.at_level("INFO", "safeguard_spark"):
+        first = label_table(workspace.spark, config, [workspace.policy], show=False)
+    assert caplog.text.count(" was started for chunk 0.") == 1
     second = label_table(workspace.spark, config, [workspace.policy], show=False)
 
     assert (first.status, first.rows, first.written, first.engine_starts) == ("complete", ROWS, ROWS, 1)

@@ -180,6 +180,8 @@ def _end_commit(tally: Tally, commit: Future[float] | None) -> None:
 
 def _add(run: RunContext, tally: Tally, chunk: Chunk, summary: Summary) -> None:
     """Add a chunk's results to the run's, and note why the run must end if the engine became unavailable."""
+    for server_id in sorted(summary.server_ids - tally.server_ids):
+        log.info("Run %s: engine %s was started for chunk %d.", run.run_id, server_id, chunk.number)
     tally.summaries[chunk.number] = summary
     run.listener.add_chunk(summary.counts + Counter(rows=chunk.max_calls))
     log.info(
