@@ -84,6 +84,7 @@ class _Progress:
     attempts: int = 0  # failed ones that are not known to be the server's
     rejections: int = 0  # by a server that answered others since the one before
     rejected_at: float = math.inf
+    is_last_try: bool = False  # the server was busy for this one only, as long as the patience lasted
     spent_s: float = 0.0  # of its deadline: sent, or waiting for its own next attempt
 
 
@@ -255,6 +256,11 @@ class Client:
         if scopes == (Scope.row,):
             return True
         if scopes == (Scope.engine,):
+            # A firewall in front of a server may forbid a content, and call it what a wrong key is called.
+            if failure.kind is FailureKind.forbidden and self._known.has_answered:
+                async with self._checking:
+                    if not self.unavailable and await self._answers_control(spec, request):
+                        return True
             self._mark_unavailable_by(failure, spec)
             return False
         if scopes == (Scope.outage,):
@@ -263,12 +269,15 @@ class Client:
             if progress.rejections > MAX_REJECTIONS:
                 return True
             progress.spent_s = 0.0
+            if progress.is_last_try and failure.kind is FailureKind.busy:
+                return True
             if self._pause(attempt.turn, failure):
                 return False
             # Some services call a request busy that is larger than their limit will ever be.
             may_be_the_rows = failure.kind is FailureKind.busy and (failure.wait_s or 0.0) <= self._config.patience_s
             if may_be_the_rows and await self._answers_control(spec, request):
-                return True
+                progress.is_last_try = True
+                return False
             self._give_up(failure)
             return False
         return await self._is_the_rows(attempt, failure, spec, request, progress)
@@ -311,7 +320,8 @@ class Client:
         if isinstance(result, Completion) or result.kind.scopes == (Scope.row,):
             return True
         if Scope.form in self._scopes(result):  # it took this form before
-            result = result._replace(kind=FailureKind.refused_form)
+            remedy = "check what the server says to one request sent with curl"
+            result = result._replace(kind=FailureKind.refused_form, remedy=remedy)
         if self._scopes(result) == (Scope.engine,):
             self._mark_unavailable_by(result, spec)
         return False

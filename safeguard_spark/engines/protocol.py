@@ -222,6 +222,13 @@ def _choice(reply: Any) -> dict[str, Any]:
     finish = _text(choice.get("finish_reason"))
     if finish in ABORTED:
         raise MalformedReplyError(f"finish reason {finish}")
+    if choice.get("error"):
+        raise MalformedReplyError("an error in place of an answer")
+    results = choice.get("content_filter_results")  # Azure's: {"hate": {"filtered": false, "severity": "safe"}, …}
+    if isinstance(results, dict) and any(
+        isinstance(result, dict) and result.get("filtered") is True for result in results.values()
+    ):
+        return {**choice, "finish_reason": "content_filter"}
     return choice
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Any
 
 from safeguard_spark.labelling.channels import is_json, printable, unfenced
@@ -14,6 +15,7 @@ MAX_BRACES = 64  # opening braces that are tried in one message
 KEYS = ("violation", "policycategory", "category", "ruleids", "confidence", "rationale")  # levelled
 
 _OPENING = re.compile(r"""\{\s*(?:\\?["'“”‘’]|\w+\s*:)""")  # of a JSON object, whole or broken, but not of `{this}`
+_BLANK = re.compile(r"(?:\s|```(?:\w+\b)?|</?answer>)*")  # what may be around an object on its lines
 _MARKUP = re.compile(r"[\s\ufeff*_`\"'“”‘’«»]+")
 _INTRODUCTION = re.compile(
     r"\A(?:(?:the|my|final) )*(?:answer|verdict|output|result|label|classification|violation) ?(?:is ?:?|[:=]) ?",
@@ -66,16 +68,18 @@ def _plain(final: str, contract: Contract) -> bool | None:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every outermost JSON object in a text, whatever is around it. Raises UnreadableError at a broken one.
+    """Every outermost JSON object in a text. Raises UnreadableError at a broken one, and at one inside other text.
 
-    An object inside a broken one is not an answer: it may come from the content, quoted in a rationale.
+    Such an object is no answer: it may come from the content, quoted in a rationale. One stands on lines of its own,
+    with text before it or after it, not both.
     """
+    text = unfenced(text)
     # Not strict: a rationale may contain line breaks.
-    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, strict=False)
-    start = text.find("{")
+    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=Decimal, strict=False)
+    start, first, last = text.find("{"), None, 0
     for _ in range(MAX_BRACES):
         if start < 0:
-            return
+            break
         try:
             value, end = decoder.raw_decode(text, start)
         except json.JSONDecodeError as error:
@@ -83,10 +87,17 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
                 raise UnreadableError("broken JSON object") from error
             end = start + 1
         else:
+            line_before, line_after = text[:start].rpartition("\n")[2], text[end:].partition("\n")[0]
+            line_before = _INTRODUCTION.sub("", f"{_MARKUP.sub(' ', line_before).strip()} ").strip()
+            if not _BLANK.fullmatch(line_before) or not _BLANK.fullmatch(line_after):
+                raise UnreadableError("a JSON object inside other text")
+            first, last = start if first is None else first, end
             yield value
         start = text.find("{", end)
     if start >= 0:
         raise UnreadableError("too many braces")
+    if first is not None and not _BLANK.fullmatch(text[:first]) and not _BLANK.fullmatch(text[last:]):
+        raise UnreadableError("text on both sides of the JSON object")
 
 
 def _integer(digits: str) -> int:
@@ -129,6 +140,8 @@ def _fields(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
             raise UnreadableError("a violation without a category")
         return {"violation": violation, "category": category}
     rule_ids = _rule_ids(value.get("ruleids"), contract)
+    if rule_ids and not violation:
+        raise UnreadableError("a rule without a violation")
     if violation and category is None and rule_ids:
         category = contract.category_of[rule_ids[0]]
     if violation and category is None and contract.category_of:
@@ -148,8 +161,11 @@ def _violation(value: dict[str, Any], contract: Contract) -> bool:
         raise UnreadableError("no violation key")
     violation = value["violation"]
     if isinstance(violation, str):
+        yes_or_no = {"yes": True, "no": False}.get(level(violation))
         violation = contract.violation_named(violation)
-    if isinstance(violation, bool | int | float) and violation in (0, 1):
+        if yes_or_no is not None and violation is not yes_or_no:
+            raise UnreadableError("a yes or no that means the opposite under this key")
+    if isinstance(violation, bool | int | Decimal) and violation in (0, 1):
         return bool(violation)
     raise UnreadableError("violation is neither 0 nor 1")
 

@@ -21,6 +21,10 @@ _CHANNEL_WORD = re.compile(r"assistant(analysis|commentary|final)")
 _FORMAT_WORD = re.compile(r"\s*json(?=\s*[{01])")
 _THINK_OPENS = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
 _THINK_CLOSES = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.IGNORECASE)
+_TAG = re.compile(r"\s*(?:<[^<>]{1,40}>|[◁⟨][^▷⟩]{1,40}[▷⟩]|\[[A-Z_]{3,40}\])")  # of a reasoning format, known or not
+# What a thought does not begin with, unless the tag that ends it is quoted from the content.
+_ANSWER = re.compile(r"\s*(?:[{\[]|```|[\W_]*(?:[01]|true|false)\W|(?:\w+ ){0,3}violation\W*[:=])", re.IGNORECASE)
+_ANSWER_KEY = re.compile(r"violation\W{0,4}[:=]", re.IGNORECASE)
 _LANGUAGE = re.compile(r"\A[A-Za-z]+(?=[\s{\[])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -157,14 +161,22 @@ def _leaked(text: str, reasoning: str | None, finals: tuple[Final, ...]) -> Chan
 
 
 def _of_tags(text: str) -> Channels:
-    """The channels of `<think>…</think>…`; a template may have written the first tag. All is final without tags."""
+    """The channels of `<think>…</think>…`; a template may have written the first tag. All is final without tags.
+
+    A second closing tag, or one after what looks like an answer, may be quoted from the content: then nothing is final.
+    """
     if is_json(text):
         return Channels(text, finals=(Final(text),))  # a tag in it is quoted
-    *thoughts, final = _THINK_CLOSES.split(text)
-    opening = _THINK_OPENS.search(final)
-    if opening and not is_json(final):
-        return Channels(text, _joined([*thoughts, final]))
-    return Channels(text, _joined(thoughts), (Final(final),))
+    is_opened = _THINK_OPENS.match(text.lstrip()) is not None
+    close = _THINK_CLOSES.search(text)
+    if close is None:
+        is_final = not _TAG.match(text) and not _THINK_OPENS.search(text)
+        return Channels(text, None, (Final(text),)) if is_final else Channels(text, _joined([text]))
+    thought, final = text[: close.start()], text[close.end() :]
+    is_quoted = not is_opened and (_ANSWER.match(thought) or _ANSWER_KEY.search(thought))
+    if is_quoted or (_THINK_CLOSES.search(final) and not is_json(final)):
+        return Channels(text, _joined([text]))
+    return Channels(text, _joined([thought]), (Final(final),), is_leaked=True)
 
 
 def _joined(parts: list[str]) -> str | None:

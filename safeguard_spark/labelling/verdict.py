@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from safeguard_spark.labelling import answer, channels
 from safeguard_spark.labelling.channels import Channels
 from safeguard_spark.labelling.contract import Contract
+from safeguard_spark.policy.names import level
 
 
 class Outcome(StrEnum):
@@ -67,9 +68,13 @@ class Verdict:
     raw_output: str | None = None
 
 
-CUT_SHORT = ("length", "repetition")  # finish reasons of an answer that the engine stopped
+# Finish reasons, levelled. Of an answer that the engine stopped:
+CUT_SHORT = ("length", "repetition", "maxtokens", "maxoutputtokens", "maxlength", "modellength")
 # Of a server that withheld the answer. Some add a detail, as in `content_filter: OTHER`.
-FILTERED = ("content_filter", "content_filtered", "safety", "sensitive", "guardrail_intervened")
+FILTERED = (
+    "contentfilter", "contentfiltered", "safety", "imagesafety", "sensitive", "guardrailintervened", "blocklist",
+    "prohibitedcontent", "spii", "recitation",
+)  # fmt: skip
 DECLINED = "refusal"  # of a server that says that the model declined
 
 _REFUSAL = re.compile(
@@ -81,7 +86,7 @@ _REFUSAL = re.compile(
 
 def read(completion: Completion, contract: Contract) -> Verdict:
     """The verdict of a completion under a contract. Never raises."""
-    is_cut = completion.finish_reason in CUT_SHORT
+    is_cut = _reason(completion.finish_reason) in CUT_SHORT
     if completion.token_ids is None:
         parts = channels.of_text(completion.text or "", completion.reasoning, is_cut)
     else:
@@ -97,10 +102,12 @@ def read(completion: Completion, contract: Contract) -> Verdict:
 
 def refusal_cause(finish_reason: Any) -> str | None:
     """Why a server gave no answer, by a reply's finish reason; None if it did not refuse."""
-    if not isinstance(finish_reason, str):
-        return None
-    reason = finish_reason.partition(":")[0].strip().lower()
+    reason = _reason(finish_reason)
     return "content_filter" if reason in FILTERED else "the model declined" if reason == DECLINED else None
+
+
+def _reason(finish_reason: Any) -> str:
+    return level(finish_reason.partition(":")[0]) if isinstance(finish_reason, str) else ""
 
 
 def _read_finals(parts: Channels, contract: Contract) -> Verdict:

@@ -283,6 +283,8 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
             "of the calls."
         )
         message = f"{message} {bound}" if message else bound
+    if written.to_retry and not message:
+        message = f"{written.to_retry} rows failed and may be tried again: issue the same command again."
     if run.selection == Selection():  # a plan, a sample or a shadow labels another version on purpose
         inactive = inactive_message(run.tables, [spec.policy for spec in run.specs])
         message = " ".join(sentence for sentence in (message, inactive) if sentence) or None

@@ -157,7 +157,7 @@ def test_a_rate_limit_fails_no_row_and_is_not_hammered() -> None:
         assert len(server.calls) < 300
 
 
-@pytest.mark.parametrize("behavior", [status(429), status(500), malformed(), closed(), HANG], ids=str)
+@pytest.mark.parametrize("behavior", [status(403), status(429), status(500), malformed(), closed(), HANG], ids=str)
 def test_a_row_that_fails_while_others_are_answered_fails_alone(behavior: Behavior) -> None:
     def script(call: Call) -> Behavior:
         return behavior if row_of(call.text) % 50 == 3 else slow(0.01)
@@ -167,6 +167,19 @@ def test_a_row_that_fails_while_others_are_answered_fails_alone(behavior: Behavi
     failed = [answer for answer in answers if answer.failure]
     assert {answer.key for answer in failed} == {3, 53, 103, 153}
     assert not any(answer.unavailable for answer in failed)
+
+
+def test_a_row_that_was_sent_only_during_a_quota_is_sent_again_when_that_is_over() -> None:
+    controls: list[Call] = []
+
+    def script(call: Call) -> Behavior:
+        if row_of(call.text) < 0:
+            controls.append(call)
+        return ANSWER if controls else status(429)
+
+    with FaultyServer(script) as server:
+        assert failures(ask(server, 6, patience_s=0.5)) == {None}
+    assert len(controls) == 1
 
 
 def test_rows_that_all_fail_are_told_from_an_outage_by_a_control_request() -> None:

@@ -67,8 +67,9 @@ def test_an_answer_the_schema_accepts_is_read_without_losing_a_field_unless_it_c
         assert result.violation == bool(value)
         return
     category = value.get("category", value.get("policy_category"))
-    # A schema cannot express that a violation needs a category and the rest has none; reading checks it.
-    if bool(value["violation"]) == (category != "none") or not contract.category_of:
+    # A schema cannot express that a violation needs a category and the rest has none and no rules; reading checks it.
+    is_consistent = bool(value["violation"]) == (category != "none") or not contract.category_of
+    if is_consistent and (value["violation"] or not value.get("rule_ids")):
         assert (result.outcome, result.violation) == (Outcome.labelled, bool(value["violation"]))
         assert set(result.rule_ids) == set(value.get("rule_ids", ()))
         assert result.confidence == value.get("confidence") and result.rationale == value.get("rationale")
