@@ -8,7 +8,7 @@ Python, and a netstring needs no escaping rules.
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from safeguard_spark.labelling.conversation import Text, UnreadableError, read_turns
 
@@ -87,10 +87,26 @@ def from_json(raw: Text | None) -> Content:
     if text is None or not text.strip():
         return Content(text=text, invalid=invalid)
     try:
-        value = json.loads(text.removeprefix("\ufeff"))
+        value = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object, parse_constant=_refuse)
         return Content() if value is None else from_conversation(value)
+    except _DuplicateKeyError:
+        return Content(invalid="JSON with a key twice")
     except (ValueError, RecursionError):  # RecursionError: thousands of nested brackets
         return Content(invalid="not JSON")
+
+
+class _DuplicateKeyError(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise _DuplicateKeyError  # it does not say which of two texts is meant
+    return dict(pairs)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)  # NaN and the infinities, which JSON does not have
 
 
 def _decode(raw: Text | None) -> tuple[str | None, str | None]:

@@ -82,6 +82,8 @@ def test_an_object_with_a_list_of_turns_is_a_conversation(key: str) -> None:
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ("9" * 10_000, "not JSON"),
+        ('[{"role": "user", "content": NaN}]', "not JSON"),
+        ('[{"role": "user", "content": "one", "content": "two"}]', "JSON with a key twice"),
         ('"secret"', "neither a text nor a list of turns: str"),
         ("5", "neither a text nor a list of turns: int"),
         ('{"secret": 1}', "an object without messages, conversations, turns"),
