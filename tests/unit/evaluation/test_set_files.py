@@ -112,7 +112,12 @@ def test_a_pack_has_two_items_in_a_row(tmp_path: Path, header: str) -> None:
         (FileFormat.jsonl, "a.jsonl", b'{"a": 1}\nsecret\n', "a.jsonl: line 2 is not a JSON object."),
         (FileFormat.jsonl, "a.jsonl", b"[1]\n", "a.jsonl: line 1 is not a JSON object."),
         (FileFormat.jsonl, "a.jsonl.gz", b"{}", "a.jsonl.gz cannot be read as jsonl: Not a gzipped file (b'{}')."),
-        (FileFormat.jsonl, "a.jsonl.gz", gzip.compress(b"{}", mtime=0)[:-9], "a.jsonl.gz cannot be read as jsonl: Compressed"),
+        (
+            FileFormat.jsonl,
+            "a.jsonl.gz",
+            gzip.compress(b"{}", mtime=0)[:-9],
+            "a.jsonl.gz cannot be read as jsonl: Compressed",
+        ),
         (FileFormat.parquet, "a.parquet", b"secret", "a.parquet is not a Parquet file."),
         (FileFormat.pack, "a.csv", b"text,other\n", "a.csv has no header with label columns in its first ten rows."),
         (FileFormat.pack, "a.csv", b"a,a label,b,b label,c,c label\n", "a.csv has 3 label columns; a pack has one"),
