@@ -124,7 +124,7 @@ def test_what_no_retry_mends_is_not_an_outage(
 
 
 def test_each_row_that_fails_alone_has_its_own_outcome_and_no_other_is_touched(lake: Lake) -> None:
-    rows = 1000
+    rows = 5000
 
     def script(call: Call) -> Behavior:
         kinds = {1: FILTERED, 2: malformed(), 3: REJECTED}
@@ -134,7 +134,7 @@ def test_each_row_that_fails_alone_has_its_own_outcome_and_no_other_is_touched(l
     with FaultyServer(script) as server:
         result = lake.label(engine=engine(server, retries=1))
         # Ten malformed replies are asked for twice, and a control request now and then tells row from server.
-        assert rows + 10 <= len(server.calls) <= rows + 10 + 25
+        assert rows + 50 <= len(server.calls) <= rows + 50 + 125
     assert result.status is Status.partial
     failed = lake.read("labels").where("outcome != 'labelled'").collect()
     by_row = {int(row.content_id[1:]): (row.outcome, row.error) for row in failed}
