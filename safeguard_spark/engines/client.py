@@ -3,7 +3,7 @@
 Failures are values here (`failures.RequestFailure`). `Client.ask` decides about each by its scope:
 
 - row: the failure is the answer,
-- form: another form is tried on this one request, while the others wait (`Client._search`),
+- form: another form is tried on this one request, while the others wait (`form_search`),
 - outage: all requests pause together (`gate.Gate`), for up to `engine.patience_s`,
 - engine: this and all later requests stay unanswered.
 
@@ -14,47 +14,30 @@ import asyncio
 import contextlib
 import logging
 import math
-import socket
-import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import aiohttp
-import orjson
-
 from safeguard_spark.config.engine import Dialect, EndpointConfig
 from safeguard_spark.engines import protocol
 from safeguard_spark.engines.address import Address
-from safeguard_spark.engines.failures import (
-    PROBLEMS,
-    FailureKind,
-    RequestFailure,
-    Scope,
-    back_off,
-    is_filtered,
-    of_status,
-    too_long,
-)
+from safeguard_spark.engines.failures import PROBLEMS, FailureKind, RequestFailure, Scope, back_off
+from safeguard_spark.engines.form_search import FormKey, FormSearch, form_key
 from safeguard_spark.engines.gate import Gate
-from safeguard_spark.engines.protocol import Form, MalformedReplyError
+from safeguard_spark.engines.protocol import Form
 from safeguard_spark.engines.server import Server
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
+from safeguard_spark.engines.transport import CONTENT_FILTER, Transport
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.engine import Answer, CallSpec, Request
-from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import Prompt
 from safeguard_spark.labelling.verdict import Completion
-from safeguard_spark.policy.document import Output
 
-REPLY_BYTES, ERROR_BYTES = 32 << 20, 64 << 10
 SUSPICIOUS = 8  # uncertain failures in a row, over all requests: then a control request finds out what they mean
 MAX_REJECTIONS = 32  # of one row by a server that answered others meanwhile: "busy" then means this row
 REPORTED_PAUSE = 3  # in a row: shorter ones are what a rate limit looks like
-CONTENT_FILTER = "content_filter"
-MALFORMED = RequestFailure(FailureKind.transient, "malformed reply")
 log = logging.getLogger(__name__)
 
 
@@ -62,8 +45,8 @@ log = logging.getLogger(__name__)
 class Knowledge:
     """What is known of a run's endpoint in this process. Later tasks of the run need not find it out again."""
 
-    forms: dict[tuple[Labeler, Output], Form] = field(default_factory=dict)
-    refused: dict[tuple[Labeler, Output], str] = field(default_factory=dict)  # second looks that are not sent, and why
+    forms: dict[FormKey, Form] = field(default_factory=dict)
+    refused: dict[FormKey, str] = field(default_factory=dict)  # second looks that are not sent, and why
     has_answered: bool = False
     unavailable: str | None = None
 
@@ -106,24 +89,18 @@ class Client:
         self._known = knowledge or Knowledge()
         self._gate = Gate(config.patience_s, timings)
         self._checking, self._restarting, self._over = asyncio.Lock(), asyncio.Lock(), asyncio.Event()
-        self._is_searching, self._searched = False, asyncio.Event()
+        self._is_searching = False
         self._suspicious = 0  # uncertain failures since the last answer
-        self._is_reached = server is not None or self._known.has_answered
+        is_reached = server is not None or self._known.has_answered
+        self._transport = Transport(address, config.model, key, timings, is_reached=is_reached)
+        self._search = FormSearch(
+            self._transport, self._known.forms, run_id, address.display, timings.accepted_s, self._note_answer_now
+        )
         self.has_answered = False  # whether a request of this client was answered, or refused for its own sake
-        connector = (
-            aiohttp.UnixConnector(address.socket, limit=0, keepalive_timeout=timings.keep_alive_s)
-            if address.socket
-            else aiohttp.TCPConnector(limit=0, keepalive_timeout=timings.keep_alive_s)
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timings.connect_s),
-        )
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        await self._transport.close()
 
     @property
     def unavailable(self) -> str | None:
@@ -144,7 +121,7 @@ class Client:
                 "Run %s: engine at %s%s is unavailable: %s", self._run_id, self._address.display, server, reason
             )
         self._over.set()
-        self._searched.set()
+        self._search.ended.set()
         self._gate.end()
 
     async def ask(self, spec: CallSpec, request: Request) -> Answer:
@@ -166,7 +143,7 @@ class Client:
         return Answer(request.key, failure=self._unavailable_for(spec), unavailable=True)
 
     def _unavailable_for(self, spec: CallSpec) -> str | None:
-        return self.unavailable or self._known.refused.get(_form_key(spec))
+        return self.unavailable or self._known.refused.get(form_key(spec))
 
     def _server_id(self) -> str:
         return self._server.server_id if self._server else ""
@@ -176,17 +153,17 @@ class Client:
     async def _send(self, spec: CallSpec, request: Request, progress: _Progress) -> _Attempt:
         """Send a request once, as soon as it may be sent. While no form is known, one request finds it."""
         if self._server and spec.labeler.dialect is Dialect.harmony:  # our own server takes what we start it for
-            self._known.forms.setdefault(_form_key(spec), protocol.forms(spec)[0])
-        while _form_key(spec) not in self._known.forms and not self._unavailable_for(spec):
+            self._known.forms.setdefault(form_key(spec), protocol.forms(spec)[0])
+        while form_key(spec) not in self._known.forms and not self._unavailable_for(spec):
             if not self._is_searching:
                 self._is_searching = True
                 try:
                     return await self._send_now(spec, request, progress)
                 finally:
                     self._is_searching = False
-                    self._searched.set()
-            self._searched.clear()
-            await self._searched.wait()
+                    self._search.ended.set()
+            self._search.ended.clear()
+            await self._search.ended.wait()
         return await self._send_now(spec, request, progress)
 
     async def _send_now(self, spec: CallSpec, request: Request, progress: _Progress) -> _Attempt:
@@ -210,11 +187,14 @@ class Client:
             self.has_answered = self._known.has_answered = True
         self._gate.answered(turn, sent_at)
 
+    def _note_answer_now(self, result: Completion | RequestFailure) -> None:
+        self._note_answer(self._gate.turn, asyncio.get_running_loop().time(), result)
+
     async def _post_in_time(self, limit_s: float, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
         try:
             async with asyncio.timeout(max(0.0, limit_s)):
-                form = self._known.forms.get(_form_key(spec))
-                return await (self._post(form, spec, prompt) if form else self._search(spec, prompt))
+                form = self._known.forms.get(form_key(spec))
+                return await (self._transport.post(form, spec, prompt) if form else self._search.send(spec, prompt))
         except TimeoutError:
             return RequestFailure(
                 FailureKind.timeout, f"no answer within {self._config.deadline_s:g} s (engine.deadline_s)"
@@ -334,7 +314,7 @@ class Client:
     def _pause(self, turn: int, failure: RequestFailure) -> bool:
         """Pause all requests. False if there is no patience left."""
         patience_s = self._config.patience_s
-        if failure.kind is FailureKind.unreachable and not self._is_reached:
+        if failure.kind is FailureKind.unreachable and not self._transport.is_reached:
             patience_s = min(patience_s, self._timings.unreachable_s)
         if not self._gate.pause(turn, failure.wait_s, patience_s):
             return False
@@ -349,7 +329,7 @@ class Client:
         how_long = ""
         if failure.wait_s is not None:
             how_long = f", the server asks to wait {failure.wait_s:.0f} s, over what engine.patience_s leaves"
-        elif self._is_reached:
+        elif self._transport.is_reached:
             how_long = f", {self._gate.outage_s:.0f} s long (engine.patience_s)"
         self._mark_unavailable_by(failure._replace(cause=failure.cause + how_long))
 
@@ -357,98 +337,10 @@ class Client:
         problem = PROBLEMS[failure.kind].format(cause=failure.cause, model=self._config.model, remedy=failure.remedy)
         message = f"Engine at {self._address.display} {problem}"
         if spec and spec.is_second_look and failure.kind is FailureKind.refused_form:  # it has answered the first
-            self._known.refused[_form_key(spec)] = message
+            self._known.refused[form_key(spec)] = message
             log.warning("Run %s: no second looks at effort %s: %s", self._run_id, spec.labeler.effort.value, message)
         else:
             self.mark_unavailable(message)
-
-    # Forms
-
-    async def _search(self, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
-        """Send a prompt in the first form that the server takes, and keep that form for all later requests.
-
-        If it is refused, a control prompt is sent instead, so that no content has a part in it.
-        """
-        candidates = protocol.forms(spec)
-        control = protocol.control_prompt(spec, prompt)
-        tried, missing = set[Form](), set[str]()
-        form, current, refusal = candidates[0], prompt, None
-        while True:
-            result = await self._post_first(form, spec, current)
-            tried.add(form)
-            if isinstance(result, Completion) or result.kind.scopes == (Scope.row,):
-                break
-            if _form_key(spec) in self._known.forms:  # others are sent in this form by now
-                return result
-            if result.kind in (FailureKind.not_found, FailureKind.forbidden):
-                missing.add(form.path)
-                if {candidate.path for candidate in candidates} <= missing:
-                    return result
-            elif result.kind is not FailureKind.bad_request:
-                return result
-            else:
-                refusal = result
-                if current != control and result.param is None:
-                    tried.discard(form)
-                current = control
-            remaining = [other for other in candidates if other not in tried and other.path not in missing]
-            hinted = form.without(refusal.param) if refusal and refusal.param else form
-            if len(tried) >= len(candidates) or not remaining:
-                return _refused(refusal or result, spec.labeler.dialect, [])
-            form = hinted if hinted not in tried and hinted.path not in missing else remaining[0]
-        if settings := form.settings_to_change(spec):
-            return _refused(refusal or RequestFailure(FailureKind.bad_request, ""), spec.labeler.dialect, settings)
-        self._pin(spec, form)
-        if current == prompt:
-            return result
-        self._note_answer(self._gate.turn, asyncio.get_running_loop().time(), result)
-        return await self._post(form, spec, prompt)
-
-    async def _post_first(self, form: Form, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
-        """POST in a form that may be refused. One that the server has not refused for a while, it has taken."""
-        post = asyncio.ensure_future(self._post(form, spec, prompt))
-        try:
-            await asyncio.wait({post}, timeout=self._timings.accepted_s)
-            if not post.done() and not form.settings_to_change(spec):
-                self._pin(spec, form)
-            return await post
-        finally:
-            post.cancel()
-
-    def _pin(self, spec: CallSpec, form: Form) -> None:
-        if self._known.forms.setdefault(_form_key(spec), form) is form:
-            differs = " (not the usual form)" if form != protocol.forms(spec)[0] else ""
-            log.info("Run %s: requests to %s are sent as %s%s.", self._run_id, self._address.display, form, differs)
-        self._searched.set()
-
-    async def _post(self, form: Form, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
-        try:
-            data = orjson.dumps(form.route.body(self._config.model, spec, prompt, form))
-        except (TypeError, ValueError):
-            return RequestFailure(FailureKind.unsendable, "the prompt cannot be encoded")
-        try:
-            url, proxy = self._address.base + form.path, self._address.proxy
-            async with self._session.post(url, data=data, proxy=proxy, allow_redirects=False) as response:
-                self._is_reached = True
-                if response.status != 200:
-                    body = b""
-                    # A body that cannot be read is as good as none: the status alone must do.
-                    with contextlib.suppress(aiohttp.ClientError, OSError):
-                        body = await _read(response, ERROR_BYTES)
-                    return _refusal(response, body, spec, form)
-                body = await _read(response, REPLY_BYTES)
-                if len(body) > REPLY_BYTES:
-                    return MALFORMED
-                return _whole(form.route.read(orjson.loads(body)), spec, prompt)
-        except (MalformedReplyError, orjson.JSONDecodeError):
-            return MALFORMED
-        except aiohttp.ClientConnectorCertificateError:
-            return RequestFailure(FailureKind.untrusted, "its certificate cannot be verified")
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return RequestFailure(FailureKind.unreachable, _cause(error, self._timings.connect_s))
-        except (aiohttp.ClientError, ConnectionError, OSError, ValueError) as error:
-            self._is_reached = True
-            return RequestFailure(FailureKind.transient, _cause(error, self._timings.connect_s))
 
     # The own server
 
@@ -491,71 +383,5 @@ async def in_thread(work: Callable[[], None]) -> None:
     await asyncio.wrap_future(future)
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """A reply's body, or more than `limit` bytes of it if it is longer."""
-    body = bytearray()
-    async for part in response.content.iter_any():
-        body += part
-        if len(body) > limit:
-            break
-    return bytes(body)
-
-
-def _cause(error: BaseException, connect_s: float) -> str:
-    """A failed connection in a few words, never the server's own."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(cause, socket.gaierror):
-        return "its name cannot be resolved"
-    if isinstance(cause, ssl.SSLError):
-        return "no TLS connection"
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return f"no connection within {connect_s:g} s"
-    if isinstance(cause, FileNotFoundError):
-        return "there is no such socket"
-    if isinstance(cause, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(cause, ConnectionError | aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
-        return "connection closed"
-    return type(cause).__name__
-
-
-def _form_key(spec: CallSpec) -> tuple[Labeler, Output]:
-    return spec.labeler, spec.contract.output
-
-
 def _is_filtered(result: Completion | RequestFailure) -> bool:
     return isinstance(result, Completion) and result.finish_reason == CONTENT_FILTER
-
-
-def _refusal(response: aiohttp.ClientResponse, body: bytes, spec: CallSpec, form: Form) -> Completion | RequestFailure:
-    """The result of a reply whose status is not 200. A content filter's refusal is an answer."""
-    failure = of_status(response.status, response.headers, body)
-    if failure.kind is FailureKind.not_found:
-        return failure._replace(cause=f"{failure.cause} on {form.path}")
-    if failure.kind is not FailureKind.bad_request:
-        return failure
-    if is_filtered(body):
-        return Completion(CONTENT_FILTER, text="")
-    return too_long(body, spec.labeler.max_tokens) or failure
-
-
-def _whole(completion: Completion, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
-    """The completion, or a failure if the server says that it read less than was sent."""
-    policy_tokens, prompt_tokens = protocol.sent_tokens(spec, prompt)
-    num_read = completion.prompt_tokens  # 0: not reported
-    if 0 < num_read < policy_tokens:
-        return RequestFailure(FailureKind.cut_policy, f"{num_read:,} of {policy_tokens:,} tokens or more")
-    if 0 < num_read < prompt_tokens:
-        return RequestFailure(FailureKind.too_long, "the server read only a part of it")
-    return completion
-
-
-def _refused(refusal: RequestFailure, dialect: Dialect, settings: list[str]) -> RequestFailure:
-    """The failure of a search for a form. `settings` are those under which the server takes one."""
-    if settings:
-        remedy = f"set {', '.join(settings)}, which is another labeler"
-    elif dialect is Dialect.harmony:
-        remedy = "check engine.model; a server that takes no token ids needs engine.dialect=chat"
-    else:
-        remedy = "check engine.model and what the server says to one request sent with curl"
-    return RequestFailure(FailureKind.refused_form, refusal.cause, remedy=remedy)

@@ -1,0 +1,127 @@
+"""Transport: the connections to one endpoint. One request goes out, one value comes back, whatever happens."""
+
+import contextlib
+import socket
+import ssl
+
+import aiohttp
+import orjson
+
+from safeguard_spark.engines import protocol
+from safeguard_spark.engines.address import Address
+from safeguard_spark.engines.failures import FailureKind, RequestFailure, is_filtered, of_status, too_long
+from safeguard_spark.engines.protocol import Form, MalformedReplyError
+from safeguard_spark.engines.timings import Timings
+from safeguard_spark.labelling.engine import CallSpec
+from safeguard_spark.labelling.prompt import Prompt
+from safeguard_spark.labelling.verdict import Completion
+
+REPLY_BYTES, ERROR_BYTES = 32 << 20, 64 << 10
+CONTENT_FILTER = "content_filter"
+MALFORMED = RequestFailure(FailureKind.transient, "malformed reply")
+
+
+class Transport:
+    """Connections to one endpoint. Made and used inside the event loop.
+
+    `is_reached`: a connection was opened, now or, as the caller knows, earlier.
+    """
+
+    def __init__(self, address: Address, model: str, key: str | None, timings: Timings, *, is_reached: bool) -> None:
+        self._address, self._model, self._connect_s = address, model, timings.connect_s
+        self.is_reached = is_reached
+        connector = (
+            aiohttp.UnixConnector(address.socket, limit=0, keepalive_timeout=timings.keep_alive_s)
+            if address.socket
+            else aiohttp.TCPConnector(limit=0, keepalive_timeout=timings.keep_alive_s)
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timings.connect_s),
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def post(self, form: Form, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
+        """POST a prompt in a form, once. What goes wrong is a value."""
+        try:
+            data = orjson.dumps(form.route.body(self._model, spec, prompt, form))
+        except (TypeError, ValueError):
+            return RequestFailure(FailureKind.unsendable, "the prompt cannot be encoded")
+        try:
+            url, proxy = self._address.base + form.path, self._address.proxy
+            async with self._session.post(url, data=data, proxy=proxy, allow_redirects=False) as response:
+                self.is_reached = True
+                if response.status != 200:
+                    body = b""
+                    # A body that cannot be read is as good as none: the status alone must do.
+                    with contextlib.suppress(aiohttp.ClientError, OSError):
+                        body = await _read(response, ERROR_BYTES)
+                    return _refusal(response, body, spec, form)
+                body = await _read(response, REPLY_BYTES)
+                if len(body) > REPLY_BYTES:
+                    return MALFORMED
+                return _whole(form.route.read(orjson.loads(body)), spec, prompt)
+        except (MalformedReplyError, orjson.JSONDecodeError):
+            return MALFORMED
+        except aiohttp.ClientConnectorCertificateError:
+            return RequestFailure(FailureKind.untrusted, "its certificate cannot be verified")
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return RequestFailure(FailureKind.unreachable, _cause(error, self._connect_s))
+        except (aiohttp.ClientError, ConnectionError, OSError, ValueError) as error:
+            self.is_reached = True
+            return RequestFailure(FailureKind.transient, _cause(error, self._connect_s))
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """A reply's body, or more than `limit` bytes of it if it is longer."""
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > limit:
+            break
+    return bytes(body)
+
+
+def _cause(error: BaseException, connect_s: float) -> str:
+    """A failed connection in a few words, never the server's own."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, socket.gaierror):
+        return "its name cannot be resolved"
+    if isinstance(cause, ssl.SSLError):
+        return "no TLS connection"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"no connection within {connect_s:g} s"
+    if isinstance(cause, FileNotFoundError):
+        return "there is no such socket"
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(cause, ConnectionError | aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return "connection closed"
+    return type(cause).__name__
+
+
+def _refusal(response: aiohttp.ClientResponse, body: bytes, spec: CallSpec, form: Form) -> Completion | RequestFailure:
+    """The result of a reply whose status is not 200. A content filter's refusal is an answer."""
+    failure = of_status(response.status, response.headers, body)
+    if failure.kind is FailureKind.not_found:
+        return failure._replace(cause=f"{failure.cause} on {form.path}")
+    if failure.kind is not FailureKind.bad_request:
+        return failure
+    if is_filtered(body):
+        return Completion(CONTENT_FILTER, text="")
+    return too_long(body, spec.labeler.max_tokens) or failure
+
+
+def _whole(completion: Completion, spec: CallSpec, prompt: Prompt) -> Completion | RequestFailure:
+    """The completion, or a failure if the server says that it read less than was sent."""
+    policy_tokens, prompt_tokens = protocol.sent_tokens(spec, prompt)
+    num_read = completion.prompt_tokens  # 0: not reported
+    if 0 < num_read < policy_tokens:
+        return RequestFailure(FailureKind.cut_policy, f"{num_read:,} of {policy_tokens:,} tokens or more")
+    if 0 < num_read < prompt_tokens:
+        return RequestFailure(FailureKind.too_long, "the server read only a part of it")
+    return completion
