@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from safeguard_spark.config.evaluation import ALL
 from safeguard_spark.evaluation.intervals import PairedCounts, mcnemar, paired_difference, wilson
-from safeguard_spark.evaluation.measures import Ends, Measure, Metric
+from safeguard_spark.evaluation.measures import Ends, Estimate, Measure, Metric
 
 
 class RepeatCount(NamedTuple):
@@ -63,20 +63,12 @@ class PairCount(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MetricDifference:
+class MetricDifference(Estimate):
     """A metric of the first labeler or version minus that of the second, on the same contents.
 
     `first_only`, `second_only`: contents that count for one of them alone. `p_value`: McNemar's exact test.
     """
 
-    set: str
-    policy: str
-    slice: str
-    metric: Measure
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
     first_only: int
     second_only: int
     p_value: float

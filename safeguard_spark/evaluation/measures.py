@@ -114,11 +114,10 @@ class Ends(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One number of an evaluation, with its interval (95 %) and the counts it comes from.
+class Estimate:
+    """One number about one policy and slice of a set, with its interval (95 %); None where nothing could be measured.
 
-    `value`, `low` and `high` are None where nothing could be measured. `n`: contents with a known answer; for
-    `exact_match` and `disagreement` contents. The four counts are None for these two.
+    `n`: contents that it comes from.
     """
 
     set: str
@@ -129,6 +128,16 @@ class Metric:
     low: float | None
     high: float | None
     n: int
+
+
+@dataclass(frozen=True)
+class Metric(Estimate):
+    """One number of an evaluation, with the counts it comes from.
+
+    `n`: contents with a known answer; for `exact_match` and `disagreement` contents. The four counts are None for these
+    two.
+    """
+
     positives: int | None
     tp: int | None
     fp: int | None

@@ -21,7 +21,8 @@ from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.source import Source, open_source
 from tests.spark.lake import Lake, policy
-from tests.spark.sources.shapes import READABLE, REFUSED, Place
+from tests.spark.sources.refused_shapes import REFUSED
+from tests.spark.sources.shapes import READABLE, Place
 from tools import rooms
 
 pytestmark = pytest.mark.spark
