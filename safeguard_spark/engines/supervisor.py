@@ -67,6 +67,8 @@ class Supervisor:
             self._fork_watchdog()
             self._start()
             cause = self._watch()
+        except OSError as error:
+            cause = f"could not be started: {error}"
         finally:
             self._end(cause)
 

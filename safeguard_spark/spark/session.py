@@ -1,6 +1,7 @@
 """The Spark session: the existing one (spark-submit, a notebook), or a new local one with Delta."""
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import NamedTuple, cast
 import psutil
 from py4j.java_gateway import JavaPackage  # type: ignore[import-untyped]
 from pyspark import SparkConf, SparkContext
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from safeguard_spark.config.model import RunConfig
@@ -48,6 +50,9 @@ MIN_JAVA = 17
 def session(config: RunConfig) -> SparkSession:
     """The session of a run. Raises ConfigError if Java, Delta or a setting that is fixed at Spark's start is wrong."""
     spark = SparkSession.getActiveSession() or _build(config)
+    # PySpark logs Spark's errors on stderr, with the values they quote: what a failing cast quotes is content.
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL + 1)
     check(spark)
     return spark
 

@@ -78,7 +78,8 @@ def _file_sentence(conditions: dict[str, Any], text: str) -> str | None:
     if "duplicate field" in text:
         return f"{file} has columns whose names differ only in case. Add --set {CASE_SENSITIVE}."
     if "footer" in text.lower() or "is not a Parquet file" in text:
-        return f"{file} is not a Parquet file, or only part of one. Write it again, or move it away."
+        kind = "an ORC" if "orc" in text.lower() else "a Parquet"
+        return f"{file} is not {kind} file, or only part of one. Write it again, or move it away."
     return _value_sentence(conditions) or f"{file} is damaged or of another format. Write it again, or move it away."
 
 

@@ -148,7 +148,7 @@ REFUSED: dict[str, Refusal] = {
     "an array as an id": Refusal(ids([["a"], ["b"]]), r'--id-column "to_json\(id\)"'),
     "a boolean as an id": Refusal(ids([True, False]), "name what identifies a content"),
     "an id that is null": Refusal(ids(["a", None]), "1 rows of .* have no id. Every row needs an id"),
-    "several contents under one id": Refusal(ids(["a", "a"]), "1 ids of .* have several contents each"),
+    "several contents under one id": Refusal(ids(["a", "a"]), r"Several contents under one id in .* \(ids: 1\)"),
     "a random id": Refusal(with_id("uuid()"), NO_VALUE),
     "an id that counts rows": Refusal(with_id("monotonically_increasing_id()"), NO_VALUE),
     "an id from the clock": Refusal(with_id("concat(id, current_timestamp())"), NO_VALUE),
@@ -224,6 +224,7 @@ REFUSED: dict[str, Refusal] = {
     "a Delta log with a gap": Refusal(_log_with_gap, "a file of its Delta log is missing"),
     "files of two types": Refusal(_mixed_types, r"column \[body\] is INT64 in file .*b.parquet and string in others"),
     "a Parquet file that is cut": Refusal(_cut_file, "b.parquet is not a Parquet file, or only part of one"),
+    "CSV that is said to be ORC": Refusal(csv(f"id,body\na,{BAD}\n", format="orc"), "is not an ORC file"),
     "CSV with a short line": Refusal(csv("id,body\na\n"), "a line does not have the columns"),
     "CSV with a long line": Refusal(csv("id,body\na,b,secret\n"), "a line does not have the columns"),
     "CSV in UTF-16": Refusal(

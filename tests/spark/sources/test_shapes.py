@@ -15,11 +15,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import api
+from safeguard_spark.cli.app import run_command
 from safeguard_spark.config.model import SourceConfig
 from safeguard_spark.errors import ConfigError, ExitCode, SafeguardError
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.source import Source, open_source
+from tests.build import policy_text
 from tests.spark.lake import Lake, policy
 from tests.spark.sources.refused_shapes import REFUSED
 from tests.spark.sources.shapes import READABLE, Place
@@ -143,17 +145,36 @@ def test_all_contents_of_an_id_are_labelled_if_the_configuration_says_so(lake: L
     rows = lake.read("labels").select("content_id", "violation").collect()
     assert sorted(map(tuple, rows)) == [("a", False), ("a", True), ("b", False)]
     lake.calls()
-    with pytest.raises(SafeguardError, match=r"1 ids of .* have several contents each"):
+    with pytest.raises(SafeguardError, match=r"Several contents under one id in .* \(ids: 1\)"):
         lake.label()  # also when every content has its label
     assert lake.calls() == 0
 
 
 def test_a_first_run_on_several_contents_under_one_id_writes_nothing(lake: Lake) -> None:
     lake.write([("a", "a replica"), ("a", "a teapot"), ("b", "tea")])
-    with pytest.raises(SafeguardError, match=r"1 ids of .* have several contents each"):
+    with pytest.raises(SafeguardError, match=r"Several contents under one id in .* \(ids: 1\)"):
         lake.label()
     assert lake.read("labels").count() == 0 and lake.calls() == 0
     assert not list((lake.tables / "_staging").glob("*/0"))
+
+
+@pytest.mark.parametrize("is_view", [True, False], ids=["a view", "an expression"])
+def test_no_error_of_sparks_prints_a_content(lake: Lake, capfd: pytest.CaptureFixture[str], is_view: bool) -> None:
+    lake.write([("a", "canary words")])
+    failing = "cast(cast(body AS INT) AS STRING)"
+    lake.spark.sql(
+        f"CREATE OR REPLACE TEMPORARY VIEW failing AS SELECT id, {failing} AS text FROM delta.`{lake.posts}`"
+    )
+    (lake.folder / "conf.yaml").write_text("engine: {kind: scripted}\ntracking: {enabled: false}\n")
+    (lake.folder / "policy.md").write_text(policy_text())
+    source, column = ("failing", "text") if is_view else (str(lake.posts), failing)
+    code = run_command([
+        "label", "--config", str(lake.folder / "conf.yaml"), "--source", source, "--text-column", column,
+        "--policy", str(lake.folder / "policy.md"), "--output", str(lake.tables),
+    ])  # fmt: skip
+    printed = capfd.readouterr()
+    assert code == ExitCode.table and "CAST_INVALID_INPUT" in printed.err
+    assert "canary" not in printed.out + printed.err
 
 
 def test_both_kinds_of_content_column_at_once_are_a_wrong_configuration(lake: Lake) -> None:

@@ -241,7 +241,7 @@ def test_a_command_that_cannot_run_is_recorded(tmp_path: Path) -> None:
     with folder.log.open("wb") as log:
         supervise(spec, log)
         until(lambda: folder.phase(spec.state) is Phase.ended)
-    assert "/no/such/python" in folder.log.read_text()
+    assert "/no/such/python" in (folder.end_cause(spec.state) or "")
 
 
 @pytest.mark.parametrize("is_replaced", [True, False])
