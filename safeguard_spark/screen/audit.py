@@ -1,0 +1,88 @@
+"""The audit: the reasoner is asked about some of what a screen cleared, and the screen's recall is bounded by that.
+
+A screen is retired when the audit shows that its recall is below the target, not when it cannot show that it is above:
+a screen that just keeps its promise lets some violations through, and an audit of a usual size finds one or two of
+them, after which no bound reaches the target. What is shown and what is not is reported either way.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from safeguard_spark.evaluation.intervals import LEVEL, audit_size, audited_recall, lower_bound
+
+# A screen is looked at in every run, so a wrong retirement has to be rarer than 5 % a run.
+RETIRE_LEVEL = 0.99
+
+
+class Finding(StrEnum):
+    """What the audits say about a screen's recall, relative to the reasoner."""
+
+    shown = "shown"  # at least the target, at 95 %
+    not_shown = "not_shown"  # neither
+    broken = "broken"  # below the target, at 99 %: the screen is retired
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Counts of one run, or of several added up.
+
+    `flagged`: violations among the contents that were not cleared. Of the `cleared`, `checked` were drawn at random and
+    judged by the reasoner, and `missed` of them are violations.
+    """
+
+    flagged: int = 0
+    cleared: int = 0
+    checked: int = 0
+    missed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for counts that cannot be."""
+        if not (0 <= self.missed <= self.checked <= self.cleared and self.flagged >= 0):
+            raise ValueError(f"an audit with impossible counts: {self}")
+
+    def __add__(self, other: "Audit") -> "Audit":
+        """Both together."""
+        return Audit(
+            self.flagged + other.flagged,
+            self.cleared + other.cleared,
+            self.checked + other.checked,
+            self.missed + other.missed,
+        )
+
+    @property
+    def recall(self) -> float | None:
+        """The best guess of the recall; None without a violation."""
+        let_through = self.cleared * self.missed / self.checked if self.checked else 0.0
+        violations = self.flagged + let_through
+        return self.flagged / violations if violations else None
+
+    @property
+    def recall_low(self) -> float:
+        """The exact one-sided lower bound at 95 %."""
+        return audited_recall(self.flagged, self.cleared, self.checked, self.missed, LEVEL)
+
+    @property
+    def recall_high(self) -> float:
+        """The exact one-sided upper bound at 99 %."""
+        fewest_missed = self.cleared * lower_bound(self.missed, self.checked, RETIRE_LEVEL)
+        violations = self.flagged + fewest_missed
+        return self.flagged / violations if violations else 1.0
+
+    def finding(self, target: float) -> Finding:
+        """What the audit says about a target."""
+        if self.recall_high < target:
+            return Finding.broken
+        return Finding.shown if self.recall_low >= target else Finding.not_shown
+
+
+def needed_checks(flagged: int, cleared: int, target: float) -> int | None:
+    """The fewest contents to check for `Finding.shown` if none of them is a violation; None if no number does."""
+    return audit_size(flagged, cleared, target)
+
+
+def is_broken(earlier: Audit, latest: Audit, target: float) -> bool:
+    """Whether a screen is to be retired: by its latest audit alone, or by all of them together.
+
+    The latest alone sees a new kind of violation, which a long good past would hide.
+    """
+    return Finding.broken in (latest.finding(target), (earlier + latest).finding(target))

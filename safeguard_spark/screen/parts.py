@@ -1,0 +1,29 @@
+"""Parts: which contents train a screen, which set its threshold, and which say what it is worth.
+
+A content belongs to one part by its hash, so equal contents never meet a screen that has seen them, and every run and
+every machine divides alike.
+"""
+
+from enum import StrEnum
+from hashlib import sha256
+
+
+class Part(StrEnum):
+    """What a content with a known verdict is for."""
+
+    train = "train"
+    calibration = "calibration"
+    test = "test"
+
+
+# The upper end of each part's share. Calibration is as large as training: the violations in it decide how much a screen
+# may clear.
+SHARES = {Part.train: 0.4, Part.calibration: 0.8, Part.test: 1.0}
+
+
+def part(content_hash: str, seed: int = 0) -> Part:
+    """The part of a content. `content_hash`: lower-case hex. Spark's `sha2(concat(seed, ':', content_hash), 256)`
+    gives the same.
+    """
+    position = int(sha256(f"{seed}:{content_hash}".encode()).hexdigest()[:13], 16) / 16**13
+    return next(name for name, end in SHARES.items() if position < end)

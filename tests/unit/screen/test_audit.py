@@ -1,0 +1,86 @@
+"""The audit: its bounds cover, a screen that keeps its promise stays, one that breaks it goes."""
+
+import math
+
+import numpy as np
+import pytest
+
+from safeguard_spark.screen.audit import Audit, Finding, is_broken, needed_checks
+
+pytestmark = pytest.mark.unit
+
+CONTENTS, PREVALENCE, CLEARED, TARGET = 1_000_000, 0.02, 0.8, 0.95
+
+
+def audit(random: np.random.Generator, recall: float, checked: int) -> Audit:
+    """One run's audit of a screen whose recall is `recall`."""
+    violations = int(random.binomial(CONTENTS, PREVALENCE))
+    flagged = int(random.binomial(violations, recall))
+    cleared = int(CONTENTS * CLEARED)
+    missed = int(random.hypergeometric(violations - flagged, cleared - violations + flagged, checked))
+    return Audit(flagged, cleared, checked, missed)
+
+
+@pytest.mark.parametrize("recall", [0.97, 0.95, 0.8])
+def test_both_bounds_cover_the_recall(recall: float) -> None:
+    random = np.random.default_rng(1)
+    violations, cleared, checked, trials = 20_000, 800_000, 3_000, 1_000
+    let_through = round(violations * (1 - recall))
+    audits = [
+        Audit(violations - let_through, cleared, checked, int(missed))
+        for missed in random.hypergeometric(let_through, cleared - let_through, checked, size=trials)
+    ]
+    for outside, risk in (
+        (sum(audit.recall_low > recall for audit in audits), 0.05),
+        (sum(audit.recall_high < recall for audit in audits), 0.01),
+    ):
+        assert outside <= trials * risk + 3 * math.sqrt(trials * risk * (1 - risk))
+
+
+def test_the_checks_that_are_needed_show_the_target_if_they_find_nothing() -> None:
+    flagged, cleared = 19_000, 800_000
+    needed = needed_checks(flagged, cleared, TARGET)
+    assert needed is not None
+    assert Audit(flagged, cleared, needed, 0).finding(TARGET) is Finding.shown
+    assert Audit(flagged, cleared, needed - 1, 0).finding(TARGET) is Finding.not_shown
+    assert Audit(flagged, cleared, needed, 1).finding(TARGET) is Finding.not_shown
+
+
+def test_a_screen_that_keeps_its_promise_is_not_retired() -> None:
+    retired = 0
+    for seed in range(20):
+        random, past = np.random.default_rng(seed), Audit()
+        for _ in range(10):  # runs
+            latest = audit(random, 0.96, 2_300)
+            retired += is_broken(past, latest, TARGET)
+            past += latest
+    assert retired == 0
+
+
+def test_a_new_kind_of_violation_retires_the_screen_in_that_run_or_the_next() -> None:
+    found = 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        past = sum((audit(random, 0.96, 2_300) for _ in range(30)), Audit())
+        first = audit(random, 0.64, 2_300)
+        second = audit(random, 0.64, 2_300)
+        found += is_broken(past, first, TARGET) or is_broken(past + first, second, TARGET)
+    assert found >= 19
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0, 0), (5, 0, 0, 0), (0, 10, 5, 0), (0, 10, 5, 5)])
+def test_an_audit_of_next_to_nothing_decides_without_failing(counts: tuple[int, int, int, int]) -> None:
+    found = Audit(*counts)
+    assert found.finding(TARGET) in Finding
+    assert 0 <= found.recall_low <= found.recall_high <= 1
+
+
+def test_nothing_cleared_needs_no_audit_and_shows_the_target() -> None:
+    assert needed_checks(100, 0, TARGET) == 0
+    assert Audit(100, 0, 0, 0).finding(TARGET) is Finding.shown
+
+
+@pytest.mark.parametrize("counts", [(1, 10, 11, 0), (1, 10, 5, 6), (-1, 10, 5, 1), (1, 10, 5, -1)])
+def test_impossible_counts_are_refused(counts: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="impossible"):
+        Audit(*counts)
