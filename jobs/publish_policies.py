@@ -1,4 +1,4 @@
-"""Register policies in MLflow and pin them in lock.json, in the pipeline that runs after a merge.
+"""Register policies in MLflow and pin them in policies/lock, in the pipeline that runs after a merge.
 
 spark-submit jobs/publish_policies.py --config conf/cluster.yaml --policies policies --alias shadow
 

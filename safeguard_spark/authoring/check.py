@@ -9,9 +9,11 @@ from safeguard_spark.authoring.checks.front import check_front
 from safeguard_spark.authoring.checks.labels import check_labels
 from safeguard_spark.authoring.checks.text import check_text
 from safeguard_spark.authoring.diagnostics import Diagnostic, Level, Report, in_order
+from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.authoring.draft import Draft, read_draft
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_path
+from safeguard_spark.policy.document import LabelerDefaults
+from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_files, lock_path
 from safeguard_spark.policy.positions import Span
 
 
@@ -37,25 +39,38 @@ def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
     """Only for a file laid out as published policies are: `<folder>/<name>/<version>/policy.md`."""
     if draft.policy is None or draft.path.name != "policy.md":
         return
-    file = lock_path(draft.path.resolve().parent.parent.parent)
+    path = lock_path(draft.path.resolve().parent.parent.parent)
     try:
-        status = _lock(file, file.stat().st_mtime_ns if file.is_file() else 0).status(draft.policy)
+        lock = _lock(path, tuple((file, file.stat().st_mtime_ns) for file in lock_files(path)))
     except PolicyError as error:
         yield draft.source.diagnose("unreadable", Span(1, 1, 3), str(error).rstrip("."))
         return
-    where = draft.front.value_span(("version",))
+    where, status, pin = (
+        draft.front.value_span(("version",)),
+        lock.status(draft.policy),
+        lock.pins.get(draft.policy.ref),
+    )
     if status is LockStatus.changed:
         problem = f"{draft.policy.ref} is published, but its text, rules or output form have changed since"
         hint = f"bump the version: copy it with `safeguard new {draft.policy.name}@VERSION`, then restore this one"
         yield draft.source.diagnose("published-changed", where, problem, hint)
-    elif status is LockStatus.document_changed:
-        problem = f"{draft.policy.ref} is published, but its front matter has changed since (this changes no label)"
+    elif status is LockStatus.labeler_changed and pin:
+        changes = ", ".join(labeler_changes(LabelerDefaults.model_validate(pin.labeler), draft.policy.labeler))
+        problem = f"{draft.policy.ref} is published, but {changes} since: {RELABELS}"
+        hint = "restore it, or record the change with `safeguard publish`"
+        yield draft.source.diagnose("labeler-changed", draft.front.key_span(("labeler",)), problem, hint)
+    elif status is LockStatus.document_changed and pin:
+        consequence = "this changes no label"
+        if pin.labeler is None:  # pinned by an older release, which did not say with which labeler
+            consequence += ", unless `labeler` is what changed"
+        problem = f"{draft.policy.ref} is published, but its front matter has changed since ({consequence})"
         yield draft.source.diagnose("lock-behind", where, problem, "record the change with `safeguard publish`")
 
 
 @lru_cache(maxsize=8)
-def _lock(file: Path, _modified: int) -> Lock:
-    return load_lock(file)
+def _lock(path: Path, _files: tuple[tuple[Path, int], ...]) -> Lock:
+    """The lock, read once for the same files with the same times."""
+    return load_lock(path)
 
 
 def _files(path: Path) -> Iterator[Path]:

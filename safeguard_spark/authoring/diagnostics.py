@@ -34,6 +34,7 @@ CHECKS: dict[str, Check] = {
     "bad-value": Check(_E, "A value of the wrong type or outside its limits."),
     "wrong-folder": Check(_E, "Name and version differ from the folders that contain the file."),
     "published-changed": Check(_E, "The text, rules or output form of a published version changed."),
+    "labeler-changed": Check(_W, "The `labeler` of a published version changed: labels are made again."),
     "lock-behind": Check(_W, "Metadata of a published version changed, such as its owner; this changes no label."),
     "no-rules": Check(_W, "The output form names rules, but there are none: no violation has a reason."),
     "duplicate-rule": Check(_E, "Two rules have the same id."),

@@ -9,7 +9,9 @@ from typing import Any
 
 from safeguard_spark.authoring.cases import Case
 from safeguard_spark.authoring.text import PolicyText
-from safeguard_spark.policy.document import Policy
+from safeguard_spark.policy.document import LabelerDefaults, Policy
+
+RELABELS = "every content is judged again, unless the job's configuration sets these labeler keys itself"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class CaseChange:
 
 @dataclass(frozen=True)
 class FieldChange:
-    """A front matter value that cannot change a label."""
+    """A front matter value outside the policy hash. Only `labeler` can change a label: by changing the labeler."""
 
     name: str
     before: Any
@@ -41,10 +43,14 @@ class FieldChange:
 
 @dataclass(frozen=True)
 class PolicyDiff:
-    """What changed from one policy to another. `behavior` is by rule id, or "policy" for all rules."""
+    """What changed from one policy to another. `behavior` is by rule id, or "policy" for all rules.
+
+    `labeler` are the settings that the policies recommend differently. `labels_may_change` is True for these too.
+    """
 
     before: str
     after: str
+    same_policy_hash: bool
     labels_may_change: bool
     behavior: dict[str, tuple[str, ...]]
     text: tuple[TextChange, ...]
@@ -52,6 +58,7 @@ class PolicyDiff:
     cases_added: tuple[str, ...]
     cases_removed: tuple[str, ...]
     fields: tuple[FieldChange, ...]
+    labeler: tuple[str, ...] = ()
 
     @cached_property
     def owners(self) -> tuple[str, ...]:
@@ -65,7 +72,8 @@ def diff_policies(before: Policy, after: Policy, cases: tuple[Iterable[Case], It
     return PolicyDiff(
         before=before.ref,
         after=after.ref,
-        labels_may_change=before.policy_hash != after.policy_hash,
+        same_policy_hash=before.policy_hash == after.policy_hash,
+        labels_may_change=before.policy_hash != after.policy_hash or before.labeler != after.labeler,
         behavior=_behavior(before, after),
         text=tuple(_text(before, after)),
         cases=tuple(
@@ -76,6 +84,15 @@ def diff_policies(before: Policy, after: Policy, cases: tuple[Iterable[Case], It
         cases_added=tuple(case.id for key, case in new_cases.items() if key not in old_cases),
         cases_removed=tuple(case.id for key, case in old_cases.items() if key not in new_cases),
         fields=tuple(_fields(before, after)),
+        labeler=labeler_changes(before.labeler, after.labeler),
+    )
+
+
+def labeler_changes(before: LabelerDefaults, after: LabelerDefaults) -> tuple[str, ...]:
+    """The recommended settings that differ, such as `labeler.effort low -> high`."""
+    old, new = (labeler.model_dump(mode="json") for labeler in (before, after))
+    return tuple(
+        f"labeler.{name} {old[name] or 'unset'} -> {new[name] or 'unset'}" for name in old if old[name] != new[name]
     )
 
 
@@ -85,10 +102,12 @@ def diff_json(diff: PolicyDiff) -> dict[str, Any]:
 
 
 def diff_text(diff: PolicyDiff) -> str:
-    """Behavior first, then text, each rule by rule; last what cannot change a label."""
+    """Behavior first, then text, each rule by rule; last the front matter that is not in the policy hash."""
     consequence = "same policy hash: no label can change"
-    if diff.labels_may_change:
+    if not diff.same_policy_hash:
         consequence = "different policy hash: every content is judged again"
+    elif diff.labeler:
+        consequence = f"same policy hash, another labeler: {RELABELS}"
     lines = [f"{diff.before} -> {diff.after} ({consequence})"]
     fields = [f"  {change.name}: {change.before!r} -> {change.after!r}" for change in diff.fields]
     for title, part in (("Behavior", _behavior_lines(diff)), ("Text", _text_lines(diff)), ("Front matter", fields)):

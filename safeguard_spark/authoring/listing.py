@@ -14,6 +14,7 @@ STATE = {
     LockStatus.unpublished: "not published",
     LockStatus.same: "published",
     LockStatus.document_changed: "published, front matter changed",
+    LockStatus.labeler_changed: "published, labeler changed",
     LockStatus.changed: "CHANGED SINCE PUBLISHED",
 }
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from safeguard_spark.authoring.check import check_file
 from safeguard_spark.authoring.check_output import problem_counts
 from safeguard_spark.authoring.diagnostics import Level, Report
+from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.policy.document import Policy, load_policy, read_text, ref_key
-from safeguard_spark.policy.lock import load_lock, lock_path, save_lock
+from safeguard_spark.policy.document import LabelerDefaults, Policy, load_policy, read_text, ref_key
+from safeguard_spark.policy.lock import LockStatus, load_lock, lock_path, save_lock
 from safeguard_spark.tracking.registry import Published, Registry
 
 
@@ -31,6 +32,7 @@ class Publication:
     pinned: tuple[str, ...]
     aliases: tuple[tuple[str, str], ...]  # (alias, name@version)
     lock: Path
+    relabelled: tuple[tuple[str, str], ...] = ()  # (name@version, the labeler settings that changed since)
 
 
 def publish_candidates(files: Sequence[Path]) -> tuple[list[Candidate], Report]:
@@ -65,7 +67,12 @@ def publish_all(
     if pinned:
         # Last: text that the registry refused may still be corrected.
         save_lock(lock, path)
-    return Publication(store.display_name if store else None, tuple(published), pinned, tuple(moved), path)
+    relabelled = tuple(
+        (p.ref, ", ".join(labeler_changes(LabelerDefaults.model_validate(before.pins[p.ref].labeler), p.labeler)))
+        for p in (candidate.policy for candidate in candidates)
+        if before.status(p) is LockStatus.labeler_changed
+    )
+    return Publication(store.display_name if store else None, tuple(published), pinned, tuple(moved), path, relabelled)
 
 
 def publication_json(done: Publication) -> dict[str, Any]:
@@ -76,6 +83,7 @@ def publication_json(done: Publication) -> dict[str, Any]:
         "policies": [p._asdict() for p in done.published],
         "pinned": list(done.pinned),
         "aliases": [{"alias": alias, "ref": ref} for alias, ref in done.aliases],
+        "relabelled": [{"ref": ref, "changes": changes} for ref, changes in done.relabelled],
     }
 
 
@@ -85,6 +93,7 @@ def publication_text(done: Publication) -> str:
     pinned = dict.fromkeys(done.pinned, f"pinned in {done.lock}")
     refs = dict.fromkeys([*new, *pinned])
     lines = [f"{ref}: " + ", ".join(changes[ref] for changes in (new, pinned) if ref in changes) for ref in refs]
+    lines += [f"{ref}: {changes}: {RELABELS}." for ref, changes in done.relabelled]
     lines += [f"{alias} -> {ref}" for alias, ref in done.aliases]
     if done.registry:
         same = len(done.published) - len(new)

@@ -84,28 +84,51 @@ class Verification:
 
     @cached_property
     def measures(self) -> dict[str, float | None]:
-        """Precision, recall, false positive rate and unreadable rate of violations; None if the denominator is 0.
+        """Precision, recall, false positive rate, unreadable rate, rule accuracy; None if the denominator is 0.
 
-        An unread violation counts as missed; unread safe content does not count as a false alarm.
+        An unread violation counts as missed; unread safe content does not count as a false alarm. Rule accuracy is the
+        share of the violations that were called one of the rule (or category) that their case expects.
         """
+        return self._measures(false_alarms=0)
+
+    @property
+    def unreadable_safe(self) -> int:
+        """How many safe cases have an answer that could not be read."""
+        return sum(r.finding is Finding.unread and not r.case.violation for r in self.results)
+
+    def _measures(self, *, false_alarms: int) -> dict[str, float | None]:
+        """The measures with so many false alarms more than there were."""
         flagged = [r for r in self.results if r.verdict.violation]
         expected = [r for r in self.results if r.case.violation]
         true_positives = sum(r.case.violation for r in flagged)
-        safe = len(self.results) - len(expected)
+        false_positives = len(flagged) - true_positives + false_alarms
         return {
-            "precision": _share(true_positives, len(flagged)),
+            "precision": _share(true_positives, true_positives + false_positives),
             "recall": _share(true_positives, len(expected)),
-            "false_positive_rate": _share(len(flagged) - true_positives, safe),
+            "false_positive_rate": _share(false_positives, len(self.results) - len(expected)),
             "unreadable_rate": _share(self.count(Finding.unread), len(self.results)),
+            "rule_accuracy": _share(sum(r.finding is Finding.passed for r in expected), len(expected)),
         }
 
     @cached_property
     def requirements(self) -> tuple[Requirement, ...]:
-        """The policy's gate, line by line. A requirement on something that could not be measured is not met."""
+        """The policy's gate, line by line. A requirement on something that could not be measured is not met.
+
+        An answer that could not be read never helps: on safe content it counts as a false alarm, and if none could be
+        read, nothing is met.
+        """
+        unreadable = self.unreadable_safe
+        values = self._measures(false_alarms=unreadable)
         requirements = []
         for key, required in self.policy.gate.model_dump(exclude_none=True).items():
             bound, _, measure = key.partition("_")
-            requirements.append(Requirement(measure, Bound(bound), required, self.measures[measure]))
+            value, note = values[measure], ""
+            if self.count(Finding.unread) == len(self.results):
+                value, note = None, "no answer could be read"
+            elif unreadable and measure in ("precision", "false_positive_rate"):
+                plural = "s" if unreadable > 1 else ""
+                note = f"{unreadable} unreadable answer{plural} on safe content counted as wrong"
+            requirements.append(Requirement(measure, Bound(bound), required, value, note))
         return tuple(requirements)
 
     @property
@@ -225,7 +248,8 @@ def _failure(result: CaseResult) -> list[str]:
 
 def _gate_line(line: Requirement) -> str:
     value = "not measurable" if line.value is None else f"{line.value:.3f}"
-    return f"  gate {line.bound}_{line.measure} {line.required:g}: {value} {'met' if line.met else 'NOT MET'}"
+    note = f" ({line.note})" if line.note else ""
+    return f"  gate {line.bound}_{line.measure} {line.required:g}: {value} {'met' if line.met else 'NOT MET'}{note}"
 
 
 def _summary(v: Verification) -> str:

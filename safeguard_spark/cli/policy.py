@@ -204,9 +204,9 @@ def publish_policies(
     alias: Annotated[
         Alias | None, Option(metavar="draft|shadow", help="Point this alias at the newest of these versions.")
     ] = None,
-    lock_only: Annotated[bool, Option("--lock-only", help="Pin in lock.json only, without MLflow.")] = False,
+    lock_only: Annotated[bool, Option("--lock-only", help="Pin in the lock only, without MLflow.")] = False,
 ) -> Result:
-    """Register policies in MLflow and pin them in lock.json. A second time changes nothing."""
+    """Register policies in MLflow and pin them in the lock. A second time changes nothing."""
     if alias is Alias.active:
         raise ConfigError(
             "--alias takes draft or shadow. `safeguard relabel promote NAME@VERSION` makes a version active for the "

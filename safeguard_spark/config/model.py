@@ -131,7 +131,7 @@ class GateConfig(Section):
     """Of the contents compared with the active version: at most this share flipped without a changed rule in the
     verdict, noise subtracted"""
     min_coverage: Share | None = 0.99
-    """At least this share of the source's contents has a label under the version"""
+    """At least this share of the source's contents has a label under the version that could be read"""
     min_gold_precision: Share | None = None
     """Precision against the gold table"""
     min_gold_recall: Share | None = None
@@ -167,7 +167,7 @@ class RunConfig(Section):
     """Policies to label under: files, `name@version` or `name@alias`. A single one needs no brackets. Option
     `--policy`, repeatable"""
     policies: Path = Path("policies")
-    """Folder of published policies, `<name>/<version>/policy.md`, with `lock.json`"""
+    """Folder of published policies, `<name>/<version>/policy.md`, with the folder `lock`"""
     output: str | None = None
     """Where the label tables are: a folder on any file system Spark knows (one in the current folder is `./name`), or
     `CATALOG.SCHEMA`. Required. Option `--output`"""

@@ -16,6 +16,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts 
 VERSION = r"^\d+\.\d+\.\d+$"
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"  # BCP 47
 ENCODING = "utf-8-sig"  # some editors write a byte order mark; it is not part of the text
+CONFLICT = re.compile(r"^(?:<{7}|\|{7}|>{7})(?: .*)?$", re.MULTILINE)  # what git writes into a file it cannot merge
 NONE = "none"  # the category the model gives when nothing is violated
 
 
@@ -93,6 +94,7 @@ class Gate(Frozen):
     min_recall: Share | None = None
     max_false_positive_rate: Share | None = None
     max_unreadable_rate: Share | None = None  # answers that could not be read, refusals included
+    min_rule_accuracy: Share | None = None  # violations that are called one of the right rule
 
 
 class Policy(Frozen):
@@ -126,8 +128,13 @@ class Policy(Frozen):
 
     @property
     def document_hash(self) -> str:
-        """SHA-256 over the whole document; over `answers` only if there are any."""
-        return sha256(self.model_dump(mode="json", exclude=None if self.answers else {"answers"}))
+        """SHA-256 over the whole document; over the keys that older releases did not have only if they are set."""
+        document = self.model_dump(mode="json")
+        if document["answers"] is None:
+            del document["answers"]
+        if document["gate"]["min_rule_accuracy"] is None:
+            del document["gate"]["min_rule_accuracy"]
+        return sha256(document)
 
     @property
     def rule_ids(self) -> tuple[str, ...]:

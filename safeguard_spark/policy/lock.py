@@ -1,9 +1,17 @@
-"""Policy lock: `policies/lock.json` pins what was published, so that a published version cannot change unnoticed.
+"""Policy lock: `policies/lock/` pins what was published, so that a published version cannot change unnoticed.
 
-    {"lock": 1, "policies": {"marketplace@1.0.0": {"document_hash": "…", "policy_hash": "…"}}}
+One file for each version, so that two branches that publish different versions merge without a conflict:
+
+    policies/lock/marketplace@1.0.0.json
+    {"lock": 2, "policy_hash": "…", "document_hash": "…", "labeler": {"effort": "low", "max_tokens": null}}
 
 A version whose policy hash differs from the lock is refused everywhere: its labels would change their meaning. A
-version where only the document hash differs (owner, description, gate) still gives the same labels.
+version whose `labeler` differs has the same text, but jobs that set no effort and no token limit of their own label
+everything again. A version where only the document hash differs otherwise (owner, description, gate) has the same
+labels.
+
+Releases before this one wrote all versions to `policies/lock.json`, which is still read; a file in `policies/lock/`
+takes precedence over it.
 """
 
 import json
@@ -12,21 +20,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
-from safeguard_spark.policy.document import Policy, ref_key
+from safeguard_spark.policy.document import CONFLICT, Policy, ref_key
 
-LOCK_FILE = "lock.json"
-FORMAT = 1
+LOCK_FOLDER, OLD_LOCK_FILE = "lock", "lock.json"
+FORMAT, OLD_FORMAT = 2, 1
 
 
 class Pin(NamedTuple):
-    """The two hashes of a published version."""
+    """What is pinned of a published version. `labeler` is None in an entry of an older release."""
 
     policy_hash: str
     document_hash: str
+    labeler: dict[str, Any] | None = None
 
 
 class LockStatus(StrEnum):
@@ -34,7 +43,8 @@ class LockStatus(StrEnum):
 
     unpublished = "unpublished"
     same = "same"
-    document_changed = "document_changed"  # in a way that changes no label
+    document_changed = "document_changed"  # not the text, nor, as far as is pinned, the labeler
+    labeler_changed = "labeler_changed"
     changed = "changed"
 
 
@@ -46,8 +56,9 @@ class Lock:
 
     @property
     def lock_hash(self) -> str:
-        """Lower-case hex SHA-256 over everything that is pinned."""
-        return sha256({ref: pin._asdict() for ref, pin in self.pins.items()})
+        """Lower-case hex SHA-256 over both hashes of everything that is pinned."""
+        hashes = {ref: (pin.policy_hash, pin.document_hash) for ref, pin in self.pins.items()}
+        return sha256({ref: {"policy_hash": text, "document_hash": all_} for ref, (text, all_) in hashes.items()})
 
     def status(self, policy: Policy) -> LockStatus:
         """Whether a policy is what was published under its name and version."""
@@ -56,7 +67,10 @@ class Lock:
             return LockStatus.unpublished
         if pin.policy_hash != policy.policy_hash:
             return LockStatus.changed
-        return LockStatus.same if pin.document_hash == policy.document_hash else LockStatus.document_changed
+        if pin.document_hash == policy.document_hash:
+            return LockStatus.same
+        is_other_labeler = pin.labeler is not None and pin.labeler != policy.labeler.model_dump(mode="json")
+        return LockStatus.labeler_changed if is_other_labeler else LockStatus.document_changed
 
     def verify(self, policy: Policy) -> Policy:
         """Return the policy. Raises PolicyError if it is not what was published."""
@@ -74,37 +88,82 @@ class Lock:
         lock = self
         for policy in policies:  # one by one: two files may claim to be the same version
             lock.verify(policy)
-            lock = Lock({**lock.pins, policy.ref: Pin(policy.policy_hash, policy.document_hash)})
+            if lock.status(policy) is not LockStatus.same:
+                pin = Pin(policy.policy_hash, policy.document_hash, policy.labeler.model_dump(mode="json"))
+                lock = Lock({**lock.pins, policy.ref: pin})
         return lock
 
 
 def lock_path(folder: Path) -> Path:
-    """The lock file of a policies folder."""
-    return folder / LOCK_FILE
+    """The lock of a policies folder."""
+    return folder / LOCK_FOLDER
+
+
+def lock_files(path: Path) -> list[Path]:
+    """The files of a lock, the one that older releases wrote first."""
+    return [file for file in [path.with_name(OLD_LOCK_FILE), *sorted(path.glob("*@*.json"))] if file.is_file()]
 
 
 def load_lock(path: Path) -> Lock:
-    """Read a lock file; without a file the lock is empty. Raises PolicyError."""
+    """Read a lock; without a file it is empty. Raises PolicyError."""
+    pins: dict[str, Pin] = {}
+    for file in lock_files(path):
+        is_old = file.name == OLD_LOCK_FILE
+        value = _read(file, OLD_FORMAT if is_old else FORMAT)
+        try:
+            entries = value["policies"] if is_old else {file.name.removesuffix(".json"): value}
+            pins |= {
+                ref: Pin(entry["policy_hash"], entry["document_hash"], entry.get("labeler"))
+                for ref, entry in entries.items()
+            }
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PolicyError(f"Lock {file} is damaged; restore it from version control.") from error
+    return Lock(pins)
+
+
+def _read(file: Path, file_format: int) -> dict[str, Any]:
+    """The JSON object in a file of a lock. Raises PolicyError."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value.get("lock") != FORMAT:
-            raise PolicyError(f"Lock {path} has format {value.get('lock')!r}; this version reads format {FORMAT}.")
-        return Lock({ref: Pin(pin["policy_hash"], pin["document_hash"]) for ref, pin in value["policies"].items()})
-    except FileNotFoundError:
-        return Lock({})
+        text = file.read_text(encoding="utf-8")
+        if CONFLICT.search(text):
+            raise PolicyError(f"Lock {file} has the marks of a merge conflict. {_conflict_advice(file)}")
+        value = json.loads(text)
+        if value.get("lock") != file_format:
+            raise PolicyError(f"Lock {file} has format {value.get('lock')!r}; this release reads format {file_format}.")
     except OSError as error:
-        raise PolicyError(f"Lock {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PolicyError(f"Lock {path} is damaged; restore it from version control.") from error
+        raise PolicyError(f"Lock {file} cannot be read: {error.strerror}.") from error
+    except (ValueError, AttributeError) as error:
+        raise PolicyError(f"Lock {file} is damaged; restore it from version control.") from error
+    return dict(value)
+
+
+def _conflict_advice(file: Path) -> str:
+    if file.name == OLD_LOCK_FILE:
+        return (
+            "Take either side's file (`git checkout --ours` or `--theirs`), then run `safeguard publish`: it pins the "
+            "other side's versions again."
+        )
+    ref = file.name.removesuffix(".json")
+    return (
+        f"Two branches published {ref} with different texts. Keep the policy.md and the lock entry of one branch, and "
+        "give the other text a new version."
+    )
 
 
 def save_lock(lock: Lock, path: Path) -> None:
-    """Write a lock atomically, sorted for small diffs. Raises PolicyError."""
-    value = {"lock": FORMAT, "policies": {ref: lock.pins[ref]._asdict() for ref in sorted(lock.pins, key=ref_key)}}
+    """Write the entries that the lock on disk does not have, each atomically. Raises PolicyError."""
+    stored = load_lock(path).pins
+    for ref in sorted(lock.pins, key=ref_key):
+        if stored.get(ref) != lock.pins[ref]:
+            _write(path / f"{ref}.json", {"lock": FORMAT, **lock.pins[ref]._asdict()})
+
+
+def _write(file: Path, value: dict[str, Any]) -> None:
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".lock-", delete=False) as file:
-            file.write(json.dumps(value, indent=2) + "\n")
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(path)
+        file.parent.mkdir(exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, prefix=".lock-", delete=False) as new:
+            new.write(json.dumps(value, indent=2) + "\n")
+        Path(new.name).chmod(0o644)
+        Path(new.name).replace(file)
     except OSError as error:
-        raise PolicyError(f"Lock {path} cannot be written: {error.strerror}.") from error
+        raise PolicyError(f"Lock {file} cannot be written: {error.strerror}.") from error

@@ -151,6 +151,6 @@ def _notes(report: PlanReport) -> list[str]:
     if changes.added and plan.scope.kind.value == "touched":
         added = ", ".join(changes.added)
         notes.append(f"No old label names {added}: only the share of the rest can show what it catches.")
-    if plan.old_version and plan.old_hash == plan.new_hash:
+    if plan.old_version and plan.old_hash == plan.new_hash and not changes.labeler:
         notes.append("The two versions have the same policy hash: every verdict stays valid, and no call is needed.")
     return notes

@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from safeguard_spark.authoring.diff import PolicyDiff, diff_policies
+from safeguard_spark.authoring.diff import RELABELS, PolicyDiff, diff_policies
 from safeguard_spark.policy.document import Policy, version_key
 
 
@@ -19,6 +19,7 @@ class RuleChanges:
     sections: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()  # of removed and changed rules, for answers that name no rule
     new_categories: tuple[str, ...] = ()  # of added and changed rules
+    labeler: tuple[str, ...] = ()  # settings that the versions recommend differently
 
     @property
     def affected(self) -> tuple[str, ...]:
@@ -38,7 +39,7 @@ class RuleChanges:
     @property
     def any(self) -> bool:
         """Whether any change can change a label."""
-        return bool(self.added or self.removed or self.changed or self.reworded or self.sections)
+        return bool(self.added or self.removed or self.changed or self.reworded or self.sections or self.labeler)
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -72,6 +73,7 @@ def rule_changes(old: Policy, new: Policy) -> RuleChanges:
         sections=tuple(owner for owner in diff.owners if owner not in before | after),
         categories=_categories(old, (*removed, *changed)),
         new_categories=_categories(new, (*added, *changed)),
+        labeler=diff.labeler,
     )
 
 
@@ -86,6 +88,8 @@ def rule_lines(changes: RuleChanges) -> list[str]:
     lines = [f"rules {kind}: {', '.join(ids)}" for kind, ids in kinds if ids]
     if changes.sections:
         lines.append(f"text outside the rules changed, which may affect any rule: {', '.join(changes.sections)}")
+    if changes.labeler:
+        lines.append(f"{', '.join(changes.labeler)}: {RELABELS}")
     return lines or ["no rule and no text changed: every label stays valid"]
 
 

@@ -14,7 +14,9 @@ from safeguard_spark.spark.tables import Tables
 
 
 def human_agreement(spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy) -> HumanAgreement | None:
-    """Precision and recall of a version, or None without a table of decisions or without a label for one of them.
+    """Precision and recall of a version, or None without a table of decisions or without a verdict on one of them.
+
+    An answer that could not be read is wrong: a miss, or a false alarm.
 
     Raises SourceError if the table does not have the configured columns.
     """
@@ -24,10 +26,10 @@ def human_agreement(spark: SparkSession, config: RunConfig, tables: Tables, poli
     decisions = _decisions(spark, gold)
     verdicts = newest_per_content(of_version(tables.read(schema.LABELS), policy), "violation")
     joined = decisions.join(verdicts, on="content_id", how="inner")
-    rows = joined.groupBy("decided", F.coalesce("violation", F.lit(False)).alias("labelled")).count().collect()
-    counts = {(bool(row["decided"]), bool(row["labelled"])): int(row["count"]) for row in rows}
-    if not counts:
+    if joined.where(F.col("violation").isNotNull()).isEmpty():
         return None
+    rows = joined.groupBy("decided", F.coalesce("violation", ~F.col("decided")).alias("labelled")).count().collect()
+    counts = {(bool(row["decided"]), bool(row["labelled"])): int(row["count"]) for row in rows}
     true_positives, false_positives = counts.get((True, True), 0), counts.get((False, True), 0)
     false_negatives = counts.get((True, False), 0)
     return HumanAgreement(

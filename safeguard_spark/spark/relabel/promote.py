@@ -33,6 +33,8 @@ from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.tracking.registry import Registry, resolve
 
+UNREADABLE = (Outcome.unparseable, Outcome.truncated, Outcome.refused)  # answers that never help a bound
+
 
 class Promotion(NamedTuple):
     """The result of a promotion. `is_rollback`: the version was active before, and passed its gate then."""
@@ -136,10 +138,12 @@ def _compare_with_active(
 
 
 def _coverage(spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy) -> float | None:
-    """The share of the source's contents that were judged under the version; None without contents."""
+    """The share of the source's contents with a label under the version that could be read; None without contents."""
     ids = open_source(spark, config.source).frame.select("content_id", "content_hash").distinct().cache()
     try:
-        labelled = _judged(tables, policy).select("content_id", "content_hash")
+        unreadable = [outcome.value for outcome in UNREADABLE]
+        readable = _judged(tables, policy).where(~F.col("outcome").isin(unreadable))
+        labelled = readable.select("content_id", "content_hash")
         total = ids.count()
         return ids.join(labelled, on=["content_id", "content_hash"], how="left_semi").count() / total if total else None
     finally:

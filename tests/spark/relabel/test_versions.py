@@ -40,6 +40,20 @@ def test_a_content_for_which_every_call_failed_is_not_covered(lake: Lake) -> Non
         promote_version(lake.spark, configured(lake, relabel=gate), other)
 
 
+@pytest.mark.parametrize("kind", ["garbage", "refuse"])
+def test_answers_that_could_not_be_read_meet_no_gate(lake: Lake, kind: str) -> None:
+    lake.write(posts(8))
+    label_under(lake, OLD)
+    # Unreadable on half of the contents, with people's decisions on safe contents among them.
+    label_under(lake, NEW, args={"misbehave": dict.fromkeys(["chair", "lamp", "book", "coat"], kind)})
+    decisions = [("p0001", True), ("p0004", False), ("p0005", False), ("p0006", False)]
+    location = str(lake.folder / "decisions")
+    lake.spark.createDataFrame(decisions, "id STRING, violation BOOLEAN").write.parquet(location)
+    gate = {"cases": False, "min_coverage": 0.6, "min_gold_precision": 0.5}
+    with pytest.raises(GateError, match=r"coverage of the table: 0\.5, .* gold precision: 0\.25, at least 0\.5"):
+        promote_version(lake.spark, configured(lake, relabel={"gate": gate, "gold": {"location": location}}), NEW)
+
+
 def test_people_are_compared_with_the_label_that_readers_see(lake: Lake) -> None:
     tables = Tables.open_or_create(lake.spark, str(lake.tables))
     # Of two labels of one instant and attempt the later run counts, whichever was appended first.

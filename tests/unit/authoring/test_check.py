@@ -1,5 +1,6 @@
 """`safeguard check` reports every problem of every policy at its position, and never crashes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_each_problem_is_reported_at_its_position(
 
 
 def test_every_code_has_an_example() -> None:
-    in_other_tests = {"published-changed", "lock-behind"}
+    in_other_tests = {"published-changed", "labeler-changed", "lock-behind"}
     assert {code for code, *_ in PLANTED} | in_other_tests == set(CHECKS)
 
 
@@ -159,9 +160,34 @@ def test_a_changed_owner_of_a_published_version_is_a_warning_that_no_label_chang
 
 
 def test_a_damaged_lock_is_reported_for_the_policies_it_pins(tmp_path: Path) -> None:
-    lock_path(tmp_path).write_text("{")
+    (tmp_path / "lock.json").write_text("{")
     (damaged,) = check_file(write_policy(tmp_path))
     assert (damaged.code, "damaged" in damaged.message) == ("unreadable", True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        ("labeler: {effort: low}", "labeler: {effort: medium}", "labeler.effort low -> medium"),
+        ("labeler: {effort: low}", "labeler: {effort: low, max_tokens: 900}", "labeler.max_tokens unset -> 900"),
+        ("labeler: {effort: low}\n", "", "labeler.effort low -> unset"),
+    ],
+)
+def test_another_labeler_in_a_published_version_is_said_to_change_labels(
+    tmp_path: Path, before: str, after: str, changes: str
+) -> None:
+    save_lock(Lock({}).with_policies([parse_policy(POLICY)]), lock_path(tmp_path))
+    (warning,) = check_file(write_policy(tmp_path, edited(POLICY, (before, after), ("trust@", "safety@"))))
+    assert warning.code == "labeler-changed"
+    assert f"but {changes} since: every content is judged again" in warning.message
+
+
+def test_a_lock_of_an_older_release_does_not_say_that_no_label_changes(tmp_path: Path) -> None:
+    pinned = parse_policy(POLICY)
+    pin = {"policy_hash": pinned.policy_hash, "document_hash": pinned.document_hash}
+    (tmp_path / "lock.json").write_text(json.dumps({"lock": 1, "policies": {pinned.ref: pin}}))
+    (warning,) = check_file(write_policy(tmp_path, edited(POLICY, ("effort: low", "effort: high"))))
+    assert warning.message.endswith("(this changes no label, unless `labeler` is what changed)")
 
 
 def test_a_warning_that_the_author_allows_is_not_reported(tmp_path: Path) -> None:

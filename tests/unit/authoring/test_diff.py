@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from safeguard_spark.authoring.diff import diff_json, diff_policies, diff_text
 from safeguard_spark.policy import document
 from safeguard_spark.policy.document import Policy, parse_policy, split_document
+from safeguard_spark.relabel.rules import rule_changes, rule_lines
 from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, write_policy
 
@@ -69,6 +70,23 @@ def test_what_cannot_change_a_label_is_shown_separately(safeguard: Safeguard) ->
         "market@1.0.0 -> market@1.0.1 (same policy hash: no label can change)\n\n"
         "Front matter\n  owner: 'trust@example.org' -> 'safety@example.org'\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (("effort: low", "effort: none"), "labeler.effort low -> none"),
+        (("{effort: low}", "{effort: low, max_tokens: 77}"), "labeler.max_tokens unset -> 77"),
+    ],
+)
+def test_another_labeler_may_change_labels_although_the_policy_hash_is_the_same(
+    change: tuple[str, str], what: str
+) -> None:
+    diff = diff_policies(BEFORE, parsed(edited(POLICY, change)))
+    assert (diff.labels_may_change, diff.same_policy_hash, diff.labeler) == (True, True, (what,))
+    assert "same policy hash, another labeler: every content is judged again, unless" in diff_text(diff)
+    changes = rule_changes(BEFORE, parsed(edited(POLICY, change)))
+    assert changes.any and what in rule_lines(changes)[0]
 
 
 def test_a_version_compared_with_itself_has_no_differences() -> None:

@@ -56,6 +56,7 @@ def test_the_json_report_has_the_same_numbers_and_no_content(safeguard: Safeguar
         "recall": 0.0,
         "false_positive_rate": 0.0,
         "unreadable_rate": 0.0,
+        "rule_accuracy": 0.0,
     }
     assert [(row["rule"], row["cases"], row["missed"]) for row in report["rules"]] == [
         ("M1", 1, 1),
@@ -82,6 +83,45 @@ def test_a_bound_that_cannot_be_measured_is_not_met(safeguard: Safeguard) -> Non
     ran = safeguard("verify", "market", *SCRIPTED)
     assert ran.code == 7
     assert "gate min_precision 0: not measurable NOT MET" in ran.out
+
+
+BOUNDS = ("min_precision: 0", "min_recall: 0", "max_false_positive_rate: 1", "max_unreadable_rate: 1")
+
+
+@pytest.mark.parametrize("bound", [*BOUNDS, "min_rule_accuracy: 0"])
+@pytest.mark.parametrize("kind", ["refuse", "garbage", "truncate"])
+def test_no_gate_is_met_if_no_answer_could_be_read(safeguard: Safeguard, bound: str, kind: str) -> None:
+    write_policy(Path("policies"), edited(POLICY, ("labeler:", f"gate: {{{bound}}}\nlabeler:")))
+    misbehave = f"engine.args.misbehave={{replica: {kind}, phones: {kind}, box: {kind}}}"
+    ran = safeguard("verify", "market", *SCRIPTED, "--set", misbehave)
+    assert ran.code == 7
+    assert "not measurable NOT MET (no answer could be read)" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("bound", "shown"),
+    [
+        ("max_false_positive_rate: 0.4", "1.000 NOT MET (1 unreadable answer on safe content counted as wrong)"),
+        ("min_precision: 0.7", "0.667 NOT MET (1 unreadable answer on safe content counted as wrong)"),
+        ("max_unreadable_rate: 0.2", "0.333 NOT MET"),
+        ("min_recall: 1", "1.000 met"),
+    ],
+)
+def test_an_unreadable_answer_on_safe_content_never_helps_a_bound(safeguard: Safeguard, bound: str, shown: str) -> None:
+    write_policy(Path("policies"), edited(POLICY, ("labeler:", f"gate: {{{bound}}}\nlabeler:")))
+    script = "engine.args={words: {replica: M1, truck: M2}, misbehave: {box: garbage}}"
+    ran = safeguard("verify", "market", *SCRIPTED, "--set", script)
+    assert f"gate {bound.replace(':', '')}: {shown}\n" in ran.out
+    assert ran.code == (7 if "NOT MET" in shown else 0)
+
+
+def test_a_gate_on_the_right_rule_counts_violations_of_another_rule_as_wrong(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"), edited(POLICY, ("labeler:", "gate: {min_rule_accuracy: 0.9}\nlabeler:")))
+    words = "engine.args.words={replica: M2, truck: M2}"
+    ran = safeguard("verify", "market", *SCRIPTED, "--set", words)
+    assert "gate min_rule_accuracy 0.9: 0.500 NOT MET" in ran.out and "recall 1.000" in ran.out
+    assert ran.code == 7
+    assert safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT).code == 0
 
 
 def test_an_engine_that_fails_on_a_case_exits_5_regardless_of_the_other_cases(safeguard: Safeguard) -> None:

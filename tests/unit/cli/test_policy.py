@@ -157,8 +157,8 @@ def test_publishing_with_lock_only_needs_no_registry_and_is_idempotent(
 ) -> None:
     write_policy(Path("policies"))
     ran = safeguard("publish", "--lock-only")
-    assert (ran.code, ran.out) == (0, "market@1.0.0: pinned in policies/lock.json\n")
-    assert safeguard("publish", "--lock-only").out == "Everything is already pinned in policies/lock.json.\n"
+    assert (ran.code, ran.out) == (0, "market@1.0.0: pinned in policies/lock\n")
+    assert safeguard("publish", "--lock-only").out == "Everything is already pinned in policies/lock.\n"
     assert not Path("mlflow.db").exists()
 
 
@@ -182,7 +182,7 @@ def test_nothing_is_published_while_any_policy_has_an_error_or_a_todo(safeguard:
     assert ran.code == POLICY_AUTHOR
     assert "warning[todo]" in ran.err
     assert ran.err.endswith("Error: Nothing was published. Correct the problems above, then publish again.\n")
-    assert not Path("policies/lock.json").exists()
+    assert not Path("policies/lock").exists()
 
 
 def test_two_files_of_one_version_cannot_both_be_published(safeguard: Safeguard) -> None:
@@ -265,7 +265,7 @@ def test_a_registry_that_is_down_is_reported_at_once(
     assert (ran.code, ran.out) == (UNREACHABLE, "")
     reason = "cannot be reached: [Errno 111] Connection refused. Issue the same command again when it is back."
     assert ran.err == f"Error: MLflow at http://127.0.0.1:9 {reason}\n"
-    assert not Path("policies/lock.json").exists()
+    assert not Path("policies/lock").exists()
 
 
 def test_the_publishing_job_runs_the_publish_command(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_the_publishing_job_runs_the_publish_command(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["pinned"] == ["market@1.0.0"]
-    assert lock_path(tmp_path / "policies").is_file()
+    assert lock_path(tmp_path / "policies").is_dir()
 
 
 def test_help_imports_only_what_the_command_line_itself_needs(tmp_path: Path) -> None:

@@ -53,7 +53,6 @@ def test_any_change_of_one_character_changes_the_policy_hash_and_the_lock_refuse
         ("description: What", "description: Things that"),
         ("title: Stolen goods", "title: Stolen things"),
         ("severity: high", "severity: low"),
-        ("effort: low", "effort: high"),
         ("labeler:", "languages: [en]\nlabeler:"),
         ("labeler:", "gate: {min_recall: 0.9}\nlabeler:"),
         ("labeler:", "links: {Guide: https://example.org}\nlabeler:"),
@@ -64,6 +63,13 @@ def test_what_cannot_change_a_label_changes_only_the_document_hash(change: tuple
     assert other.policy_hash == SAMPLE.policy_hash
     assert other.document_hash != SAMPLE.document_hash
     assert Lock({}).with_policies([SAMPLE]).status(other) is LockStatus.document_changed
+
+
+@pytest.mark.parametrize("labeler", ["{effort: high}", "{effort: low, max_tokens: 64}", "{}"])
+def test_another_labeler_changes_only_the_document_hash_and_the_lock_tells_it_from_metadata(labeler: str) -> None:
+    other = parse_policy(edited(POLICY, ("labeler: {effort: low}", f"labeler: {labeler}"), ("trust@", "other@")))
+    assert other.policy_hash == SAMPLE.policy_hash
+    assert Lock({}).with_policies([SAMPLE]).status(other) is LockStatus.labeler_changed
 
 
 @pytest.mark.parametrize(

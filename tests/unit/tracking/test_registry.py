@@ -1,5 +1,6 @@
 """MLflow's Prompt Registry on sqlite: every version is published once, and its text always equals the file."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ def run(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> R
     return run_config(policies=tmp_path / "policies")
 
 
+def pinned_files(done: Publication) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in done.lock.iterdir()}
+
+
 def published(run: RunConfig, *versions: str, alias: str | None = None) -> Publication:
     files = [f for f in all_policy_files(run.policies) if not versions or f.parent.name in versions]
     return publish_all(publish_candidates(files)[0], run, alias=alias)
@@ -51,10 +56,10 @@ def test_publishing_twice_gives_one_version_and_changes_nothing(run: RunConfig) 
         ("market@1.0.0", 1, True),
         ("market@1.1.0", 2, True),
     ]
-    lock = first.lock.read_bytes()
+    lock = pinned_files(first)
     again = published(run)
     assert [(p.number, p.is_new) for p in again.published] == [(1, False), (2, False)]
-    assert (again.pinned, again.aliases, first.lock.read_bytes()) == ((), (), lock)
+    assert (again.pinned, again.aliases, pinned_files(first)) == ((), (), lock)
     assert [entry.version for entry in Registry.of(run).entries("market")] == ["1.1.0", "1.0.0"]
     assert publication_text(again).endswith("0 published, 2 already there.\n")
 
@@ -104,7 +109,7 @@ def test_a_changed_text_of_a_published_version_is_refused_with_and_without_the_l
     write_version(run, edited(POLICY, ("are safe.", "are safe!")))
     _, problems = publish_candidates(all_policy_files(run.policies))
     assert [d.code for d in problems.diagnostics] == ["published-changed"]
-    lock_path(run.policies).unlink()
+    shutil.rmtree(lock_path(run.policies))
     with pytest.raises(PolicyError, match=rf"market@1\.0\.0 is in MLflow .* with policy hash {HASH[:12]}"):
         published(run, "1.0.0")
 
@@ -118,7 +123,7 @@ def test_a_version_without_a_file_is_resolved_from_the_registry(run: RunConfig) 
 @pytest.mark.parametrize("ref", ["market@active", "market@1.0.0"])
 def test_an_error_names_the_hash_in_the_registry_and_in_the_file_if_they_differ(run: RunConfig, ref: str) -> None:
     published(run, "1.0.0", alias="active")
-    lock_path(run.policies).unlink()
+    shutil.rmtree(lock_path(run.policies))
     changed = edited(POLICY, ("are safe.", "are safe!"))
     write_version(run, changed)
     with pytest.raises(PolicyError) as raised:
@@ -132,7 +137,7 @@ def test_an_error_names_the_hash_in_the_lock_if_it_differs_from_the_registry(run
     published(run, "1.0.0", alias="active")
     other = parse_policy(edited(POLICY, ("are safe.", "are safe!")))
     save_lock(Lock({}).with_policies([other]), lock_path(run.policies))
-    with pytest.raises(PolicyError, match=rf"lock\.json pins {other.policy_hash[:12]}"):
+    with pytest.raises(PolicyError, match=rf"policies/lock pins {other.policy_hash[:12]}"):
         resolve("market@active", run)
 
 
@@ -194,11 +199,21 @@ def test_an_unusable_registry_is_an_error_of_one_sentence(run: RunConfig, tmp_pa
 def test_the_json_output_of_publishing_is_one_object(run: RunConfig) -> None:
     assert publication_json(published(run, "1.0.0", alias="draft")) == {
         "registry": f"MLflow at sqlite:///{run.policies.parent}/mlflow.db",
-        "lock": str(run.policies / "lock.json"),
+        "lock": str(run.policies / "lock"),
         "policies": [{"ref": "market@1.0.0", "number": 1, "is_new": True}],
         "pinned": ["market@1.0.0"],
         "aliases": [{"alias": "draft", "ref": "market@1.0.0"}],
+        "relabelled": [],
     }
+
+
+def test_publishing_another_labeler_says_that_labels_are_made_again(run: RunConfig) -> None:
+    published(run, "1.0.0")
+    write_version(run, edited(POLICY, ("effort: low", "effort: high"), ("trust@", "safety@")))
+    done = published(run, "1.0.0")
+    assert "market@1.0.0: labeler.effort low -> high: every content is judged again, unless" in publication_text(done)
+    assert publication_json(done)["relabelled"] == [{"ref": "market@1.0.0", "changes": "labeler.effort low -> high"}]
+    assert published(run, "1.0.0").relabelled == ()
 
 
 def test_edited_cases_do_not_publish_a_version_again(run: RunConfig) -> None:
