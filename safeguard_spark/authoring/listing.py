@@ -43,7 +43,8 @@ def list_versions(config: RunConfig, name: str | None = None) -> list[Listed]:
     if name and not refs:
         raise unknown_name_error(name, config.policies, policy_names(config.policies))
     registry = Registry.of(config)
-    aliases = {n: registry.aliases(n) for n in {ref.partition("@")[0] for ref in refs}} if registry.exists else {}
+    names = dict.fromkeys(ref.partition("@")[0] for ref in refs)
+    aliases = registry.all_aliases(names) if registry.exists else {}
     return [_listed(ref, config, lock, aliases.get(ref.partition("@")[0], {})) for ref in refs]
 
 

@@ -6,7 +6,7 @@ lock it was published with). MLflow numbers prompt versions itself and keeps ide
 found by tag and compared by hash, never by number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from safeguard_spark.policy.ref import (
     versions_of,
 )
 from safeguard_spark.redact import without_password
+from safeguard_spark.tracking.aliases import Aliases, read_aliases
 from safeguard_spark.tracking.store import answering, mlflow_client, registry_exists, registry_uri, try_server
 
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a sqlite store answers the second to an alias
@@ -118,6 +119,12 @@ class Registry:
         """Alias to version, of the aliases that are set."""
         entries = {alias.value: self.entry(Ref(name, alias)) for alias in Alias}
         return {alias: entry.version for alias, entry in entries.items() if entry is not None}
+
+    def all_aliases(self, names: Iterable[str]) -> Aliases:
+        """Alias to version of several policies: without MLflow's client, if they can be read so."""
+        names = tuple(names)
+        aliases = read_aliases(self.uri, names)
+        return {name: self.aliases(name) for name in names} if aliases is None else aliases
 
     def publish(self, document: str, check: str, lock_hash: str) -> Published:
         """Publish a policy document unless it is published already. Raises PolicyError if its version is, but differs.
