@@ -4,6 +4,8 @@
 py := .venv/bin/python
 # Two processes, which take whole files in the order of pyproject.toml's testpaths.
 two := -n 2 --dist loadfile --no-loadscope-reorder
+compile := .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help:  ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,10 +53,9 @@ docs: setup  ## Write the reference tables of README.md and docs/ from the code
 bench: setup  ## Measure, and write the tables of docs/benchmarks.md
 	@$(py) -m tests.bench
 
-lock: setup  ## Resolve the dependencies again into requirements/dev.lock (no addresses in it)
-	@.venv/bin/uv pip compile pyproject.toml --extra cpu --extra dev --overrides requirements/overrides.txt \
-	  --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --generate-hashes --quiet \
-	  --custom-compile-command "make lock" -o requirements/dev.lock
+lock: setup  ## Resolve the dependencies again into requirements/*.lock (no addresses in them)
+	@$(compile) --extra cpu --extra spark --extra tracking --extra dev --overrides requirements/overrides.txt -o requirements/dev.lock
+	@$(compile) --extra gpu --extra spark --extra tracking -o requirements/gpu.lock
 
 clean:  ## Remove what the demo, tests and tools left; the environment stays
 	@rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db derby.log mlruns

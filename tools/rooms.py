@@ -59,6 +59,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     _rooms(("safeguard_spark/config/", "the settings of a job, and where their values come from")),
     _rooms(
         ("safeguard_spark/policy/", "the policy document, references to it, the lock"),
+        ("safeguard_spark/extras.py", "the packages that an installation may lack, and the extra that brings each"),
         ("safeguard_spark/result.py", "the result of a run, and its exit code"),
     ),
     _rooms(

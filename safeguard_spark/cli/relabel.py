@@ -8,6 +8,7 @@ from typer import Argument, Option
 from safeguard_spark.cli.options import Result, command, group, table_config
 from safeguard_spark.cli.result_output import print_message, print_result
 from safeguard_spark.errors import ConfigError
+from safeguard_spark.extras import require
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
@@ -101,6 +102,8 @@ def compare(
     from safeguard_spark.spark.relabel.version_pairs import compare_versions, label_again, with_texts
     from safeguard_spark.spark.session import session
 
+    if run.tracking.enabled:
+        require("mlflow")  # not only when the comparison is made
     spark = session(run)
     if noise_share is not None:
         label_again(spark, run, policies[0], noise_share)

@@ -10,6 +10,7 @@ from typing import Any
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.engines.processes import SERVER_ID_VARIABLE
 from safeguard_spark.errors import ConfigError, EngineError
+from safeguard_spark.extras import is_installed
 
 # Arguments that are refused, because the server answers on its own socket to this user alone, labels name the model
 # that the configuration names, no code from a model's folder runs, and no content reaches the log.
@@ -44,13 +45,19 @@ RPC_BYTES = 107 - 1 - 36  # vLLM names its own sockets by a UUID in VLLM_RPC_BAS
 def command(config: VllmConfig, socket: Path, hardware_args: Mapping[str, Any]) -> list[str]:
     """The server's command line. `engine.args` override `hardware_args`, the arguments for this hardware.
 
-    Raises ConfigError for an argument that is refused, EngineError for a model folder that does not exist.
+    Raises ConfigError for an argument that is refused, EngineError for a model folder that does not exist, or if vLLM
+    is not installed.
     """
     args = {name.replace("-", "_").lstrip("_"): value for name, value in config.args.items()}
     for name, why in REFUSED.items():
         if name in args and args[name] not in SWITCHED_OFF:
             raise ConfigError(f"engine.args.{name} cannot be set: {why}.")
     args = {name: value for name, value in args.items() if name not in REFUSED}
+    if not config.python and not is_installed("vllm"):
+        raise EngineError(
+            f"vLLM is not installed in {sys.executable}: pip install 'safeguard-spark[gpu]' there (cpu without a GPU), "
+            "set engine.python to a Python that has it, or use a server: engine.kind=endpoint."
+        )
     argv = [config.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     argv += ["--model", model(config), "--served-model-name", config.model, "--uds", str(socket)]
     if config.revision:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
+from safeguard_spark.extras import require
+
+require("scipy")  # imported by the functions that need it; what is missing is said before any work
 LEVEL = 0.95  # confidence level of every interval in a report
 
 

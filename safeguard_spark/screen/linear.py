@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from safeguard_spark.errors import GateError, TableError
+from safeguard_spark.extras import require
 from safeguard_spark.screen.scorer import Scores
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+require("sklearn", "skops")  # imported by the functions that need them
 # Character n-grams inside words see spellings that evade words ("v1agra", "viaaagra"); word pairs see phrases. Longer
 # or word-crossing n-grams cleared no more of the public sets and took four times as long.
 CHARACTERS, WORDS = (3, 5), (1, 2)

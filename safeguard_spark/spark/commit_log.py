@@ -10,7 +10,6 @@ import json
 from datetime import datetime
 from typing import NamedTuple
 
-from delta.exceptions import ConcurrentTransactionException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -100,6 +99,8 @@ def append_labels(tables: Tables, rows: DataFrame, run_id: str, chunk: int, plan
         tables.append_transaction(schema.LABELS, stamped, APP_ID, seq, metadata)
         # Delta silently skips a number that is taken, so check.
         if not is_committed(tables, run_id, chunk, newest):
+            from delta.exceptions import ConcurrentTransactionException
+
             raise ConcurrentTransactionException(f"Another run has made commit {seq}.")
 
     retrying(append, f"Labels cannot be written to {tables.path(schema.LABELS)}")

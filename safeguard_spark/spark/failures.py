@@ -5,15 +5,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from delta import exceptions
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 
 from safeguard_spark.errors import TableError
+from safeguard_spark.extras import require
+
+require("delta")  # drivers need it and import this module; executors do neither
 
 # PySpark converts only some JVM exceptions to its own; the exception of a failed job is not among them.
 FAILED = (PySparkException, Py4JJavaError)
-CONFLICTS = tuple(getattr(exceptions, name) for name in exceptions.__all__)
 # What a driver gets that creates a table while another one does: it is there, or its folder but not yet its log.
 CREATED_MEANWHILE = (
     "TABLE_OR_VIEW_ALREADY_EXISTS",
@@ -44,7 +45,10 @@ def retrying(operation: Callable[[], Result], problem: str, tries: int = TRIES) 
 
 def is_conflict(error: Exception) -> bool:
     """Whether a commit, or the creation of a table, lost to another writer."""
-    return isinstance(error, CONFLICTS) or _condition(error) in CREATED_MEANWHILE
+    from delta import exceptions
+
+    conflicts = tuple(getattr(exceptions, name) for name in exceptions.__all__)
+    return isinstance(error, conflicts) or _condition(error) in CREATED_MEANWHILE
 
 
 def is_denied(error: BaseException | None) -> bool:

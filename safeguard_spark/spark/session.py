@@ -94,7 +94,8 @@ def task_slots(spark: SparkSession) -> Slots:
     """Task slots, limited by cores and, if tasks need GPUs, by GPUs."""
     context = spark.sparkContext
     conf = context.getConf()
-    executors = max(1, len(context.statusTracker().getExecutorInfos()) - 1)  # the driver counts too; locally it is all
+    tracker = context._jsc.sc().statusTracker()  # Spark's own: PySpark's has no getExecutorInfos before 4.2
+    executors = max(1, len(tracker.getExecutorInfos()) - 1)  # the driver counts too; locally it is all
     per_executor = max(1, context.defaultParallelism // executors // int(conf.get("spark.task.cpus", "1") or 1))
     executor_gpus, task_gpus = (conf.get(f"spark.{of}.resource.gpu.amount") for of in ("executor", "task"))
     if executor_gpus and task_gpus:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import PolicyError
+from safeguard_spark.extras import require
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy, load_policy, parse_policy, version_key
 from safeguard_spark.policy.lock import Lock, load_lock, lock_path
@@ -80,6 +81,7 @@ class Registry:
 
     @cached_property
     def _client(self) -> Any:
+        require("mlflow")
         try_server(self.uri)
         return mlflow_client(self.uri)
 

@@ -14,6 +14,7 @@ from urllib.request import getproxies
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, SafeguardError, TrackingError
+from safeguard_spark.extras import require
 from safeguard_spark.redact import without_password
 
 SQLITE = "sqlite:///"
@@ -55,6 +56,7 @@ def registry_exists(uri: str) -> bool:
 
 def mlflow_client(uri: str) -> Any:
     """An MLflow client (seconds: it imports MLflow). Raises ConfigError, TrackingError."""
+    require("mlflow", *(["sqlalchemy"] if uri.startswith((SQLITE, *DATABASES)) else []))
     with answering(uri):
         if uri.startswith(SQLITE):
             _open_sqlite(Path(uri.removeprefix(SQLITE)))

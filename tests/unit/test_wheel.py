@@ -1,20 +1,33 @@
-"""The wheel holds the package with its weights and settings, and no tools, tests or training code."""
+"""The wheel holds the package and nothing else, its base is enough for policy authors, and the locks fit it."""
 
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
-from importlib.metadata import packages_distributions
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import Distribution, distribution, packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from tests.faulty_server import FaultyServer
+from tests.unit.commands import CommandResult, Safeguard
 from tools import rooms
 
 pytestmark = pytest.mark.unit
 METADATA = "safeguard_spark-"
+PROJECT: dict[str, Any] = tomllib.loads((rooms.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+RUN = "import sys; from safeguard_spark.cli.app import main; main(sys.argv[1:])"
+TABLES = ("--config", str(rooms.ROOT / "conf/local.yaml"), "--output", "tables")
+SOURCE = (*TABLES, "--source", "posts", "--text-column", "body")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +42,65 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run((sys.executable, "-c", build), cwd=source, check=True, capture_output=True)
     (built,) = (source / "dist").iterdir()
     return built
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`environment("spark")` is the Python of a new environment with the wheel and what the extras name, no more.
+
+    Their packages are linked from this environment, so that the test needs no network.
+    """
+
+    def create(*extras: str) -> Path:
+        folder = tmp_path_factory.mktemp("environment")
+        venv.create(folder, symlinks=True)
+        (site,) = folder.glob("lib/python*/site-packages")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+        for package in required_by([*PROJECT["dependencies"], *(r for extra in extras for r in EXTRAS[extra])]):
+            for entry in {file.parts[0] for file in package.files or () if file.parts[0] not in ("..", "__pycache__")}:
+                if not (site / entry).exists():
+                    (site / entry).symlink_to(package.locate_file(entry))
+        return folder / "bin" / "python"
+
+    return create
+
+
+@pytest.fixture(scope="module")
+def base(environment: Callable[..., Path]) -> Path:
+    return environment()
+
+
+def run_in(python: Path, folder: Path, *argv: str) -> CommandResult:
+    """The result of `safeguard` in another environment."""
+    command = [python, "-I", "-c", RUN, *argv]
+    done = subprocess.run(command, cwd=folder, env={}, capture_output=True, text=True, timeout=60)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def base_safeguard(base: Path, tmp_path: Path) -> Safeguard:
+    """`safeguard` of an installation without extras, in a folder with the policies of the repository."""
+    shutil.copytree(rooms.ROOT / "policies", tmp_path / "policies")
+    return partial(run_in, base, tmp_path)
+
+
+def required_by(requirements: list[str]) -> list[Distribution]:
+    """The distributions here that requirements name, and all that those need."""
+    pending, found = [(Requirement(text), "") for text in requirements], dict[str, Distribution]()
+    while pending:
+        requirement, extra = pending.pop()
+        name = canonicalize_name(requirement.name)
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        if not applies or (name in found and not requirement.extras):
+            continue
+        if name == PROJECT["name"]:
+            pending += [(Requirement(text), "") for of in requirement.extras for text in EXTRAS[of]]
+            continue
+        found[name] = distribution(name)
+        for of in ("", *requirement.extras):
+            pending += [(Requirement(text), of) for text in found[name].requires or ()]
+    return [*found.values()]
 
 
 def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
@@ -53,10 +125,99 @@ def test_the_wheel_holds_no_training_code(wheel: Path) -> None:
 
 
 def test_every_package_that_an_installation_brings_is_imported() -> None:
-    project = tomllib.loads((rooms.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = {re.split("[<>=]", requirement)[0].lower() for requirement in project["dependencies"]}
+    requirements = [*PROJECT["dependencies"], *EXTRAS["cluster"], *EXTRAS["spark"], *EXTRAS["tracking"]]
+    required = {canonicalize_name(Requirement(text).name) for text in requirements} - {PROJECT["name"]}
     files = [rooms.ROOT / file for file in rooms.source_files()]
     imports = [found for file in files for found in rooms.imports(file.read_text(encoding="utf-8"), file.name)]
     brought_by = packages_distributions()
     names = [name for found in imports for name in brought_by.get(found.module.partition(".")[0], ())]
-    assert required - {name.lower().replace("_", "-") for name in names} == set()
+    assert required - {canonicalize_name(name) for name in names} == set()
+
+
+def test_the_base_is_enough_for_policy_authors(base_safeguard: Safeguard, tmp_path: Path) -> None:
+    done = base_safeguard("check", "policies/")
+    assert (done.code, done.err) == (0, "") and done.out.endswith(" policies checked: no problems.\n"), done
+    (tmp_path / "policy.md").write_text("## No spam\n\nAnswer 1 for spam, else 0.\n", encoding="utf-8")
+    for argv in [
+        ("new", "mine"), ("new", "spam@9.0.0"), ("diff", "spam", "1.0.0", "1.1.0"), ("list",), ("list", "spam"),
+        ("import", "policy.md", "--name", "other"), ("show-prompt", "spam@1.1.0", "Free coins"),
+        ("publish", "spam@1.1.0", "--lock-only"), ("--help",), ("label", "--help"),
+    ]:  # fmt: skip
+        done = base_safeguard(*argv)
+        assert (done.code, done.err.count("Error")) == (0, 0), done
+
+
+def test_the_base_verifies_against_an_endpoint(base_safeguard: Safeguard) -> None:
+    with FaultyServer() as server:
+        engine = ("--set", "engine.kind=endpoint", "--set", f"engine.url={server.url}", "--set", "engine.model=m")
+        done = base_safeguard("verify", "spam@1.1.0", *engine)
+    assert (done.code, len(server.calls)) == (7, 21), done  # the server finds no violation
+    assert "10 of 21 cases as expected" in done.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "extra"),
+    [
+        (("label", *SOURCE, "--policy", "spam@1.1.0"), "spark"),
+        (("label", *SOURCE, "--policy", "spam@1.1.0", "--dry-run"), "spark"),
+        (("relabel", "plan", *SOURCE, "--policy", "spam@1.1.0"), "spark"),
+        (("relabel", "apply", *SOURCE, "p1"), "spark"),
+        (("relabel", "compare", *SOURCE, "spam@1.0.0", "spam@1.1.0"), "spark"),
+        (("relabel", "promote", *SOURCE, "spam@1.1.0"), "spark"),
+        (("maintain", "erase", *TABLES, "--ids", "1"), "spark"),
+        (("maintain", "optimize", *TABLES), "spark"),
+        (("maintain", "vacuum", *TABLES), "spark"),
+        (("publish", "spam@1.1.0"), "tracking"),
+        (("list", "--set", "tracking.uri=http://127.0.0.1:9"), "tracking"),
+        (("verify", "spam@active", *TABLES[:2], "--set", "tracking.uri=http://127.0.0.1:9"), "tracking"),
+    ],
+)
+def test_a_command_without_its_extra_says_in_one_sentence_what_to_install(
+    base_safeguard: Safeguard, argv: tuple[str, ...], extra: str
+) -> None:
+    assert_refused(base_safeguard(*argv), extra)
+
+
+@pytest.mark.parametrize(
+    ("extras", "argv", "extra"),
+    [
+        (("spark",), ("relabel", "compare", *SOURCE, "spam@1.0.0", "spam@1.1.0"), "tracking"),
+        (("spark",), ("publish", "spam@1.1.0"), "tracking"),
+        (("cluster", "tracking"), ("maintain", "vacuum", *TABLES), "spark"),
+    ],
+)
+def test_an_extra_that_is_missing_next_to_others_is_named(
+    environment: Callable[..., Path], tmp_path: Path, extras: tuple[str, ...], argv: tuple[str, ...], extra: str
+) -> None:
+    shutil.copytree(rooms.ROOT / "policies", tmp_path / "policies")
+    assert_refused(run_in(environment(*extras), tmp_path, *argv), extra)
+
+
+def assert_refused(done: CommandResult, extra: str) -> None:
+    """The command ended with one sentence that names an extra."""
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done
+    assert re.fullmatch(
+        rf"Error: This needs \w+, which is not installed in this Python: pip install 'safeguard-spark\[{extra}\]', "
+        rf"or '\.\[{extra}\]' in a checkout\.\n",
+        done.err,
+    )
+
+
+def test_without_vllm_its_engine_says_so_at_once(base_safeguard: Safeguard) -> None:
+    done = base_safeguard("verify", "spam@1.1.0", "--config", str(rooms.ROOT / "conf/gpu.yaml"))
+    assert (done.code, done.err.count("\n")) == (5, 1), done
+    assert done.err.startswith("Error: vLLM is not installed in ")
+
+
+@pytest.mark.parametrize("lock", ["dev", "gpu"])
+def test_a_lock_has_every_package_in_a_version_that_the_project_allows_and_no_address(lock: str) -> None:
+    text = (rooms.ROOT / "requirements" / f"{lock}.lock").read_text(encoding="utf-8")
+    assert "://" not in text
+    pins = dict(re.findall(r"^(\S+)==(\S+)", text, re.MULTILINE))
+    extras = {"dev": ("cpu", "spark", "tracking", "dev"), "gpu": ("gpu", "spark", "tracking")}[lock]
+    pending = [*PROJECT["dependencies"], *(text for extra in extras for text in EXTRAS[extra])]
+    for requirement in map(Requirement, pending):
+        if requirement.name == PROJECT["name"]:
+            pending += [text for extra in requirement.extras for text in EXTRAS[extra]]
+        else:
+            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement

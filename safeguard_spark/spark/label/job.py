@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, EngineError, PolicyError, SafeguardError, TableError
+from safeguard_spark.extras import require
 from safeguard_spark.labelling.rows import SECOND_LOOK_SHARE
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
@@ -59,6 +60,8 @@ def label_table(
     No row is lost: each is labelled, was labelled before, or is still pending and counted as such. `selection` is a
     part of the source and a budget for it; `show` shows a progress bar.
     """
+    if config.tracking.enabled:
+        require("mlflow")
     run, tally = RunContext.begin(spark, config, policies, selection), Tally()
     refs = ", ".join(spec.policy.ref for spec in run.specs)
     log.info("Run %s begins: %s under %s.", run.run_id, run.source.name, refs)
