@@ -67,6 +67,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         ("safeguard_spark/keys.py", "identity: SHA-256 over canonical JSON"),
         ("safeguard_spark/redact.py", "configurations without their secrets"),
         ("safeguard_spark/suggest.py", "which existing name a mistyped one means"),
+        ("safeguard_spark/value_problems.py", "what is wrong with a value of a user's file, in the user's words"),
     ),
 )
 # Which rooms may import the heavy packages, anywhere in a file. Nothing imports vllm: we start it and speak HTTP.

@@ -28,6 +28,7 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling import content
 from safeguard_spark.policy.document import NONE, Frozen, read_text
 from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
+from safeguard_spark.value_problems import problem_words
 
 CASES_FILE = "cases.yaml"
 
@@ -108,13 +109,13 @@ def load_cases(path: Path) -> tuple[Case, ...]:
     try:
         value = read_yaml(read_text(path)).value
     except InvalidYamlError as error:
-        raise PolicyError(f"Cases {path} are not valid YAML at line {error.span.line}: {error}.") from error
+        hint = f" ({error.hint})" if error.hint else ""
+        raise PolicyError(f"Cases {path}: in line {error.span.line}, {error}{hint}.") from error
     try:
         return Cases.model_validate(value if value is not None else {}).cases
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PolicyError(f"Cases {path}, `{where}`: {first['msg']}; `safeguard check` shows where.") from error
+        problem = problem_words(error.errors()[0]) or "the file is no list of cases"
+        raise PolicyError(f"Cases {path}: {problem}; `safeguard check` shows where.") from error
 
 
 def find_case(policy_file: Path, case_id: str) -> Case:

@@ -8,6 +8,7 @@ from safeguard_spark.authoring.checks.cases import check_cases
 from safeguard_spark.authoring.checks.front import check_front
 from safeguard_spark.authoring.checks.labels import check_labels
 from safeguard_spark.authoring.checks.text import check_text
+from safeguard_spark.authoring.checks.written import check_written
 from safeguard_spark.authoring.diagnostics import Diagnostic, Level, Report, in_order
 from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.authoring.draft import Draft, read_draft
@@ -15,6 +16,11 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import LabelerDefaults
 from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_files, lock_path
 from safeguard_spark.policy.positions import Span
+
+ABOUT_RULES = {
+    "no-rules", "undefined-rule", "undefined-category", "untold-rule", "one-sided-examples", "untested-rule",
+    "unknown-case-rule", "inconsistent-case", "case-without-rule",
+}  # fmt: skip
 
 
 def check_paths(paths: Iterable[Path]) -> Report:
@@ -27,12 +33,22 @@ def check_paths(paths: Iterable[Path]) -> Report:
 def check_file(path: Path) -> tuple[Diagnostic, ...]:
     """Every problem of one policy file, of the cases next to it, and of the file against the lock."""
     draft = read_draft(path, _display_path(path))
-    diagnostics = [*draft.problems, *(draft.cases.problems if draft.cases else ())]
+    diagnostics = [*draft.problems, *(draft.cases.problems if draft.cases else ()), *check_written(draft)]
     if draft.front.value:
         for check in (check_front, check_labels, check_text, check_cases, _check_lock):
             diagnostics.extend(check(draft))
     allowed = set(draft.words("allow"))
-    return tuple(in_order(d for d in diagnostics if d.level is Level.error or d.code not in allowed))
+    reported = (d for d in diagnostics if d.level is Level.error or d.code not in allowed)
+    return tuple(in_order(_without_consequences(draft, list(reported))))
+
+
+def _without_consequences(draft: Draft, diagnostics: list[Diagnostic]) -> Iterator[Diagnostic]:
+    """Without what only follows from another problem: from a merge conflict, or from a list of rules that is none."""
+    conflicts = {d.file for d in diagnostics if d.code == "merge-conflict"}
+    for diagnostic in diagnostics:
+        follows_from_conflict = diagnostic.file in conflicts and diagnostic.code != "merge-conflict"
+        if not follows_from_conflict and (draft.has_rules_list or diagnostic.code not in ABOUT_RULES):
+            yield diagnostic
 
 
 def _check_lock(draft: Draft) -> Iterator[Diagnostic]:

@@ -2,16 +2,39 @@
 
 import json
 import unicodedata
+from collections.abc import Sequence
+from pathlib import PurePath
 
-from safeguard_spark.authoring.diagnostics import Diagnostic, Report
+from safeguard_spark.authoring.diagnostics import Diagnostic, Report, by_cause
 
 WIDTH = 100  # of an excerpt, in columns
+PLACES = 10  # at most so many lines are named where one mistake has many consequences
 
 
-def report_text(report: Report) -> str:
-    """For a terminal: file:line:column, the line, a caret and a hint per problem; then a summary."""
-    parts = [diagnostic_text(diagnostic) for diagnostic in report.diagnostics]
+def report_text(report: Report, max_shown: int = 0) -> str:
+    """For a terminal: file:line:column, the line, a caret and a hint per problem; then a summary.
+
+    Problems of one cause are shown once, with the lines of the others. `max_shown`: problems at most; 0 shows all.
+    """
+    groups = by_cause(report.diagnostics)
+    shown = groups[:max_shown] if max_shown else groups
+    parts = [diagnostic_text(first, _others_words(others)) for first, others in shown]
+    if len(shown) < len(groups):
+        parts.append(f"{len(groups) - len(shown):,} more problems are not shown; --max-errors 0 shows all.\n")
     return "\n".join([*parts, report_summary(report), ""])
+
+
+def _others_words(others: Sequence[Diagnostic]) -> str:
+    """Where the other problems of one cause are: `the same in 3 more places: cases.yaml 4, 9; policy.md 30`."""
+    if not others:
+        return ""
+    lines: dict[str, list[int]] = {}
+    for other in others[:PLACES]:
+        lines.setdefault(PurePath(other.file).name, []).append(other.span.line)
+    places = "; ".join(f"{file} {', '.join(map(str, dict.fromkeys(numbers)))}" for file, numbers in lines.items())
+    more = f" and {len(others) - PLACES:,} more" if len(others) > PLACES else ""
+    noun = "place" if len(others) == 1 else "places"
+    return f"the same in {len(others):,} more {noun}, by line: {places}{more}"
 
 
 def report_summary(report: Report) -> str:
@@ -41,21 +64,22 @@ def report_json(report: Report) -> str:
 
 
 def report_github(report: Report) -> str:
-    """GitHub workflow commands, one per diagnostic, then the summary."""
+    """GitHub workflow commands, one per problem, then the summary. Problems of one cause are one."""
     lines = []
-    for d in report.diagnostics:
+    for d, others in by_cause(report.diagnostics):
         line, column, length = d.span
         place = f"file={_property(d.file)},line={line},col={column},endColumn={column + length}"
-        text = f"{d.message} ({d.hint})" if d.hint else d.message
+        hints = "; ".join(hint for hint in (d.hint, _others_words(others)) if hint)
+        text = f"{d.message} ({hints})" if hints else d.message
         lines.append(f"::{d.level.value} {place},title={d.code}::{_escape(text)}")
     return "\n".join([*lines, report_summary(report), ""])
 
 
-REPORT_FORMATS = {"text": report_text, "json": report_json, "github": report_github}
+def diagnostic_text(d: Diagnostic, others: str = "") -> str:
+    """One diagnostic for a terminal: file:line:column and the problem, the line, a caret, a hint if there is one.
 
-
-def diagnostic_text(d: Diagnostic) -> str:
-    """One diagnostic for a terminal: file:line:column and the problem, the line, a caret, a hint if there is one."""
+    `others`: where else the same problem is, in words.
+    """
     number = str(d.span.line)
     margin = " " * len(number)
     excerpt, column = _crop(d.excerpt, d.span.column)
@@ -63,8 +87,7 @@ def diagnostic_text(d: Diagnostic) -> str:
     before, marked = excerpt[: column - 1], excerpt[column - 1 : column - 1 + d.span.length]
     caret = " " * _columns(before) + "^" * max(_columns(marked), 1)
     lines = [head, f"{number} | {excerpt}".rstrip(), f"{margin} | {caret}"]
-    if d.hint:
-        lines.append(f"{margin} = {d.hint}")
+    lines += [f"{margin} = {hint}" for hint in (d.hint, others) if hint]
     return "\n".join([*lines, ""])
 
 

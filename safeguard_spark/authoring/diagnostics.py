@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from safeguard_spark.errors import ExitCode
+from safeguard_spark.policy.characters import difference_words, look_alike
 from safeguard_spark.policy.positions import Span
 from safeguard_spark.suggest import closest_match
 
@@ -32,6 +33,10 @@ CHECKS: dict[str, Check] = {
     "missing-key": Check(_E, "A required key is missing."),
     "duplicate-key": Check(_E, "A duplicate key: YAML would silently keep the last one."),
     "bad-value": Check(_E, "A value of the wrong type or outside its limits."),
+    "merge-conflict": Check(_E, "The marks of a merge conflict are in the file."),
+    "cut-text": Check(_W, "A text without quotes ends at ` #`: YAML takes the rest of the line for a comment."),
+    "look-alike": Check(_E, "An id or category has an invisible character, or a letter of another alphabet."),
+    "ambiguous-name": Check(_E, "Two names are one in an answer: a-b and A_B, or a rule id and another category."),
     "wrong-folder": Check(_E, "Name and version differ from the folders that contain the file."),
     "published-changed": Check(_E, "The text, rules or output form of a published version changed."),
     "labeler-changed": Check(_W, "The `labeler` of a published version changed: labels are made again."),
@@ -76,6 +81,7 @@ class Diagnostic:
     span: Span
     hint: str = ""
     excerpt: str = ""
+    cause: str = ""  # diagnostics of one cause are shown as one
 
     @property
     def level(self) -> Level:
@@ -95,10 +101,10 @@ class SourceFile:
         """Lines without line ends. Only \\n ends a line, as in an editor."""
         return [line.rstrip("\r") for line in self.text.split("\n")]
 
-    def diagnose(self, code: str, span: Span, message: str, hint: str = "") -> Diagnostic:
-        """A diagnostic at a position in this file."""
+    def diagnose(self, code: str, span: Span, message: str, hint: str = "", cause: str = "") -> Diagnostic:
+        """A diagnostic at a position in this file. `cause`: a name, if one mistake with it has many consequences."""
         excerpt = self.lines[span.line - 1] if 0 < span.line <= len(self.lines) else ""
-        return Diagnostic(code, message, self.file, span, hint, excerpt)
+        return Diagnostic(code, message, self.file, span, hint, excerpt, cause)
 
 
 @dataclass(frozen=True)
@@ -128,9 +134,27 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
     return iter(sorted(dict.fromkeys(diagnostics), key=lambda d: (d.file, d.span, d.code)))
 
 
+class Group(NamedTuple):
+    """Diagnostics of one cause: the first, and its consequences elsewhere."""
+
+    first: Diagnostic
+    others: tuple[Diagnostic, ...]
+
+
+def by_cause(diagnostics: Iterable[Diagnostic]) -> list[Group]:
+    """Diagnostics in groups of one level and cause, in the order of the first of each."""
+    groups: dict[object, list[Diagnostic]] = {}
+    for diagnostic in diagnostics:
+        key = (diagnostic.level, diagnostic.cause) if diagnostic.cause else diagnostic
+        groups.setdefault(key, []).append(diagnostic)
+    return [Group(first, tuple(others)) for first, *others in groups.values()]
+
+
 def nearest(name: str, defined: Iterable[str]) -> str:
-    """A hint for an undefined name: the most similar defined name, or all of them."""
+    """A hint for an undefined name: the one that looks the same, the most similar one, or all of them."""
     names = sorted(set(defined))
+    if twin := look_alike(name, names):
+        return f"{difference_words(name, twin)}: type it again"
     # Ids as short as SP1 are all alike: another one is no suggestion.
     match = closest_match(name, names) if len(name) > 3 else None
     return f"did you mean {match}?" if match else f"defined: {', '.join(names) or 'none'}"

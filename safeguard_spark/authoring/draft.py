@@ -14,18 +14,30 @@ from safeguard_spark.authoring.cases import Cases, cases_path
 from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
 from safeguard_spark.authoring.structure import Hints, duplicate_keys, invalid_values, read_source, unknown_key
 from safeguard_spark.authoring.text import PolicyText
-from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import Output, Policy, split_document
+from safeguard_spark.policy.document import FrontMatterError, Output, Policy, split_document
 from safeguard_spark.policy.positions import InvalidYamlError, Span, Yaml, read_yaml
+from safeguard_spark.suggest import closest_match
 
 EMPTY = Yaml({}, {}, {}, ())
 HINTS = Hints(
-    missing={"version": "a new policy starts at 1.0.0", "name": "it is the first part of name@version"},
+    missing={
+        "version": "a new policy starts at 1.0.0",
+        "name": "it is the first part of name@version",
+        "rules.0.id": "a short name without spaces, for example M1",
+        "rules.0.category": "what the rule is about, for example counterfeit",
+        "cases.0.id": "a short name for reports",
+        "cases.0.violation": "true or false",
+        "answers.violation": "the word for a violation: [Violating]",
+        "answers.safe": "the word for safe content: [Non-violating]",
+    },
     bad={
         "version": "three numbers, for example 1.2.0",
         "name": "letters, digits, `.`, `_` and `-` only",
         "output": "one of binary, category, full",
         "languages.0": "language codes such as en or pt-BR",
+        "answers.violation": "a list of words, for example [Violating]",
+        "answers.safe": "a list of words, for example [Non-violating]",
+        "rules.0.id": "letters and digits without spaces, for example M1",
         "rules.0.severity": "one of low, medium, high, critical",
         "cases.0.rules": "a list, for example [M1]",
         "cases.0.violation": "true or false",
@@ -76,6 +88,15 @@ class Draft:
         ]
 
     @property
+    def has_rules_list(self) -> bool:
+        """Whether the rules can be told, if only because there are none: not behind a mistyped key or bad entries."""
+        if "rules" in self.front.value:
+            value = self.front.value["rules"]
+            return isinstance(value, list) and sum(bool(rule.category) for rule in self.rules) == len(value)
+        unknown = [str(key) for key in self.front.value if key not in Policy.model_fields]
+        return not any(closest_match(key, ["rules"]) for key in unknown)
+
+    @property
     def output(self) -> Output:
         """The output form; the default if the file has no valid one."""
         value = self.front.value.get("output")
@@ -103,10 +124,10 @@ def read_draft(path: Path, display_name: str) -> Draft:
         parts = split_document(source.text)
         front = read_yaml(parts.front_matter, first_line=2)
         if not isinstance(front.value, dict):
-            raise InvalidYamlError("the front matter is not a list of `key: value` lines", Span(2))
-    except (PolicyError, InvalidYamlError) as error:
-        span = error.span if isinstance(error, InvalidYamlError) else Span(1)
-        problems = problems or [source.diagnose("unreadable", span, str(error))]
+            raise InvalidYamlError("the front matter is no list of `key: value` lines", Span(2), "begin with `name: `")
+    except (FrontMatterError, InvalidYamlError) as error:
+        span = error.span if isinstance(error, InvalidYamlError) else Span(error.line)
+        problems = problems or [source.diagnose("unreadable", span, str(error), error.hint)]
         return Draft(path, source, EMPTY, "", 1, None, _cases(path, display_name), tuple(problems))
     problems += duplicate_keys(source, front)
     policy = None
@@ -128,7 +149,7 @@ def _cases(policy_path: Path, display_name: str) -> DraftCases | None:
     try:
         yaml = read_yaml(source.text)
     except InvalidYamlError as error:
-        return DraftCases(source, EMPTY, {}, (source.diagnose("unreadable", error.span, str(error)),))
+        return DraftCases(source, EMPTY, {}, (source.diagnose("unreadable", error.span, str(error), error.hint),))
     problems += duplicate_keys(source, yaml)
     try:
         Cases.model_validate(yaml.value if yaml.value is not None else {})

@@ -1,15 +1,18 @@
 """Structure: reads a YAML file of the user's and reports what does not fit its model, each problem where it is."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
+from safeguard_spark.policy.characters import difference_words, look_alike
 from safeguard_spark.policy.document import ENCODING
 from safeguard_spark.policy.positions import Span, Yaml
 from safeguard_spark.suggest import closest_match
+from safeguard_spark.value_problems import is_misread_text, problem_words, value_words
 
 
 class Hints(NamedTuple):
@@ -50,27 +53,42 @@ def invalid_values(
     diagnostics = []
     for problem in error.errors():
         path = tuple(problem["loc"])
-        name = ".".join(str(part) for part in path)
+        message = problem_words(problem)
+        pattern = ".".join("0" if isinstance(part, int) else part for part in path)
         if problem["type"] == "extra_forbidden":
             diagnostics.append(unknown_key(source, yaml, path, _fields(model, path[:-1])))
+            if problem["input"] is None and len(path) > 1:
+                hint = f"a text with a comma must be in quotes, or {diagnostics[-1].hint}"
+                diagnostics[-1] = replace(diagnostics[-1], hint=hint)
         elif problem["type"] == "missing":
             where = yaml.value_span(path[:-1])._replace(length=1)
-            diagnostics.append(
-                source.diagnose("missing-key", where, f"`{name}` is missing", hints.missing.get(name, ""))
-            )
+            hint = hints.missing.get(pattern, "")
+            diagnostics.append(source.diagnose("missing-key", where, message, hint))
         else:
-            message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            hint = hints.bad.get(".".join("0" if isinstance(part, int) else part for part in path), "")
-            if problem["type"] == "string_type" and not hint and isinstance(problem["input"], int | float):
-                hint = "put it in quotes"
-            message = f"`{name}`: {message}" if name else message
+            if not path and problem["type"] != "value_error":
+                message = "the file is no list of `key: value` lines"
+            hint = hints.bad.get(pattern, "put it in quotes" if is_misread_text(problem) else "")
+            if comment := _comment(yaml, path, problem["input"]):
+                message += f": YAML reads `{value_words(comment)[1:-1]}` as a comment"
+                hint = "put the whole text in quotes"
             diagnostics.append(source.diagnose("bad-value", yaml.value_span(path), message, hint))
     return diagnostics
 
 
+def _comment(yaml: Yaml, path: tuple[str | int, ...], value: Any) -> str:
+    """The comment that stands in place of a value, or of one of its keys' values; empty if there is none."""
+    empty = [path] if value is None else []
+    if isinstance(value, dict):
+        empty = [(*path, key) for key, inner in value.items() if inner is None]
+    return next((comment.text for comment in yaml.comments if comment.path in empty), "")
+
+
 def unknown_key(source: SourceFile, yaml: Yaml, path: tuple[str | int, ...], valid: Iterable[str]) -> Diagnostic:
     """A diagnostic for a key that is not part of the format: the most similar of the valid ones, or all of them."""
-    key = str(path[-1])
+    key, valid = str(path[-1]), list(valid)
+    if twin := look_alike(key, valid):
+        hint = f"{difference_words(key, twin)}: type it again"
+        return source.diagnose("unknown-key", yaml.key_span(path), f"there is no key `{key}` here", hint)
     match = closest_match(key, valid)
     alternatives = f"valid keys: {', '.join(valid)}" if valid else "the text after the second --- is the body"
     hint = f"did you mean {match}?" if match else alternatives

@@ -30,7 +30,7 @@ REF = "A file, name@version or name@alias; a bare name means its newest version.
 policy = typer.Typer()
 
 
-Format = StrEnum("Format", ["text", "json", "github"])  # how `check` prints problems; the keys of REPORT_FORMATS
+Format = StrEnum("Format", ["text", "json", "github"])  # how `check` prints problems
 
 
 @command(policy, folder_config, "check", has_json=False)
@@ -41,17 +41,23 @@ def check_policies(
     ] = None,
     output: Annotated[Format, Option("--format", help="How to print problems.")] = Format.text,
     strict: Annotated[bool, Option("--strict", help="Fail on warnings too.")] = False,
+    max_errors: Annotated[int, Option(min=0, help="Show at most so many problems as text; 0: all.")] = 20,
 ) -> Result:
     """Show every problem of every policy, with file, line and column. Exit code 3 if there are errors."""
     from safeguard_spark.authoring.check import check_paths
-    from safeguard_spark.authoring.check_output import REPORT_FORMATS
+    from safeguard_spark.authoring.check_output import report_github, report_json, report_text
     from safeguard_spark.policy.ref import no_policies_error
 
     if not paths and not run.policies.is_dir():
         raise no_policies_error(run.policies)
     files = [Path(p) if Path(p).is_dir() else find_policy_file(p, run) for p in paths or [str(run.policies)]]
     report = check_paths(files)
-    return Result(text=REPORT_FORMATS[output](report), exit_code=report.exit_code(strict))
+    text = {
+        Format.text: lambda: report_text(report, max_errors),
+        Format.json: lambda: report_json(report),
+        Format.github: lambda: report_github(report),
+    }[output]()
+    return Result(text=text, exit_code=report.exit_code(strict))
 
 
 @command(policy, engine_config, "verify")

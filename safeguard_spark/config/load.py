@@ -12,7 +12,9 @@ from safeguard_spark.config.engine import DEFAULT_KIND, KINDS
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy.document import ENCODING
+from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
 from safeguard_spark.suggest import closest_match
+from safeguard_spark.value_problems import place_words, problem_words, value_words
 
 ENV_PREFIX = "SAFEGUARD_"
 FREE = ("spark.conf", "engine.env")  # mappings whose keys are other programs' names and may contain dots
@@ -41,16 +43,21 @@ def load_config(
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding=ENCODING))
+        document = read_yaml(path.read_text(encoding=ENCODING))
     except OSError as error:
         raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8; no such date; brackets never closed
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise ConfigError(f"Configuration {path} is not valid YAML{where}.") from error
-    if not isinstance(values, dict | None):
-        raise ConfigError(f"Configuration {path} must be `key: value` lines, not a {type(values).__name__}.")
-    return values or {}
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"Configuration {path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
+    except InvalidYamlError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        where = f"line {error.span.line}, column {error.span.column}"
+        raise ConfigError(f"Configuration {path}, {where}: {error}{hint}.") from error
+    if document.duplicate_keys:
+        key, span = document.duplicate_keys[0]
+        raise ConfigError(f"Configuration {path}, line {span.line}: `{key}` is there a second time; keep one of them.")
+    if not isinstance(document.value, dict | None):
+        raise ConfigError(f"Configuration {path} must be `key: value` lines, not {value_words(document.value)}.")
+    return document.value or {}
 
 
 def apply_overrides(values: dict[str, Any], environ: Mapping[str, str], overrides: Iterable[tuple[str, Any]]) -> None:
@@ -140,19 +147,19 @@ def _dotted(variable: str) -> str:
 
 
 def _message(problem: Any) -> str:
-    path = [str(part) for part in problem["loc"]]
+    path = list(problem["loc"])
     kind = path.pop(1) if path[0] == "engine" and len(path) > 1 else None
-    where = ".".join(path)
+    where = ".".join(path) if all(isinstance(part, str) for part in path) else place_words(tuple(path))
     match problem["type"]:
         case "extra_forbidden":
             return _unknown(where, kind).removesuffix(".")
-        case "missing":
-            return f"engine.kind={kind} needs {where}" if kind else f"{where} is missing"
+        case "missing" if kind:
+            return f"engine.kind={kind} needs {where}"
         case "union_tag_invalid":
-            return f"engine.kind: Input should be {problem['ctx']['expected_tags']}"
+            where = "engine.kind"
         case "value_error":
             return str(problem["msg"]).removeprefix("Value error, ")
-    return f"{where}: {problem['msg']}"
+    return problem_words(problem, where)
 
 
 def _unknown(key: str, kind: str | None = None) -> str:

@@ -203,7 +203,7 @@ def load_set(path: Path) -> GoldenSet:
     try:
         yaml = read_yaml(source.text)
     except InvalidYamlError as error:
-        raise _error([source.diagnose("unreadable", error.span, str(error))]) from error
+        raise _error([source.diagnose("unreadable", error.span, str(error), error.hint)]) from error
     if not isinstance(yaml.value, dict):
         raise _error([source.diagnose("unreadable", Span(1), "a manifest is a list of `key: value` lines")])
     problems = duplicate_keys(source, yaml)

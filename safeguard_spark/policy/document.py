@@ -11,11 +11,13 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
 from safeguard_spark.policy.names import level
 from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
+from safeguard_spark.value_problems import problem_words
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts as a name
 VERSION = r"^\d+\.\d+\.\d+$"
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"  # BCP 47
 ENCODING = "utf-8-sig"  # some editors write a byte order mark; it is not part of the text
+DASHES = re.compile(r"[-‐‑‒–—―−_*=]{1,}")  # what people and editors write for three hyphens
 CONFLICT = re.compile(r"^(?:<{7}|\|{7}|>{7})(?: .*)?$", re.MULTILINE)  # what git writes into a file it cannot merge
 NONE = "none"  # the category the model gives when nothing is violated
 
@@ -160,22 +162,50 @@ class DocumentParts(NamedTuple):
     body_line: int  # 1-based line of the body's first line in the file
 
 
+class FrontMatterError(PolicyError):
+    """A file without front matter between two lines of `---`. `line`: where one is missing; `hint`: what to type."""
+
+    def __init__(self, message: str, line: int = 1, hint: str = "") -> None:
+        super().__init__(message)
+        self.line = line
+        self.hint = hint
+
+
 def split_document(text: str) -> DocumentParts:
-    """Split a policy file. Raises PolicyError if it does not begin with front matter between `---` lines."""
+    """Split a policy file. Raises FrontMatterError if it does not begin with front matter between `---` lines."""
     match = re.match(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", text, re.DOTALL | re.MULTILINE)
     if match is None:
-        raise PolicyError("it does not begin with YAML front matter between two lines of ---")
+        raise _front_matter_error(text.split("\n"))
     return DocumentParts(match[1], text[match.end() :], text[: match.end()].count("\n") + 1)
+
+
+def _front_matter_error(lines: list[str]) -> FrontMatterError:
+    """Which of the two lines of `---` is missing, and where."""
+    hint = "type three hyphens, `---`, on a line of their own"
+    dashes = next((n for n, line in enumerate(lines, 1) if DASHES.fullmatch(line.strip())), 0)
+    if lines[0].rstrip() != "---":
+        if dashes and not any(line.strip() for line in lines[: dashes - 1]):
+            what = "is not the first line" if lines[dashes - 1].rstrip() == "---" else "is not three hyphens"
+            return FrontMatterError(f"the line that begins the front matter {what}", dashes, hint + ", in line 1")
+        return FrontMatterError("the file does not begin with front matter", 1, hint + ", in line 1")
+    ends = (n for n, line in enumerate(lines[1:], 2) if n > 2 and (not line.strip() or line.startswith("#")))
+    dashes = next((n for n, line in enumerate(lines[1:], 2) if DASHES.fullmatch(line.strip())), 0)
+    if dashes:
+        return FrontMatterError("the line that ends the front matter is not three hyphens", dashes, hint)
+    line = next(ends, len(lines))
+    return FrontMatterError("the front matter has no end", line, f"{hint}, before the text that the model reads")
 
 
 def parse_policy(text: str) -> Policy:
     """Parse a document's text. Raises PolicyError with one sentence for the first problem."""
-    parts = split_document(text)
     try:
+        parts = split_document(text)
         yaml = read_yaml(parts.front_matter, first_line=2)
     except InvalidYamlError as error:
-        where = f"at line {error.span.line}, column {error.span.column}"
-        raise PolicyError(f"its front matter is not valid YAML {where}: {error}") from error
+        hint = f" ({error.hint})" if error.hint else ""
+        raise PolicyError(f"in line {error.span.line}, column {error.span.column}, {error}{hint}") from error
+    except FrontMatterError as error:
+        raise PolicyError(f"in line {error.line}, {error} ({error.hint})") from error
     if yaml.duplicate_keys:
         duplicate = yaml.duplicate_keys[0]
         raise PolicyError(f"`{duplicate.key}` is given twice, again in line {duplicate.span.line}")
@@ -192,16 +222,13 @@ def build_policy(front: dict[str, Any], body: str) -> Policy:
     try:
         policy = Policy.model_validate({**front, "body": body})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise PolicyError(f"`{where}`: {message[0].lower()}{message[1:]}") from error
+        raise PolicyError(f"{problem_words(error.errors()[0])}; `safeguard check` shows where") from error
     if not body.strip():
         raise PolicyError("it has no text after the front matter for the model to read")
     duplicates = sorted({rule.id for rule in policy.rules if policy.rule_ids.count(rule.id) > 1})
     if duplicates:
         raise PolicyError(f"rule id {duplicates[0]} is defined more than once")
-    if any(category.lower() == NONE for category in policy.categories):
+    if any(level(category) == NONE for category in policy.categories):
         raise PolicyError(f"a rule's category may not be `{NONE}`, which means that nothing is violated")
     return policy
 

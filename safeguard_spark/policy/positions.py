@@ -1,9 +1,12 @@
 """Positions: YAML with the position of every key and value, so that a problem can be shown where it is in the file."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import yaml
+
+from safeguard_spark.policy.yaml_problems import ParserStop, YamlProblem, explain_date, explain_yaml
 
 YamlPath = tuple[str | int, ...]  # keys and list indices from the outermost value to an inner one
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times as fast
@@ -24,12 +27,21 @@ class DuplicateKey(NamedTuple):
     span: Span
 
 
-class InvalidYamlError(ValueError):
-    """Text that is not YAML. `span` is where the parser stopped."""
+class Comment(NamedTuple):
+    """A comment behind a value without quotes: perhaps the end of the value, if that has a ` #`."""
 
-    def __init__(self, message: str, span: Span) -> None:
+    path: YamlPath
+    text: str
+    span: Span
+
+
+class InvalidYamlError(ValueError):
+    """Text that is not YAML. `span` is where the problem is, `hint` what to type."""
+
+    def __init__(self, message: str, span: Span, hint: str = "") -> None:
         super().__init__(message)
         self.span = span
+        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,7 @@ class Yaml:
     value_spans: dict[YamlPath, Span]
     key_spans: dict[YamlPath, Span]
     duplicate_keys: tuple[DuplicateKey, ...]
+    comments: tuple[Comment, ...] = ()
 
     def value_span(self, path: YamlPath) -> Span:
         """The position of the value at `path`, or if there is none, of the innermost value that would contain it."""
@@ -57,22 +70,39 @@ def read_yaml(text: str, first_line: int = 1) -> Yaml:
         node = loader.get_single_node()
         value = None if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        span = Span(mark.line + first_line, mark.column + 1) if mark else Span(first_line)
-        raise InvalidYamlError(str(getattr(error, "problem", None) or error), span) from error
-    except (ValueError, RecursionError) as error:  # a date that does not exist; brackets that are never closed
-        raise InvalidYamlError(str(error), Span(first_line)) from error
+        raise _invalid(explain_yaml(_stop(text, error)), first_line) from error
+    except ValueError as error:
+        raise _invalid(explain_date(text), first_line) from error
+    except RecursionError as error:
+        raise InvalidYamlError("too many brackets are open at once", Span(first_line), "close them") from error
     finally:
         loader.dispose()
-    collector = _SpanCollector(first_line)
+    collector = _SpanCollector(text, first_line)
     if node is not None:
         collector.visit(node, ())
-    return Yaml(value, collector.value_spans, collector.key_spans, tuple(collector.duplicate_keys))
+    return Yaml(
+        value, collector.value_spans, collector.key_spans, tuple(collector.duplicate_keys), tuple(collector.comments)
+    )
+
+
+def _stop(text: str, error: yaml.YAMLError) -> ParserStop:
+    mark, context = (getattr(error, name, None) for name in ("problem_mark", "context_mark"))
+    stopped = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    began = (context.line + 1, context.column + 1) if context else stopped
+    words = [getattr(error, name, None) for name in ("problem", "context")]
+    return ParserStop(text, "; ".join(filter(None, words)) or str(error), *stopped, *began)
+
+
+def _invalid(problem: YamlProblem, first_line: int) -> InvalidYamlError:
+    span = Span(problem.line + first_line - 1, problem.column)
+    return InvalidYamlError(problem.message, span, problem.hint)
 
 
 class _SpanCollector:
-    def __init__(self, first_line: int) -> None:
+    def __init__(self, text: str, first_line: int) -> None:
+        self.lines = text.split("\n")
         self.first_line = first_line
+        self.comments: list[Comment] = []
         self.value_spans: dict[YamlPath, Span] = {}
         self.key_spans: dict[YamlPath, Span] = {}
         self.duplicate_keys: list[DuplicateKey] = []
@@ -84,11 +114,21 @@ class _SpanCollector:
         length = end.column - start.column if same_line else 1
         return Span(start.line + self.first_line, start.column + 1, max(length, 1))
 
+    def comment(self, node: Any, path: YamlPath) -> None:
+        """Keep the comment behind a plain value. (YAML counts other line ends than ours as well.)"""
+        mark = node.end_mark
+        row = self.lines[mark.line] if mark.line < len(self.lines) else ""
+        if match := re.match(r"\s+(#.*)", row[mark.column :]):
+            column = mark.column + match.start(1) + 1
+            self.comments.append(Comment(path, match[1], Span(mark.line + self.first_line, column, len(match[1]))))
+
     def visit(self, node: Any, path: YamlPath) -> None:
         self.value_spans.setdefault(path, self.span(node))
         if id(node) in self.visited:
             return
         self.visited.add(id(node))
+        if isinstance(node, yaml.ScalarNode) and not node.style:
+            self.comment(node, path)
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"

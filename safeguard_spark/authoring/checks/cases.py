@@ -84,13 +84,13 @@ def _expectation(draft: Draft, document: DraftCases, indexed: IndexedCase) -> It
         if rule not in category_of:
             span = document.yaml.value_span(("cases", index, "rules", number))
             problem = f"case {case.id} names rule {rule}, which the policy does not define"
-            yield source.diagnose("unknown-case-rule", span, problem, nearest(rule, category_of))
+            yield source.diagnose("unknown-case-rule", span, problem, nearest(rule, category_of), rule)
     category = case.expected_category
     where = document.yaml.value_span(("cases", index, "category"))
     if category is not None and category not in category_of.values():
         problem = f"case {case.id} names category {category}, which the policy does not define"
-        yield source.diagnose("unknown-case-rule", where, problem, nearest(category, category_of.values()))
-    elif category is not None and case.rules and category not in [category_of.get(rule) for rule in case.rules]:
+        yield source.diagnose("unknown-case-rule", where, problem, nearest(category, category_of.values()), category)
+    elif category and case.rules and not {category, None} & {category_of.get(rule) for rule in case.rules}:
         problem = f"case {case.id} says {category}, but its rules belong to another category"
         yield source.diagnose("inconsistent-case", where, problem, "use the category of its rules, or leave it out")
     if not case.violation and (case.rules or category):

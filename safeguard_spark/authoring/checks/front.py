@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from safeguard_spark.authoring.diagnostics import CHECKS, Diagnostic, Level
 from safeguard_spark.authoring.draft import Draft
-from safeguard_spark.policy.document import NONE, VERSION, Output
+from safeguard_spark.policy.document import VERSION, Output
 from safeguard_spark.policy.positions import Span
 
 
@@ -30,10 +30,6 @@ def _rules(draft: Draft) -> Iterator[Diagnostic]:
             hint = f"first defined on line {front.value_span(('rules', first[rule.id], 'id')).line}"
             yield source.diagnose("duplicate-rule", span, f"rule {rule.id} is defined twice", hint)
         first.setdefault(rule.id, rule.position)
-        if rule.category == NONE:
-            place = front.value_span(("rules", rule.position, "category"))
-            problem = f"`{NONE}` cannot be a rule's category: it means no violation"
-            yield source.diagnose("bad-value", place, problem)
     if not draft.rules and draft.output is not Output.binary and draft.body:
         where = front.key_span(("rules",)) if "rules" in front.value else Span(1, 1, 3)
         yield source.diagnose(

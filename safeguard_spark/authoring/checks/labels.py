@@ -65,7 +65,7 @@ def _undefined_rules(draft: Draft) -> Iterator[Diagnostic]:
             if match[0] not in defined:
                 span = draft.in_body(line.number, match.start() + 1, len(match[0]))
                 problem = f"the text names rule {match[0]}, which the rules do not define"
-                yield draft.source.diagnose("undefined-rule", span, problem, nearest(match[0], ids))
+                yield draft.source.diagnose("undefined-rule", span, problem, nearest(match[0], ids), match[0])
 
 
 def _tables(draft: Draft) -> Iterator[Diagnostic]:
@@ -78,7 +78,8 @@ def _tables(draft: Draft) -> Iterator[Diagnostic]:
                     if not _is_defined(match[0], defined):
                         span = draft.in_body(cell.line, cell.column + match.start(), len(match[0]))
                         problem = f"the table's label `{match[0]}` is neither a rule nor a category"
-                        yield draft.source.diagnose("undefined-category", span, problem, nearest(match[0], defined))
+                        hint = nearest(match[0], defined)
+                        yield draft.source.diagnose("undefined-category", span, problem, hint, match[0])
 
 
 def _is_defined(label: str, defined: Iterable[str]) -> bool:
@@ -105,7 +106,7 @@ def _answers(draft: Draft) -> Iterator[Diagnostic]:
                     what = "rule" if match[1] == "rule_ids" else "category"
                     problem = f"the answer's {what} `{label}` is not defined in the rules"
                     hint = nearest(label, ids if what == "rule" else defined)
-                    yield draft.source.diagnose("undefined-category", span, problem, hint)
+                    yield draft.source.diagnose("undefined-category", span, problem, hint, label)
 
 
 def _placeholder(label: str) -> bool:

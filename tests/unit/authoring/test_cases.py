@@ -65,12 +65,12 @@ def test_the_category_none_means_no_category() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("cases: [", "not valid YAML at line 2"),
-        ("- a", "should be a valid dictionary"),
-        ("cases:\n  - {id: a, text: x}", r"`cases\.0\.violation`: Field required"),
+        ("cases: [", "in line 1, the bracket that opens here is never closed"),
+        ("- a", "must be lines of `key: value`, not a list"),
+        ("cases:\n  - {id: a, text: x}", r"`violation` of case 1 is missing"),
         ("cases:\n  - {id: a, violation: true}", "give either text or conversation"),
         ("cases:\n  - {id: a, text: x, conversation: [{role: u, text: y}], violation: true}", "either text or conver"),
-        ("cases:\n  - {id: a, conversation: [], violation: true}", "at least 1 item"),
+        ("cases:\n  - {id: a, conversation: [], violation: true}", "`conversation` of case 1 must not be empty"),
     ],
 )
 def test_a_problem_of_a_cases_file_is_one_sentence(tmp_path: Path, text: str, problem: str) -> None:

@@ -1,6 +1,7 @@
 """`safeguard check` reports every problem of every policy at its position, and never crashes."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from safeguard_spark.authoring.check import check_file, check_paths
 from safeguard_spark.authoring.check_output import report_github, report_json, report_text
 from safeguard_spark.authoring.diagnostics import CHECKS, Diagnostic
+from safeguard_spark.authoring.publish import publish_candidates
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import load_policy, parse_policy
 from safeguard_spark.policy.lock import Lock, lock_path, save_lock
@@ -21,8 +23,8 @@ Change = tuple[str, str]
 
 # code, changes to the policy, changes to the cases (None: no cases), and the words at the problem's position.
 PLANTED: list[tuple[str, list[Change], list[Change] | None, str]] = [
-    ("unreadable", [("owner: trust@example.org", "owner: [trust")], [], ": What"),
-    ("unreadable", [], [("cases:\n", "cases: [\n")], "-"),
+    ("unreadable", [("owner: trust@example.org", "owner: [trust")], [], "[trust"),
+    ("unreadable", [], [("cases:\n", "cases: [\n")], "[" ),
     ("unknown-key", [("output: full", "ouput: full")], [], "ouput"),
     ("unknown-key", [], [("category: stolen", "categry: stolen")], "categry"),
     ("unknown-key", [("owner:", "body: x\nowner:")], [], "body"),
@@ -35,6 +37,27 @@ PLANTED: list[tuple[str, list[Change], list[Change] | None, str]] = [
     ("bad-value", [("category: stolen", "category: none")], [], "none"),
     ("bad-value", [("labeler:", "allow: [undefined-rule]\nlabeler:")], [], "undefined-rule"),
     ("bad-value", [(POLICY.split("---\n", 2)[2], "\n")], [], ""),
+    ("merge-conflict", [("Second-hand", "<<<<<<< HEAD\nSecond-hand")], [], "<<<<<<<"),
+    ("merge-conflict", [("owner:", "||||||| 4f2\nowner:")], [], "|||||||"),
+    ("merge-conflict", [], [("  - id: old", ">>>>>>> feature/new cases\n  - id: old")], ">>>>>>>"),
+    ("cut-text", [], [("text: My old watch, with its box", "text: My old watch #vintage, with its box")], "#vintage"),
+    ("cut-text", [], [("why: It is called", "why: In line # 2 it is called")], "# 2"),
+    ("cut-text", [("What may be offered.", "Offers, see rule #1")], [], "#1"),
+    ("cut-text", [("trust@example.org", "Trust & Safety #emea")], [], "#emea"),
+    ("look-alike", [("id: M1", "id: \N{CYRILLIC CAPITAL LETTER EM}1a")], [], "\N{CYRILLIC CAPITAL LETTER EM}"),
+    ("look-alike", [("id: M1", "id: \N{CYRILLIC CAPITAL LETTER EM}1")], [], "\N{CYRILLIC CAPITAL LETTER EM}"),
+    ("look-alike", [("id: M2", "id: M\N{ZERO WIDTH SPACE}2")], [], "M\N{ZERO WIDTH SPACE}"),
+    ("look-alike", [("category: stolen", "category: st\N{GREEK SMALL LETTER OMICRON}len")], [], "st"),
+    ("ambiguous-name", [("id: M2", "id: m_1")], [], "m_1"),
+    ("ambiguous-name", [("category: stolen", "category: Counter-Feit")], [], "Counter-Feit"),
+    ("ambiguous-name", [("category: stolen", "category: m-1")], [], "m-1"),
+    ("ambiguous-name", [("labeler:", "allowed: [M0, STOLEN]\nlabeler:")], [], "STOLEN"),
+    ("bad-value", [("category: stolen", "category: 'None'")], [], "'None'"),
+    ("bad-value", [("category: stolen", "category: \"Null\"")], [], '"Null"'),
+    ("bad-value", [("id: M2", "id: safe")], [], "safe"),
+    ("bad-value", [("category: stolen", "category: off")], [], "off"),
+    ("bad-value", [("category: stolen", "category: 2025-01-31")], [], "2025"),
+    ("bad-value", [("id: M2", "id: 0x10")], [], "0x10"),
     ("wrong-folder", [("version: 1.0.0", "version: 2.0.0")], [], "2.0.0"),
     ("no-rules", [(POLICY[POLICY.index("rules:") : POLICY.index("labeler:")], "")], None, "---"),
     ("duplicate-rule", [("id: M2", "id: M1")], [], "M1"),
@@ -141,6 +164,90 @@ def test_ten_mistakes_are_ten_diagnostics_at_their_lines_in_one_report(
     golden("check/ten-mistakes.txt", report_text(report))
     golden("check/ten-mistakes.json", report_json(report))
     golden("check/ten-mistakes.github.txt", report_github(report))
+
+
+def test_a_renamed_rule_is_one_problem_and_not_one_for_each_place_that_names_it(tmp_path: Path) -> None:
+    cases = "".join(
+        f"  - id: c{n}\n    text: Replica {n}\n    violation: true\n    category: counterfeit\n    rules: [M1]\n"
+        f"    why: R.\n\n"
+        for n in range(60)
+    )
+    renamed = edited(POLICY, ("id: M1", "id: K1"), ("M1 (counterfeit): offers", "K1 (counterfeit): offers"))
+    report = check_paths([write_policy(tmp_path, renamed, f"{CASES}\n{cases}")])
+    assert {d.code for d in report.diagnostics} == {"unknown-case-rule", "undefined-rule", "untested-rule"}
+    text = report_text(report)
+    assert text.count("names rule M1, which the policy does not define") == 1
+    assert re.search(r"= the same in 61 more places, by line: cases\.yaml \d+, \d+, .* and 51 more\n", text)
+    assert text.endswith("1 policy checked: 62 errors and 1 warning.\n")
+    assert report_github(report).count("::error") == 1
+    assert len(json.loads(report_json(report))["diagnostics"]) == 63
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("rules:\n", "rule:\n"), ("category: counterfeit", "categroy: counterfeit"), ("- {id: M1,", "- {ids: M1,")],
+)
+def test_a_mistake_in_the_list_of_rules_hides_what_only_follows_from_it(
+    tmp_path: Path, change: tuple[str, str]
+) -> None:
+    diagnostics = check_file(write_policy(tmp_path, edited(POLICY, change)))
+    assert diagnostics[0].code in ("unknown-key", "missing-key")
+    assert not {d.code for d in diagnostics} & {"unknown-case-rule", "undefined-rule", "undefined-category", "no-rules"}
+
+
+def test_a_merge_conflict_is_the_only_problem_of_its_file_and_is_not_published(tmp_path: Path) -> None:
+    both = "<<<<<<< ours\nM1 (counterfeit): offers a fake.\n=======\nM1 (stolen): offers loot.\n>>>>>>> theirs\n"
+    file = write_policy(tmp_path, edited(POLICY, ("M1 (counterfeit): offers a replica.\n", both)))
+    assert [d.code for d in check_file(file)] == ["merge-conflict"]
+    ready, problems = publish_candidates([file])
+    assert (ready, [d.code for d in problems.diagnostics]) == ([], ["merge-conflict"])
+    file.write_text(edited(POLICY, ("Market\n", "Market\n=======\n")))  # a heading in Markdown
+    assert check_file(file) == ()
+
+
+def test_a_name_that_only_looks_like_a_rule_is_named_by_its_characters(tmp_path: Path) -> None:
+    twin = "\N{CYRILLIC CAPITAL LETTER EM}2"
+    (problem,) = diagnostics_of(write_policy(tmp_path, cases=edited(CASES, ("[M2]", f"[{twin}]"))), "unknown-case-rule")
+    assert "it looks like M2, but has U+041C (cyrillic capital letter em)" in problem.hint
+    key = edited(POLICY, ("owner:", "own\N{SOFT HYPHEN}er:"))
+    (problem,) = diagnostics_of(write_policy(tmp_path, key), "unknown-key")
+    assert "it looks like owner, but has U+00AD (soft hyphen)" in problem.hint
+
+
+def test_an_id_in_the_letters_of_another_language_is_no_look_alike(tmp_path: Path) -> None:
+    cyrillic = edited(POLICY, ("category: stolen", "category: \u043a\u0440\u0430\u0434\u0435\u043d\u043e\u0435"))
+    assert diagnostics_of(write_policy(tmp_path, cyrillic), "look-alike") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        (edited(POLICY, ("---\n# Market", "\n# Market")), 11, "the front matter has no end"),
+        (edited(POLICY, ("---\n# Market", "\N{EM DASH}\n# Market")), 11, "the line that ends the front matter is not"),
+        ("\n\n" + POLICY, 3, "the line that begins the front matter is not the first line"),
+        (edited(POLICY, ("---\nname", "----\nname")), 1, "the line that begins the front matter is not three hyphens"),
+        (POLICY.removeprefix("---\n"), 1, "the file does not begin with front matter"),
+        ("# Only a text\n", 1, "the file does not begin with front matter"),
+    ],
+)
+def test_a_missing_line_of_hyphens_is_reported_where_it_is_missing(
+    tmp_path: Path, text: str, line: int, message: str
+) -> None:
+    (problem,) = diagnostics_of(write_policy(tmp_path, text), "unreadable")
+    assert problem.span.line == line and problem.message.startswith(message)
+    assert "type three hyphens, `---`, on a line of their own" in problem.hint
+
+
+def test_a_text_that_a_comment_swallows_whole_is_said_to_be_a_comment(tmp_path: Path) -> None:
+    cases = edited(CASES, ("text: Replica watch, nobody can tell", "text: #replica watch, nobody can tell"))
+    (problem,) = diagnostics_of(write_policy(tmp_path, cases=cases), "bad-value")
+    assert "YAML reads `#replica watch, nobody can tell` as a comment" in problem.message
+
+
+def test_a_title_with_a_comma_is_told_to_be_quoted(tmp_path: Path) -> None:
+    text = edited(POLICY, ("title: Stolen goods", "title: Stolen, found or borrowed goods"))
+    (problem,) = diagnostics_of(write_policy(tmp_path, text), "unknown-key")
+    assert problem.hint.startswith("a text with a comma must be in quotes")
 
 
 def test_a_changed_published_version_is_an_error_with_the_hint_to_bump_it(tmp_path: Path) -> None:

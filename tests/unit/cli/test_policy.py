@@ -152,6 +152,17 @@ def test_a_file_from_windows_is_the_same_policy(safeguard: Safeguard) -> None:
     assert "same policy hash" in safeguard("diff", "market", "1.0.0", "1.1.0").out
 
 
+def test_check_shows_at_most_so_many_problems_and_says_how_many_more_there_are(safeguard: Safeguard) -> None:
+    vague = edited(POLICY, ("are safe.", "are safe.\n" + "This is usually so.\n" * 30))
+    write_policy(Path("policies"), vague)
+    text = safeguard("check").out
+    assert text.count("warning[vague-word]") == 20
+    assert "\n10 more problems are not shown; --max-errors 0 shows all.\n" in text
+    assert safeguard("check", "--max-errors", "3").out.count("warning[vague-word]") == 3
+    assert safeguard("check", "--max-errors", "0").out.count("warning[vague-word]") == 30
+    assert safeguard("check", "--max-errors", "1", "--format", "json").out.count("vague-word") == 30
+
+
 def test_publishing_with_lock_only_needs_no_registry_and_is_idempotent(
     safeguard: Safeguard,
 ) -> None:

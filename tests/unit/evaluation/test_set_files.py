@@ -82,7 +82,7 @@ cases:
     }  # fmt: skip
     assert [turn["role"] for turn in advice["turns"]] == ["ana", "ben"]
     assert (advice["text"], advice["violation"], advice["category"]) == (None, False, None)
-    with pytest.raises(PolicyError, match="are not valid YAML"):
+    with pytest.raises(PolicyError, match="in line"):
         read_rows(written(tmp_path, "cases: [", "cases.yaml"), FileFormat.cases)
 
 

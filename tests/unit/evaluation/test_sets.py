@@ -66,7 +66,7 @@ def test_every_problem_is_reported_where_it_is_with_the_nearest_key(tmp_path: Pa
     with pytest.raises(ConfigError) as error:
         load_set(file)
     message = str(error.value)
-    assert f"{file}:2:10: error[bad-value]: `version`: should be a valid string\n2 | version: 0124\n" in message
+    assert f"{file}:2:10: error[bad-value]: `version` must be a text, not the number 84\n2 | version: 0124\n" in message
     assert f"{file}:4:1: error[unknown-key]: there is no key `localtion` here\n4 | localtion: ./shouts.csv\n" in message
     assert "  | ^^^^^^^^^\n  = did you mean location?" in message
     assert "`licence` is missing" in message and "`location` is missing" in message
@@ -78,9 +78,9 @@ def test_every_problem_is_reported_where_it_is_with_the_nearest_key(tmp_path: Pa
     [
         ("text_column: text\n", "", "needs either text_column or conversation_column"),
         ("text_column: text\n", "text_column: a\nconversation_column: b\n", "needs either text_column or"),
-        ("  hate: label = 'hateful'\n  spam: is_spam\n", "  {}\n", "`mapping`: Dictionary should have at least 1 item"),
+        ("  hate: label = 'hateful'\n  spam: is_spam\n", "  {}\n", "`mapping` must not be empty"),
         ("is_spam", "1", "put it in quotes"),
-        ("is_spam", "null", "`mapping.spam`: should be a valid string"),
+        ("is_spam", "null", "`mapping.spam` must be a text, not empty"),
         ("name: shouts", "name: loud shouts", "letters, digits"),
         ("slices: [kind]", "sha256: ABC", "64 lower-case hexadecimal digits"),
         ("slices: [kind]", "pairs_with: a@b@c", "`pairs_with`"),

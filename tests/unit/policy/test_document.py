@@ -1,6 +1,7 @@
 """A policy is read as its author wrote it; one hash covers what can change a label, the other one everything."""
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,20 +107,26 @@ def test_hashes_do_not_depend_on_where_one_field_ends_and_the_next_begins(one: s
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("no front matter", "does not begin with YAML front matter"),
-        ("---\nname: a\n", "does not begin with YAML front matter"),
-        ("---\nname: [a\nversion: 1.0.0\n---\nx", "not valid YAML at line 3"),
+        ("no front matter", "in line 1, the file does not begin with front matter (type three hyphens, `---`, on a"),
+        ("---\nname: a\n\n# Text\n", "in line 3, the front matter has no end (type three hyphens"),
+        (
+            "---\nname: [a\nversion: 1.0.0\n---\nx",
+            "in line 2, column 7, the bracket that opens here is not closed by `]`",
+        ),
         ("---\n- a\n---\nx", "not a list of `key: value` lines"),
-        ("---\n1: a\n---\nx", "`name`: field required"),
-        ("---\nname: a\nversion: 1.0\n---\nx", "`version`: input should be a valid string"),
-        ("---\nname: a\nversion: '1.0'\n---\nx", "`version`: string should match"),
+        ("---\n1: a\n---\nx", "`name` is missing"),
+        ("---\nname: a\nversion: 1.0\n---\nx", "`version` must be a text, not the number 1.0"),
+        ("---\nname: a\nversion: '1.0'\n---\nx", "`version` has a form that is not allowed: `1.0`"),
         ("---\nname: a\nversion: 1.0.0\nbody: b\n---\nx", "`body` is not a front matter key"),
-        ("---\nname: a\nversion: 1.0.0\nouput: full\n---\nx", "`ouput`: extra inputs"),
+        ("---\nname: a\nversion: 1.0.0\nouput: full\n---\nx", "`ouput` is not a key of this format"),
         ("---\nname: a\nversion: 1.0.0\n---\n \n", "no text after the front matter"),
         (edited(POLICY, ("id: M2", "id: M1")), "rule id M1 is defined more than once"),
         (edited(POLICY, ("category: stolen", "category: none")), "may not be `none`"),
-        (edited(POLICY, ("labeler:", "answers: {violation: [], safe: [ok]}\nlabeler:")), "`answers.violation`: tuple"),
-        (edited(POLICY, ("labeler:", "answers: {safe: [ok]}\nlabeler:")), "`answers.violation`: field required"),
+        (
+            edited(POLICY, ("labeler:", "answers: {violation: [], safe: [ok]}\nlabeler:")),
+            "`answers.violation` must not be empty",
+        ),
+        (edited(POLICY, ("labeler:", "answers: {safe: [ok]}\nlabeler:")), "`answers.violation` is missing"),
         (edited(POLICY, ("labeler:", "answers: {violation: ['-'], safe: [ok]}\nlabeler:")), "an answer is empty"),
         (
             edited(POLICY, ("labeler:", "answers: {violation: [Not OK], safe: [not-ok]}\nlabeler:")),
@@ -131,11 +138,14 @@ def test_hashes_do_not_depend_on_where_one_field_ends_and_the_next_begins(one: s
             "`true` would mean both",
         ),
         ("---\nname: a\nname: b\n---\nx", "`name` is given twice, again in line 3"),
-        ("---\ndate: 2024-02-31\n---\nx", "not valid YAML"),
+        (
+            "---\ndate: 2024-02-31\n---\nx",
+            "in line 2, column 7, `2024-02-31` is read as a date, and there is no such day",
+        ),
     ],
 )
 def test_a_policy_that_cannot_be_read_gives_one_sentence(text: str, problem: str) -> None:
-    with pytest.raises(PolicyError, match=problem.replace("(", r"\(")):
+    with pytest.raises(PolicyError, match=re.escape(problem)):
         parse_policy(text)
 
 

@@ -45,12 +45,55 @@ def test_a_duplicate_key_is_detected_at_any_depth() -> None:
 
 @pytest.mark.parametrize(
     ("text", "line", "column"),
-    [("a: [1\nb: 2\n", 2, 2), ("a: 1\n b: 2\n", 2, 3), ("a: *unknown\n", 1, 4), ("a: 2024-02-31\n", 1, 1)],
+    [("a: [1\nb: 2\n", 1, 4), ("a: 1\n b: 2\n", 2, 3), ("a: *unknown\n", 1, 4), ("a: 1\nb: 2024-02-31\n", 2, 4)],
 )
 def test_invalid_yaml_has_a_position(text: str, line: int, column: int) -> None:
     with pytest.raises(InvalidYamlError) as caught:
         read_yaml(text)
     assert caught.value.span[:2] == (line, column)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message", "hint"),
+    [
+        ("why: Time: it is late\n", 1, "a text with `: ` in it is read as another key", "quotes"),
+        ("rules:\n\t- id: A\n", 2, "indented with a tab", "spaces"),
+        ("a: 1\n\tb: 2\n", 2, "indented with a tab", "spaces"),
+        ("text: @ada says hi\n", 1, "cannot begin with `@`", "quotes"),
+        ("text: *really* cheap\n", 1, "cannot begin with `*`", "quotes"),
+        ("text: !important\n", 1, "cannot begin with `!`", "quotes"),
+        ("text: %off\n", 1, "cannot begin with `%`", "quotes"),
+        ("text: ? why\n", 1, "cannot begin with `?`", "quotes"),
+        ("text: 'Don't miss it'\n", 1, "goes on after its closing quotation mark", "the other kind"),
+        ("a: 1\ntext: 'open\nb: 2\n", 2, "a quotation mark that opens here is never closed", "close it"),
+        ("a: {id: A, title: Our #best offer}\n", 1, "`}` is missing, because everything after ` #`", "quotes"),
+        ("rules: [A, B\nb: 2\n", 1, "the bracket that opens here is not closed by `]`", "ends with `]`"),
+        ("a: 1\njust words\nb: 2\n", 2, "the line is no `key: value`", "a colon"),
+        ("a: 1\n   b: 2\n", 2, "indented more than the lines that it belongs to", "align"),
+        ("rules:\n  - id: A\n - id: B\n", 3, "not indented like the lines that it belongs to", "align"),
+        ("a: - one\n", 1, "a list cannot begin here", "next line"),
+        ('a: "C:\\dir"\n', 1, "a backslash", "single quotes"),
+        ("a: 1\nb: \x07\n", 2, "a character here that YAML does not allow: U+0007", "remove"),
+        ("a: 1\n---\nb: 2\n", 2, "a second document", "remove the line of `---`"),
+    ],
+)
+def test_what_is_not_yaml_is_explained_where_it_is_with_what_to_type(
+    text: str, line: int, message: str, hint: str
+) -> None:
+    with pytest.raises(InvalidYamlError) as caught:
+        read_yaml(text, first_line=11)
+    assert caught.value.span.line == line + 10
+    assert message in str(caught.value) and hint in caught.value.hint
+
+
+def test_a_comment_behind_a_value_without_quotes_is_kept_with_its_position() -> None:
+    text = "a: Buy #this\nb: 'no #comment'\nc: # nothing\nd: [x, y] # a list\ne: two\n  lines #end\n"
+    comments = read_yaml(text).comments
+    assert [(comment.path, comment.text, comment.span.line) for comment in comments] == [
+        (("a",), "#this", 1),
+        (("c",), "# nothing", 3),
+        (("e",), "#end", 6),
+    ]
 
 
 def test_a_document_that_contains_itself_is_read() -> None:

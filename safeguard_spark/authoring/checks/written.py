@@ -1,0 +1,92 @@
+"""Checks of what is not what its author wrote: texts cut by a comment, merge conflicts, names that only look right."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
+from safeguard_spark.authoring.draft import Draft
+from safeguard_spark.labelling.contract import NO_CATEGORY
+from safeguard_spark.policy.characters import strange_characters
+from safeguard_spark.policy.document import CONFLICT
+from safeguard_spark.policy.names import level
+from safeguard_spark.policy.positions import Span, Yaml, YamlPath
+
+PROSE = {"text", "why", "title", "description"}  # values that people write sentences in
+RULE, ALLOWED = "rule id", "label in `allowed`"
+
+
+def check_written(draft: Draft) -> Iterator[Diagnostic]:
+    """Every such problem of a policy and of its cases."""
+    sources = [(draft.source, draft.front), *([(draft.cases.source, draft.cases.yaml)] if draft.cases else [])]
+    for source, yaml in sources:
+        yield from conflicts(source)
+        yield from _cut_texts(source, yaml)
+    yield from _strange_names(draft)
+    yield from _same_names(draft)
+
+
+def conflicts(source: SourceFile) -> Iterator[Diagnostic]:
+    """The marks that git leaves where it cannot merge two versions; only the first, which stands for the rest."""
+    if CONFLICT.search(source.text):
+        number = next(n for n, line in enumerate(source.lines, 1) if CONFLICT.fullmatch(line))
+        span = Span(number, 1, len(source.lines[number - 1]))
+        hint = "keep one of the two versions, and remove the lines of <<<<<<<, ======= and >>>>>>>"
+        yield source.diagnose("merge-conflict", span, "the marks of a merge conflict are still in the file", hint)
+
+
+def _cut_texts(source: SourceFile, yaml: Yaml) -> Iterator[Diagnostic]:
+    for comment in yaml.comments:
+        key = next((part for part in reversed(comment.path) if isinstance(part, str)), "")
+        if key in PROSE or re.match(r"#\S", comment.text):
+            problem = f"`{key}` ends before this: YAML reads ` #` and the rest of the line as a comment"
+            hint = "put the whole text in quotes; a comment goes on a line of its own"
+            yield source.diagnose("cut-text", comment.span, problem, hint)
+
+
+def _strange_names(draft: Draft) -> Iterator[Diagnostic]:
+    """Invisible characters and look-alike letters in ids and categories, where they are defined."""
+    for name in _names(draft):
+        if strange := strange_characters(name.text):
+            problem = f"the {name.kind} `{name.text}` has {', '.join(strange)}"
+            hint = "type it again: what a model answers would not have this character"
+            yield draft.source.diagnose("look-alike", draft.front.value_span(name.path), problem, hint)
+
+
+def _same_names(draft: Draft) -> Iterator[Diagnostic]:
+    """Names that an answer cannot tell apart: it is read without case, spaces, hyphens and underscores."""
+    categories: dict[str, _Name] = {}
+    rules: dict[str, _Name] = {}
+    for name in _names(draft):
+        key, where = level(name.text), draft.front.value_span(name.path)
+        if key in NO_CATEGORY and name.kind != ALLOWED:
+            problem = f"`{name.text}` cannot be a {name.kind}: in an answer it means that nothing is violated"
+            yield draft.source.diagnose("bad-value", where, problem, "choose another name")
+            continue
+        earlier = categories.setdefault(key, name)
+        if earlier.category == name.category and name.kind == RULE:
+            earlier = rules.setdefault(key, name)
+            if earlier.text == name.text:  # a rule that is defined twice is reported as such
+                continue
+        if earlier.category != name.category or (earlier.kind == name.kind == RULE and earlier is not name):
+            problem = f"the {name.kind} `{name.text}` and the {earlier.kind} `{earlier.text}` are one name in an answer"
+            hint = "rename one: an answer is read without case, spaces, hyphens and underscores"
+            yield draft.source.diagnose("ambiguous-name", where, problem, hint)
+
+
+class _Name(NamedTuple):
+    """A name that an answer may have: where it is defined, and the category that it means (none: empty)."""
+
+    path: YamlPath
+    kind: str
+    text: str
+    category: str
+
+
+def _names(draft: Draft) -> Iterator[_Name]:
+    for rule in draft.rules:
+        yield _Name(("rules", rule.position, "id"), RULE, rule.id, rule.category)
+        if rule.category:
+            yield _Name(("rules", rule.position, "category"), "category", rule.category, rule.category)
+    for index, word in enumerate(draft.words("allowed")):
+        yield _Name(("allowed", index), ALLOWED, word, "")
