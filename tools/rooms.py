@@ -34,6 +34,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     _rooms(("tools/", "repository tools: these rooms, the reference tables, how the demo model was trained")),
     _rooms(
         ("jobs/", "spark-submit scripts, at most 80 lines each"),
+        ("safeguard_spark/__main__.py", "`python -m safeguard_spark`: the command line"),
         ("safeguard_spark/demo/", "`make demo`: its content and its model"),
     ),
     _rooms(("safeguard_spark/cli/", "the command line: one file per group of commands, no logic")),

@@ -27,10 +27,9 @@ from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling import content
 from safeguard_spark.policy.document import NONE, Frozen, read_text
+from safeguard_spark.policy.layout import CASES_FILE
 from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
 from safeguard_spark.value_problems import problem_words
-
-CASES_FILE = "cases.yaml"
 
 
 class CaseTurn(Frozen):

@@ -12,8 +12,10 @@ from safeguard_spark.authoring.checks.written import check_written
 from safeguard_spark.authoring.diagnostics import Diagnostic, Level, Report, in_order
 from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.authoring.draft import Draft, read_draft
+from safeguard_spark.authoring.structure import read_source
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import LabelerDefaults
+from safeguard_spark.policy.layout import Stray, stray_files
 from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_files, lock_path
 from safeguard_spark.policy.positions import Span
 
@@ -23,11 +25,27 @@ ABOUT_RULES = {
 }  # fmt: skip
 
 
-def check_paths(paths: Iterable[Path]) -> Report:
-    """Check policy files, and every policy in folders. Raises PolicyError for a path without a policy."""
-    files = list(dict.fromkeys(file for path in paths for file in _files(path)))
+def check_paths(paths: Iterable[Path], policies: Path | None = None) -> Report:
+    """Check policy files, and every policy in folders. Raises PolicyError for a path without a policy.
+
+    What is in the policies folder `policies` and in no version's place is reported as well.
+    """
+    paths = list(paths)
+    strays = [stray for stray in (stray_files(policies) if policies else ()) if _is_below(stray.path, paths)]
+    files = list(dict.fromkeys(file for path in paths for file in _files(path, bool(strays))))
     diagnostics = [diagnostic for file in files for diagnostic in check_file(file)]
-    return Report(len(files), tuple(in_order(diagnostics)))
+    return Report(len(files), tuple(in_order([*diagnostics, *stray_diagnostics(strays)])))
+
+
+def stray_diagnostics(strays: Iterable[Stray]) -> Iterator[Diagnostic]:
+    """An error for each file that is in no version's place."""
+    for stray in strays:
+        source, _ = read_source(stray.path, _display_path(stray.path))
+        yield source.diagnose("wrong-folder", Span(1, 1, 3), f"this file is not read: {stray.problem}", stray.hint)
+
+
+def _is_below(file: Path, paths: Iterable[Path]) -> bool:
+    return any(file.resolve().is_relative_to(path.resolve()) for path in paths)
 
 
 def check_file(path: Path) -> tuple[Diagnostic, ...]:
@@ -89,12 +107,12 @@ def _lock(path: Path, _files: tuple[tuple[Path, int], ...]) -> Lock:
     return load_lock(path)
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path, has_strays: bool) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
     files = sorted(path.rglob("policy.md"))
-    if not files:
+    if not files and not has_strays:
         what = "contains no policy.md" if path.is_dir() else "does not exist"
         raise PolicyError(f"{path} {what}. Give a policy file, or a folder with policies/<name>/<version>/policy.md.")
     yield from files

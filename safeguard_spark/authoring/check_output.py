@@ -4,21 +4,24 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Any
 
-from safeguard_spark.authoring.diagnostics import Diagnostic, Report, by_cause
+from safeguard_spark.authoring.diagnostics import Diagnostic, Level, Report, by_cause
 
 WIDTH = 100  # of an excerpt, in columns
+COLORS = {Level.error: "\x1b[1;31m", Level.warning: "\x1b[1;33m"}  # bold red, bold yellow
 PLACES = 10  # at most so many lines are named where one mistake has many consequences
 
 
-def report_text(report: Report, max_shown: int = 0) -> str:
+def report_text(report: Report, max_shown: int = 0, *, color: bool = False) -> str:
     """For a terminal: file:line:column, the line, a caret and a hint per problem; then a summary.
 
     Problems of one cause are shown once, with the lines of the others. `max_shown`: problems at most; 0 shows all.
+    `color`: for a terminal that shows colors.
     """
     groups = by_cause(report.diagnostics)
     shown = groups[:max_shown] if max_shown else groups
-    parts = [diagnostic_text(first, _others_words(others)) for first, others in shown]
+    parts = [diagnostic_text(first, _others_words(others), color=color) for first, others in shown]
     if len(shown) < len(groups):
         parts.append(f"{len(groups) - len(shown):,} more problems are not shown; --max-errors 0 shows all.\n")
     return "\n".join([*parts, report_summary(report), ""])
@@ -53,14 +56,19 @@ def problem_counts(report: Report) -> str:
     return counts or "no problems"
 
 
-def report_json(report: Report) -> str:
-    """One JSON object: `policies`, `errors`, `warnings`, `diagnostics` (file, line, column, length, level, …)."""
+def report_value(report: Report) -> dict[str, Any]:
+    """For programs: `policies`, `errors`, `warnings`, `diagnostics` (file, line, column, length, level, …)."""
     problems = [
         {"file": d.file, **d.span._asdict(), "level": d.level, "code": d.code, "message": d.message, "hint": d.hint}
         for d in report.diagnostics
     ]
     counts = {"policies": report.policies, "errors": report.errors, "warnings": report.warnings}
-    return json.dumps({**counts, "diagnostics": problems}, indent=2, ensure_ascii=False) + "\n"
+    return {**counts, "diagnostics": problems}
+
+
+def report_json(report: Report) -> str:
+    """The value for programs as indented JSON."""
+    return json.dumps(report_value(report), indent=2, ensure_ascii=False) + "\n"
 
 
 def report_github(report: Report) -> str:
@@ -75,7 +83,7 @@ def report_github(report: Report) -> str:
     return "\n".join([*lines, report_summary(report), ""])
 
 
-def diagnostic_text(d: Diagnostic, others: str = "") -> str:
+def diagnostic_text(d: Diagnostic, others: str = "", *, color: bool = False) -> str:
     """One diagnostic for a terminal: file:line:column and the problem, the line, a caret, a hint if there is one.
 
     `others`: where else the same problem is, in words.
@@ -83,10 +91,11 @@ def diagnostic_text(d: Diagnostic, others: str = "") -> str:
     number = str(d.span.line)
     margin = " " * len(number)
     excerpt, column = _crop(d.excerpt, d.span.column)
-    head = f"{d.file}:{d.span.line}:{d.span.column}: {d.level.value}[{d.code}]: {d.message}"
+    begin, end = (COLORS[d.level], "\x1b[0m") if color else ("", "")
+    head = f"{d.file}:{d.span.line}:{d.span.column}: {begin}{d.level.value}[{d.code}]{end}: {d.message}"
     before, marked = excerpt[: column - 1], excerpt[column - 1 : column - 1 + d.span.length]
     caret = " " * _columns(before) + "^" * max(_columns(marked), 1)
-    lines = [head, f"{number} | {excerpt}".rstrip(), f"{margin} | {caret}"]
+    lines = [head, f"{number} | {excerpt}".rstrip(), f"{margin} | {begin}{caret}{end}"]
     lines += [f"{margin} = {hint}" for hint in (d.hint, others) if hint]
     return "\n".join([*lines, ""])
 

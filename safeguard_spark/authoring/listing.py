@@ -5,7 +5,8 @@ from typing import NamedTuple
 from safeguard_spark.authoring.cases import cases_path, load_cases
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import load_policy, policy_refs, ref_key
+from safeguard_spark.policy.document import load_policy, ref_key
+from safeguard_spark.policy.layout import policy_refs, stray_files
 from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_path
 from safeguard_spark.policy.ref import no_policies_error, policy_file, policy_names, unknown_name_error
 from safeguard_spark.tracking.registry import Registry
@@ -46,6 +47,12 @@ def list_versions(config: RunConfig, name: str | None = None) -> list[Listed]:
     names = dict.fromkeys(ref.partition("@")[0] for ref in refs)
     aliases = registry.all_aliases(names) if registry.exists else {}
     return [_listed(ref, config, lock, aliases.get(ref.partition("@")[0], {})) for ref in refs]
+
+
+def strays_text(config: RunConfig, name: str | None = None) -> str:
+    """For people: one line for each file that is meant to be a policy, and is not listed."""
+    strays = [stray for stray in stray_files(config.policies) if name is None or name in stray.path.parts]
+    return "\n".join(f"{stray}." for stray in strays)
 
 
 def listing_text(versions: list[Listed]) -> str:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safeguard_spark.authoring.check import check_file
+from safeguard_spark.authoring.check import check_file, stray_diagnostics
 from safeguard_spark.authoring.check_output import problem_counts
 from safeguard_spark.authoring.diagnostics import Level, Report
 from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.policy.document import LabelerDefaults, Policy, load_policy, read_text, ref_key
+from safeguard_spark.policy.layout import Stray
 from safeguard_spark.policy.lock import LockStatus, load_lock, lock_path, save_lock
 from safeguard_spark.tracking.registry import Published, Registry
 
@@ -35,10 +36,13 @@ class Publication:
     relabelled: tuple[tuple[str, str], ...] = ()  # (name@version, the labeler settings that changed since)
 
 
-def publish_candidates(files: Sequence[Path]) -> tuple[list[Candidate], Report]:
-    """The files that are ready to be published, and what keeps the others from it: errors and placeholders."""
+def publish_candidates(files: Sequence[Path], strays: Sequence[Stray] = ()) -> tuple[list[Candidate], Report]:
+    """The files that are ready to be published, and what keeps the others from it: errors and placeholders.
+
+    `strays` are files that are meant to be policies and are in no version's place.
+    """
     ready: list[Candidate] = []
-    refused = []
+    refused = list(stray_diagnostics(strays))
     for file in files:
         diagnostics = check_file(file)
         blocking = [d for d in diagnostics if d.level is Level.error or d.code == "todo"]

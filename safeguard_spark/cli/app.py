@@ -14,10 +14,11 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from safeguard_spark import __version__
 from safeguard_spark.cli.label import labelling
 from safeguard_spark.cli.maintain import maintain
 from safeguard_spark.cli.options import DEBUG, GLOBAL_HELP, LOG_LEVEL, LOG_LEVELS
@@ -31,7 +32,7 @@ app = typer.Typer(
     help="Label all content a platform ever stored, by policies that a model follows.",
     epilog=GLOBAL_HELP,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -39,12 +40,30 @@ app.add_typer(policy)
 app.add_typer(labelling)
 app.add_typer(maintain, name="maintain")
 app.add_typer(relabel, name="relabel")
+COMPLETION = "_SAFEGUARD_COMPLETE"  # what the shell sets to ask for completions
 STDOUT = 1
 USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, which newer releases of Typer vendor
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"safeguard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The `safeguard` script."""
+    if COMPLETION in os.environ:
+        typer.main.get_command(app).main(prog_name="safeguard")
     code = run_command(sys.argv[1:] if argv is None else argv)
     _is_read()
     sys.exit(code)
@@ -67,6 +86,7 @@ def run_command(argv: Sequence[str]) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
         _start_logging(options.log_level)
         command = typer.main.get_command(app)
+        _refuse_repeated(command, options.arguments)
         # Not `main`, which turns an interrupt into an exit code of its own.
         with command.make_context("safeguard", options.arguments) as context:
             command.invoke(context)
@@ -119,6 +139,27 @@ def _global_options(argv: Sequence[str]) -> GlobalOptions:
         else:
             arguments.append(argument)
     return GlobalOptions(arguments, debug, level, "--json" in argv)
+
+
+def _refuse_repeated(command: Any, arguments: Sequence[str]) -> None:
+    """Raise ConfigError for an option with one value that is there twice: the parser would keep only the last."""
+    counts: dict[str, int] = {}
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--":
+            return
+        if argument in getattr(command, "commands", {}):
+            command = command.commands[argument]
+            continue
+        name, equals, _ = argument.partition("=")
+        option = next((p for p in command.params if name.startswith("-") and name in p.opts), None)
+        if option is None or getattr(option, "is_flag", False) or option.multiple:
+            continue
+        if not equals:
+            next(remaining, "")
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] > 1:
+            raise ConfigError(f"{name} is there more than once, and takes one value: keep the one that is meant.")
 
 
 class _StandardError(logging.Handler):

@@ -68,7 +68,7 @@ def optimize(run: "RunConfig") -> Result:
     return Result({"status": "complete", "files": files})
 
 
-@command(maintain, output_config, has_json=False)
+@command(maintain, output_config)
 def vacuum(run: "RunConfig") -> Result:
     """Delete files that no version within the tables' retention (30 days) needs."""
     from safeguard_spark.spark.maintain.files import vacuum_tables
@@ -76,7 +76,7 @@ def vacuum(run: "RunConfig") -> Result:
 
     vacuum_tables(session(run), run)
     print_message("Files that only versions older than the retention needed are deleted.")
-    return Result()
+    return Result({"status": "complete"})
 
 
 def _read_ids(file: Path | None) -> list[str]:

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -34,6 +35,11 @@ Policies = Annotated[Path | None, typer.Option("--policies", help="The policies 
 Output = Annotated[str | None, typer.Option(help="Where the label tables are: a folder or CATALOG.SCHEMA.")]
 
 
+def has_color() -> bool:
+    """Whether standard output shows colors: a terminal, unless NO_COLOR is set (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
 class Result(NamedTuple):
     """What a command prints: with --json `value`, else `text`, and `note` on stderr. And its exit code."""
 
@@ -45,15 +51,15 @@ class Result(NamedTuple):
 
 def group(text: str) -> typer.Typer:
     """A group of commands with its help."""
-    return typer.Typer(help=text, epilog=GLOBAL_HELP, no_args_is_help=True, rich_markup_mode=None)
+    return typer.Typer(help=text, short_help=text, epilog=GLOBAL_HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
 def command(
-    app: typer.Typer, read_config: Callable[..., "RunConfig"], name: str | None = None, *, has_json: bool = True
+    app: typer.Typer, read_config: Callable[..., "RunConfig"], name: str | None = None
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Add a function to `app` as a command: it is called with the configuration and with its own options.
 
-    The command has the function's options, those of `read_config`, and `--json` unless `has_json` is False.
+    The command has the function's options, those of `read_config`, and `--json`.
     """
 
     def add(function: Callable[..., Result]) -> Callable[..., Result]:
@@ -70,12 +76,15 @@ def command(
                 typer.echo(result.note, err=True)
             raise typer.Exit(result.exit_code)
 
-        parameters = [*own, *shared.values(), *([json_option] if has_json else ())]
+        parameters = [*own, *shared.values(), json_option]
         parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)  # required ones first
         keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
         run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # Typer reads the options here
         run.__annotations__ = {}
-        app.command(name or function.__name__, help=function.__doc__)(run)
+        text = inspect.getdoc(function) or ""
+        # Without one of its own, the list of commands would cut the first sentence at the width of the screen.
+        summary = " ".join(text.partition("\n\n")[0].split())
+        app.command(name or function.__name__, help=text, short_help=summary)(run)
         return function
 
     return add
@@ -108,10 +117,11 @@ def table_config(
     text_column: Annotated[str | None, typer.Option(help="Column of texts, or SQL.")] = None,
     conversation_column: Annotated[str | None, typer.Option(help="Column of conversations, or SQL.")] = None,
     output: Output = None,
+    policies: Policies = None,
     settings: Settings = None,
 ) -> "RunConfig":
     """The configuration of a command on content and label tables. Raises ConfigError."""
-    options = {"source.location": source, "source.id_column": id_column, "output": output}
+    options = {"source.location": source, "source.id_column": id_column, "output": output, "policies": policies}
     columns = {"source.text_column": text_column, "source.conversation_column": conversation_column}
     # A content column on the command line replaces the other kind of content column in the file.
     return _load(config, settings, options, columns if any(columns.values()) else {})

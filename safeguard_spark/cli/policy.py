@@ -1,5 +1,6 @@
 """Commands for policy authors: check, verify, show-prompt, diff, new, import, list, publish."""
 
+import re
 import secrets
 import sys
 from enum import StrEnum
@@ -16,6 +17,7 @@ from safeguard_spark.cli.options import (
     engine_config,
     find_policy_file,
     folder_config,
+    has_color,
 )
 from safeguard_spark.errors import ConfigError, PolicyError
 from safeguard_spark.policy.alias import Alias
@@ -33,7 +35,7 @@ policy = typer.Typer()
 Format = StrEnum("Format", ["text", "json", "github"])  # how `check` prints problems
 
 
-@command(policy, folder_config, "check", has_json=False)
+@command(policy, folder_config, "check")
 def check_policies(
     run: "RunConfig",
     paths: Annotated[
@@ -45,19 +47,19 @@ def check_policies(
 ) -> Result:
     """Show every problem of every policy, with file, line and column. Exit code 3 if there are errors."""
     from safeguard_spark.authoring.check import check_paths
-    from safeguard_spark.authoring.check_output import report_github, report_json, report_text
+    from safeguard_spark.authoring.check_output import report_github, report_json, report_text, report_value
     from safeguard_spark.policy.ref import no_policies_error
 
     if not paths and not run.policies.is_dir():
         raise no_policies_error(run.policies)
     files = [Path(p) if Path(p).is_dir() else find_policy_file(p, run) for p in paths or [str(run.policies)]]
-    report = check_paths(files)
+    report = check_paths(files, run.policies)
     text = {
-        Format.text: lambda: report_text(report, max_errors),
+        Format.text: lambda: report_text(report, max_errors, color=has_color()),
         Format.json: lambda: report_json(report),
         Format.github: lambda: report_github(report),
     }[output]()
-    return Result(text=text, exit_code=report.exit_code(strict))
+    return Result(report_value(report), text, report.exit_code(strict))
 
 
 @command(policy, engine_config, "verify")
@@ -138,36 +140,41 @@ def _content(file: Path, text: str | None, case_id: str | None) -> "Content":
 @command(policy, author_config, "diff")
 def diff_versions(
     run: "RunConfig",
-    name: Annotated[str, Argument(help="The policy's name.")],
-    before: Annotated[str, Argument(help="A version, an alias, or a file.", metavar="A")],
-    after: Annotated[str, Argument(help="A version, an alias, or a file.", metavar="B")],
+    refs: Annotated[list[str], Argument(help=f"Two versions. {REF} Or NAME and two versions.", metavar="OLD NEW")],
 ) -> Result:
     """Show what changed between two versions, rule by rule: first behavior, then text."""
     from safeguard_spark.authoring.cases import cases_path, load_cases
     from safeguard_spark.authoring.diff import diff_json, diff_policies, diff_text
-    from safeguard_spark.policy.document import load_policy
+    from safeguard_spark.policy.document import VERSION, load_policy
 
-    files = [find_policy_file(side if Path(side).exists() else f"{name}@{side}", run) for side in (before, after)]
+    *names, before, after = refs if len(refs) in (2, 3) else ("", "")
+    if not after or (not names and re.match(VERSION, after)):
+        raise ConfigError(
+            "diff compares two versions: safeguard diff NAME@OLD NAME@NEW, or safeguard diff NAME OLD NEW."
+        )
+    sides = [f"{names[0]}@{side}" if names and not Path(side).exists() else side for side in (before, after)]
+    files = [find_policy_file(side, run) for side in sides]
     old, new = (load_policy(file) for file in files)
     old_cases, new_cases = (load_cases(cases_path(f)) if cases_path(f).is_file() else () for f in files)
     diff = diff_policies(old, new, (old_cases, new_cases))
     return Result(diff_json(diff), diff_text(diff))
 
 
-@command(policy, folder_config, "new", has_json=False)
+@command(policy, folder_config, "new")
 def new_policy(
     run: "RunConfig",
     name: Annotated[str, Argument(help="A new name, or name@version for the next version of a policy.")],
 ) -> Result:
     """Create a policy from a template, or its next version from the newest older one."""
-    from safeguard_spark.authoring.cases import CASES_FILE
     from safeguard_spark.authoring.new import create_policy
+    from safeguard_spark.policy.layout import CASES_FILE
 
     file = create_policy(name, run.policies)
-    return Result(text=f"Wrote {file} and {CASES_FILE} next to it. Edit them, then: safeguard check {file}\n")
+    text = f"Wrote {file} and {CASES_FILE} next to it. Edit them, then: safeguard check {file}\n"
+    return Result({"file": str(file)}, text)
 
 
-@command(policy, folder_config, "import", has_json=False)
+@command(policy, folder_config, "import")
 def import_pack(
     run: "RunConfig",
     path: Annotated[Path, Argument(help="The folder of a policy pack, or a file with a policy's text.")],
@@ -177,7 +184,7 @@ def import_pack(
 ) -> Result:
     """Convert a policy pack written for gpt-oss-safeguard to this format, and check it."""
     from safeguard_spark.authoring.check import check_paths
-    from safeguard_spark.authoring.check_output import report_text
+    from safeguard_spark.authoring.check_output import report_text, report_value
     from safeguard_spark.authoring.pack import read_pack, write_pack
 
     imported = read_pack(path, golden=golden, name=name, version=version)
@@ -186,7 +193,7 @@ def import_pack(
     lines = [f"Wrote {file}.", *(f"  - {note}" for note in imported.notes), "", report_text(report)]
     if report.errors:
         lines[-1] += f"Correct the errors above before you use the policy, then: safeguard check {file}\n"
-    return Result(text="\n".join(lines))
+    return Result({"file": str(file), "notes": imported.notes, "check": report_value(report)}, "\n".join(lines))
 
 
 @command(policy, author_config, "list")
@@ -195,10 +202,10 @@ def list_policies(
     name: Annotated[str | None, Argument(help="Only this policy.", show_default=False)] = None,
 ) -> Result:
     """List policies and versions, whether they are published, and their aliases."""
-    from safeguard_spark.authoring.listing import list_versions, listing_text
+    from safeguard_spark.authoring.listing import list_versions, listing_text, strays_text
 
     listed = list_versions(run, name)
-    return Result([item._asdict() for item in listed], listing_text(listed))
+    return Result([item._asdict() for item in listed], listing_text(listed), note=strays_text(run, name))
 
 
 @command(policy, author_config, "publish")
@@ -221,10 +228,12 @@ def publish_policies(
     if alias and lock_only:
         raise ConfigError("An alias lives in MLflow: leave out either --alias or --lock-only.")
     from safeguard_spark.authoring.publish import publication_json, publication_text, publish_all, publish_candidates
+    from safeguard_spark.policy.layout import stray_files
     from safeguard_spark.policy.ref import all_policy_files
 
     files = [find_policy_file(ref, run) for ref in refs] if refs else all_policy_files(run.policies)
-    ready, problems = publish_candidates(files)
+    strays = [stray for stray in stray_files(run.policies) if not refs or stray.path in files]
+    ready, problems = publish_candidates(files, strays)
     _require_none(problems, "Nothing was published. Correct the problems above, then publish again.")
     done = publish_all(ready, run, alias=alias, registry=not lock_only)
     return Result(publication_json(done), publication_text(done))

@@ -252,11 +252,6 @@ def load_policy(path: Path) -> Policy:
         raise PolicyError(f"Policy {path}: {error}.") from error
 
 
-def policy_refs(folder: Path) -> list[str]:
-    """Every `name@version` below `folder`, sorted, oldest version first."""
-    return sorted((f"{p.parent.parent.name}@{p.parent.name}" for p in folder.glob("*/*/policy.md")), key=ref_key)
-
-
 def ref_key(ref: str) -> tuple[str, tuple[int, ...]]:
     """Sort key of a `name@version`."""
     name, _, version = ref.partition("@")

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import VERSION, policy_refs, version_key
+from safeguard_spark.policy.document import VERSION, version_key
+from safeguard_spark.policy.layout import POLICY_FILE, policy_refs, stray_files
 from safeguard_spark.suggest import closest_match
-
-POLICY_FILE = "policy.md"
 
 
 class Ref(NamedTuple):
@@ -79,6 +78,7 @@ def no_policies_error(folder: Path) -> PolicyError:
     what = "holds no policies" if folder.is_dir() else "does not exist"
     return PolicyError(
         f"The policies folder {folder} {what}. Create a policy with `safeguard new NAME`, or give --policies DIR."
+        + _strays_words(folder)
     )
 
 
@@ -93,7 +93,7 @@ def unknown_name_error(name: str, folder: Path, existing: Iterable[str]) -> Poli
     hint = f"Policies: {', '.join(names) or 'none'}."
     if match := closest_match(name, names):
         hint = f"Did you mean {match} ({', '.join(versions_of(folder, match)) or 'published, not a file here'})?"
-    return PolicyError(f"There is no policy {name} in {folder}. {hint}")
+    return PolicyError(f"There is no policy {name} in {folder}. {_strays_words(folder, name).strip() or hint}")
 
 
 def unknown_version_error(ref: Ref, existing: Iterable[str], where: str) -> PolicyError:
@@ -101,3 +101,9 @@ def unknown_version_error(ref: Ref, existing: Iterable[str], where: str) -> Poli
     kind = "version" if ref.is_version else "version or alias"
     versions = sorted(set(existing), key=version_key)
     return PolicyError(f"Policy {ref.name} has no {kind} {ref.tag} in {where}. Versions: {', '.join(versions)}.")
+
+
+def _strays_words(folder: Path, name: str = "") -> str:
+    """Which files are no policies because of their place or name, as a sentence behind another; empty if none is."""
+    strays = [stray for stray in stray_files(folder) if not name or name in stray.path.parts]
+    return f" {strays[0]}." if strays else ""

@@ -17,9 +17,9 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.extras import require
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy, load_policy, parse_policy, version_key
+from safeguard_spark.policy.layout import POLICY_FILE
 from safeguard_spark.policy.lock import Lock, load_lock, lock_path
 from safeguard_spark.policy.ref import (
-    POLICY_FILE,
     Ref,
     policy_file,
     policy_names,

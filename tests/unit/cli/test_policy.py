@@ -30,7 +30,7 @@ def command_line(value: object) -> str:
         (["chek"], USAGE, "Did you mean 'check'?"),
         (["check", "--format", "yaml"], USAGE, "'yaml' is not one of 'text', 'json', 'github'"),
         (["verify"], USAGE, "Missing argument"),
-        (["diff", "market", "1.0.0"], USAGE, "Missing argument 'B'"),
+        (["diff", "market", "1.0.0"], USAGE, "diff compares two versions: safeguard diff NAME@OLD NAME@NEW"),
         (["publish", "--alias", "live"], USAGE, "'live' is not one of 'draft', 'shadow', 'active'"),
         (["publish", "--alias", "active"], USAGE, "`safeguard relabel promote NAME@VERSION` makes a version active"),
         (["publish", "--alias", "shadow", "--lock-only"], USAGE, "An alias lives in MLflow"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import Policy, Rule, load_policy, parse_policy, policy_refs, split_document
+from safeguard_spark.policy.document import Policy, Rule, load_policy, parse_policy, split_document
 from safeguard_spark.policy.lock import Lock, LockStatus
 from tests.unit.samples import POLICY, edited
 
@@ -169,10 +169,3 @@ def test_line_ends_and_a_byte_order_mark_do_not_change_the_hash(tmp_path: Path) 
     file = tmp_path / "policy.md"
     file.write_bytes(b"\xef\xbb\xbf" + POLICY.replace("\n", "\r\n").encode())
     assert load_policy(file).policy_hash == SAMPLE.policy_hash
-
-
-def test_versions_are_sorted_by_number_not_as_text(tmp_path: Path) -> None:
-    for version in ("1.10.0", "1.9.0", "draft", "2.0.0"):
-        (tmp_path / "a" / version).mkdir(parents=True)
-        (tmp_path / "a" / version / "policy.md").touch()
-    assert policy_refs(tmp_path) == ["a@draft", "a@1.9.0", "a@1.10.0", "a@2.0.0"]
