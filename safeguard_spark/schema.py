@@ -66,7 +66,10 @@ LABELS = Table(
         "work_key STRING": "Identity of the model call: SHA-256 of content, policy, labeler hash; joins to `reasoning`",
         "outcome STRING": "The result for this content; only `labelled` and `screened` have a violation",
         "violation BOOLEAN": "Whether the policy is violated; null unless `labelled` or `screened`",
-        "category STRING": "Category of the violated rule; null if none is violated, and with binary output",
+        "category STRING": (
+            "Category of the violated rule; `review` if a person must decide; null if none is violated, and with "
+            "binary output"
+        ),
         "rule_ids ARRAY<STRING>": "Ids of the rules the verdict names; empty if there are none, never null",
         "confidence STRING": "`low`, `medium` or `high`: the model's own estimate, no probability; null if none",
         "model STRING": "Model name: `engine.model_name`, else `engine.model`",

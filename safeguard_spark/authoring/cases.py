@@ -18,18 +18,35 @@ cases:
 from collections.abc import Iterable
 from pathlib import Path
 from textwrap import indent
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from safeguard_spark.authoring.diagnostics import nearest
 from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling import content
-from safeguard_spark.policy.document import NONE, Frozen, read_text
+from safeguard_spark.policy.document import NONE, REVIEW, Frozen, read_text
 from safeguard_spark.policy.layout import CASES_FILE
 from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
 from safeguard_spark.value_problems import problem_words
+
+_BOOL = TypeAdapter(bool)
+
+
+def _expected_violation(value: Any) -> bool | Literal["review"]:
+    try:
+        return REVIEW if value == REVIEW else _BOOL.validate_python(value)
+    except ValidationError:
+        raise PydanticCustomError("violation", "should be true, false or review") from None
+
+
+# Whether a content violates the policy, or a person must decide. `review` is true: it never passes for safe.
+Violation: TypeAlias = Annotated[
+    bool | Literal["review"], PlainValidator(_expected_violation, json_schema_input_type=bool | Literal["review"])
+]
+
 
 
 class CaseTurn(Frozen):
@@ -45,7 +62,7 @@ class Case(Frozen):
     id: Annotated[str, Field(min_length=1, max_length=80)]
     text: str | None = None
     conversation: Annotated[tuple[CaseTurn, ...], Field(min_length=1)] | None = None
-    violation: bool
+    violation: Violation
     category: str | None = None
     rules: tuple[str, ...] = ()
     why: str = ""
@@ -92,8 +109,10 @@ class Cases(Frozen):
         return () if value is None else value
 
 
-def verdict_words(violation: bool, rules: Iterable[str], category: str | None) -> str:
+def verdict_words(violation: bool | Literal["review"], rules: Iterable[str], category: str | None) -> str:
     """A verdict in words."""
+    if violation == REVIEW:
+        return "review by a person"
     violated = ", ".join(rules) or category
     return "safe" if not violation else f"violation of {violated}" if violated else "violation"
 

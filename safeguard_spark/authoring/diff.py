@@ -144,6 +144,8 @@ def _behavior(before: Policy, after: Policy) -> dict[str, tuple[str, ...]]:
         changes.setdefault("policy", []).append("the words for a violation and for safe content (`answers`)")
     if before.allowed != after.allowed:
         changes.setdefault("policy", []).append("the labels for safe content (`allowed`)")
+    if before.review != after.review:
+        changes.setdefault("policy", []).append("the labels for content that a person must decide (`review`)")
     old, new = ({rule.id: rule for rule in policy.rules} for policy in (before, after))
     for rule_id in dict.fromkeys([*new, *old]):
         was, now = old.get(rule_id), new.get(rule_id)
@@ -192,7 +194,9 @@ def _ids_in(text: str, ids: tuple[str, ...]) -> list[str]:
 
 def _fields(before: Policy, after: Policy) -> list[FieldChange]:
     old, new = (
-        p.model_dump(mode="json", exclude={"body", "rules", "output", "allowed", "answers", "name", "version"})
+        p.model_dump(
+            mode="json", exclude={"body", "rules", "output", "allowed", "answers", "review", "name", "version"}
+        )
         for p in (before, after)
     )
     changes = [FieldChange(name, old[name], new[name]) for name in old if old[name] != new[name]]

@@ -40,7 +40,7 @@ HINTS = Hints(
         "rules.0.id": "letters and digits without spaces, for example M1",
         "rules.0.severity": "one of low, medium, high, critical",
         "cases.0.rules": "a list, for example [M1]",
-        "cases.0.violation": "true or false",
+        "cases.0.violation": "true, false or review",
     },
 )
 

@@ -16,9 +16,10 @@ from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome, Verdict
-from safeguard_spark.policy.document import Output, Policy
+from safeguard_spark.policy.document import REVIEW, Output, Policy
 
 SAFE = "safe"  # the report's line for cases that violate nothing
+NO_RULE = "no rule"  # for violations of a policy without rules, or of none that is named
 
 
 class Finding(StrEnum):
@@ -28,10 +29,11 @@ class Finding(StrEnum):
     missed = "missed"  # a violation called safe
     false_alarm = "false_alarm"  # safe content called a violation
     wrong_rule = "wrong_rule"  # a violation, but of another rule or category
+    review = "review"  # left to a person, although the case says what it is
     unread = "unread"  # no verdict: refused, unparseable, truncated, …
 
 
-COLUMNS = ("rule", "cases", "passed", *(f.value.replace("_", " ") for f in Finding if f is not Finding.passed))
+_FAILURES = tuple(finding for finding in Finding if finding is not Finding.passed)
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,19 @@ class Verification:
 
     @cached_property
     def rules(self) -> tuple[RuleResult, ...]:
-        """Per rule in the policy's order, violations without a rule, then the safe cases."""
-        names = [*self.policy.rule_ids, *({"no rule"} if self._of("no rule") else ()), SAFE]
-        return tuple(_rule_result(name, self._of(name)) for name in names)
+        """Per rule in the policy's order, violations without a rule, cases for review, then the safe cases."""
+        others = [name for name in (NO_RULE, REVIEW) if self._of(name)]
+        return tuple(_rule_result(name, self._of(name)) for name in (*self.policy.rule_ids, *others, SAFE))
 
     def _of(self, name: str) -> list[CaseResult]:
         if name == SAFE:
             return [result for result in self.results if not result.case.violation]
-        if name == "no rule":
-            return [result for result in self.results if result.case.violation and not result.case.rules]
-        return [result for result in self.results if result.case.violation and name in result.case.rules]
+        if name == REVIEW:
+            return [result for result in self.results if result.case.violation == REVIEW]
+        violating = [result for result in self.results if result.case.violation is True]
+        if name == NO_RULE:
+            return [result for result in violating if not result.case.rules]
+        return [result for result in violating if name in result.case.rules]
 
     @cached_property
     def measures(self) -> dict[str, float | None]:
@@ -92,20 +97,21 @@ class Verification:
         return self._measures(false_alarms=0)
 
     @property
-    def unreadable_safe(self) -> int:
-        """How many safe cases have an answer that could not be read."""
-        return sum(r.finding is Finding.unread and not r.case.violation for r in self.results)
+    def undecided_safe(self) -> int:
+        """How many safe cases have an answer that could not be read, or that leaves them to a person."""
+        return sum(r.finding in (Finding.unread, Finding.review) and not r.case.violation for r in self.results)
 
     def _measures(self, *, false_alarms: int) -> dict[str, float | None]:
         """The measures with so many false alarms more than there were."""
         flagged = [r for r in self.results if r.verdict.violation]
-        expected = [r for r in self.results if r.case.violation]
-        true_positives = sum(r.case.violation for r in flagged)
-        false_positives = len(flagged) - true_positives + false_alarms
+        expected = [r for r in self.results if r.case.violation is True]
+        safe = [r for r in self.results if r.case.violation is False]
+        true_positives = sum(r.case.violation is True for r in flagged)
+        false_positives = sum(r.case.violation is False for r in flagged) + false_alarms
         return {
             "precision": _share(true_positives, true_positives + false_positives),
             "recall": _share(true_positives, len(expected)),
-            "false_positive_rate": _share(false_positives, len(self.results) - len(expected)),
+            "false_positive_rate": _share(false_positives, len(safe)),
             "unreadable_rate": _share(self.count(Finding.unread), len(self.results)),
             "rule_accuracy": _share(sum(r.finding is Finding.passed for r in expected), len(expected)),
         }
@@ -114,20 +120,20 @@ class Verification:
     def requirements(self) -> tuple[Requirement, ...]:
         """The policy's gate, line by line. A requirement on something that could not be measured is not met.
 
-        An answer that could not be read never helps: on safe content it counts as a false alarm, and if none could be
+        An answer that decides nothing never helps: on safe content it counts as a false alarm, and if none could be
         read, nothing is met.
         """
-        unreadable = self.unreadable_safe
-        values = self._measures(false_alarms=unreadable)
+        undecided, kind = self.undecided_safe, "undecided" if self.policy.review else "unreadable"
+        values = self._measures(false_alarms=undecided)
         requirements = []
         for key, required in self.policy.gate.model_dump(exclude_none=True).items():
             bound, _, measure = key.partition("_")
             value, note = values[measure], ""
             if self.count(Finding.unread) == len(self.results):
                 value, note = None, "no answer could be read"
-            elif unreadable and measure in ("precision", "false_positive_rate"):
-                plural = "s" if unreadable > 1 else ""
-                note = f"{unreadable} unreadable answer{plural} on safe content counted as wrong"
+            elif undecided and measure in ("precision", "false_positive_rate"):
+                plural = "s" if undecided > 1 else ""
+                note = f"{undecided} {kind} answer{plural} on safe content counted as wrong"
             requirements.append(Requirement(measure, Bound(bound), required, value, note))
         return tuple(requirements)
 
@@ -177,8 +183,12 @@ def overall_exit_code(verifications: Iterable[Verification]) -> ExitCode:
 
 def judge(policy: Policy, case: Case, verdict: Verdict) -> Finding:
     """Compare a verdict with its case. The verdict must name every rule of the case, and may name more."""
+    if verdict.outcome is Outcome.review:
+        return Finding.passed if case.violation == REVIEW else Finding.review
     if verdict.violation is None:
         return Finding.unread
+    if case.violation == REVIEW and verdict.violation:
+        return Finding.wrong_rule
     if verdict.violation != case.violation:
         return Finding.missed if case.violation else Finding.false_alarm
     if not case.violation or policy.output is Output.binary:
@@ -217,9 +227,11 @@ def verification_json(verification: Verification) -> dict[str, Any]:
 def verification_text(verification: Verification) -> str:
     """One line per rule, then every failed case with the expected and the actual verdict, the gate and a summary."""
     v = verification
-    rows = [COLUMNS, *((r.rule, r.cases, r.passed, *r.findings.values()) for r in v.rules)]
+    findings = [finding for finding in _FAILURES if finding is not Finding.review or v.policy.review]
+    header = ("rule", "cases", "passed", *(finding.value.replace("_", " ") for finding in findings))
+    rows = [header, *((r.rule, r.cases, r.passed, *(r.findings[finding] for finding in findings)) for r in v.rules)]
     cells = [[str(cell) if cell != 0 or number < 3 else "·" for number, cell in enumerate(row)] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = [f"{v.policy.ref} by {v.labeler.name}", ""]
     for row in cells:
         first, *rest = row
@@ -240,7 +252,9 @@ def _failure(result: CaseResult) -> list[str]:
     lines.append(f"    expected  {case.expected}" + (f": {case.why}" if case.why else ""))
     reason = verdict.rationale or verdict.error
     actual: str = verdict.outcome.value
-    if verdict.violation is not None:
+    if verdict.outcome is Outcome.review:
+        actual = verdict_words(REVIEW, (), None)
+    elif verdict.violation is not None:
         actual = verdict_words(verdict.violation, verdict.rule_ids, verdict.category)
     lines.append(f"    actual    {actual}" + (f": {reason}" if reason else ""))
     return lines

@@ -4,7 +4,8 @@ It answers in the policy's output form and in the labeler's dialect, so everythi
 content decide the answer:
 
     args:
-      words: {replica: M1}        # content with the word violates the rule, if the policy has the rule
+      words: {replica: M1}        # content with the word violates the rule, if the policy has the rule; M1 may also be
+                                  # a word for review, if the policy has that
       misbehave: {zzrefuse: refuse, zzgarbage: garbage, zzcut: truncate, zzfail: fail}
       latency_s: 0.01             # per call
       noise: 0.02                 # share of contents with another verdict; which ones depends on labeler and policy
@@ -23,7 +24,7 @@ from safeguard_spark.labelling.contract import Contract
 from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
 from safeguard_spark.labelling.prompt import harmony_encoding
 from safeguard_spark.labelling.verdict import Completion
-from safeguard_spark.policy.document import NONE, Output
+from safeguard_spark.policy.document import NONE, REVIEW, Output
 
 
 class ScriptedEngine:
@@ -70,7 +71,8 @@ class ScriptedEngine:
         if behavior == "fail":
             return Answer(request.key, failure="scripted failure")
         rules = [rule for word, rule in self.script.words.items() if word in content]
-        rule = next((rule for rule in rules if rule in spec.contract.category_of), None)
+        known = (*spec.contract.category_of, *spec.contract.review)
+        rule = next((rule for rule in rules if rule in known), None)
         rule = self._with_noise(spec, request, rule) if self.script.noise else rule
         text, finish, reasoning = answer(spec.contract, rule), "stop", "The script says so."
         if behavior == "refuse":
@@ -92,15 +94,16 @@ class ScriptedEngine:
 
 
 def answer(contract: Contract, rule: str | None) -> str:
-    """An answer in a contract's output form: a violation of `rule`, or none."""
+    """An answer in a contract's output form: a violation of `rule`, none, or one of the words for review."""
+    is_review = contract.is_review(rule)
     if contract.output is Output.binary:
-        return "1" if rule else "0"
-    category = contract.category_of[rule] if rule else NONE
-    fields: dict[str, Any] = {"violation": int(rule is not None)}
+        return str(rule) if is_review else "1" if rule else "0"
+    category = REVIEW if is_review else contract.category_of[rule] if rule else NONE
+    fields: dict[str, Any] = {"violation": int(rule is not None and not is_review)}
     if contract.output is Output.category:
         return json.dumps({**fields, "policy_category": category})
     rationale = f"Matches rule {rule}." if rule else "No rule matches."
-    rules = [rule] if rule else []
+    rules = [rule] if rule and not is_review else []
     return json.dumps({**fields, "category": category, "rule_ids": rules, "confidence": "high", "rationale": rationale})
 
 

@@ -17,7 +17,7 @@ from safeguard_spark.authoring.cases import load_cases
 from safeguard_spark.authoring.cases_csv import LABEL_COLUMN
 from safeguard_spark.errors import SourceError
 from safeguard_spark.evaluation.sets import ROW, FileFormat
-from safeguard_spark.policy.document import ENCODING
+from safeguard_spark.policy.document import ENCODING, REVIEW
 
 Row = dict[str, Any]
 
@@ -80,7 +80,7 @@ def _cases(path: Path) -> Iterator[Row]:
             "id": case.id,
             "text": case.text,
             "turns": [{"role": role, "text": text} for role, text in turns],
-            "violation": case.violation,
+            "violation": None if case.violation == REVIEW else case.violation,
             "category": case.expected_category,
             "rules": list(case.rules),
         }

@@ -8,7 +8,7 @@ from typing import Any
 
 from safeguard_spark.labelling.channels import is_json, printable, unfenced
 from safeguard_spark.labelling.contract import CONFIDENCES, Contract
-from safeguard_spark.policy.document import Output
+from safeguard_spark.policy.document import REVIEW, Output
 from safeguard_spark.policy.names import level
 
 MAX_BRACES = 64  # opening braces that are tried in one message
@@ -47,9 +47,9 @@ def fields(finals: Iterable[str], contract: Contract, is_exact: bool) -> dict[st
 def _readings(final: str, contract: Contract, is_exact: bool) -> list[dict[str, Any]]:
     """Every answer in a final message."""
     is_binary = contract.output is Output.binary
-    violation = _plain(final, contract) if is_binary else None
-    if violation is not None:
-        return [{"violation": violation}]
+    plain = _plain(final, contract) if is_binary else None
+    if plain is not None:
+        return [plain]
     if is_exact and not is_json(final):
         raise UnreadableError("text around an answer outside its channel")
     read_object = _binary_fields if is_binary else _fields
@@ -59,12 +59,16 @@ def _readings(final: str, contract: Contract, is_exact: bool) -> list[dict[str, 
     return readings
 
 
-def _plain(final: str, contract: Contract) -> bool | None:
+def _plain(final: str, contract: Contract) -> dict[str, Any] | None:
     """What a message means that is only a digit, or a word of the policy; None for prose, also with a digit in it."""
     text = unfenced(final)
     bare = _INTRODUCTION.sub("", _MARKUP.sub(" ", text).strip()).strip().removesuffix(".").removesuffix("。")
-    violation = contract.violation_named(text)  # a policy's word may contain quotes
-    return contract.violation_named(bare) if violation is None else violation
+    for word in (text, bare):  # a policy's word may contain quotes
+        if contract.is_review(word):
+            return {"violation": None, "category": REVIEW}
+        if (violation := contract.violation_named(word)) is not None:
+            return {"violation": violation}
+    return None
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
@@ -120,7 +124,16 @@ def _levelled(value: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(keys, value.values(), strict=True))
 
 
+def _asks_for_review(value: dict[str, Any], contract: Contract) -> bool:
+    """Whether any field says that a person must decide. Whatever the others say, such a content is not safe."""
+    rules = value.get("ruleids")
+    names = [value.get(key) for key in ("violation", "policycategory", "category")]
+    return any(contract.is_review(name) for name in (*names, *(rules if isinstance(rules, list) else [rules])))
+
+
 def _binary_fields(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
+    if _asks_for_review(value, contract):
+        return {"violation": None, "category": REVIEW}
     violation = _violation(value, contract)
     try:
         category = _category(value, contract)
@@ -132,6 +145,9 @@ def _binary_fields(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
 
 
 def _fields(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
+    if _asks_for_review(value, contract):
+        decided = {"violation": None, "category": REVIEW}
+        return decided | (_reasons(value, contract) if contract.output is Output.full else {})
     violation, category = _violation(value, contract), _category(value, contract)
     if category is not None and not violation:
         raise UnreadableError("a category without a violation")
@@ -139,18 +155,24 @@ def _fields(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
         if violation and category is None and contract.category_of:
             raise UnreadableError("a violation without a category")
         return {"violation": violation, "category": category}
-    rule_ids = _rule_ids(value.get("ruleids"), contract)
+    reasons = _reasons(value, contract)
+    rule_ids = reasons["rule_ids"]
     if rule_ids and not violation:
         raise UnreadableError("a rule without a violation")
+    if category is not None and rule_ids and category not in {contract.category_of[rule] for rule in rule_ids}:
+        raise UnreadableError("a category that none of the rules has")
     if violation and category is None and rule_ids:
         category = contract.category_of[rule_ids[0]]
     if violation and category is None and contract.category_of:
         raise UnreadableError("a violation without category and rules")
+    return {"violation": violation, "category": category, **reasons}
+
+
+def _reasons(value: dict[str, Any], contract: Contract) -> dict[str, Any]:
+    """What a full answer says besides its decision."""
     rationale, confidence = value.get("rationale"), value.get("confidence")
     return {
-        "violation": violation,
-        "category": category,
-        "rule_ids": rule_ids,
+        "rule_ids": _rule_ids(value.get("ruleids"), contract),
         "confidence": level(confidence) if isinstance(confidence, str) and level(confidence) in CONFIDENCES else None,
         "rationale": printable(rationale) if isinstance(rationale, str) else None,
     }
@@ -193,7 +215,7 @@ def _rule_ids(value: Any, contract: Contract) -> tuple[str, ...]:
     if not all(isinstance(item, str) or type(item) is int for item in items):
         raise UnreadableError("rule_ids is not a list of texts")
     try:
-        rules = [contract.rule_named(str(item)) for item in items]
+        rules = [contract.rule_named(str(item)) for item in items if not contract.is_review(item)]
     except ValueError as error:
         raise UnreadableError(str(error)) from error
     return tuple(dict.fromkeys(rule for rule in rules if rule is not None))

@@ -7,11 +7,16 @@ Python, and a netstring needs no escaping rules.
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from safeguard_spark.labelling.conversation import Text, UnreadableError, read_turns
 
+# Anything but white space, and characters that take no room or have no ink: marks of direction, joiners, fillers.
+_VISIBLE = re.compile(
+    "[^\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0]"
+)
 TURN_CHARACTERS = 8  # what a turn adds to a prompt, at least, before its role and text
 
 
@@ -43,8 +48,8 @@ class Content:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to judge: null, blank, no turns, or a blank last turn."""
-        return not (self.judged_text or "").strip()
+        """Whether there is nothing to judge: null, no turns, or nothing visible in the text or the last turn."""
+        return _VISIBLE.search(self.judged_text or "") is None
 
     @property
     def size(self) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from safeguard_spark.policy.document import NONE, Answers, Output, Policy
+from safeguard_spark.policy.document import NONE, REVIEW, Answers, Output, Policy
 from safeguard_spark.policy.names import level
 
 CONTRACT_VERSION = 2
@@ -45,19 +45,21 @@ class _Names:
 class Contract:
     """What an answer may contain. `category_of` maps rule ids to categories, in the policy's order.
 
-    `allowed` are labels that mean no category; `answers` are the policy's words for 1 and 0.
+    `allowed` are labels that mean no category; `answers` are the policy's words for 1 and 0; `review` those for a
+    content that a person must decide, which is an answer only if there are any.
     """
 
     output: Output
     category_of: dict[str, str]
     allowed: tuple[str, ...] = ()
     answers: Answers | None = None
+    review: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, policy: Policy) -> "Contract":
         """The contract of a policy."""
         rules = {rule.id: rule.category for rule in policy.rules}
-        return cls(policy.output, rules, policy.allowed, policy.answers)
+        return cls(policy.output, rules, policy.allowed, policy.answers, policy.review)
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -65,14 +67,19 @@ class Contract:
         return tuple(dict.fromkeys(self.category_of.values()))
 
     @property
-    def binary_answers(self) -> tuple[str, str]:
-        """How a binary answer is written: no violation, violation."""
-        return (self.answers.safe[0], self.answers.violation[0]) if self.answers else ("0", "1")
+    def binary_answers(self) -> tuple[str, ...]:
+        """How a binary answer is written: no violation, violation and, if the policy has it, review."""
+        words = (self.answers.safe[0], self.answers.violation[0]) if self.answers else ("0", "1")
+        return (*words, *self.review[:1])
 
     def violation_named(self, word: str) -> bool | None:
         """What a word for a violation means; None if nothing."""
         plain = {"0": False, "false": False, "1": True, "true": True}
         return plain.get(word.strip().lower(), self._violation_words.get(level(word)))
+
+    def is_review(self, name: object) -> bool:
+        """Whether a value in an answer means that a person must decide."""
+        return isinstance(name, str) and level(name) in self._review_words
 
     def category_named(self, name: str) -> str | None:
         """The category that a name in an answer means, None for no category. A rule id means the rule's category.
@@ -117,6 +124,10 @@ class Contract:
         return [(name, None) for name in (*self.allowed, *NO_CATEGORY)]
 
     @cached_property
+    def _review_words(self) -> set[str]:
+        return {level(word) for word in (*self.review, REVIEW)} if self.review else set()
+
+    @cached_property
     def _violation_words(self) -> dict[str, bool]:
         if self.answers is None:
             return {}
@@ -126,11 +137,11 @@ class Contract:
     def json_schema(self) -> dict[str, Any]:
         """The JSON schema of the answer. Without `maxLength`: the engine needs 14 s to compile one."""
         violation: dict[str, Any] = {"type": "integer", "enum": [0, 1]}
-        if self.binary_answers != ("0", "1"):
-            violation = {"type": "string", "enum": list(self.binary_answers)}
+        if self.binary_answers[:2] != ("0", "1"):
+            violation = {"type": "string", "enum": list(self.binary_answers[:2])}
         if self.output is Output.binary:
-            return violation
-        category = {"type": "string", "enum": [*self.categories, NONE]}
+            return {"enum": [*violation["enum"], *self.review[:1]]} if self.review else violation
+        category = {"type": "string", "enum": [*self.categories, *self.review[:1], NONE]}
         if self.output is Output.category:
             return _object({"violation": violation, "policy_category": category})
         ids = {"type": "array", "items": {"type": "string", "enum": list(self.category_of)}, "maxItems": 8}

@@ -9,15 +9,16 @@ from safeguard_spark.labelling.conversation import Text
 
 # A pair, or a mapping with `role` and `text` or `content`, as chat APIs write it.
 TurnInput: TypeAlias = tuple[Text | None, Text | None] | Mapping[str, Any]
+PANDAS_NULLS = ("NAType", "NaTType")
 ContentInput: TypeAlias = Text | Sequence[TurnInput] | None
 
 
 def content_of(value: object) -> Content:
     """The content of a Python value. Never raises: what is neither a text nor a conversation gives `invalid`.
 
-    None is null, and so is NaN, which pandas puts in its place. NumPy arrays count as lists.
+    None is null, and so are NaN, NA and NaT, which pandas puts in its place. NumPy arrays count as lists.
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in PANDAS_NULLS:
         return Content()
     if isinstance(value, str | bytes):
         return from_text(value)

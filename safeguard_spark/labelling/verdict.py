@@ -16,7 +16,10 @@ from safeguard_spark.policy.names import level
 
 
 class Outcome(StrEnum):
-    """Exactly one per content and policy. Only `labelled` and `screened` carry a violation."""
+    """Exactly one per content and policy. Only `labelled` and `screened` carry a violation.
+
+    `review` carries the category `review`, and the rules and the rationale that the answer has.
+    """
 
     labelled = "labelled"
     refused = "refused"
@@ -27,6 +30,7 @@ class Outcome(StrEnum):
     invalid_content = "invalid_content"
     engine_failed = "engine_failed"
     screened = "screened"
+    review = "review"  # the answer of a policy that leaves some contents to a person
 
     def may_change(self, temperature: float) -> bool:
         """Whether the same call may have another outcome next time.
@@ -77,9 +81,40 @@ FILTERED = (
 )  # fmt: skip
 DECLINED = "refusal"  # of a server that says that the model declined
 
+# How a refusal begins: "I cannot help with that", with an apology before it or not. What the model cannot do is to
+# answer: "I cannot find any violation" is no refusal. An apology alone is none: "Sorry, this is a scam".
+_POLITE = (
+    r"i|i['’]m|am|so|very|truly|really|sorry|my|our|sincere|apolog\w+|unfortunately|regretfully|but|as|an?|ai|language|"
+    r"model|assistant|es|tut|mir|leid|leider|aber|entschuldigung|dabei|das|diesen?|inhalt|ich|lo|siento|lamento|mucho|"
+    r"lamentablemente|desafortunadamente|pero|disculpa\w*|perdón|je|suis|désolée?|mais|malheureusement|pardon|desculpe|"
+    r"sinto|muito|mas|infelizmente"
+)
+_CANNOT = (
+    (
+        r"i (?:can(?:['’]?t|not| not)|could(?: not|n['’]t)|won['’]t|will not)|"
+        r"(?:i['’]?m |i am )?(?:unable|not able) to",
+        r"help|assist|comply|continue|provide|fulfil\w*|answer|respond|engage|process|discuss|participate|support|"
+        r"classify|evaluate|assess|judge|analy[sz]e|do (?:that|this|so)",
+    ),
+    (
+        r"(?:kann|werde|darf|möchte)\b[^.!?:\n]{0,40}\b(?:nicht|keine?)",
+        r"helfen|weiterhelfen|unterstützen|antworten|beantworten|bearbeiten|erfüllen|nachkommen|einstufen|beurteilen|"
+        r"bewerten",
+    ),
+    (
+        r"no (?:puedo|podré|me es posible)",
+        r"ayudar\w*|asistir\w*|continuar|cumplir|responder|proporcionar|clasificar|evaluar|procesar",
+    ),
+    (r"je ne (?:peux|pourrai) pas", r"\w*['’]?aider|assister|continuer|répondre|fournir|classer|évaluer|traiter"),
+    (
+        r"não (?:posso|poderei|consigo)",
+        r"ajudar\w*|auxiliar|continuar|responder|fornecer|classificar|avaliar|processar",
+    ),
+)
 _REFUSAL = re.compile(
-    r"\A\W*(?:i['’]?m (?:so )?(?:very )?sorry|i am sorry|sorry,|i apologi[sz]e|i can(?:['’]t|not| not)|"
-    r"i(?:['’]m| am) (?:unable|not able)|i won['’]t|i must (?:decline|refuse))",
+    rf"\A\W*(?:(?:{_POLITE})\W+)*?(?:"
+    + "|".join(rf"(?:{cannot})\b[^.!?:\n]{{0,60}}?(?<!\w)(?:{task})(?!\w)" for cannot, task in _CANNOT)
+    + r"|i (?:must|have to) (?:respectfully )?(?:decline|refuse)|(?:sorry|apologi[sz]e)\W+(?:but )?no\W*\Z)",
     re.IGNORECASE,
 )
 
@@ -115,7 +150,8 @@ def _read_finals(parts: Channels, contract: Contract) -> Verdict:
     try:
         if not texts:
             raise answer.UnreadableError("no final message")
-        return Verdict(Outcome.labelled, **answer.fields(texts, contract, is_exact=parts.is_leaked))
+        fields = answer.fields(texts, contract, is_exact=parts.is_leaked)
+        return Verdict(Outcome.review if fields["violation"] is None else Outcome.labelled, **fields)
     except answer.UnreadableError as error:
         if any(_REFUSAL.match(text) for text in texts or [parts.raw or ""]):
             return Verdict(Outcome.refused, error="the model declined")

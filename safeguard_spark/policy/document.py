@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -20,6 +20,7 @@ ENCODING = "utf-8-sig"  # some editors write a byte order mark; it is not part o
 DASHES = re.compile(r"[-‐‑‒–—―−_*=]{1,}")  # what people and editors write for three hyphens
 CONFLICT = re.compile(r"^(?:<{7}|\|{7}|>{7})(?: .*)?$", re.MULTILINE)  # what git writes into a file it cannot merge
 NONE = "none"  # the category the model gives when nothing is violated
+REVIEW: Literal["review"] = "review"  # the category of a content that a person must decide
 
 
 class Output(StrEnum):
@@ -117,6 +118,7 @@ class Policy(Frozen):
     links: dict[str, str] = Field(default_factory=dict)  # title: address, for people
     allowed: tuple[str, ...] = ()  # labels that the text gives to safe content; the answer is `none`
     answers: Answers | None = None  # if the text asks for words, such as Violating, in place of 1 and 0
+    review: tuple[str, ...] = ()  # labels and words that the text gives to content that a person must decide
     allow: tuple[str, ...] = ()  # warnings of `safeguard check` that the author accepts
     body: str
 
@@ -124,7 +126,7 @@ class Policy(Frozen):
     def policy_hash(self) -> str:
         """SHA-256 over what can change a label: the text the model reads, and what decides how its answer is read."""
         rules = [[rule.id, rule.category] for rule in self.rules]
-        optional = self.model_dump(mode="json", include={"allowed", "answers"})
+        optional = self.model_dump(mode="json", include={"allowed", "answers", "review"})
         named = {key: value for key, value in optional.items() if value}  # without them, the hash is as it always was
         return sha256({"body": self.body, "rules": rules, "output": self.output, **named})
 
@@ -134,6 +136,8 @@ class Policy(Frozen):
         document = self.model_dump(mode="json")
         if document["answers"] is None:
             del document["answers"]
+        if not document["review"]:
+            del document["review"]
         if document["gate"]["min_rule_accuracy"] is None:
             del document["gate"]["min_rule_accuracy"]
         return sha256(document)
@@ -230,7 +234,20 @@ def build_policy(front: dict[str, Any], body: str) -> Policy:
         raise PolicyError(f"rule id {duplicates[0]} is defined more than once")
     if any(level(category) == NONE for category in policy.categories):
         raise PolicyError(f"a rule's category may not be `{NONE}`, which means that nothing is violated")
+    if policy.review:
+        _require_own_words(policy)
     return policy
+
+
+def _require_own_words(policy: Policy) -> None:
+    """Raise PolicyError if a word for `review` means something else as well."""
+    answers = policy.answers or Answers(violation=("1",), safe=("0",))
+    others = (*policy.rule_ids, *policy.categories, *policy.allowed, *answers.violation, *answers.safe, NONE, "safe")
+    shared = {level(word) for word in (*policy.review, REVIEW)} & {
+        level(word) for word in (*others, "true", "false", "")
+    }
+    if shared:
+        raise PolicyError(f"`{min(shared)}` would mean that a person must decide, and something else as well")
 
 
 def read_text(path: Path) -> str:

@@ -108,8 +108,12 @@ class Tables:
     def create(self) -> None:
         """Create missing tables with comments, constraints and properties, and the views. Raises TableError."""
         # All are looked at before any is created: another program's table must not get ours for neighbors.
-        for table in [table for table in schema.TABLES if not self._is_created(table)]:
-            self._create(table)
+        missing = [table for table in schema.TABLES if not self._is_created(table)]
+        for table in schema.TABLES:
+            if table in missing:
+                self._create(table)
+            else:
+                self._update_checks(table)
         if self.in_folder:
             self.create_session_views()
             files = Files(self.spark, self.output)
@@ -166,6 +170,29 @@ class Tables:
             self.read(table)  # which refuses a table that lacks a column
 
         retrying(create, f"Table {self.path(table)} cannot be created{folder}", CREATE_TRIES)
+
+    def _update_checks(self, table: Table) -> None:
+        """Let a table of an earlier release take the values that this release has in addition."""
+
+        def update() -> None:
+            for name, check in self._other_checks(table).items():
+                self.spark.sql(f"ALTER TABLE {self.sql(table)} DROP CONSTRAINT IF EXISTS {name}")
+                try:
+                    self.spark.sql(f"ALTER TABLE {self.sql(table)} ADD CONSTRAINT {name} CHECK ({check})")
+                except AnalysisException:
+                    if name in self._other_checks(table):  # else another writer was faster
+                        raise
+
+        if table.checks:
+            retrying(update, f"The constraints of table {self.path(table)} cannot be changed to those of this release")
+
+    def _other_checks(self, table: Table) -> dict[str, str]:
+        """This release's constraints that a table has in another form."""
+        listed = self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(table)}").collect()
+        properties = {row["key"]: row["value"] for row in listed}
+        return {
+            name: check for name, check in table.checks if properties.get(f"delta.constraints.{name}", check) != check
+        }
 
     @property
     def labels_current(self) -> str:

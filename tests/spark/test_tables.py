@@ -77,6 +77,24 @@ def test_constraints_refuse_impossible_labels(labelled: Lake, change: str) -> No
         labelled.spark.sql(f"UPDATE delta.`{labelled.tables}/labels` SET {change} WHERE outcome = 'labelled'")
 
 
+def test_review_is_an_outcome_of_its_own_also_in_tables_of_an_earlier_release(lake: Lake) -> None:
+    lake.create()
+    labels = f"delta.`{lake.tables}/labels`"
+    lake.spark.sql(f"ALTER TABLE {labels} DROP CONSTRAINT outcome_known")
+    lake.spark.sql(f"ALTER TABLE {labels} ADD CONSTRAINT outcome_known CHECK (outcome IN ('labelled', 'empty'))")
+    lake.write([("a", "a table"), ("b", "a replica"), ("c", "news of a seized rifle"), ("d", "news of a replica")])
+    script = {"words": {"news": "Escalate", "replica": "M1"}}
+    result = lake.label(policy(review=["Escalate"]), engine={"kind": "scripted", "args": script})
+    assert (result.status, result.outcomes) == ("complete", {"labelled": 2, "review": 2})
+    rows = {id: (row.outcome, row.violation, row.category) for id, row in lake.current().items()}
+    assert rows["a"] == ("labelled", False, None) and rows["b"] == ("labelled", True, "counterfeit")
+    assert rows["c"] == rows["d"] == ("review", None, "review")
+    assert lake.label(policy(review=["Escalate"]), engine={"kind": "scripted", "args": script}).calls == 0
+    with lake.duckdb() as connection:
+        query = "SELECT content_id FROM labels_current WHERE violation OR NOT violation ORDER BY 1"
+        assert connection.execute(query).fetchall() == [("a",), ("b",)]
+
+
 def test_drivers_that_create_the_tables_at_once_all_succeed(lake: Lake) -> None:
     lake.spark.sql("CREATE DATABASE races")
     try:

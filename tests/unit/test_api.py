@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,6 +176,8 @@ def test_every_content_has_one_verdict_in_its_place(policy: sg.Policy, values: l
         ("", "empty"),
         (" \n", "empty"),
         (float("nan"), "empty"),
+        (pd.NA, "empty"),
+        (pd.NaT, "empty"),
         ([], "empty"),
         ([("user", "replica"), ("user", "")], "empty"),
         (b"a replica", "labelled"),

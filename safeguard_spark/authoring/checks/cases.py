@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from safeguard_spark.authoring.cases import Case
 from safeguard_spark.authoring.diagnostics import Diagnostic, nearest
 from safeguard_spark.authoring.draft import Draft, DraftCases
-from safeguard_spark.policy.document import NONE, Output
+from safeguard_spark.policy.document import NONE, REVIEW, Output
 from safeguard_spark.policy.positions import Span
 
 
@@ -101,7 +101,11 @@ def _expectation(draft: Draft, document: DraftCases, indexed: IndexedCase) -> It
     if case.violation and case.category == NONE:
         problem = f"case {case.id} is a violation with category {NONE}"
         yield source.diagnose("inconsistent-case", where, problem, "name the category that is violated")
-    if case.violation and not case.rules and category_of and draft.output is Output.full:
+    if case.violation == REVIEW and draft.policy and not draft.policy.review:
+        problem = f"case {case.id} expects review, which is no answer of this policy"
+        span = document.yaml.value_span(("cases", index, "violation"))
+        yield source.diagnose("inconsistent-case", span, problem, "name the policy's word for it under `review`")
+    if case.violation is True and not case.rules and category_of and draft.output is Output.full:
         problem, hint = f"case {case.id} does not say which rule it violates", "for example `rules: [{}]`"
         span = document.yaml.value_span(("cases", index, "violation"))
         yield source.diagnose("case-without-rule", span, problem, hint.format(next(iter(category_of))))
@@ -119,7 +123,9 @@ def _coverage(draft: Draft, document: DraftCases, cases: list[Case]) -> Iterator
         )
         return
     if len({case.violation for case in cases}) == 1:
-        only, other = ("violations", "safe content") if cases[0].violation else ("safe content", "violations")
+        only, other = "safe content", "violations"
+        if cases[0].violation:
+            only, other = ("left to a person" if cases[0].violation == REVIEW else "violations"), "safe content"
         problem = f"all {len(cases)} cases are {only}" if len(cases) > 1 else f"there is only one case, of {only}"
         yield document.source.diagnose("one-sided-cases", top, problem, f"add {other} near the boundary")
     tested = {rule for case in cases for rule in case.rules} | {case.expected_category for case in cases}

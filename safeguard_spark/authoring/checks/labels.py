@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from safeguard_spark.authoring.diagnostics import Diagnostic, nearest
 from safeguard_spark.authoring.draft import Draft
 from safeguard_spark.authoring.text import Block, without_quotes
-from safeguard_spark.policy.document import NONE, Output
+from safeguard_spark.policy.document import NONE, REVIEW, Output
 
 LABEL_COLUMN = re.compile(r"\b(categor\w*|classif\w*|labels?|rules?|rule ids?|verdict|answer)\b", re.IGNORECASE)
 PLAIN_ANSWERS = {NONE, "0", "1", "safe", "valid", "invalid", "violates", "violation", "yes", "no", "allowed", "ok"}
@@ -41,7 +41,13 @@ def check_labels(draft: Draft) -> Iterator[Diagnostic]:
 
 def _defined(draft: Draft) -> set[str]:
     names = {name for rule in draft.rules for name in (rule.id, rule.category) if name}
-    return names | set(draft.words("allowed")) | {word for words in _answer_words(draft) for word in words}
+    return names | set(_other_labels(draft)) | {word for words in _answer_words(draft) for word in words}
+
+
+def _other_labels(draft: Draft) -> list[str]:
+    """The labels that are no rule's: of safe content, and of content that a person must decide."""
+    review = draft.words("review")
+    return [*draft.words("allowed"), *review, *([REVIEW] if review else [])]
 
 
 def _answer_words(draft: Draft) -> tuple[tuple[str, ...], ...]:
@@ -54,7 +60,7 @@ def _undefined_rules(draft: Draft) -> Iterator[Diagnostic]:
     """Words with the same pattern as the ids: if M1 and M2 are rules, M9 must be one too."""
     ids = [rule.id for rule in draft.rules]
     patterns = dict.fromkeys(
-        re.sub(r"\d+", r"\\d+", re.escape(i)) for i in [*ids, *draft.words("allowed")] if re.search(r"^[A-Za-z].*\d", i)
+        re.sub(r"\d+", r"\\d+", re.escape(i)) for i in [*ids, *_other_labels(draft)] if re.search(r"^[A-Za-z].*\d", i)
     )
     if not patterns:
         return

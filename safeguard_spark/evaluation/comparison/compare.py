@@ -21,7 +21,7 @@ Key = TypeVar("Key")
 
 
 class VerdictKey(NamedTuple):
-    """The part of a verdict that is compared. `violation` is None where there is no verdict."""
+    """The part of a verdict that is compared. `violation` is None where there is no verdict, or for review."""
 
     violation: bool | None
     category: str | None = None
@@ -31,13 +31,18 @@ class VerdictKey(NamedTuple):
     def column(self) -> str:
         """Its row or column in the matrix."""
         if self.violation is None:
-            return NO_VERDICT
+            return self.category or NO_VERDICT  # review is a category of its own
         return (self.category or "violation") if self.violation else NONE
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Its category, if it is a violation."""
-        return (self.column,) if self.violation else ()
+        """Its category, if it is a violation or for a person to decide."""
+        return (self.column,) if self.violation or self.is_review else ()
+
+    @property
+    def is_review(self) -> bool:
+        """Whether a person must decide: stricter than safe, more permissive than a violation."""
+        return self.violation is None and self.category is not None
 
 
 class Pair(NamedTuple):
@@ -53,8 +58,8 @@ class Flip(StrEnum):
     """How two verdicts differ."""
 
     same = "same"
-    stricter = "stricter"  # a violation now
-    permissive = "permissive"  # no violation now
+    stricter = "stricter"  # a violation now, or review where it was safe
+    permissive = "permissive"  # no violation now, or safe where it was review
     moved = "moved"  # a violation of another category or rule
     unread = "unread"  # one of them has no verdict
 
@@ -135,7 +140,9 @@ class Comparison:
 
 def flip_of(old: VerdictKey, new: VerdictKey) -> Flip:
     """How two verdicts differ."""
-    if (old.violation is None) != (new.violation is None):
+    if old.is_review != new.is_review and NO_VERDICT not in (old.column, new.column):
+        return Flip.stricter if new.violation or (new.is_review and not old.violation) else Flip.permissive
+    if (old.violation is None) != (new.violation is None) or old.is_review != new.is_review:
         return Flip.unread
     if old.violation == new.violation:
         same = (old.category, sorted(old.rules)) == (new.category, sorted(new.rules))

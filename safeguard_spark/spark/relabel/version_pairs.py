@@ -160,7 +160,9 @@ def _verdict_text(side: str) -> Column:
         F.when(F.size(F.col(f"{side}.rules")) > 0, rules).otherwise(F.lit("")),
     )
     judged = F.when(F.col(f"{side}.violation"), violation).otherwise(F.lit("none"))
-    return F.when(F.col(f"{side}.violation").isNull(), F.lit("no verdict")).otherwise(judged)
+    return F.when(
+        F.col(f"{side}.violation").isNull(), F.coalesce(F.col(f"{side}.category"), F.lit("no verdict"))
+    ).otherwise(judged)
 
 
 def with_texts(spark: SparkSession, config: RunConfig, report: ComparisonReport) -> ComparisonReport:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.authoring.cases import Case
+from safeguard_spark.authoring.cases import Case, Violation
 from safeguard_spark.authoring.verify import Finding, judge
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import parse_policy
@@ -191,15 +191,37 @@ def test_every_output_form_and_dialect_can_be_verified(safeguard: Safeguard, out
     assert safeguard("verify", "market", *settings).code == 0
 
 
+def test_a_case_left_to_a_person_has_a_line_of_its_own_and_is_neither_safe_nor_a_violation(
+    safeguard: Safeguard,
+) -> None:
+    policy = edited(POLICY, ("labeler:", "review: [Escalate, M0]\nlabeler:"))
+    asked = (
+        "\n  - id: press\n    text: A newspaper shows a seized replica\n    violation: review\n    why: It is news.\n"
+    )
+    write_policy(Path("policies"), policy, CASES + asked)
+    assert safeguard("check", "--strict").code == 0
+    words = "engine.args.words={newspaper: Escalate, replica: M1, truck: M2, old watch: M0}"
+    ran = safeguard("verify", "market", *SCRIPTED, "--set", words, "--json")
+    (report,) = json.loads(ran.out)
+    assert {row["rule"]: (row["passed"], row["review"]) for row in report["rules"]} == {
+        "M1": (1, 0), "M2": (1, 0), "review": (1, 0), "safe": (0, 1),
+    }  # fmt: skip
+    assert (report["measures"]["precision"], report["measures"]["recall"]) == (1.0, 1.0)
+    assert "actual    review by a person" in safeguard("verify", "market", *SCRIPTED, "--set", words).out
+    write_policy(Path("policies"), POLICY, CASES + asked)
+    assert "case press expects review, which is no answer of this policy" in safeguard("check").out
+
+
 MARKET = parse_policy(POLICY)
 SAFE = Verdict(Outcome.labelled, violation=False)
+REVIEW = Verdict(Outcome.review, category="review")
 
 
 def violation_of(*rules: str, category: str = "counterfeit") -> Verdict:
     return Verdict(Outcome.labelled, violation=True, category=category, rule_ids=rules)
 
 
-def case(*rules: str, violation: bool = True, category: str | None = None) -> Case:
+def case(*rules: str, violation: Violation = True, category: str | None = None) -> Case:
     return Case(id="a", text="x", violation=violation, rules=rules, category=category)
 
 
@@ -217,6 +239,12 @@ def case(*rules: str, violation: bool = True, category: str | None = None) -> Ca
         (case(violation=False), violation_of("M1"), Finding.false_alarm),
         (case("M1"), Verdict(Outcome.refused), Finding.unread),
         (case(violation=False), Verdict(Outcome.unparseable), Finding.unread),
+        (case(violation="review"), REVIEW, Finding.passed),
+        (case(violation="review"), SAFE, Finding.missed),
+        (case(violation="review"), violation_of("M1"), Finding.wrong_rule),
+        (case(violation="review"), Verdict(Outcome.refused), Finding.unread),
+        (case("M1"), REVIEW, Finding.review),
+        (case(violation=False), REVIEW, Finding.review),
     ],
 )
 def test_a_verdict_is_judged_against_its_case(expected: Case, verdict: Verdict, finding: Finding) -> None:

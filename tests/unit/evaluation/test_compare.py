@@ -22,6 +22,7 @@ from safeguard_spark.relabel.rules import RuleChanges
 pytestmark = pytest.mark.unit
 
 SAFE, NO_VERDICT = VerdictKey(False), VerdictKey(None)
+REVIEW = VerdictKey(None, "review")
 CATEGORIES = {"counterfeit": "M1", "weapons": "M2", "drugs": "M3", "spam": "M4"}
 SHARES = [("", 0.6), ("counterfeit", 0.15), ("weapons", 0.1), ("drugs", 0.1), ("spam", 0.05)]
 NOISE, REAL = 0.02, 0.10
@@ -91,6 +92,13 @@ def test_planted_flips_are_detected_in_their_category_and_a_version_against_itse
         (violation("spam"), violation("drugs"), Flip.moved),
         (VerdictKey(True, "spam", ("M4", "M5")), VerdictKey(True, "spam", ("M5", "M4")), Flip.same),
         (VerdictKey(True, "spam", ("M4",)), VerdictKey(True, "spam", ("M5",)), Flip.moved),
+        (SAFE, REVIEW, Flip.stricter),
+        (REVIEW, violation("spam"), Flip.stricter),
+        (violation("spam"), REVIEW, Flip.permissive),
+        (REVIEW, SAFE, Flip.permissive),
+        (REVIEW, REVIEW, Flip.same),
+        (REVIEW, NO_VERDICT, Flip.unread),
+        (NO_VERDICT, REVIEW, Flip.unread),
         (NO_VERDICT, SAFE, Flip.unread),
         (NO_VERDICT, NO_VERDICT, Flip.same),
     ],

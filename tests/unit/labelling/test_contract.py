@@ -69,6 +69,8 @@ def test_an_answer_the_schema_accepts_is_read_without_losing_a_field_unless_it_c
     category = value.get("category", value.get("policy_category"))
     # A schema cannot express that a violation needs a category and the rest has none and no rules; reading checks it.
     is_consistent = bool(value["violation"]) == (category != "none") or not contract.category_of
+    rules = value.get("rule_ids")
+    is_consistent &= not rules or category == "none" or category in {contract.category_of[rule] for rule in rules}
     if is_consistent and (value["violation"] or not value.get("rule_ids")):
         assert (result.outcome, result.violation) == (Outcome.labelled, bool(value["violation"]))
         assert set(result.rule_ids) == set(value.get("rule_ids", ()))
@@ -132,6 +134,25 @@ def test_the_schema_requires_the_first_word_of_each_answer(output: Output, answe
         assert (result.outcome, result.violation) == (Outcome.labelled, violation)
     other = 0 if values[0] != 0 else "0"
     assert not is_valid(other if output is Output.binary else {**written, "violation": other}, contract)
+
+
+@pytest.mark.parametrize("output", Output)
+@pytest.mark.parametrize("answers", [None, Answers(violation=("Take down",), safe=("Leave up",))])
+def test_the_schema_has_review_where_the_policy_has_it(output: Output, answers: Answers | None) -> None:
+    contract = Contract(output, RULES, answers=answers, review=("Ask a colleague", "M0.1"))
+    written = answer(contract, "Ask a colleague")
+    value = written if output is Output.binary else json.loads(written)
+    if output is Output.full:
+        value["rule_ids"] = ["M2"]
+    if output is not Output.binary:
+        value["violation"] = contract.json_schema()["properties"]["violation"]["enum"][0]
+        value["category" if output is Output.full else "policy_category"] = "Ask a colleague"
+    jsonschema.Draft202012Validator.check_schema(contract.json_schema())
+    assert is_valid(value, contract)
+    assert not is_valid(value, Contract(output, RULES, answers=answers))
+    result = read(json.dumps(value), contract)
+    assert (result.outcome, result.violation, result.category) == (Outcome.review, None, "review")
+    assert result.rule_ids == (("M2",) if output is Output.full else ())
 
 
 @every_contract

@@ -41,6 +41,9 @@ POLICIES = {
     "quoted-words": 'output: binary\nanswers: {violation: ["Won\'t do"], safe: [Fine]}',
     "words-full": f"output: category\n{SPAM}\nanswers: {{violation: [INVALID], safe: [VALID, OK to post]}}",
     "clash": "output: category\nrules: [{id: H1, category: Hate-Speech}, {id: H2, category: hate speech}]",
+    "review": "output: binary\nanswers: {violation: [Remove], safe: [Keep]}\nreview: [Human review]",
+    "review-full": f"output: full\n{MARKET}\nreview: [M0.1]",
+    "review-category": f"output: category\n{MARKET}\nreview: [Escalate]",
     "numbers": "output: full\nrules: [{id: '1', category: one}, {id: '2', category: two}]",
 }
 CONTRACTS = {
@@ -66,7 +69,7 @@ def test_an_answer_is_read_as_recorded(case: dict[str, Any]) -> None:
     assert {key: getattr(verdict, key) for key in expected} == expected
     assert verdict.rule_ids == tuple(case.get("rule_ids", ()))
     if verdict.outcome is not Outcome.labelled:
-        assert (verdict.violation, verdict.category) == (None, None)
+        assert (verdict.violation, verdict.category) == (None, "review" if verdict.outcome is Outcome.review else None)
 
 
 def test_every_tolerance_of_the_page_has_answers_that_it_accepts_and_others_that_it_does_not() -> None:

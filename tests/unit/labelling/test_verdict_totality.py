@@ -20,14 +20,15 @@ CONTRACTS = [
     for output in Output
     for rules, allowed, answers in ((CATEGORY_OF, (), None), ({}, (), None), (CATEGORY_OF, ("M0",), WORDS))
 ]
-READ = {Outcome.labelled, Outcome.refused, Outcome.unparseable, Outcome.truncated}
+CONTRACTS += [Contract(output, CATEGORY_OF, ("M0",), WORDS, ("M0.1", "Escalate")) for output in Output]
+READ = {Outcome.labelled, Outcome.review, Outcome.refused, Outcome.unparseable, Outcome.truncated}
 FINISHES = st.sampled_from(["stop", "length", "repetition", "content_filter", "refusal", None, "", "abort", "odd"])
 
 # Values and keys of an answer, right and wrong ones.
 VALUES = st.recursive(
     st.sampled_from([0, 1, 2, -1, True, False, None, "0", "1", "true", " FALSE ", "none", "counterfeit", "stolen", "M1",
                      "M9", "", "low", "HIGH", "certain", 1.0, 0.5, float("nan"), float("inf"), 10**400, "\ud800", "\0",
-                     "M0.a", "Stolen", "safe"])
+                     "M0.a", "Stolen", "safe", "M0.1", "Review"])
     | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
@@ -65,7 +66,10 @@ def harmony_ids(reasoning: str, final: str) -> list[int]:
 def assert_total(verdict: Verdict, contract: Contract) -> None:
     assert verdict.outcome in READ
     assert isinstance(verdict.violation, bool) == (verdict.outcome is Outcome.labelled)
-    if verdict.outcome is not Outcome.labelled:
+    if verdict.outcome is Outcome.review:
+        assert contract.review and (verdict.category, verdict.error) == ("review", None)
+        assert set(verdict.rule_ids) <= set(contract.category_of)
+    elif verdict.outcome is not Outcome.labelled:
         assert (verdict.category, verdict.rule_ids, verdict.confidence, verdict.rationale) == (None, (), None, None)
         assert verdict.error and len(verdict.error) < 80
     else:

@@ -82,6 +82,7 @@ def test_another_labeler_changes_only_the_document_hash_and_the_lock_tells_it_fr
         ("Second-hand", "second-hand"),
         ("labeler:", "allowed: [M0]\nlabeler:"),
         ("labeler:", "answers: {violation: [Violating], safe: [Non-violating]}\nlabeler:"),
+        ("labeler:", "review: [Escalate]\nlabeler:"),
     ],
 )
 def test_what_can_change_a_label_changes_the_policy_hash(change: tuple[str, str]) -> None:
@@ -91,6 +92,19 @@ def test_what_can_change_a_label_changes_the_policy_hash(change: tuple[str, str]
 def test_the_hashes_of_a_policy_without_answer_words_are_those_of_existing_locks() -> None:
     assert SAMPLE.policy_hash == "950c1ec44d89355fab5fa3ea9362a911145f8aece325188ca0a04dfc22fa04ce"
     assert SAMPLE.document_hash == "dc39e6ab8a2fc3d44053a0d84780c46e3dbb5d13545219f24a8b0fc6a8dc4dcd"
+
+
+@pytest.mark.parametrize("word", ["m2", "Stolen", "None", "TRUE", "0", "safe", "- "])
+def test_a_word_for_review_means_nothing_else(word: str) -> None:
+    with pytest.raises(PolicyError, match="would mean that a person must decide, and something else as well"):
+        parse_policy(edited(POLICY, ("labeler:", f"review: [Escalate, {word!r}]\nlabeler:")))
+
+
+def test_a_category_may_be_called_review_unless_the_policy_has_review() -> None:
+    named = edited(POLICY, ("category: stolen", "category: Review"), ("stolen", "Review"))
+    assert "Review" in parse_policy(named).categories
+    with pytest.raises(PolicyError, match="`review` would mean"):
+        parse_policy(edited(named, ("labeler:", "review: [Escalate]\nlabeler:")))
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
