@@ -48,7 +48,6 @@ Violation: TypeAlias = Annotated[
 ]
 
 
-
 class CaseTurn(Frozen):
     """One turn of a conversation."""
 
