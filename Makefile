@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-relabel test test-unit test-spark test-slow test-engine soak lint hooks docs bench clean lock
+.PHONY: help setup demo demo-relabel test test-unit test-spark test-slow test-cluster test-engine soak lint hooks docs bench clean lock
 
 py := .venv/bin/python
 # Two processes, which take whole files in the order of pyproject.toml's testpaths.
@@ -30,6 +30,9 @@ test-spark: setup  ## Only the tests on local Spark and Delta
 
 test-slow: setup  ## Kills, storage faults, the notebook and re-labelling at length (half an hour)
 	@$(py) -m pytest -q -m slow
+
+test-cluster: setup  ## Only the tests on a standalone cluster of two workers (as root)
+	@$(py) -m pytest -q -m "cluster and not slow"
 
 test-engine: setup  ## Only the tests on the vLLM server
 	@$(py) -m pytest -q -m "engine and not slow"

@@ -92,6 +92,9 @@ class VllmConfig(HttpConfig):
     kind: Literal["vllm"] = "vllm"
     python: FilePath | None = None
     """The interpreter that has vLLM; null: the one of Spark's Python workers"""
+    command: tuple[Word, ...] = ()
+    """Another program in place of `python -m vllm.entrypoints.openai.api_server`, with its first arguments: a wrapper,
+    or a server that takes vLLM's command line. It must stay in the foreground"""
     start_deadline_s: Seconds = 900.0
     """Time for the server to be ready, model loading included"""
     restarts: Annotated[int, Field(ge=0)] = 2
@@ -117,6 +120,11 @@ class VllmConfig(HttpConfig):
         """How many requests the server's scheduler runs at once."""
         return int(self.args.get("max_num_seqs") or BATCH)
 
+    @property
+    def num_gpus(self) -> int:
+        """Over how many GPUs one server spreads the model."""
+        return int(self.args.get("tensor_parallel_size") or 1) * int(self.args.get("pipeline_parallel_size") or 1)
+
     def as_endpoint(self, url: str) -> EndpointConfig:
         """The configuration of a client of this server, which listens at `url`."""
         shared = {name: getattr(self, name) for name in HttpConfig.model_fields if name != "kind"}
@@ -129,9 +137,10 @@ class VllmConfig(HttpConfig):
             canonical_json(args).encode()
         except (TypeError, ValueError) as error:
             raise ValueError("engine.args takes texts, numbers, true, false, null, lists and mappings") from error
-        seqs = args.get("max_num_seqs")
-        if seqs is not None and (not isinstance(seqs, int) or seqs < 1):
-            raise ValueError("engine.args.max_num_seqs must be a whole number from 1")
+        for name in ("max_num_seqs", "tensor_parallel_size", "pipeline_parallel_size"):
+            number = args.get(name)
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise ValueError(f"engine.args.{name} must be a whole number from 1")
         return args
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ REFUSED = {
     "enable_log_outputs": "content must not reach the log",
     "log_error_stack": "content must not reach the log",
     "middleware": "content must not reach other code",
+    "config": "its file could set what is refused here; write the arguments under engine.args",
 }
 SWITCHED_OFF: tuple[Any, ...] = (None, False, [], "")  # values of a refused argument that are ignored
 DEFAULTS: dict[str, Any] = {
@@ -36,9 +38,25 @@ DEFAULTS: dict[str, Any] = {
     "disable_uvicorn_access_log": True,
     "enable_log_requests": False,
 }
-# Spark's settings for its Python workers, and variables that change how the server is reached.
-DROPPED = ("OMP_NUM_THREADS", "VLLM_API_KEY", "VLLM_LOGGING_CONFIG_PATH", "VLLM_USE_RUST_FRONTEND", SERVER_ID_VARIABLE)
-DROPPED_PREFIXES = ("SPARK_", "PYSPARK_", "PYTHON_WORKER_", "SAFEGUARD_")
+# Variables of vLLM that open the server or write content to its log. A prefix stands for all that begin with it.
+REFUSED_ENV = (
+    "VLLM_SERVER_DEV_MODE", "VLLM_DEBUG", "VLLM_TRACE_FUNCTION", "VLLM_LOGGING_CONFIG_PATH", "VLLM_API_KEY",
+    "VLLM_USE_RUST_FRONTEND", "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
+)  # fmt: skip
+# What a Kubernetes Service called `vllm` puts into every pod, and Spark's settings for its Python workers.
+DROPPED = ("OMP_NUM_THREADS", "VLLM_PORT", "VLLM_HOST", "VLLM_SERVICE_HOST", SERVER_ID_VARIABLE)
+DROPPED_PREFIXES = (
+    "VLLM_PORT_",
+    "VLLM_SERVICE_PORT",
+    "SPARK_",
+    "PYSPARK_",
+    "PYTHON_WORKER_",
+    "SAFEGUARD_",
+    *REFUSED_ENV,
+)
+# Processes of one server meet on this machine only: without these, gloo and NCCL listen on the host name's address.
+LOOPBACK = {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+ARGUMENT = re.compile(r"[A-Za-z0-9_.-]+")
 RPC_BYTES = 107 - 1 - 36  # vLLM names its own sockets by a UUID in VLLM_RPC_BASE_PATH
 
 
@@ -48,17 +66,23 @@ def command(config: VllmConfig, socket: Path, hardware_args: Mapping[str, Any]) 
     Raises ConfigError for an argument that is refused, EngineError for a model folder that does not exist, or if vLLM
     is not installed.
     """
-    args = {name.replace("-", "_").lstrip("_"): value for name, value in config.args.items()}
-    for name, why in REFUSED.items():
-        if name in args and args[name] not in SWITCHED_OFF:
-            raise ConfigError(f"engine.args.{name} cannot be set: {why}.")
-    args = {name: value for name, value in args.items() if name not in REFUSED}
-    if not config.python and not is_installed("vllm"):
+    args = {}
+    for written, value in config.args.items():
+        name = written.replace("-", "_").lstrip("_")
+        if not ARGUMENT.fullmatch(name):
+            raise ConfigError(f"engine.args.{written} is not the name of an argument. Write the name alone.")
+        # vLLM takes the beginning of a name for the name.
+        refused = next((full for full in REFUSED if full.startswith(name)), None)
+        if refused is None:
+            args[name] = value
+        elif value not in SWITCHED_OFF:
+            raise ConfigError(f"engine.args.{name} cannot be set: {REFUSED[refused]}.")
+    if not config.python and not config.command and not is_installed("vllm"):
         raise EngineError(
             f"vLLM is not installed in {sys.executable}: pip install 'safeguard-spark[gpu]' there (cpu without a GPU), "
             "set engine.python to a Python that has it, or use a server: engine.kind=endpoint."
         )
-    argv = [config.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    argv = [*config.command] or [config.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     argv += ["--model", model(config), "--served-model-name", config.model, "--uds", str(socket)]
     if config.revision:
         argv += ["--revision", config.revision]
@@ -98,9 +122,17 @@ def is_folder_name(name: str) -> bool:
 
 
 def environment(
-    config: VllmConfig, inherited: Mapping[str, str], devices: list[str], folder: Path, server_id: str
+    config: VllmConfig, inherited: Mapping[str, str], devices: list[str], folder: Path, home: Path, server_id: str
 ) -> dict[str, str]:
-    """The server's environment: the worker's without Spark's settings, then ours, then `engine.env`."""
+    """The server's environment: the worker's without Spark's settings, then ours, then `engine.env`.
+
+    `folder` is for vLLM's own sockets, `home` for its caches. Raises ConfigError for a variable that is refused.
+    """
+    for name in config.env:
+        if name.startswith(REFUSED_ENV):
+            raise ConfigError(
+                f"engine.env.{name} cannot be set: it opens the server to others, or writes content to its log."
+            )
     env = {
         name: value
         for name, value in inherited.items()
@@ -109,6 +141,11 @@ def environment(
     path = [entry for entry in env.pop("PYTHONPATH", "").split(os.pathsep) if entry and not _is_sparks(entry)]
     if path:
         env["PYTHONPATH"] = os.pathsep.join(path)
+    # Triton and FlashInfer start `ninja` and the like by name.
+    env["PATH"] = os.pathsep.join([str(Path(config.python or sys.executable).parent), env.get("PATH", os.defpath)])
+    env["HOME"] = str(home)
+    if sys.platform == "linux":
+        env |= LOOPBACK
     env["VLLM_NO_USAGE_STATS"] = "1"
     env["SPT_NOENV"] = "1"  # else a process that sets its title overwrites SERVER_ID_VARIABLE
     if is_folder_name(config.model):

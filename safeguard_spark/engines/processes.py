@@ -6,6 +6,7 @@ Standard library and psutil only: the supervisor imports this and must start fas
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -43,6 +44,18 @@ class ProcessId(NamedTuple):
                 if time.monotonic() > deadline:
                     os.kill(self.pid, signal.SIGKILL)
                 time.sleep(0.1)
+
+
+def machine_id() -> str:
+    """Where this process's pid is valid: the machine's name, its boot id and the pid namespace.
+
+    The name alone is not enough: many machines are called `localhost`, and a container may have its host's name.
+    """
+    names = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # only Linux has these
+        names.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        names.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(names)
 
 
 def start_time(pid: int) -> str | None:

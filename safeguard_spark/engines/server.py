@@ -13,15 +13,15 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from safeguard_spark.config.engine import VllmConfig
-from safeguard_spark.engines import command, hardware
+from safeguard_spark.engines import command, gpu_host, hardware
 from safeguard_spark.engines.health import Health, check_health, is_healthy
-from safeguard_spark.engines.paths import server_path
-from safeguard_spark.engines.processes import ProcessId, end_tree, lower_priority
+from safeguard_spark.engines.paths import server_home, server_path
+from safeguard_spark.engines.processes import ProcessId, end_tree, lower_priority, machine_id
 from safeguard_spark.engines.server_folder import (
     IDLE,
     FailedStart,
@@ -31,7 +31,7 @@ from safeguard_spark.engines.server_folder import (
     ServerState,
     Starts,
 )
-from safeguard_spark.engines.server_log import cause, is_wrong_setting, tail
+from safeguard_spark.engines.server_log import cause, is_lasting, is_passing, tail
 from safeguard_spark.engines.supervisor import SupervisorSpec
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
@@ -153,7 +153,7 @@ class Server:
         return None
 
     def _start(self, deadline: float) -> ServerState:
-        """Start a server, again if that fails: memory that an ended process still holds, say, is free soon after."""
+        """Start a server, again if that fails: until the deadline for a reason that passes, else `restarts` times."""
         while True:
             started = time.monotonic()
             try:
@@ -167,9 +167,14 @@ class Server:
                 return result
             if result.is_late:
                 raise self._recorded(self._not_ready())
-            problem, is_wrong = self._start_failed(result.cause), is_wrong_setting(tail(self.folder.log))
+            problem, server_log = self._start_failed(result.cause), tail(self.folder.log)
             pause_s = self.timings.start_again_s
-            if is_wrong or self._starts() > self.config.restarts or time.monotonic() + pause_s > deadline:
+            if is_passing(server_log):
+                self._record_starts(self._starts() - 1)
+                self._end_unused(self.folder.others())  # servers of other sessions, too
+            elif is_lasting(server_log) or self._starts() > self.config.restarts:
+                raise self._recorded(problem)
+            if time.monotonic() + pause_s > deadline:
                 raise self._recorded(problem)
             log.warning("Run %s: %s It is started again.", self.run_id, problem)
             self.folder.touch("lease")
@@ -177,20 +182,25 @@ class Server:
 
     def _launch(self) -> Stopped | None:
         server_id = str(uuid.uuid4())
-        hardware_args = hardware.arguments() if self.config.python is None else {}
+        is_own_python = self.config.python is None and not self.config.command
+        hardware_args = hardware.arguments() if is_own_python else {}
+        if is_own_python and not hardware.is_cpu_build():
+            gpu_host.require(self.devices)
         argv = command.command(self.config, self.folder.socket, hardware_args)
-        env = command.environment(self.config, os.environ, self.devices, self.folder.sockets, server_id)
+        home = server_home(self.folder.path)
+        env = command.environment(self.config, os.environ, self.devices, self.folder.sockets, home, server_id)
         self._use_start()
-        self._end_unused()
+        self._end_unused(self.folder.siblings())
         for folder in self.folder.path.parent.iterdir():
             ServerFolder(folder).delete_if_old()
         self.folder.create()
+        home.mkdir(mode=0o700, exist_ok=True)
         self.folder.socket.unlink(missing_ok=True)  # vLLM refuses to start if there is one
         if self.folder.has_unknown_state:
             log.warning(
                 "%s: another release has started a server here; it is neither used nor ended.", self.folder.path
             )
-        state = ServerState(server_id, self.run_id, self.owner)
+        state = ServerState(server_id, self.run_id, self.owner, machine=machine_id())
         self.folder.write(state)
         spec = SupervisorSpec(state, argv, env, self.folder.path, self.config.idle_s, self.timings)
         return self._supervise(spec)
@@ -240,21 +250,21 @@ class Server:
     def _end(self, state: ServerState, *, hung: bool = False) -> None:
         end_server(self.folder, state, hung=hung, timings=self.timings)
 
-    def _end_unused(self) -> None:
-        """End this executor's servers with other settings that no task uses: they hold the memory this one needs."""
-        now_ns = self.folder.touched_ns("lease")
-        for folder in self.folder.siblings():
+    def _end_unused(self, folders: Iterable[ServerFolder]) -> None:
+        """End those of these servers on this machine that no task uses: they hold the memory this one needs."""
+        self.folder.touch("lease")
+        now_ns, machine = self.folder.touched_ns("lease"), machine_id()
+        for folder in folders:
             state = folder.state()
             unused_s = (now_ns - folder.touched_ns("lease")) / 1e9
-            if state and state.supervisor and unused_s > self.timings.unused_s:
+            is_running = state and state.supervisor and state.machine == machine and not folder.end_cause(state)
+            if state and is_running and unused_s > self.timings.unused_s:
+                log.info("Run %s: server %s is ended, which no task uses.", self.run_id, state.server_id)
                 end_server(folder, state, timings=self.timings)
 
     def _use_start(self) -> None:
         """Count a start of this run. Raises EngineError if it has used all."""
-        starts, end = self.folder.read(Starts), self.folder.read(ServerEnd)
-        by_run = dict(starts.by_run) if starts else {}
-        used = self._starts()
-        by_run.pop(self.run_id, None)
+        end, used = self.folder.read(ServerEnd), self._starts()
         if used and end and end.cause == IDLE:
             return  # no task needed it for a while, which is no failure
         if used > self.config.restarts:
@@ -262,7 +272,12 @@ class Server:
                 f"The vLLM server died or hung {used} times in this run, more often than engine.restarts "
                 f"({self.config.restarts}) allows. See its log: {self._log()}."
             )
-        self.folder.write(Starts({**dict([*by_run.items()][-RUNS_KEPT:]), self.run_id: used + 1}))
+        self._record_starts(used + 1)
+
+    def _record_starts(self, used: int) -> None:
+        starts = self.folder.read(Starts)
+        others = {run_id: count for run_id, count in starts.by_run.items() if run_id != self.run_id} if starts else {}
+        self.folder.write(Starts({**dict([*others.items()][-RUNS_KEPT:]), self.run_id: used}))
 
     def _starts(self) -> int:
         """How many starts this run has used."""

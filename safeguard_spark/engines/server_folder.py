@@ -60,6 +60,7 @@ class ServerState:
     owner: ProcessId
     supervisor: ProcessId | None = None  # this and the next: None until the supervisor has started the server
     server_pid: int | None = None
+    machine: str = ""  # where these processes are, as `machine_id` gives it
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,11 @@ class ServerFolder:
     def siblings(self) -> list["ServerFolder"]:
         """Folders of this executor's servers with other settings."""
         executor = self.path.name.partition("-")[0]
-        return [ServerFolder(path) for path in self.path.parent.glob(f"{executor}-*") if path != self.path]
+        return [folder for folder in self.others() if folder.path.name.startswith(f"{executor}-")]
+
+    def others(self) -> list["ServerFolder"]:
+        """Folders of this user's other servers."""
+        return [ServerFolder(path) for path in self.path.parent.glob("*-*") if path != self.path]
 
     def read(self, kind: type[Record]) -> Record | None:
         """The record of a kind; None if there is none, or if it is not in this release's format."""

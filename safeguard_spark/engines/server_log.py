@@ -14,6 +14,13 @@ _RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error|Exception|Inter
 _USAGE = re.compile(r"^\S+\.py: error: (.*)$")
 # What the outer process logs when an inner one failed: true, but not the cause.
 _ECHO = re.compile(r"root cause|initialization failed|Engine core|WorkerProc|EngineDeadError", re.IGNORECASE)
+# What an ended process still holds is free soon, and a compile cache that another server is writing is complete soon.
+_PASSING = re.compile(r"Free memory on device|torch_compile_cache|vllm_compile_cache|ast\.literal_eval")
+# What the next start meets again: no usable card or driver, a package that is missing.
+_LASTING = re.compile(
+    r"^(?:RuntimeError: )?(?:No CUDA GPUs are available|CUDA (?:error|driver)|NVML|Found no NVIDIA driver)"
+    r"|no kernel image|^(?:ModuleNotFoundError|ImportError)"
+)
 _DETAIL = re.compile(r"^\s+(?:Value error, |Assertion failed, )?(.*?)(?: \[type=.*)?$")
 
 
@@ -41,6 +48,16 @@ def is_wrong_setting(log: str) -> bool:
     lines = [_PREFIX.sub("", line) for line in log.splitlines()]
     raised = (_RAISED.match(line) for line in lines)
     return any(map(_USAGE.match, lines)) or any(match[1] == "ValidationError" for match in raised if match)
+
+
+def is_passing(log: str) -> bool:
+    """Whether a start failed for a reason that ends by itself."""
+    return _PASSING.search(log) is not None
+
+
+def is_lasting(log: str) -> bool:
+    """Whether a start failed for a reason that the next start would meet as well."""
+    return is_wrong_setting(log) or _LASTING.search(cause(log) or "") is not None
 
 
 def _message(line: str, following: list[str]) -> str | None:

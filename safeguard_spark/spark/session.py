@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import psutil
 from py4j.java_gateway import JavaPackage  # type: ignore[import-untyped]
@@ -83,26 +83,6 @@ def check(spark: SparkSession) -> None:
     spark.conf.set("spark.sql.execution.arrow.pyspark.validateSchema.enabled", "true")
 
 
-class Slots(NamedTuple):
-    """How many label tasks can run at once: on all current executors, and on one of them."""
-
-    total: int
-    per_executor: int
-
-
-def task_slots(spark: SparkSession) -> Slots:
-    """Task slots, limited by cores and, if tasks need GPUs, by GPUs."""
-    context = spark.sparkContext
-    conf = context.getConf()
-    tracker = context._jsc.sc().statusTracker()  # Spark's own: PySpark's has no getExecutorInfos before 4.2
-    executors = max(1, len(tracker.getExecutorInfos()) - 1)  # the driver counts too; locally it is all
-    per_executor = max(1, context.defaultParallelism // executors // int(conf.get("spark.task.cpus", "1") or 1))
-    executor_gpus, task_gpus = (conf.get(f"spark.{of}.resource.gpu.amount") for of in ("executor", "task"))
-    if executor_gpus and task_gpus:
-        per_executor = min(per_executor, max(1, int(float(executor_gpus) / float(task_gpus))))
-    return Slots(executors * per_executor, per_executor)
-
-
 def _build(config: RunConfig) -> SparkSession:
     from delta import configure_spark_with_delta_pip
 
@@ -114,12 +94,13 @@ def _build(config: RunConfig) -> SparkSession:
         # Delta's jar comes from Maven's central repository or the local cache: Spark's own chain also tries a second
         # repository, which fills the screen with errors if it cannot be reached.
         settings |= LOCAL | {"spark.jars.ivySettings": str(Path(__file__).with_name("ivysettings.xml"))}
+    submitted = _submitted() if is_submitted else {}
+    extensions = [settings["spark.sql.extensions"], config.spark.conf.get("spark.sql.extensions", "")]
     settings |= config.spark.conf
     packages = [] if is_submitted else [name for name in settings.pop(PACKAGES, "").split(",") if name]
-    if is_submitted:
-        SparkContext._ensure_initialized()
-        submitted = SparkConf()  # what spark-submit was given wins
-        settings = {key: value for key, value in settings.items() if not submitted.contains(key)}
+    settings = {key: value for key, value in settings.items() if key not in submitted}  # spark-submit's own win
+    extensions.append(submitted.get("spark.sql.extensions", ""))
+    settings["spark.sql.extensions"] = ",".join(dict.fromkeys(",".join(filter(None, extensions)).split(",")))
     builder = SparkSession.builder
     if master:
         builder = builder.master(_retrying(master))
@@ -140,6 +121,12 @@ def _build(config: RunConfig) -> SparkSession:
         if not isinstance(error, Exception):
             raise
         raise ConfigError(f"Spark did not start: {_cause(log) or error}. The whole log is {log}.") from error
+
+
+def _submitted() -> dict[str, str]:
+    """What spark-submit was given, its defaults file included."""
+    SparkContext._ensure_initialized()
+    return dict(SparkConf().getAll())
 
 
 def _jvm_log() -> Path:

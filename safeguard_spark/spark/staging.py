@@ -8,19 +8,16 @@
                                    results/<n>/           the model's results (with _SUCCESS when complete)
 """
 
-import contextlib
 import json
 import os
-import socket
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.engines.processes import ProcessId
+from safeguard_spark.engines.processes import ProcessId, machine_id
 from safeguard_spark.errors import TableError
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.redact import redacted
@@ -170,18 +167,6 @@ def parse_staged(model: type[F], text: str, run_id: str, folder: str) -> F:
         f"Another release staged run {run_id} (format {staged_format}; this release reads {readable}). "
         f"Issue the command once more with that release to commit it, {instead}"
     )
-
-
-def machine_id() -> str:
-    """Where this process's pid is valid: the machine's name, its boot id and the pid namespace.
-
-    The name alone is not enough: many machines are called `localhost`, and a container may have its host's name.
-    """
-    names = [socket.gethostname()]
-    with contextlib.suppress(OSError):  # only Linux has these
-        names.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-        names.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(names)
 
 
 def is_alive(staging: Staging, run_id: str, manifest: Manifest, heartbeat_s: float) -> bool:

@@ -40,8 +40,9 @@ class LabelJob:
 
     def __init__(
         self, folder: Path, *, master: str = "local[2]", latency_s: float = 0.005, chunk_rows: int = 60,
-        policies: Sequence[str] = POLICIES, sections: dict[str, Any] | None = None,
+        policies: Sequence[str] = POLICIES, sections: dict[str, Any] | None = None, umask: int = -1,
     ) -> None:  # fmt: skip
+        self.umask = umask  # of the driver; -1: this process's own
         self.folder, self.chunk_rows, self.policies = folder, chunk_rows, tuple(policies)
         self.posts, self.tables, self.calls_file = folder / "posts", folder / "tables", folder / "calls"
         self.staging = self.tables / "_staging"
@@ -106,6 +107,7 @@ class LabelJob:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                umask=self.umask,
                 text=True,
             )
         return self.process

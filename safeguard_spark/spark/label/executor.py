@@ -1,13 +1,16 @@
 """What runs in a Python worker: contents in, verdicts out, through the one engine of this executor."""
 
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from pyspark import TaskContext
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.factory import open_engine
 from safeguard_spark.errors import ConfigError, EngineError, ExitCode, PolicyError
@@ -16,9 +19,11 @@ from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.prompt import Prompt
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows, prepare
 from safeguard_spark.labelling.verdict import Outcome, Verdict
+from safeguard_spark.spark.label.devices import devices
 from safeguard_spark.spark.label.progress import Address, Reporter
 
 # An outgoing batch ends at either limit, so that memory stays flat and results leave as they finish.
+MOVE_S = 5.0  # until the driver has taken an executor out of use
 MAX_BATCH_ROWS, MAX_BATCH_BYTES = 1024, 4 << 20
 
 # One row per content, and one more for the other call of a second look, without outcome and tokens: the content's row
@@ -65,10 +70,20 @@ class Recipe:
     run_id: str
     window: int  # requests this task keeps in flight
     progress: Address | None = None  # of the driver's progress listener
+    gpus: dict[str, tuple[str, ...]] = field(default_factory=dict)  # addresses by executor
+    attempts: int = 1  # of a task whose engine does not start
 
     def engine(self) -> Engine:
         """The engine of this executor. Nothing is started before its first request."""
-        return open_engine(self.config.engine, run_id=self.run_id, window=self.window, devices=devices())
+        config = self.config.engine
+        addresses = devices(config.num_gpus, self.gpus) if isinstance(config, VllmConfig) else []
+        return open_engine(config, run_id=self.run_id, window=self.window, devices=addresses)
+
+    @property
+    def attempt(self) -> int:
+        """How often this task has failed before."""
+        context = TaskContext.get()
+        return context.attemptNumber() if context else 0
 
 
 class Input(NamedTuple):
@@ -76,15 +91,6 @@ class Input(NamedTuple):
 
     work_key: str
     content: Content
-
-
-def devices() -> list[str]:
-    """GPU addresses that Spark assigned to this task; none outside a task or without GPUs."""
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
-    gpu = context.resources().get("gpu") if context else None
-    return list(gpu.addresses) if gpu else []
 
 
 def label_batches(recipe: Recipe) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -128,6 +134,10 @@ def _results(recipe: Recipe, inputs: Iterator[Input]) -> Iterator[pa.RecordBatch
                 if batch.is_full:
                     yield batch.flush(engine)
         except (ConfigError, EngineError, PolicyError) as error:
+            if isinstance(error, EngineError) and recipe.attempt + 1 < recipe.attempts:
+                # Another executor's engine may start. Spark may have chosen this one again before the driver saw why.
+                time.sleep(MOVE_S if recipe.attempt else 0.0)
+                raise EngineError(str(error)) from None
             # Not raised: Spark would run the task again, and the driver would get the cause only as a traceback.
             batch.exit_code = error.exit_code
             unlabelled = [*keys.values(), *(item.work_key for item in inputs)]

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
+from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, EngineError, PolicyError, SafeguardError, TableError
 from safeguard_spark.extras import require
@@ -20,6 +21,7 @@ from safeguard_spark.labelling.rows import SECOND_LOOK_SHARE
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
+from safeguard_spark.spark import executors
 from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.failures import FAILED, storage_cause
 from safeguard_spark.spark.label.commit import Chunk, chunks_of, commit_chunk
@@ -29,7 +31,6 @@ from safeguard_spark.spark.label.progress import Bar
 from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.label.run import RunContext, Selection, Summary, Tally
 from safeguard_spark.spark.label.run_rows import append_run, count_written
-from safeguard_spark.spark.session import task_slots
 from safeguard_spark.tracking.runs import Tracker
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
     )
 
     def start_next() -> None:
-        if not waiting or tally.message:
+        if not waiting or tally.is_stopped:
             return
         chunk = waiting.popleft()
         if spent.allows(chunk.max_calls, run.selection.budget):
@@ -183,6 +184,8 @@ def _end_commit(tally: Tally, commit: Future[float] | None) -> None:
 
 def _add(run: RunContext, tally: Tally, chunk: Chunk, summary: Summary) -> None:
     """Add a chunk's results to the run's, and note why the run must end if the engine became unavailable."""
+    for executor in sorted(summary.failed_starts.keys() - tally.failed_starts.keys()):
+        log.warning("Run %s: the engine of %s did not start: %s", run.run_id, executor, summary.failed_starts[executor])
     for server_id in sorted(summary.server_ids - tally.server_ids):
         log.info("Run %s: engine %s was started for chunk %d.", run.run_id, server_id, chunk.number)
     tally.summaries[chunk.number] = summary
@@ -193,31 +196,46 @@ def _add(run: RunContext, tally: Tally, chunk: Chunk, summary: Summary) -> None:
     )  # fmt: skip
     if summary.counts["unavailable"] or summary.engine_error:
         tally.message = tally.message or summary.engine_error or summary.unavailable_cause
+        # Other executors go on; an endpoint is the same for all.
+        tally.is_stopped |= not summary.counts["answered"] or task_attempts(run) == 1
 
 
 def _label_chunk(run: RunContext, chunk: Chunk) -> Summary:
     """Run the model over a chunk's contents, once, into staging."""
     spark, calls, pending = run.spark, chunk.max_calls, chunk.pending
-    spark.sparkContext.addJobTag(run.run_id)  # what is cancelled if the run stops
+    chunk_tag = f"{run.run_id}-{chunk.number}"
+    spark.sparkContext.clearJobTags()  # this thread may have labelled another chunk
+    for tag in (run.run_id, chunk_tag):  # what is cancelled if the run stops, and whose failures are looked for
+        spark.sparkContext.addJobTag(tag)
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", "label")
     if not calls or pending is None:
         return Summary()
     contents = pending.where("is_first")
     if (reused := chunk.reused) is not None:
         contents = contents.join(reused, on="work_key", how="left_anti")
-    slots = task_slots(spark)
+    slots = executors.task_slots(spark)
     num_partitions = max(1, min(slots.total * PARTITIONS_PER_SLOT, calls // MIN_PARTITION_ROWS))
     window = -(-run.config.engine.requests_in_flight // min(num_partitions, slots.per_executor))
-    recipe = Recipe(run.config, chunk.plan.spec, run.run_id, window, run.listener.address)
+    gpus = {executor.id: executor.gpus for executor in executors.executors(spark)}
+    recipe = Recipe(
+        run.config, chunk.plan.spec, run.run_id, window, run.listener.address, gpus=gpus, attempts=task_attempts(run)
+    )
     inputs = contents.select("work_key", run.source.payload).repartition(num_partitions, "work_key")
-    results = inputs.mapInArrow(label_batches(recipe), RESULT_TYPE)
-    results.write.mode("overwrite").parquet(chunk.folder.path("results", chunk.number))
+    profile = executors.label_profile(spark, slots)
+    results = inputs.mapInArrow(label_batches(recipe), RESULT_TYPE, profile=profile)
+    with executors.without_failed(spark, chunk_tag) if recipe.attempts > 1 else contextlib.nullcontext({}) as failed:
+        results.write.mode("overwrite").parquet(chunk.folder.path("results", chunk.number))
     try:
-        return _summary(chunk)
+        return _summary(chunk)._replace(failed_starts=failed)
     except FAILED:
         if chunk.folder.exists("results", chunk.number, "_SUCCESS"):
             raise
         return Summary()  # another driver has committed the chunk already
+
+
+def task_attempts(run: RunContext) -> int:
+    """How often a task is tried whose engine does not start: an endpoint is the same for all."""
+    return executors.task_attempts(run.spark) if isinstance(run.config.engine, VllmConfig) else 1
 
 
 def _summary(chunk: Chunk) -> Summary:
@@ -280,6 +298,11 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         message += f" {pending - written.rows:,} contents stay pending: issue the same command again."
     if written.given_up and not message:
         message = f"{written.given_up} rows failed run.max_attempts times and are not tried again."
+    if failed := tally.failed_starts:
+        first = next(iter(failed))
+        others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        sentence = f"The engine of {first}{others} did not start, and other executors did its work: {failed[first]}"
+        message = f"{message} {sentence}" if message else sentence
     if over_share := tally.counts["over_share"]:
         bound = (
             f"{over_share:,} unreadable answers had no second look: labeler.second_look is for {SECOND_LOOK_SHARE:.0%} "

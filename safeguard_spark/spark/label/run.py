@@ -5,9 +5,10 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pyspark.sql import SparkSession
@@ -117,6 +118,7 @@ class Summary(NamedTuple):
     server_ids: frozenset[str] = frozenset()
     engine_forms: frozenset[str] = frozenset()  # how its requests were written, as JSON
     exit_code: int | None = None  # of the error that ended a task's work
+    failed_starts: Mapping[str, str] = MappingProxyType({})  # why an executor's engine did not start, by executor
 
 
 @dataclass
@@ -127,12 +129,18 @@ class Tally:
     summaries: dict[int, Summary] = field(default_factory=dict)  # by number of the chunk
     may_have_committed: bool = False
     over_budget: bool = False
-    message: str | None = None  # why the run stopped early, if it did
+    message: str | None = None  # why rows are left, if they are
+    is_stopped: bool = False  # no other chunk is started
 
     @property
     def counts(self) -> Counter[str]:
         """The counts of all chunks."""
         return sum((summary.counts for summary in self.summaries.values()), Counter[str]())
+
+    @property
+    def failed_starts(self) -> dict[str, str]:
+        """Why the engine of an executor did not start, by executor."""
+        return {executor: why for summary in self.summaries.values() for executor, why in summary.failed_starts.items()}
 
     @property
     def server_ids(self) -> frozenset[str]:

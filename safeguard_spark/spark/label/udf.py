@@ -13,8 +13,8 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.inputs import content_of
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
 from safeguard_spark.policy.document import Policy
+from safeguard_spark.spark.executors import task_slots
 from safeguard_spark.spark.label.executor import VERDICT_COLUMNS, VERDICT_TYPE, Recipe
-from safeguard_spark.spark.session import task_slots
 
 NAME = "safeguard_label"
 QUERY = "spark.sql.execution.id"  # Spark's local property with the number of a query

@@ -17,7 +17,7 @@ from safeguard_spark.engines.server_folder import ServerFolder
 from safeguard_spark.errors import ConfigError, EngineError
 
 pytestmark = pytest.mark.unit
-SOCKET = Path("/run/x/s")
+SOCKET, HOME = Path("/run/x/s"), Path("/run/home")
 
 
 def config(model: str = "openai/gpt-oss-safeguard-20b", **settings: Any) -> VllmConfig:
@@ -82,6 +82,30 @@ def test_arguments_that_open_the_server_or_rename_the_model_are_refused(name: st
             command(config(args={spelling: "x"}), SOCKET, {})
 
 
+@pytest.mark.parametrize("name", ["trust_remote", "conf", "log-error", "h", "--ud", "port=80", "port 80", ""])
+def test_the_beginning_of_a_refused_name_and_what_is_no_name_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.args\."):
+        command(config(args={name: True}), SOCKET, {})
+
+
+def test_a_name_that_a_refused_one_begins_is_passed_on() -> None:
+    assert "--config-format hf --model-impl vllm" in command_line(args={"config_format": "hf", "model_impl": "vllm"})
+
+
+def test_another_program_gets_the_command_line() -> None:
+    assert command_line(command=["numactl", "serve"]).startswith("numactl serve --model openai/gpt")
+
+
+@pytest.mark.parametrize("name", ["VLLM_SERVER_DEV_MODE", "VLLM_DEBUG_LOG_API_SERVER_RESPONSE", "VLLM_API_KEY"])
+def test_variables_that_open_the_server_or_log_content_are_dropped_and_refused(name: str) -> None:
+    inherited = {name: "1", "VLLM_PORT": "tcp://10.0.0.1:8000", "VLLM_SERVICE_PORT_HTTP": "8000", "VLLM_ATTENTION": "x"}
+    env = environment(config(), inherited, [], Path("/run/x"), HOME, "id")
+    assert {key: value for key, value in env.items() if key in inherited} == {"VLLM_ATTENTION": "x"}
+    assert env["VLLM_HOST_IP"] == "127.0.0.1" and env["GLOO_SOCKET_IFNAME"] == env["NCCL_SOCKET_IFNAME"] == "lo"
+    with pytest.raises(ConfigError, match=f"engine.env.{name} cannot be set"):
+        environment(config(env={name: "1"}), {}, [], Path("/run/x"), HOME, "id")
+
+
 def test_a_refused_argument_may_be_switched_off_and_is_left_out() -> None:
     assert "trust" not in command_line(args={"trust_remote_code": False, "api_key": None})
 
@@ -98,23 +122,24 @@ def test_the_environment_is_the_workers_without_sparks(tmp_path: Path) -> None:
         "PATH": "/bin", "OMP_NUM_THREADS": "1", "SPARK_HOME": "/spark", "PYSPARK_PYTHON": "x", "SAFEGUARD_X": "y",
         "PYTHONPATH": os.pathsep.join(["/spark/python/lib/pyspark.zip", "/mine", "/x/py4j-0.10-src.zip"]),
     }  # fmt: skip
-    env = environment(config(model=str(tmp_path), env={"A": "b"}), inherited, [], Path("/run/x"), "id")
-    assert (
-        env["PATH"] == "/bin" and env["A"] == "b" and env[SERVER_ID_VARIABLE] == "id" and env["PYTHONPATH"] == "/mine"
-    )
+    env = environment(config(model=str(tmp_path), env={"A": "b"}), inherited, [], Path("/run/x"), HOME, "id")
+    assert env["A"] == "b" and env[SERVER_ID_VARIABLE] == "id" and env["PYTHONPATH"] == "/mine"
+    assert env["PATH"] == f"{Path(sys.executable).parent}{os.pathsep}/bin" and env["HOME"] == str(HOME)
     assert not {"OMP_NUM_THREADS", "SPARK_HOME", "PYSPARK_PYTHON", "SAFEGUARD_X", "CUDA_VISIBLE_DEVICES"} & set(env)
     assert env["HF_HUB_OFFLINE"] == "1" and env["VLLM_NO_USAGE_STATS"] == "1"
     assert env["VLLM_CPU_KVCACHE_SPACE"] == "1" and env["VLLM_RPC_BASE_PATH"] == "/run/x"
 
 
 def test_gpus_are_for_the_server_alone_and_configuration_overrides_all_but_the_server_id() -> None:
-    env = environment(config(env={SERVER_ID_VARIABLE: "other", "HF_TOKEN": "t"}), {}, ["1", "3"], Path("/run/x"), "id")
+    env = environment(
+        config(env={SERVER_ID_VARIABLE: "other", "HF_TOKEN": "t"}), {}, ["1", "3"], Path("/run/x"), HOME, "id"
+    )
     assert env["CUDA_VISIBLE_DEVICES"] == "1,3" and env[SERVER_ID_VARIABLE] == "id" and env["HF_TOKEN"] == "t"
     assert "HF_HUB_OFFLINE" not in env and "VLLM_CPU_KVCACHE_SPACE" not in env
 
 
 def test_vllms_own_sockets_are_elsewhere_if_our_path_is_too_long() -> None:
-    assert "VLLM_RPC_BASE_PATH" not in environment(config(), {}, [], Path("/" + "x" * RPC_BYTES), "id")
+    assert "VLLM_RPC_BASE_PATH" not in environment(config(), {}, [], Path("/" + "x" * RPC_BYTES), HOME, "id")
 
 
 def test_paths_are_short_enough_and_distinct_for_executors_and_settings(tmp_path: Path) -> None:
