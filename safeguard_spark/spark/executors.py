@@ -124,7 +124,8 @@ def without_failed(spark: SparkSession, tag: str) -> Iterator[dict[str, str]]:
 
 
 def _take_out_failed(spark: SparkSession, tag: str, causes: dict[str, str]) -> None:
-    context, jvm = _context(spark), spark._jvm
+    context = _context(spark)
+    jvm: Any = spark._jvm
     store, backend = context.statusStore(), context.schedulerBackend()
     for job in context.statusTracker().getJobIdsForTag(tag):
         for stage in _items(store.job(job).stageIds()):

@@ -223,7 +223,10 @@ def _label_chunk(run: RunContext, chunk: Chunk) -> Summary:
     inputs = contents.select("work_key", run.source.payload).repartition(num_partitions, "work_key")
     profile = executors.label_profile(spark, slots)
     results = inputs.mapInArrow(label_batches(recipe), RESULT_TYPE, profile=profile)
-    with executors.without_failed(spark, chunk_tag) if recipe.attempts > 1 else contextlib.nullcontext({}) as failed:
+    watch: contextlib.AbstractContextManager[dict[str, str]] = contextlib.nullcontext({})
+    if recipe.attempts > 1:
+        watch = executors.without_failed(spark, chunk_tag)
+    with watch as failed:
         results.write.mode("overwrite").parquet(chunk.folder.path("results", chunk.number))
     try:
         return _summary(chunk)._replace(failed_starts=failed)
