@@ -1,4 +1,6 @@
-"""The reference tables of the documentation, written from the code: `make docs`, or `python -m tools.reference`.
+"""The reference tables of the documentation and the schemas for editors, written from the code.
+
+By `make docs`, or `python -m tools.reference`.
 
 With `--check` nothing is written; the exit code is 1 if a page is not what would be written.
 """
@@ -18,6 +20,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ExitCode
 from tools import rooms
 from tools.marks import markdown_table, replace_blocks
+from tools.schemas import schema_files
 
 JsonSchema = Mapping[str, Any]
 
@@ -149,6 +152,9 @@ def outdated(root: Path) -> dict[Path, str]:
             raise SystemExit(f"{name}: {error}.") from error
         if wanted != page:
             pages[root / name] = wanted
+    for name, text in schema_files().items():
+        if not (root / name).is_file() or (root / name).read_text(encoding="utf-8") != text:
+            pages[root / name] = text
     return pages
 
 
@@ -160,6 +166,7 @@ def main() -> int:
     pages = outdated(rooms.ROOT)
     for path, text in pages.items():
         if not check:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         print(f"{path.relative_to(rooms.ROOT)}: {'outdated; run `make docs`' if check else 'written'}")
     return int(check and bool(pages))

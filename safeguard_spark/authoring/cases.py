@@ -48,6 +48,10 @@ Violation: TypeAlias = Annotated[
 ]
 
 
+# For editors: which schema, next to the policies, a file follows.
+SCHEMA_LINE = "# yaml-language-server: $schema=../../schemas/{}.schema.json\n"
+
+
 class CaseTurn(Frozen):
     """One turn of a conversation."""
 
@@ -150,4 +154,6 @@ def dump_cases(cases: tuple[Case, ...]) -> str:
     if not cases:
         return "cases: []\n"
     entries = [case.model_dump(mode="json", exclude_defaults=True) for case in cases]
-    return "cases:\n" + "\n".join(indent(as_yaml([entry]), "  ") + "\n" for entry in entries)
+    return f"{SCHEMA_LINE.format('cases')}cases:\n" + "\n".join(
+        indent(as_yaml([entry]), "  ") + "\n" for entry in entries
+    )

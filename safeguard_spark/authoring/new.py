@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from safeguard_spark.authoring.cases import cases_path
+from safeguard_spark.authoring.cases import SCHEMA_LINE, cases_path
 from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import NAME, NONE, VERSION, Output, Rule, read_text, version_key
@@ -38,7 +39,7 @@ def document_text(front: dict[str, Any], body: str) -> str:
         # One rule per line: it reads like a table, and changing a rule is a one-line diff.
         lines += ["rules:", *(f"  - {as_yaml(rule, on_one_line=True)}" for rule in rules)]
     head = "\n".join(lines)
-    return f"---\n{head}\n---\n{body.rstrip()}\n"
+    return f"---\n{SCHEMA_LINE.format('policy')}{head}\n---\n{body.rstrip()}\n"
 
 
 def rule_prefix(name: str) -> str:
@@ -80,15 +81,24 @@ def require_valid_ref(name: str, version: str) -> None:
 
 
 def write_new(file: Path, text: str, cases: str | None) -> Path:
-    """Write a policy file and the cases next to it; returns the file. Raises PolicyError."""
+    """Write a policy file, the cases next to it, and the schemas for editors; returns the file. Raises PolicyError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         if cases:
             cases_path(file).write_text(cases, encoding="utf-8")
+        _write_schemas(file.parents[2] / "schemas")
     except OSError as error:
         raise PolicyError(f"{file} cannot be written: {error.strerror}.") from error
     return file
+
+
+def _write_schemas(folder: Path) -> None:
+    """Copy the schemas next to the policies: an editor finds them by a relative path, in every checkout."""
+    folder.mkdir(exist_ok=True)
+    for name in ("policy.schema.json", "cases.schema.json"):
+        shipped = files("safeguard_spark") / "schemas" / name
+        (folder / name).write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def _with_version(text: str, version: str, source: Path) -> str:
@@ -118,7 +128,9 @@ def new_policy(name: str, version: str) -> str:
 
 def new_cases(name: str) -> str:
     """The text of the first cases: one on each side of the boundary."""
-    return CASES.format(rule=f"{rule_prefix(name)}1", category=f"{name.lower()}-violation")
+    return SCHEMA_LINE.format("cases") + CASES.format(
+        rule=f"{rule_prefix(name)}1", category=f"{name.lower()}-violation"
+    )
 
 
 TEMPLATE = """\

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from safeguard_spark.authoring.cases import Case, CaseTurn, dump_cases, load_cases
+from safeguard_spark.authoring.cases import SCHEMA_LINE, Case, CaseTurn, dump_cases, load_cases
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling.content import from_text, text_hash
 from tests.unit.samples import CASES
@@ -46,7 +46,7 @@ def test_cases_are_written_in_a_readable_layout() -> None:
         Case(id="a", text="two\nlines", violation=True, rules=("M1", "M2"), why="Both."),
         Case(id="b", conversation=(CaseTurn(role="user", text="Hi"),), violation=False),
     )
-    assert dump_cases(cases) == (
+    assert dump_cases(cases) == SCHEMA_LINE.format("cases") + (
         "cases:\n  - id: a\n    text: |-\n      two\n      lines\n    violation: true\n    rules: [M1, M2]\n"
         "    why: Both.\n\n  - id: b\n    conversation:\n    - role: user\n      text: Hi\n    violation: false\n"
     )
