@@ -33,8 +33,10 @@ def check_paths(paths: Iterable[Path], policies: Path | None = None) -> Report:
     paths = list(paths)
     strays = [stray for stray in (stray_files(policies) if policies else ()) if _is_below(stray.path, paths)]
     files = list(dict.fromkeys(file for path in paths for file in _files(path, bool(strays))))
-    diagnostics = [diagnostic for file in files for diagnostic in check_file(file)]
-    return Report(len(files), tuple(in_order([*diagnostics, *stray_diagnostics(strays)])))
+    drafts = [read_draft(file, _display_path(file)) for file in files]
+    diagnostics = [diagnostic for draft in drafts for diagnostic in _check_draft(draft)]
+    languages = tuple(draft.language.name if draft.language else "" for draft in drafts if draft.body)
+    return Report(len(files), tuple(in_order([*diagnostics, *stray_diagnostics(strays)])), languages)
 
 
 def stray_diagnostics(strays: Iterable[Stray]) -> Iterator[Diagnostic]:
@@ -50,7 +52,10 @@ def _is_below(file: Path, paths: Iterable[Path]) -> bool:
 
 def check_file(path: Path) -> tuple[Diagnostic, ...]:
     """Every problem of one policy file, of the cases next to it, and of the file against the lock."""
-    draft = read_draft(path, _display_path(path))
+    return _check_draft(read_draft(path, _display_path(path)))
+
+
+def _check_draft(draft: Draft) -> tuple[Diagnostic, ...]:
     diagnostics = [*draft.problems, *(draft.cases.problems if draft.cases else ()), *check_written(draft)]
     if draft.front.value:
         for check in (check_front, check_labels, check_text, check_cases, _check_lock):

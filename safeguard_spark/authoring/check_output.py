@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
@@ -43,7 +44,14 @@ def _others_words(others: Sequence[Diagnostic]) -> str:
 def report_summary(report: Report) -> str:
     """One line: how many policies, errors and warnings."""
     checked = f"{report.policies} {'policy' if report.policies == 1 else 'policies'} checked"
-    return f"{checked}: {problem_counts(report)}."
+    counts = Counter(name for name in report.languages if name not in ("", "English"))
+    if others := ", ".join(f"{count} in {name}" for name, count in sorted(counts.items())):
+        checked += f" ({others})"
+    summary = f"{checked}: {problem_counts(report)}."
+    if unknown := report.languages.count(""):
+        what = "its language" if report.policies == 1 else f"the language of {unknown} of them"
+        summary += f"\nThere are no words of {what}: sections, examples and vague words were not checked."
+    return summary
 
 
 def problem_counts(report: Report) -> str:

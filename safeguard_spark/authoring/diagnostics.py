@@ -109,10 +109,14 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of a check: every problem of every policy."""
+    """The result of a check: every problem of every policy.
+
+    `languages`: the names of those that the texts were checked in, empty where there is no list of words.
+    """
 
     policies: int
     diagnostics: tuple[Diagnostic, ...]
+    languages: tuple[str, ...] = ()
 
     @property
     def errors(self) -> int:

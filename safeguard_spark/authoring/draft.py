@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from safeguard_spark.authoring.cases import Cases, cases_path
 from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
+from safeguard_spark.authoring.languages import Language, language_of
 from safeguard_spark.authoring.structure import Hints, duplicate_keys, invalid_values, read_source, unknown_key
 from safeguard_spark.authoring.text import PolicyText
 from safeguard_spark.policy.document import FrontMatterError, Output, Policy, split_document
@@ -106,6 +107,11 @@ class Draft:
     def text(self) -> PolicyText:
         """The body with its structure."""
         return PolicyText(self.body)
+
+    @cached_property
+    def language(self) -> Language | None:
+        """The language that the text is checked in; None if there is no list of words for it."""
+        return language_of(self.body, self.words("languages"))
 
     def words(self, key: str) -> list[str]:
         """The strings in the front matter's list `key`."""

@@ -9,8 +9,10 @@ from typing import NamedTuple
 HEADING = re.compile(r"^(?P<marks>#{1,6})\s+(?P<title>.+?)\s*#*$")
 CAPITALS = re.compile(r"^[A-Z][A-Z &/()-]{4,60}:?$")  # a heading in policies written as plain text
 BOLD = re.compile(r"^\*\*(?P<title>[^*]{3,60})\*\*:?$")
-LABEL = re.compile(r"^(?P<title>(?:[A-Z][a-z]+ )?[Ee]xamples):$")
-EXAMPLES = re.compile(r"\b(examples?|samples?)\b", re.IGNORECASE)
+# In the languages that have a list of words: example, Beispiel, ejemplo, exemple, exemplo.
+EXAMPLE = r"(?:examples?|samples?|\w*beispiele?n?|ejemplos?|exemples?|exemplos?)"
+LABEL = re.compile(rf"^(?P<title>(?:[A-Z]\w+ )?(?i:{EXAMPLE})):$")
+EXAMPLES = re.compile(rf"\b{EXAMPLE}\b", re.IGNORECASE)
 TABLE_RULE = re.compile(r"^\|?\s*:?-{3,}:?\s*(\|\s*:?-{3,}:?\s*)*\|?$")
 QUOTED = re.compile(r"“[^”\n]*”|‘[^’\n]*’|\"[^\"\n]*\"|`[^`\n]*`")
 

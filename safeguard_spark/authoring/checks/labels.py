@@ -8,8 +8,16 @@ from safeguard_spark.authoring.draft import Draft
 from safeguard_spark.authoring.text import Block, without_quotes
 from safeguard_spark.policy.document import NONE, REVIEW, Output
 
-LABEL_COLUMN = re.compile(r"\b(categor\w*|classif\w*|labels?|rules?|rule ids?|verdict|answer)\b", re.IGNORECASE)
-PLAIN_ANSWERS = {NONE, "0", "1", "safe", "valid", "invalid", "violates", "violation", "yes", "no", "allowed", "ok"}
+LABEL_COLUMN = re.compile(
+    r"\b(categor\w*|catégorie\w*|kategorie\w*|classif\w*|labels?|rules?|rule ids?|regeln?|reglas?|règles?|regras?|"
+    r"verdict|answer|urteil|antwort|respuesta|réponse|resposta)\b",
+    re.IGNORECASE,
+)
+PLAIN_ANSWERS = {
+    NONE, "0", "1", "safe", "valid", "invalid", "violates", "violation", "yes", "no", "allowed", "ok", "ja",
+    "nein", "sí",
+    "oui", "non", "sim", "não", "erlaubt", "permitido", "autorisé",
+}  # fmt: skip
 ANSWER_KEY = re.compile(
     r"\"(policy_category|category|rule_ids)\"\s*:\s*"
     r"(\[[^\]\n]*\]|\"[^\"\n]*\"(?:\s*(?:\||or)\s*\"[^\"\n]*\")*)"  # a list of texts, or texts to choose from

@@ -5,35 +5,18 @@ from collections.abc import Iterator
 
 from safeguard_spark.authoring.diagnostics import Diagnostic
 from safeguard_spark.authoring.draft import Draft
+from safeguard_spark.authoring.languages import ENGLISH, SECTIONS
 from safeguard_spark.authoring.text import Line, without_quotes
 from safeguard_spark.labelling.prompt import harmony_encoding
 from safeguard_spark.policy.positions import Span
 
 LONG, TOO_LONG = 1_000, 10_000  # tokens; the model's guide: 400-600 is best, about 10,000 still works
-SECTIONS = {
-    "instructions": re.compile(r"instruction|task|goal|role|overview", re.IGNORECASE),
-    "definitions": re.compile(r"definition|terms|glossary|concepts", re.IGNORECASE),
-    "criteria": re.compile(r"criteri|violat|rules?\b|prohibited|allowed|what counts|decision", re.IGNORECASE),
-    "examples": re.compile(r"example", re.IGNORECASE),
-}
-VAGUE = re.compile(
-    r"\b(generally|usually|typically|normally|mostly|in most cases|(?:as|if|where|when) appropriate|"
-    r"use (?:your )?(?:best |good )?judge?ment|common sense|and so on|etc)\b",
-    re.IGNORECASE,
-)
 CONTROL = re.compile(r"<\|[A-Za-z0-9_]+\|>")
 BRACES = re.compile(r"\{\{.*?(?:\}\}|$)|\{%.*?(?:%\}|$)")
 TODO = re.compile(r"\b(?:TODO|FIXME|TBD)\b")
 TODO_VALUE = re.compile(r"(?<=: )(?:TODO|FIXME|TBD)\b")
-SAFE = re.compile(
-    r"\"?violation\"?\s*:\s*(?:0|false)|\b(?:not?|isn't|does not) (?:a )?violat|(?:->|→|=>|:|\|)\s*(?:0|none)\b|"
-    r"\b(?:safe|allowed|permitted|acceptable|valid|compliant|benign|non-violating|not (?:spam|a threat))\b",
-    re.IGNORECASE,
-)
-VIOLATES = re.compile(
-    r"\"?violation\"?\s*:\s*(?:1|true)|(?:->|→|=>|:|\|)\s*1\b|\b(?:violat\w*|invalid|prohibited|disallowed|unsafe)\b",
-    re.IGNORECASE,
-)
+SAFE = r"\"?violation\"?\s*:\s*(?:0|false)|(?:->|→|=>|:|\|)\s*(?:0|none)\b"  # in any language
+VIOLATES = r"\"?violation\"?\s*:\s*(?:1|true)|(?:->|→|=>|:|\|)\s*1\b"
 
 
 def check_text(draft: Draft) -> Iterator[Diagnostic]:
@@ -90,19 +73,24 @@ def _length(draft: Draft) -> Iterator[Diagnostic]:
 
 
 def _sections(draft: Draft) -> Iterator[Diagnostic]:
-    titles = [line.text for line in draft.text.headings]
-    missing = [name for name, words in SECTIONS.items() if not any(words.search(title) for title in titles)]
+    if draft.language is None:
+        return
+    titles = "\n".join(line.text for line in draft.text.headings)
+    sections = zip(SECTIONS, draft.language.sections, strict=True)
+    missing = [name for name, words in sections if not re.search(words, titles, re.IGNORECASE)]
     if missing:
-        hint = "models follow four sections best: instructions, definitions, criteria, examples"
+        hint = f"models follow four sections best: {draft.language.section_names}"
         problem = f"missing section: {', '.join(missing)}"
         yield draft.source.diagnose("missing-section", draft.in_body(1), problem, hint)
 
 
 def _vague(draft: Draft) -> Iterator[Diagnostic]:
+    if draft.language is None:
+        return
     for line in draft.text.lines:
         if line.in_examples:
             continue
-        for match in VAGUE.finditer(without_quotes(line.text)):
+        for match in draft.language.vague_words.finditer(without_quotes(line.text)):
             span = draft.in_body(line.number, match.start() + 1, len(match[0]))
             problem = f"`{match[0]}` leaves the decision to the model"
             yield draft.source.diagnose("vague-word", span, problem, "say exactly when, or remove it")
@@ -110,8 +98,10 @@ def _vague(draft: Draft) -> Iterator[Diagnostic]:
 
 def _examples(draft: Draft) -> Iterator[Diagnostic]:
     lines = [line for line in draft.text.lines if line.in_examples and line.text.strip()]
+    if draft.language is None:
+        return
     if not lines:
-        if not re.search(r"\b(for example|e\.g\.|example)\b", draft.body, re.IGNORECASE):
+        if not re.search(rf"\b(?:{draft.language.example})", draft.body, re.IGNORECASE):
             hint = "add a few near the boundary, on both sides"
             yield draft.source.diagnose("no-examples", draft.in_body(1), "the text has no examples", hint)
         return
@@ -125,11 +115,15 @@ def _examples(draft: Draft) -> Iterator[Diagnostic]:
 
 def _side(line: Line, draft: Draft) -> bool | None:
     """Whether a line of examples shows a violation, safe content, or neither."""
-    text = without_quotes(line.text, longer_than=2)
-    if SAFE.search(text) or any(_names(label, text) for label in draft.words("allowed")):
+    text, words = without_quotes(line.text, longer_than=2), draft.language or ENGLISH
+    if re.search(rf"{SAFE}|\b(?:{words.safe})\b", text, re.IGNORECASE) or any(
+        _names(label, text) for label in draft.words("allowed")
+    ):
         return False
     rules = [name for rule in draft.rules for name in (rule.id, rule.category) if name]
-    if VIOLATES.search(text) or any(_names(name, text) for name in rules):
+    if re.search(rf"{VIOLATES}|\b(?:{words.violates})\b", text, re.IGNORECASE) or any(
+        _names(name, text) for name in rules
+    ):
         return True
     return None
 
