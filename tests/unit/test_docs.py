@@ -14,6 +14,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.verdict import Outcome
 from tools import reference, rooms
 from tools.marks import markdown_table, replace_blocks
+from tools.schemas import schema_files
 
 pytestmark = pytest.mark.unit
 
@@ -31,8 +32,8 @@ def test_each_page_is_what_make_docs_writes() -> None:
 
 
 def test_a_page_with_another_default_is_outdated_and_written_as_it_was(tmp_path: Path) -> None:
-    for name in reference.blocks():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in (*reference.blocks(), *schema_files()):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((rooms.ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
     page = tmp_path / "docs/configuration.md"
     text = page.read_text(encoding="utf-8")
