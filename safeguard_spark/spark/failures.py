@@ -11,8 +11,14 @@ from pyspark.errors import PySparkException
 from safeguard_spark.errors import TableError
 from safeguard_spark.extras import require
 
-require("delta")  # drivers need it and import this module; executors do neither
+try:
+    from delta import exceptions
+    from delta.exceptions import captured  # noqa: F401  without it Delta 4.0 and 4.1 do not convert their exceptions
+except ModuleNotFoundError:
+    require("delta")  # which drivers need, and executors do not
+    raise
 
+CONFLICTS = tuple(getattr(exceptions, name) for name in exceptions.__all__)
 # PySpark converts only some JVM exceptions to its own; the exception of a failed job is not among them.
 FAILED = (PySparkException, Py4JJavaError)
 # What a driver gets that creates a table while another one does: it is there, or its folder but not yet its log.
@@ -45,10 +51,7 @@ def retrying(operation: Callable[[], Result], problem: str, tries: int = TRIES) 
 
 def is_conflict(error: Exception) -> bool:
     """Whether a commit, or the creation of a table, lost to another writer."""
-    from delta import exceptions
-
-    conflicts = tuple(getattr(exceptions, name) for name in exceptions.__all__)
-    return isinstance(error, conflicts) or _condition(error) in CREATED_MEANWHILE
+    return isinstance(error, CONFLICTS) or _condition(error) in CREATED_MEANWHILE
 
 
 def is_denied(error: BaseException | None) -> bool:

@@ -7,7 +7,7 @@ import sys
 import tomllib
 import venv
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import Distribution, distribution, packages_distributions
 from pathlib import Path
@@ -51,13 +51,15 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
     Their packages are linked from this environment, so that the test needs no network.
     """
 
-    def create(*extras: str) -> Path:
+    def create(*extras: str, packages: Sequence[str] = ()) -> Path:
         folder = tmp_path_factory.mktemp("environment")
         venv.create(folder, symlinks=True)
         (site,) = folder.glob("lib/python*/site-packages")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(site)
-        for package in required_by([*PROJECT["dependencies"], *(r for extra in extras for r in EXTRAS[extra])]):
+        for package in required_by(
+            [*PROJECT["dependencies"], *(r for extra in extras for r in EXTRAS[extra]), *packages]
+        ):
             for entry in {file.parts[0] for file in package.files or () if file.parts[0] not in ("..", "__pycache__")}:
                 if not (site / entry).exists():
                     (site / entry).symlink_to(package.locate_file(entry))
@@ -191,6 +193,13 @@ def test_an_extra_that_is_missing_next_to_others_is_named(
 ) -> None:
     shutil.copytree(rooms.ROOT / "policies", tmp_path / "policies")
     assert_refused(run_in(environment(*extras), tmp_path, *argv), extra)
+
+
+def test_executors_need_neither_delta_nor_mlflow(environment: Callable[..., Path]) -> None:
+    python = environment("cluster", packages=("pyspark", "py4j"))
+    modules = ("executor", "udf", "progress")
+    code = "; ".join(f"import safeguard_spark.spark.label.{module}" for module in modules)
+    assert subprocess.run([python, "-I", "-c", code], env={}, capture_output=True, text=True).stderr == ""
 
 
 def assert_refused(done: CommandResult, extra: str) -> None:
