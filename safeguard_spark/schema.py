@@ -17,13 +17,17 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table: its columns' meanings by `name TYPE` in order, its CHECK constraints, and what one row is."""
+    """A table: its columns' meanings by `name TYPE` in order, its CHECK constraints, and what one row is.
+
+    `added` are the columns that tables of earlier releases lack. They are null in the rows of those.
+    """
 
     name: str
     comment: str
     meanings: Mapping[str, str]
     checks: tuple[tuple[str, str], ...] = ()
     private: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -49,9 +53,13 @@ class Table(NamedTuple):
 
 LABELS = Table(
     "labels",
-    "One row per content id, policy version and labeler. Append-only.",
+    "One row per content, policy version and labeler. Append-only.",
     {
-        "content_id STRING": "Id of the content in its source table",
+        "collection STRING": (
+            "The set of contents in which the id is unique: `source.name`, by default as `source`; null in rows of "
+            "earlier releases, which stands for `source`"
+        ),
+        "content_id STRING": "Id of the content in its collection",
         "content_hash STRING": "SHA-256 of the content: of the bytes of the text, or of role and text of every turn",
         "policy STRING": "Policy name",
         "policy_version STRING": "Policy version, for example `1.2.0`",
@@ -109,6 +117,7 @@ LABELS = Table(
         ("attempt_positive", "attempt >= 1"),
     ),
     private=("content_id", "content_hash", "work_key", "rationale"),
+    added=("collection",),
 )
 
 REASONING = Table(
@@ -170,12 +179,17 @@ ACTIVATIONS = Table(
         "policy STRING": "Policy name",
         "policy_version STRING": "Version that is active from then on",
         "policy_hash STRING": "Its policy hash; a label counts as current only if it has the same",
+        "labeler STRING": "The labeler that is active with it, for people",
+        "labeler_hash STRING": (
+            "Its labeler hash; a label counts as current only if it has the same. Null in rows of earlier releases: any"
+        ),
         "activated_at TIMESTAMP": "From when (UTC)",
         "run_id STRING": "The run that activated it",
         "reason STRING": "Why, in a few words",
         "forced BOOLEAN": "Whether the gate refused it and it was promoted anyway; null where no gate was evaluated",
         "gate STRING": "The gate's result, line by line, as JSON; null where no gate was evaluated",
     },
+    added=("labeler", "labeler_hash"),
 )
 
 PLANS = Table(
@@ -188,11 +202,13 @@ PLANS = Table(
         "policy STRING": "Policy name",
         "old_version STRING": "Version whose labels the scope reads; null if there was none",
         "old_hash STRING": "Its policy hash; null if it has no labels",
+        "old_labeler_hash STRING": "The labeler whose labels the scope reads; null: any",
         "new_version STRING": "Version to label under",
         "new_hash STRING": "Its policy hash",
-        "labeler_hash STRING": "The labeler the calls were counted for",
+        "labeler_hash STRING": "The labeler to label with, for which the calls were counted",
         "scope_kind STRING": "`all`, `touched`, `since`, `where` or `sample`",
         "scope STRING": "The scope as JSON: rules, dates, strata with their sizes, seed",
+        "collection STRING": "The collection of the contents; null in rows of earlier releases: as `source`",
         "source STRING": "Table or path of the content",
         "source_version BIGINT": "Delta version of the source; null for Parquet",
         "labels_version BIGINT": "Version of `labels` the scope reads",
@@ -203,6 +219,7 @@ PLANS = Table(
         "estimate STRING": "Tokens, engine-hours and cost at the rates of past runs, as JSON; null without past runs",
     },
     (("scope_known", "scope_kind IN ('all', 'touched', 'since', 'where', 'sample')"),),
+    added=("old_labeler_hash", "collection"),
 )
 
 TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS, PLANS)
@@ -210,13 +227,20 @@ TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS, PLANS)
 # Which of a content's labels is the newest: the one with the highest values of these columns, in this order.
 NEWEST = ("labelled_at", "attempt", "run_id", "chunk", "work_key")
 NEWEST_ACTIVATION = ("activated_at", "run_id")
+COLLECTION = "coalesce(collection, source)"  # of a label: rows of earlier releases have only a source
+
+
+def select_list(table: Table) -> str:
+    """The columns of a table as SQL, each with the value that readers see."""
+    values = {"collection": f"{COLLECTION} AS collection"}
+    return ", ".join(values.get(name, name) for name in table.names)
 
 
 def labels_current(labels: str, activations: str, moment: str | None = None) -> str:
     """The SELECT behind the view `labels_current`, over two table expressions. Spark and DuckDB read it alike.
 
-    The newest label per content and policy under the active version of the policy. With `moment`, a timestamp
-    expression, what it was then, less what was erased since.
+    The newest label per content and policy under the active version of the policy, by its active labeler. With
+    `moment`, a timestamp expression, what it was then, less what was erased since.
     """
     labelled_by, activated_by = (
         ("", "") if moment is None else (f" AND labelled_at <= {moment}", f" WHERE activated_at <= {moment}")
@@ -224,15 +248,15 @@ def labels_current(labels: str, activations: str, moment: str | None = None) -> 
     return f"""\
 SELECT {", ".join(LABELS.names)} FROM (
   SELECT l.*, row_number() OVER (
-    PARTITION BY l.policy, l.content_id
+    PARTITION BY l.policy, l.collection, l.content_id
     ORDER BY {", ".join(f"l.{column} DESC" for column in NEWEST)}
   ) AS newest
-  FROM (SELECT * FROM {labels} WHERE salt IS NULL{labelled_by}) l
+  FROM (SELECT {select_list(LABELS)} FROM {labels} WHERE salt IS NULL{labelled_by}) l
   JOIN (
-    SELECT policy, policy_version, policy_hash, row_number() OVER (
+    SELECT policy, policy_version, policy_hash, labeler_hash, row_number() OVER (
       PARTITION BY policy ORDER BY {", ".join(f"{column} DESC" for column in NEWEST_ACTIVATION)}
     ) AS latest
     FROM {activations}{activated_by}
   ) a ON a.latest = 1 AND a.policy = l.policy AND a.policy_version = l.policy_version
-    AND a.policy_hash = l.policy_hash
+    AND a.policy_hash = l.policy_hash AND (a.labeler_hash IS NULL OR a.labeler_hash = l.labeler_hash)
 ) WHERE newest = 1"""

@@ -21,6 +21,9 @@ def erase(
     run: "RunConfig",
     ids: Annotated[list[str] | None, typer.Option(help="Content ids, separated by commas; repeatable.")] = None,
     ids_file: Annotated[Path | None, typer.Option(help="A file with one content id per line; - for stdin.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="Only in this collection (source.name); default: in all that have the ids.")
+    ] = None,
     vacuum: Annotated[
         bool, typer.Option("--vacuum", help="Delete the files too, and with them every older version of the tables.")
     ] = False,
@@ -35,9 +38,12 @@ def erase(
     from safeguard_spark.spark.maintain.erase import erase_contents
     from safeguard_spark.spark.session import session
 
-    done = erase_contents(session(run), run, content_ids, vacuum=vacuum)
+    done = erase_contents(session(run), run, content_ids, collection=collection, vacuum=vacuum)
     removed = ", ".join(f"{count:,} from {name}" for name, count in done.rows.items())
     print_message(f"{done.ids:,} ids requested, {done.found:,} of them had labels. Rows removed: {removed}.")
+    if len(done.collections) > 1:
+        listed = ", ".join(f"{count:,} in {name}" for name, count in done.collections.items())
+        print_message(f"These ids are in {len(done.collections)} collections, and were erased in each: {listed}.")
     if done.shared:
         print_message(
             f"{done.shared:,} other ids have the same content: what the model wrote about it stays until they are "

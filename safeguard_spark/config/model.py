@@ -27,6 +27,9 @@ class SourceConfig(Section):
     source.options.NAME=value`"""
     version: Annotated[int, Field(ge=0)] | None = None
     """Version of a Delta table; null: the newest"""
+    name: Word | None = None
+    """Name of the collection, the set of contents in which an id is unique; null: the table's name, or the path. Set it
+    if the location may change"""
     id_column: str = "id"
     """Column that identifies each content, or an SQL expression over the row. Option `--id-column`"""
     duplicate_ids: Literal["refuse", "all"] = "refuse"
@@ -48,6 +51,10 @@ class SourceConfig(Section):
         if self.text_column and self.conversation_column:
             raise ValueError("give either text_column or conversation_column, not both")
         return self
+
+    def collection(self, source_name: str) -> str:
+        """The collection of a source that has this name: `name`, by default the same."""
+        return self.name or source_name
 
 
 class RunSettings(Section):

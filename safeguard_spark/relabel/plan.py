@@ -11,6 +11,7 @@ from safeguard_spark.relabel.estimate import Estimate, estimate_text
 from safeguard_spark.relabel.rules import RuleChanges, rule_lines
 from safeguard_spark.relabel.scope import Scope
 
+ADDED = {"old_labeler_hash", "collection"}  # fields that plans of earlier releases lack: their hash stays
 NOT_HASHED = {"rows", "pending", "calls", "prompt_tokens"}  # results: the hash is over the request
 
 
@@ -30,10 +31,12 @@ class RelabelPlan(BaseModel):
     policy: str
     old_version: str | None
     old_hash: str | None
+    old_labeler_hash: str | None = None  # None: any labeler
     new_version: str
     new_hash: str
     labeler_hash: str
     scope: Scope
+    collection: str | None = None  # None: as `source`
     source: str
     source_version: int | None
     labels_version: int
@@ -45,7 +48,8 @@ class RelabelPlan(BaseModel):
     @cached_property
     def plan_hash(self) -> str:
         """SHA-256 over the selection and the table versions it was planned on."""
-        return sha256(self.model_dump(mode="json", exclude=NOT_HASHED))
+        absent = {name for name in ADDED if getattr(self, name) is None}
+        return sha256(self.model_dump(mode="json", exclude=NOT_HASHED | absent))
 
     @property
     def plan_id(self) -> str:

@@ -44,6 +44,8 @@ def activate(
         "policy": policy.name,
         "policy_version": policy.version,
         "policy_hash": policy.policy_hash,
+        "labeler": None,
+        "labeler_hash": None,
         "activated_at": activated_at,
         "run_id": run_id,
         "reason": reason,

@@ -111,10 +111,10 @@ def _has_chunk(commits: list[Commit], run_id: str, chunk: int) -> bool:
 
 
 def _without_labels_of(tables: Tables, rows: DataFrame, run_ids: list[str], version: int) -> DataFrame:
-    """Rows whose content id and work key none of these runs has labelled up to `version`."""
+    """Rows whose content and work key none of these runs has labelled up to `version`."""
     labels = tables.read(schema.LABELS, version).where(F.col("run_id").isin(run_ids))
-    labels = labels.select("content_id", "work_key", "policy", "policy_version")
-    return rows.join(labels, on=["content_id", "work_key", "policy", "policy_version"], how="left_anti")
+    keys = ["collection", "content_id", "work_key", "policy", "policy_version"]
+    return rows.join(labels.select(keys), on=keys, how="left_anti")
 
 
 def _parse_commit(version: int, user_metadata: str | None) -> Commit | None:

@@ -18,12 +18,13 @@ def labels_as_of(tables: Tables, moment: datetime) -> DataFrame:
     """What `labels_current` showed at a moment. A time without a zone is UTC."""
     utc = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     literal = f"TIMESTAMP'{utc:%Y-%m-%d %H:%M:%S.%f}+00:00'"
-    return tables.spark.sql(schema.labels_current(tables.sql(schema.LABELS), tables.sql(schema.ACTIVATIONS), literal))
+    return tables.spark.sql(tables.labels_as_of(literal))
 
 
 def labels_of_content_as_of(tables: Tables, content_id: str, moment: datetime) -> list[dict[str, Any]]:
-    """The labels of a content at a moment, one per policy, each with the hash of the policy text active then."""
-    rows = labels_as_of(tables, moment).where(F.col("content_id") == content_id).orderBy("policy").collect()
+    """The labels of an id at a moment, one per collection and policy, with the hash of the policy text active then."""
+    labels = labels_as_of(tables, moment).where(F.col("content_id") == content_id)
+    rows = labels.orderBy("collection", "policy").collect()
     return [row.asDict(recursive=True) for row in rows]
 
 

@@ -1,16 +1,40 @@
-"""Rows of `labels`: those of one policy version, and the newest of each content."""
+"""Rows of `labels`: those of a collection, of a policy version and a labeler, and the newest of each content."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.plan import PolicyVersion
+from safeguard_spark.spark.files import Files
+from safeguard_spark.spark.source import is_path
+
+CONTENT = ("collection", "content_id")  # what a content is known by
 
 
-def of_version(labels: DataFrame, policy: Policy | PolicyVersion, salt: str | None = None) -> DataFrame:
-    """The labels of exactly this policy text under this version: those that count, or those with a salt."""
-    return labels.where(
+def collection_of(spark: SparkSession, config: RunConfig) -> str | None:
+    """The collection of the configured source, which is not read; None if no source is configured."""
+    location = config.source.location
+    if location is None:
+        return config.source.name
+    return config.source.collection(Files(spark, location).qualified() if is_path(location) else location)
+
+
+def of_collection(labels: DataFrame, collection: str | None) -> DataFrame:
+    """The labels of a collection, or of all for None."""
+    return labels if collection is None else labels.where(F.col("collection") == collection)
+
+
+def of_version(
+    labels: DataFrame, policy: Policy | PolicyVersion, labeler_hash: str | None = None, salt: str | None = None
+) -> DataFrame:
+    """The labels of exactly this policy text under this version by a labeler, or by any for None.
+
+    Those that count, or those with a salt.
+    """
+    rows = labels if labeler_hash is None else labels.where(F.col("labeler_hash") == labeler_hash)
+    return rows.where(
         (F.col("policy") == policy.name)
         & (F.col("policy_version") == policy.version)
         & (F.col("policy_hash") == policy.policy_hash)
@@ -19,6 +43,6 @@ def of_version(labels: DataFrame, policy: Policy | PolicyVersion, salt: str | No
 
 
 def newest_per_content(labels: DataFrame, *columns: str) -> DataFrame:
-    """(content_id, *columns) of each content's newest label, by the order that `labels_current` uses."""
+    """(collection, content_id, *columns) of each content's newest label, by the order that `labels_current` uses."""
     newest = F.max_by(F.struct(*columns), F.struct(*schema.NEWEST)).alias("newest")
-    return labels.groupBy("content_id").agg(newest).select("content_id", "newest.*")
+    return labels.groupBy(*CONTENT).agg(newest).select(*CONTENT, "newest.*")

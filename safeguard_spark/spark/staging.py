@@ -23,10 +23,10 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.redact import redacted
 from safeguard_spark.spark.files import Files
 
-FORMAT = 3  # of the JSON files and of the results' columns; a change of either is a new number
+FORMAT = 4  # of the JSON files and of the results' columns; a change of either is a new number
 # Formats that this release can commit. The results of 1 lack `engine_forms` and `exit_code`, those of 1 and 2 have no
-# second looks.
-READABLE_FORMATS = (1, 2, 3)
+# second looks, and the sources of 1 to 3 have no `collection`.
+READABLE_FORMATS = (1, 2, 3, 4)
 DEAD_BEATS = 30  # heartbeats a driver may miss before it counts as dead
 
 
@@ -42,10 +42,11 @@ class StagedFile(_Frozen):
 
 
 class SourceVersion(_Frozen):
-    """The source's name and version, as the label rows have them."""
+    """The source's name, version and collection, as the label rows have them. The collection may be its name."""
 
     name: str
     version: int | None
+    collection: str | None = None
 
 
 class PolicyVersion(_Frozen):

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.errors import TableError
-from safeguard_spark.schema import Table
+from safeguard_spark.schema import Column, Table
 from safeguard_spark.spark.failures import retrying
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.source import is_path, quoted, table_sql, table_version
@@ -88,14 +88,27 @@ class Tables:
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The rows of a table, now or at a version. Raises TableError if it lacks a column."""
         at = "" if version is None else f" VERSION AS OF {version}"
-        frame = self.spark.sql(f"SELECT * FROM {self.sql(table)}{at}")
-        missing = [name for name in table.names if name not in frame.columns]
+        return self.spark.sql(f"SELECT {schema.select_list(table)} FROM {self._all_columns(table, at)}")
+
+    def _all_columns(self, table: Table, at: str = "") -> str:
+        """A table expression with every column of this release. Raises TableError if one cannot be read as null."""
+        lacking = self._lacking(table, at)
+        if not lacking:
+            return f"{self.sql(table)}{at}"
+        nulls = ", ".join(f"CAST(NULL AS {column.type}) AS {column.name}" for column in lacking)
+        return f"(SELECT *, {nulls} FROM {self.sql(table)}{at})"
+
+    def _lacking(self, table: Table, at: str = "") -> list[Column]:
+        """Columns that a table of an earlier release lacks. Raises TableError if it lacks any other."""
+        existing = self.spark.sql(f"SELECT * FROM {self.sql(table)}{at}").columns
+        lacking = [column for column in table.columns if column.name not in existing]
+        missing = [column.name for column in lacking if column.name not in table.added]
         if missing:
             raise TableError(
                 f"Table {self.path(table)} has no column {', '.join(missing)}: it was made by another program or "
                 "another release. Name another --output."
             )
-        return frame
+        return lacking
 
     def exists(self) -> bool:
         """Whether the tables have been created."""
@@ -106,13 +119,17 @@ class Tables:
         return True
 
     def create(self) -> None:
-        """Create missing tables with comments, constraints and properties, and the views. Raises TableError."""
+        """Create missing tables with comments, constraints and properties, and the views. Raises TableError.
+
+        Tables of an earlier release get the columns they lack; no file is rewritten.
+        """
         # All are looked at before any is created: another program's table must not get ours for neighbors.
         missing = [table for table in schema.TABLES if not self._is_created(table)]
         for table in schema.TABLES:
             if table in missing:
                 self._create(table)
             else:
+                self._add_columns(table)
                 self._update_checks(table)
         if self.in_folder:
             self.create_session_views()
@@ -141,7 +158,8 @@ class Tables:
         self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {self.labels_current}")
         self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
         for table in schema.TABLES:
-            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT * FROM {self.sql(table)}")
+            rows = f"SELECT {schema.select_list(table)} FROM {self._all_columns(table)}"
+            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS {rows}")
 
     def _is_created(self, table: Table) -> bool:
         """Whether a table is there. Raises TableError if something else is in its place."""
@@ -167,7 +185,7 @@ class Tables:
 
         def create() -> None:
             self.spark.sql(statement)
-            self.read(table)  # which refuses a table that lacks a column
+            self._lacking(table)  # refuses a table of another program
 
         retrying(create, f"Table {self.path(table)} cannot be created{folder}", CREATE_TRIES)
 
@@ -194,14 +212,35 @@ class Tables:
             name: check for name, check in table.checks if properties.get(f"delta.constraints.{name}", check) != check
         }
 
+    def _add_columns(self, table: Table) -> None:
+        def add() -> None:
+            names = table.names
+            columns = [
+                f"{c.name} {c.type} COMMENT {_quote(c.comment)} " + (f"AFTER {names[i - 1]}" if i else "FIRST")
+                for c in self._lacking(table)
+                for i in [names.index(c.name)]
+            ]
+            if columns:
+                try:
+                    self.spark.sql(f"ALTER TABLE {self.sql(table)} ADD COLUMNS ({', '.join(columns)})")
+                except AnalysisException:
+                    if self._lacking(table):  # else another writer was faster
+                        raise
+
+        retrying(add, f"Columns of this release cannot be added to table {self.path(table)}")
+
     @property
     def labels_current(self) -> str:
         """The SELECT behind `labels_current`."""
-        return schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS))
+        return self.labels_as_of(None)
+
+    def labels_as_of(self, moment: str | None) -> str:
+        """The SELECT behind `labels_as_of`; `moment` is a timestamp expression, None is now."""
+        labels, activations = (self._all_columns(table) for table in (schema.LABELS, schema.ACTIVATIONS))
+        return schema.labels_current(labels, activations, moment)
 
     def _labels_as_of(self, name: str) -> str:
-        select = schema.labels_current(self.sql(schema.LABELS), self.sql(schema.ACTIVATIONS), "labels_as_of.moment")
-        return f"{name}(moment TIMESTAMP) RETURNS TABLE RETURN {select}"
+        return f"{name}(moment TIMESTAMP) RETURNS TABLE RETURN {self.labels_as_of('labels_as_of.moment')}"
 
     def _views(self) -> str:
         scan = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
@@ -211,8 +250,12 @@ class Tables:
             f"CREATE OR REPLACE VIEW labels_current AS\n{current};\n"
             f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{as_of};"
         )
+        note = (
+            f"-- In a copy of the tables these statements read the original, until you replace the folder:\n"
+            f"-- sed -i 's|{self.output}/|/path/of/the/copy/|g' views.sql\n\n"
+        )
         return (
-            f"-- Spark\nCREATE OR REPLACE TEMPORARY VIEW labels_current AS\n{self.labels_current};\n\n"
+            f"{note}-- Spark\nCREATE OR REPLACE TEMPORARY VIEW labels_current AS\n{self.labels_current};\n\n"
             f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')};\n\n"
             "-- DuckDB (INSTALL delta; LOAD delta;)\n" + "".join(f"-- {line}\n" for line in duckdb.splitlines())
         )
@@ -232,7 +275,8 @@ class Tables:
         self._append_retrying(stamped.select(*schema.REASONING.names), schema.REASONING, f"{run_id}/{chunk}")
 
     def append(self, table: Table, rows: Iterable[dict[str, Any]], app_id: str) -> None:
-        """Append a few rows once (by `app_id`) to a small table."""
+        """Append a few rows once (by `app_id`) to a small table, which gets the columns of this release."""
+        self._add_columns(table)
         frame = self.spark.createDataFrame([[row[n] for n in table.names] for row in rows], table.ddl)
         self._append_retrying(frame.coalesce(1), table, app_id)
 

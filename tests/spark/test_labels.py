@@ -54,7 +54,7 @@ def test_the_newest_label_of_each_content_is_the_one_that_labels_current_shows(l
         (id, row.work_key) for id, row in lake.current().items()
     }
     assert len(newest) == 4
-    salted = of_version(tables.read(schema.LABELS), OLD, "noise").collect()
+    salted = of_version(tables.read(schema.LABELS), OLD, salt="noise").collect()
     assert {(row.policy, row.policy_hash, row.salt) for row in salted} == {("market", OLD.policy_hash, "noise")}
 
 

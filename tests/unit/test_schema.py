@@ -105,6 +105,7 @@ class Activation(NamedTuple):
     policy_hash: str
     activated_at: int
     run_id: str
+    labeler_hash: str | None = None
 
 
 VERSIONS = st.sampled_from([("1.0.0", "h1"), ("1.0.0", "h2"), ("2.0.0", "h2")])

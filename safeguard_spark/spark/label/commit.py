@@ -115,6 +115,7 @@ def _label_rows(pending: DataFrame, results: DataFrame, chunk: Chunk, source: So
         "labeler_hash": labeler.labeler_hash,
         "model": labeler.model,
         "run_id": chunk.run_id,
+        "collection": source.collection or source.name,
         "source": source.name,
         "salt": labeler.salt,
         "carried_from": None,

@@ -1,7 +1,8 @@
 """Plan: which contents have no final label yet, cut into chunks and staged, so that nothing is decided twice.
 
-A content is done when the newest label of its id under this policy version and labeler is final and belongs to the same
-content hash. So new rows, edited rows, reverted edits, new versions and resumed runs are all the same case: pending.
+A content is done when the newest label of its id in its collection, under this policy version and labeler, is final and
+belongs to the same content hash. So new rows, edited rows, reverted edits, new versions and resumed runs are all the
+same case: pending.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank
 from safeguard_spark.spark.label.executor import VERDICT_COLUMNS
 from safeguard_spark.spark.label.run import RunContext
-from safeguard_spark.spark.labels import of_version
+from safeguard_spark.spark.labels import of_collection, of_version
 from safeguard_spark.spark.source import RANK, Source, work_key
 from safeguard_spark.spark.staging import StagedFile
 
@@ -66,7 +67,7 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     folder = run.staging.folder(run.run_id, policy_number)
     planned_on = run.tables.version(schema.LABELS)
     labels = run.tables.read(schema.LABELS, planned_on)
-    has_keys = config.source.limit is not None or labels_of(labels, spec).limit(1).count() > 0
+    has_keys = config.source.limit is not None or labels_of(labels, spec, config, source).limit(1).count() > 0
     num_rows, pending, num_pending = _pending_contents(config, spec, source, labels if has_keys else None, folder)
     plan = StagedPlan(
         policy=spec.policy,
@@ -121,10 +122,10 @@ def requested_keys(source: Source, limit: int | None) -> DataFrame:
     return keys.orderBy("content_id", "content_hash").limit(limit) if limit else keys
 
 
-def labels_of(labels: DataFrame, spec: LabelSpec) -> DataFrame:
-    """Labels of exactly this policy version and labeler."""
-    rows = of_version(labels, spec.policy, spec.labeler.salt)
-    return rows.where(F.col("labeler_hash") == spec.labeler.labeler_hash)
+def labels_of(labels: DataFrame, spec: LabelSpec, config: RunConfig, source: Source) -> DataFrame:
+    """Labels of the source's collection, of exactly this policy version and labeler."""
+    rows = of_version(labels, spec.policy, spec.labeler.labeler_hash, salt=spec.labeler.salt)
+    return of_collection(rows, config.source.collection(source.name))
 
 
 def is_final(spec: LabelSpec) -> Column:
@@ -144,7 +145,7 @@ def pending_keys(
 
     `stage` may write an intermediate result, which is used twice, and return it as read from there.
     """
-    existing = labels_of(labels, spec)
+    existing = labels_of(labels, spec, config, source)
     keys = stage(_without_final(requested_keys(source, config.source.limit), existing, spec, config.run.max_attempts))
     _refuse_doubled(keys.where("doubled").select("content_id").distinct(), config.source, source)
     # For an id with several contents any label of a content counts, not only the newest of the id.
@@ -225,7 +226,7 @@ def _stage_pending(
 
 
 def reusable_labels(labels: DataFrame, spec: LabelSpec) -> DataFrame:
-    """Labels whose verdict can be reused for any content with the same work key, whatever their version or id."""
+    """Labels whose verdict can be reused for the same work key, whatever their version, collection or id."""
     keys = (F.col("policy_hash") == spec.policy.policy_hash) & (F.col("labeler_hash") == spec.labeler.labeler_hash)
     return labels.where(keys & is_final(spec))
 

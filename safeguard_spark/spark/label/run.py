@@ -64,7 +64,7 @@ class RunContext:
         tables = Tables.open_or_create(spark, config.output)
         manifest = Manifest.of(
             config,
-            SourceVersion(name=source.name, version=source.version),
+            SourceVersion(name=source.name, version=source.version, collection=config.source.name),
             policies,
             [spec.labeler.labeler_hash for spec in specs],
             started_at=datetime.now(UTC),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
@@ -12,17 +13,23 @@ from safeguard_spark.result import Status
 from safeguard_spark.schema import Table
 from safeguard_spark.spark.failures import retrying
 from safeguard_spark.spark.label.recover import recover
+from safeguard_spark.spark.labels import CONTENT
 from safeguard_spark.spark.staging import Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
 
 BY_ID = tuple(table for table in schema.TABLES if "content_id" in table.names)
 BY_KEY = tuple(table for table in schema.TABLES if "work_key" in table.names and table not in BY_ID)
+BY_WORK_KEY = "t.work_key = k.work_key"
+BY_CONTENT = "t.content_id = k.content_id AND (k.collection IS NULL OR k.collection = coalesce(t.collection, t.source))"
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 COMMIT_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 class Erasure(NamedTuple):
-    """The result of an erasure. `shared` counts other ids of identical content, for which the reasoning is kept."""
+    """The result of an erasure, in one collection or in all that have the ids.
+
+    `shared` counts other contents that are identical, for which the reasoning is kept.
+    """
 
     ids: int
     found: int  # ids that had a label
@@ -30,6 +37,7 @@ class Erasure(NamedTuple):
     shared: int
     under_way: tuple[str, ...]  # runs in progress that may have the contents in staging and write them again
     vacuumed: bool
+    collections: dict[str, int]  # ids that had a label, by collection
 
     @property
     def status(self) -> Status:
@@ -41,31 +49,43 @@ class Erasure(NamedTuple):
         return {**self._asdict(), "under_way": list(self.under_way), "status": self.status.value}
 
 
-def erase_contents(spark: SparkSession, config: RunConfig, ids: Iterable[str], *, vacuum: bool = False) -> Erasure:
+def erase_contents(
+    spark: SparkSession,
+    config: RunConfig,
+    ids: Iterable[str],
+    *,
+    collection: str | None = None,
+    vacuum: bool = False,
+) -> Erasure:
     """Remove content ids, their labels and their reasoning from the label tables. Safe to repeat. Raises TableError.
 
+    Only in one collection, if it is named; without, in every collection.
     What a dead run left staged is committed first, and so is erased too. Reasoning belongs to a content, not to an id:
     if other ids have the same content, it is kept and counted. With `vacuum` the files that held the rows are deleted
     too, and so is every older version of those tables. There is no vacuum while a run is in progress: it would delete
     that run's unfinished files.
     """
     tables = Tables.open(spark, config.output)
+    tables.create()  # the columns of this release
     staging = Staging(spark, config.run.staging or tables.sibling_folder("_staging"))
     recover(tables, staging, config)
     running = _running(staging, config)
     distinct = sorted(set(ids))
-    requested = spark.createDataFrame([[id] for id in distinct], "content_id STRING")
+    requested = spark.createDataFrame([[id, collection] for id in distinct], "content_id STRING, collection STRING")
     labels = tables.read(schema.LABELS)
-    num_labelled = requested.join(labels, on="content_id", how="left_semi").count()
+    contents = _contents(labels, requested).select(*CONTENT).distinct()
+    labelled = {row[0]: row["count"] for row in contents.groupBy("collection").count().collect()}
+    num_labelled = contents.select("content_id").distinct().count()
     work_keys, shared = _work_keys(labels, requested)
     # Reasoning first: its work keys are looked up in the labels.
-    rows = {table.name: _remove(tables, table, work_keys, "work_key", len(distinct)) for table in BY_KEY}
-    rows |= {table.name: _remove(tables, table, requested, "content_id", len(distinct)) for table in BY_ID}
+    rows = {table.name: _remove(tables, table, work_keys, BY_WORK_KEY, len(distinct)) for table in BY_KEY}
+    rows |= {table.name: _remove(tables, table, requested, BY_CONTENT, len(distinct)) for table in BY_ID}
     if vacuum and not running:
         with _setting(spark, RETENTION_CHECK, "false"):  # Delta refuses to delete files younger than a week
             for table in (*BY_KEY, *BY_ID):
                 spark.sql(f"VACUUM {tables.sql(table)} RETAIN 0 HOURS")
-    return Erasure(len(distinct), num_labelled, rows, shared, running, vacuum and not running)
+    vacuumed = vacuum and not running
+    return Erasure(len(distinct), num_labelled, rows, shared, running, vacuumed, dict(sorted(labelled.items())))
 
 
 def _running(staging: Staging, config: RunConfig) -> tuple[str, ...]:
@@ -77,24 +97,29 @@ def _running(staging: Staging, config: RunConfig) -> tuple[str, ...]:
     )
 
 
+def _contents(labels: DataFrame, requested: DataFrame, how: str = "left_semi") -> DataFrame:
+    """The labels of the requested contents, or with `left_anti` the others."""
+    return labels.alias("t").join(requested.alias("k"), on=F.expr(BY_CONTENT), how=how)
+
+
 def _work_keys(labels: DataFrame, requested: DataFrame) -> tuple[DataFrame, int]:
-    """The work keys that only the requested ids use, and how many other ids share one."""
-    pairs = labels.select("work_key", "content_id")
-    work_keys = pairs.join(requested, on="content_id", how="left_semi").select("work_key").distinct()
-    others = pairs.join(requested, on="content_id", how="left_anti").join(work_keys, on="work_key", how="left_semi")
-    shared = others.select("content_id").distinct().count()
+    """The work keys that only the requested contents use, and how many other contents share one."""
+    pairs = labels.select("work_key", *CONTENT, "source")
+    work_keys = _contents(pairs, requested).select("work_key").distinct()
+    others = _contents(pairs, requested, "left_anti").join(work_keys, on="work_key", how="left_semi")
+    shared = others.select(*CONTENT).distinct().count()
     return work_keys.join(others, on="work_key", how="left_anti"), shared
 
 
-def _remove(tables: Tables, table: Table, keys: DataFrame, column: str, num_ids: int) -> int:
+def _remove(tables: Tables, table: Table, keys: DataFrame, condition: str, num_ids: int) -> int:
     """Remove rows by key and return how many. The commit records the number of ids, not the ids."""
     spark = tables.spark
-    count = tables.read(table).join(keys, on=column, how="left_semi").count()
+    count = tables.read(table).alias("t").join(keys.alias("k"), on=F.expr(condition), how="left_semi").count()
     if not count:
         return 0
     keys.createOrReplaceTempView("erased_keys")
     # Not DELETE ... WHERE id IN (...): the table's history would then contain the ids.
-    merge = f"MERGE INTO {tables.sql(table)} t USING erased_keys k ON t.{column} = k.{column} WHEN MATCHED THEN DELETE"
+    merge = f"MERGE INTO {tables.sql(table)} t USING erased_keys k ON {condition} WHEN MATCHED THEN DELETE"
     with _setting(spark, COMMIT_METADATA, f'{{"erased_ids": {num_ids}}}'):
         retrying(lambda: spark.sql(merge), f"{tables.path(table)} cannot be written")
     spark.catalog.dropTempView("erased_keys")

@@ -96,11 +96,16 @@ def prepare_application(
         )
     old = planned_labels(Tables.open(spark, config.output), plan)
     source = select_scope(open_scoped(spark, config, plan.scope, order=order), old, plan.scope)
-    if source.name != plan.source:
+    planned, configured = _source_text(plan.source, plan.collection), _source_text(source.name, config.source.name)
+    if planned != configured:
         raise ConfigError(
-            f"Plan {plan.plan_id} was made on {plan.source}, but the configured source is {source.name}. Plan again."
+            f"Plan {plan.plan_id} was made on {planned}, but the configured source is {configured}. Plan again."
         )
     return Application(plan, policy, source, _source_change(spark, config, plan, source, old))
+
+
+def _source_text(name: str, collection: str | None) -> str:
+    return name if collection is None else f"{name} (source.name {collection})"
 
 
 def _source_change(

@@ -20,7 +20,7 @@ from safeguard_spark.relabel.scope import ScopeKind
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.commit_log import append_labels
 from safeguard_spark.spark.label.run_rows import append_run, count_written
-from safeguard_spark.spark.labels import newest_per_content, of_version
+from safeguard_spark.spark.labels import CONTENT, newest_per_content, of_version
 from safeguard_spark.spark.relabel.strata import AFFECTED, planned_labels, strata
 from safeguard_spark.spark.source import open_source, work_key
 from safeguard_spark.spark.staging import Manifest, SourceVersion
@@ -49,9 +49,11 @@ def carry_over_verdicts(spark: SparkSession, config: RunConfig, plan: RelabelPla
     """
     require_scope(plan)
     tables = Tables.open(spark, config.output)
+    tables.create()  # the columns of this release
     started, version = datetime.now(UTC), tables.version(schema.LABELS)
     source = open_source(spark, config.source)
     contents = source.frame.select("content_id", "content_hash").distinct()
+    contents = contents.withColumn("collection", F.lit(config.source.collection(source.name)))
     rows = _rows(tables, plan, policy, contents, version).cache()
     try:
         count = rows.count()
@@ -69,14 +71,15 @@ def _rows(tables: Tables, plan: RelabelPlan, policy: Policy, contents: DataFrame
     assert plan.old is not None  # see require_scope
     labels = tables.read(schema.LABELS, version)
     old, new = of_version(labels, plan.old), of_version(labels, policy)
-    newest = newest_per_content(old, *(name for name in schema.LABELS.names if name != "content_id"))
+    newest = newest_per_content(old, *(name for name in schema.LABELS.names if name not in CONTENT))
+    keys = [*CONTENT, "content_hash"]
     planned_on = planned_labels(tables, plan)
     affected = strata(planned_on.select("content_id"), planned_on, plan.scope).where(F.col("stratum") == AFFECTED)
     carried = (
         newest.where(F.col("outcome") != Outcome.engine_failed.value)
-        .join(contents, on=["content_id", "content_hash"], how="left_semi")
+        .join(contents, on=keys, how="left_semi")
         .join(affected, on="content_id", how="left_anti")
-        .join(new.select("content_id", "content_hash"), on=["content_id", "content_hash"], how="left_anti")
+        .join(new.select(keys), on=keys, how="left_anti")
     )
     # The labeler's columns stay those of the old label: it is its verdict. The tokens were spent there, not here.
     no_tokens = {name: F.lit(None).cast("bigint") for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
@@ -107,7 +110,7 @@ def _append_run(
         seconds={"total": (datetime.now(UTC) - started).total_seconds()},
         message=f"Verdicts of {plan.policy}@{plan.old_version} that the change does not affect, carried over.",
     )
-    source = SourceVersion(name=plan.source, version=plan.source_version)
+    source = SourceVersion(name=plan.source, version=plan.source_version, collection=plan.collection)
     manifest = Manifest.of(
         config,
         source,

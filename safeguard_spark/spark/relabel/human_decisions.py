@@ -8,8 +8,8 @@ from safeguard_spark.config.model import GoldConfig, RunConfig, SourceConfig
 from safeguard_spark.evaluation.comparison.report import HumanAgreement
 from safeguard_spark.evaluation.intervals import Weighted, rate
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.spark.labels import newest_per_content, of_version
-from safeguard_spark.spark.source import id_text, read_column, read_snapshot
+from safeguard_spark.spark.labels import CONTENT, collection_of, newest_per_content, of_collection, of_version
+from safeguard_spark.spark.source import find_column, id_text, read_column, read_snapshot
 from safeguard_spark.spark.tables import Tables
 
 
@@ -18,14 +18,18 @@ def human_agreement(spark: SparkSession, config: RunConfig, tables: Tables, poli
 
     An answer that could not be read is wrong: a miss, or a false alarm.
 
+    Decisions are on the collection in their column `collection`; without the column, on that of the source.
     Raises SourceError if the table does not have the configured columns.
     """
     gold = config.relabel.gold
     if gold.location is None:
         return None
     decisions = _decisions(spark, gold)
-    verdicts = newest_per_content(of_version(tables.read(schema.LABELS), policy), "violation")
-    joined = decisions.join(verdicts, on="content_id", how="inner")
+    labels = of_version(tables.read(schema.LABELS), policy)
+    on = [name for name in CONTENT if name in decisions.columns]
+    if "collection" not in on:
+        labels = of_collection(labels, collection_of(spark, config))
+    joined = decisions.join(newest_per_content(labels, "violation"), on=on, how="inner")
     if joined.where(F.col("violation").isNotNull()).isEmpty():
         return None
     rows = joined.groupBy("decided", F.coalesce("violation", ~F.col("decided")).alias("labelled")).count().collect()
@@ -41,11 +45,14 @@ def human_agreement(spark: SparkSession, config: RunConfig, tables: Tables, poli
 
 
 def _decisions(spark: SparkSession, gold: GoldConfig) -> DataFrame:
-    """(content_id, decided), one row per content."""
+    """(content_id, decided), and collection if the table has one, one row per content."""
     location = str(gold.location)
     frame = read_snapshot(spark, SourceConfig(location=location)).frame
     table = f"the table of human decisions {location}"
     id = read_column(frame, table, gold.id_column, "relabel.gold.id_column")
     violation = read_column(frame, table, gold.violation_column, "relabel.gold.violation_column").column
-    rows = frame.select(id_text(id, table).alias("content_id"), violation.cast("boolean").alias("decided"))
-    return rows.where(F.col("decided").isNotNull() & F.col("content_id").isNotNull()).dropDuplicates(["content_id"])
+    collection = [F.col("collection").cast("string")] if find_column(frame, "collection") else []
+    keys = [id_text(id, table).alias("content_id"), *collection]
+    rows = frame.select(*keys, violation.cast("boolean").alias("decided"))
+    rows = rows.where(F.col("decided").isNotNull() & F.col("content_id").isNotNull())
+    return rows.dropDuplicates([name for name in rows.columns if name != "decided"])

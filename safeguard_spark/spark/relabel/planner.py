@@ -45,12 +45,12 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
         scope = scope.model_copy(update={"rules": changes.affected, "categories": changes.categories})
     elif scope.kind is ScopeKind.touched:
         raise ConfigError("--scope touched reads the labels of an earlier version: name it with --from VERSION.")
-    previous = old_labels(labels, old)
     base = open_scoped(spark, config, scope)
+    previous = old_labels(labels, old, None, config.source.collection(base.name))
     scope = plan_strata(base, previous, scope)
     selected = select_scope(base, previous, scope)
     size = cost_of(config, spec, selected, labels)
-    plan = _plan_of(request, scope, base, version, spec.labeler.labeler_hash, size)
+    plan = _plan_of(config, request, scope, base, version, spec.labeler.labeler_hash, size)
     is_filtered = scope.kind in (ScopeKind.since, ScopeKind.where)
     whole = open_scoped(spark, config, Scope(kind=ScopeKind.all)) if is_filtered else base
     unlabelled, others = _others(config, spec, whole, previous, labels, scope)
@@ -81,7 +81,13 @@ def _store(tables: Tables, plan: RelabelPlan, cost: Estimate | None) -> str:
 
 
 def _plan_of(
-    request: PlanRequest, scope: Scope, base: Source, labels_version: int, labeler_hash: str, size: Cost
+    config: RunConfig,
+    request: PlanRequest,
+    scope: Scope,
+    base: Source,
+    labels_version: int,
+    labeler_hash: str,
+    size: Cost,
 ) -> RelabelPlan:
     old, new = request.old, request.new
     return RelabelPlan(
@@ -92,6 +98,7 @@ def _plan_of(
         new_hash=new.policy_hash,
         labeler_hash=labeler_hash,
         scope=scope,
+        collection=config.source.name,
         source=base.name,
         source_version=base.version,
         labels_version=labels_version,

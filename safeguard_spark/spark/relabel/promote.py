@@ -26,7 +26,7 @@ from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.policy.ref import Ref, policy_file
 from safeguard_spark.spark.activations import activate, active, is_active, was_active
-from safeguard_spark.spark.labels import of_version
+from safeguard_spark.spark.labels import of_collection, of_version
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
 from safeguard_spark.spark.source import open_source
@@ -139,11 +139,12 @@ def _compare_with_active(
 
 def _coverage(spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy) -> float | None:
     """The share of the source's contents with a label under the version that could be read; None without contents."""
-    ids = open_source(spark, config.source).frame.select("content_id", "content_hash").distinct().cache()
+    source = open_source(spark, config.source)
+    ids = source.frame.select("content_id", "content_hash").distinct().cache()
     try:
         unreadable = [outcome.value for outcome in UNREADABLE]
-        readable = _judged(tables, policy).where(~F.col("outcome").isin(unreadable))
-        labelled = readable.select("content_id", "content_hash")
+        judged = of_collection(_judged(tables, policy), config.source.collection(source.name))
+        labelled = judged.where(~F.col("outcome").isin(unreadable)).select("content_id", "content_hash")
         total = ids.count()
         return ids.join(labelled, on=["content_id", "content_hash"], how="left_semi").count() / total if total else None
     finally:

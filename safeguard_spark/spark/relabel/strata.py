@@ -10,7 +10,7 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.plan import PolicyVersion, RelabelPlan
 from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum, allocate
 from safeguard_spark.spark.commit_log import labels_at
-from safeguard_spark.spark.labels import newest_per_content, of_version
+from safeguard_spark.spark.labels import newest_per_content, of_collection, of_version
 from safeguard_spark.spark.sampling import DISTINCT_SCORES, sample_score
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
@@ -71,15 +71,22 @@ def strata(ids: DataFrame, old: DataFrame, scope: Scope) -> DataFrame:
     return joined.select("content_id", _stratum(scope).alias("stratum"), sample_score(scope.seed).alias("sample_score"))
 
 
-def old_labels(labels: DataFrame, old: Policy | PolicyVersion | None) -> DataFrame:
-    """(content_id, outcome, violation, category, rule_ids) of each id's newest label under a version; none for None."""
-    rows = labels.limit(0) if old is None else of_version(labels, old)
-    return newest_per_content(rows, "outcome", "violation", "category", "rule_ids")
+def old_labels(
+    labels: DataFrame, old: Policy | PolicyVersion | None, labeler_hash: str | None, collection: str
+) -> DataFrame:
+    """(content_id, outcome, violation, category, rule_ids) of each id's newest label under a version; none for None.
+
+    Those of a collection, by a labeler or by any for None.
+    """
+    rows = labels.limit(0) if old is None else of_version(labels, old, labeler_hash)
+    newest = newest_per_content(of_collection(rows, collection), "outcome", "violation", "category", "rule_ids")
+    return newest.drop("collection")
 
 
 def planned_labels(tables: Tables, plan: RelabelPlan) -> DataFrame:
     """`old_labels` as they were when the plan was made, less what was erased since. Raises TableError."""
-    return old_labels(labels_at(tables, plan.labels_version), plan.old)
+    labels = labels_at(tables, plan.labels_version)
+    return old_labels(labels, plan.old, plan.old_labeler_hash, plan.collection or plan.source)
 
 
 def _stratum(scope: Scope) -> Column:

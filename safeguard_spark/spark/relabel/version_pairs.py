@@ -21,7 +21,7 @@ from safeguard_spark.relabel.scope import Scope, ScopeKind
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
-from safeguard_spark.spark.labels import newest_per_content, of_version
+from safeguard_spark.spark.labels import CONTENT, collection_of, newest_per_content, of_collection, of_version
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import NO_LABEL, planned_labels, select_sample, strata
@@ -35,8 +35,9 @@ EXAMPLES = 5  # of each kind and category
 def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: Policy) -> ComparisonReport:
     """Compare two versions on the contents labelled under both. Raises TableError if there are none."""
     tables = Tables.open(spark, config.output)
-    labels = tables.read(schema.LABELS)
-    plan = _newest_plan(tables, old, new)
+    collection = collection_of(spark, config)
+    labels = of_collection(tables.read(schema.LABELS), collection)
+    plan = _newest_plan(tables, old, new, collection)
     sampled = None if plan is None else _sampled(tables, plan)
     if old.policy_hash == new.policy_hash and old.version == new.version:
         compared, noise = _halves(labels, new)
@@ -66,9 +67,9 @@ def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: P
         compared.unpersist()
 
 
-def _newest_plan(tables: Tables, old: Policy, new: Policy) -> RelabelPlan | None:
+def _newest_plan(tables: Tables, old: Policy, new: Policy, collection: str | None) -> RelabelPlan | None:
     """The newest applied plan from one version to the other: it tells how the compared contents were selected."""
-    rows = tables.read(schema.PLANS).where(
+    rows = of_collection(tables.read(schema.PLANS), collection).where(
         (F.col("policy") == new.name) & (F.col("new_hash") == new.policy_hash) & (F.col("old_hash") == old.policy_hash)
     )
     applied = tables.read(schema.RUNS).select("plan_id").distinct()
@@ -77,25 +78,26 @@ def _newest_plan(tables: Tables, old: Policy, new: Policy) -> RelabelPlan | None
 
 
 def _sampled(tables: Tables, plan: RelabelPlan) -> DataFrame | None:
-    """(content_id, stratum) of the contents a plan sampled, or None if it does not sample."""
+    """(collection, content_id, stratum) of the contents a plan sampled, or None if it does not sample."""
     if not plan.scope.kind.uses_labels:
         return None
     old = planned_labels(tables, plan)
     scores = strata(old.select("content_id"), old, plan.scope)
-    return select_sample(scores, plan.scope).select("content_id", "stratum")
+    collection = F.lit(plan.collection or plan.source).alias("collection")
+    return select_sample(scores, plan.scope).select(collection, "content_id", "stratum")
 
 
 def _verdicts(labels: DataFrame, policy: Policy, salt: str | None = None) -> DataFrame:
-    """Each content's newest verdict under a version: (content_id, content_hash, labeler, verdict)."""
+    """Each content's newest verdict under a version: (collection, content_id, content_hash, labeler, verdict)."""
     rules = F.sort_array(F.coalesce("rule_ids", F.array().cast("array<string>")))
-    judged = of_version(labels, policy, salt).where("carried_from IS NULL")
+    judged = of_version(labels, policy, salt=salt).where("carried_from IS NULL")
     with_verdict = judged.withColumn("verdict", F.struct("violation", "category", rules.alias("rules")))
     return newest_per_content(with_verdict, "content_hash", "labeler", "verdict")
 
 
 def _paired(old: DataFrame, new: DataFrame, *keys: str) -> DataFrame:
-    """Verdicts on the same content, side by side: (content_id, content_hash, *keys, old, new)."""
-    columns = ["content_id", "content_hash", *keys]
+    """Verdicts on the same content, side by side: (collection, content_id, content_hash, *keys, old, new)."""
+    columns = [*CONTENT, "content_hash", *keys]
     left = old.withColumnRenamed("verdict", "old").select(*columns, "old")
     return left.join(new.withColumnRenamed("verdict", "new").select(*columns, "new"), on=columns, how="inner")
 
@@ -116,7 +118,7 @@ def _halves(labels: DataFrame, policy: Policy) -> tuple[DataFrame, DataFrame]:
 def _with_strata(pairs: DataFrame, sampled: DataFrame | None) -> DataFrame:
     if sampled is None:
         return pairs.withColumn("stratum", F.lit(""))
-    return pairs.join(sampled, on="content_id", how="inner")
+    return pairs.join(sampled, on=list(CONTENT), how="inner")
 
 
 def _count(pairs: DataFrame) -> list[Pair]:
@@ -130,7 +132,7 @@ def _key(cell: Any) -> VerdictKey:
 
 def _progress(tables: Tables, plan: RelabelPlan) -> Progress | None:
     """How far a plan has been applied, according to the runs under its version and labeler."""
-    runs = tables.read(schema.RUNS)
+    runs = tables.read(schema.RUNS).where(F.col("source") == plan.source)
     same = {"policies": plan.new_ref, "policy_hashes": plan.new_hash, "labeler_hashes": plan.labeler_hash}
     for name, value in same.items():
         runs = runs.where(F.col(name) == F.array(F.lit(value)))
@@ -188,11 +190,10 @@ def label_again(
     """
     tables = Tables.open(spark, config.output)
     labeler = Labeler.of(config, policy)
-    labelled = of_version(tables.read(schema.LABELS), policy).where(
-        (F.col("labeler_hash") == labeler.labeler_hash) & F.col("carried_from").isNull()
-    )
-    selected = labelled.select("content_id", "content_hash").distinct().where(sample_score("again") < share)
+    labelled = of_version(tables.read(schema.LABELS), policy, labeler.labeler_hash).where("carried_from IS NULL")
     source = open_scoped(spark, config, Scope(kind=ScopeKind.all))
+    labelled = of_collection(labelled, config.source.collection(source.name))
+    selected = labelled.select("content_id", "content_hash").distinct().where(sample_score("again") < share)
     frame = source.frame.join(selected, on=["content_id", "content_hash"], how="left_semi")
     sample = replace(source, frame=frame)
     return label_table(spark, config, [policy], show=show, selection=Selection(sample, salt=NOISE_SALT))

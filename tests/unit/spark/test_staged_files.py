@@ -54,7 +54,7 @@ def test_a_run_staged_by_a_release_without_formats_is_refused_with_both_ways_on(
     with pytest.raises(TableError) as caught:
         parse_staged(model, json.dumps(WITHOUT_FORMAT[model]), "r1", "/staging/r1")
     message = str(caught.value)
-    assert message.startswith("Another release staged run r1 (format none; this release reads 1, 2, 3).")
+    assert message.startswith("Another release staged run r1 (format none; this release reads 1, 2, 3, 4).")
     assert "with that release to commit it" in message
     assert "or delete /staging/r1: its contents are then labelled again." in message
 
@@ -62,7 +62,7 @@ def test_a_run_staged_by_a_release_without_formats_is_refused_with_both_ways_on(
 @pytest.mark.parametrize("file", FILES)
 def test_a_newer_format_is_refused_even_if_it_looks_the_same(file: StagedFile) -> None:
     text = json.dumps({**json.loads(file.model_dump_json()), "format": FORMAT + 1})
-    with pytest.raises(TableError, match=rf"\(format {FORMAT + 1}; this release reads 1, 2, 3\)"):
+    with pytest.raises(TableError, match=rf"\(format {FORMAT + 1}; this release reads 1, 2, 3, 4\)"):
         parse_staged(type(file), text, "r", "/staging/r")
 
 
@@ -90,9 +90,9 @@ def test_a_file_that_is_no_object_is_damaged(text: str) -> None:
         parse_staged(Manifest, text, "r", "/staging/r")
 
 
-def test_these_fields_and_columns_are_format_3() -> None:
+def test_these_fields_and_columns_are_format_4() -> None:
     # If this fails, another release's driver would misread what this one stages: raise FORMAT, and read the old one.
-    assert FORMAT == 3
+    assert FORMAT == 4
     assert list(Manifest.model_fields) == [
         "format", "driver", "started_at", "source", "policies", "labelers", "config_hash", "config",
         "labels_version_in", "plan_id", "failed",
