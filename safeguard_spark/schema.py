@@ -227,12 +227,12 @@ TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS, PLANS)
 # Which of a content's labels is the newest: the one with the highest values of these columns, in this order.
 NEWEST = ("labelled_at", "attempt", "run_id", "chunk", "work_key")
 NEWEST_ACTIVATION = ("activated_at", "run_id")
-COLLECTION = "coalesce(collection, source)"  # of a label: rows of earlier releases have only a source
+COLLECTION = "coalesce(collection, source)"  # of a label or plan: rows of earlier releases have only a source
 
 
 def select_list(table: Table) -> str:
     """The columns of a table as SQL, each with the value that readers see."""
-    values = {"collection": f"{COLLECTION} AS collection"}
+    values = {"collection": f"{COLLECTION} AS collection"} if table is LABELS else {}
     return ", ".join(values.get(name, name) for name in table.names)
 
 

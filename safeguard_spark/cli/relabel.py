@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
     from safeguard_spark.policy.document import Policy
 
+OldLabeler = Annotated[
+    str | None,
+    Option(
+        help="Whose labels to start from: a labeler's name, or the start of its hash; default: the active labeler.",
+        metavar="NAME|HASH",
+    ),
+]
+
 relabel = group("Plan, apply, compare and promote another version of a policy.")
 
 
@@ -25,6 +33,7 @@ def plan(
     old: Annotated[str | None, Option("--from", help="The version to start from; default: the active version.")] = None,
     share: Annotated[float, Option(help="With --scope touched: the share of the other contents, from 0 to 1.")] = 0.01,
     seed: Annotated[int, Option(help="Another number samples other contents.")] = 0,
+    labeler: OldLabeler = None,
 ) -> Result:
     """Print what a version changes, which contents that affects, and what labelling them costs. Labels nothing."""
     from safeguard_spark.relabel.plan import plan_text
@@ -37,7 +46,8 @@ def plan(
     from safeguard_spark.spark.session import session
 
     spark = session(run)
-    report = plan_relabel(spark, run, PlanRequest(_start_version(spark, run, new, old), new, requested))
+    start = _start_version(spark, run, new, old, labeler)
+    report = plan_relabel(spark, run, PlanRequest(start, new, requested, labeler))
     print_message(plan_text(report))
     return Result(report.to_json())
 
@@ -89,8 +99,12 @@ def compare(
     ] = None,
     html: Annotated[Path | None, Option(help="Write a self-contained HTML report to this file.")] = None,
     show_content: Annotated[bool, Option("--show-content", help="Show the text of examples too.")] = False,
+    labeler: OldLabeler = None,
 ) -> Result:
-    """Compare two versions' verdicts on the same contents, and with how much one version differs from itself."""
+    """Compare two versions' verdicts on the same contents, and with how much one version differs from itself.
+
+    NEW has the labels of the configured labeler; OLD and NEW may be one version with two labelers.
+    """
     if noise_share is not None and not 0 < noise_share <= 1:
         raise ConfigError(f"--noise-share {noise_share} is not a share. Give a number above 0, up to 1.")
     from safeguard_spark.evaluation.comparison.html import comparison_page
@@ -107,7 +121,7 @@ def compare(
     spark = session(run)
     if noise_share is not None:
         label_again(spark, run, policies[0], noise_share)
-    report = compare_versions(spark, run, *policies)
+    report = compare_versions(spark, run, *policies, labeler)
     if show_content:
         report = with_texts(spark, run, report)
     print_message(report_text(report))
@@ -125,7 +139,10 @@ def promote(
     force: Annotated[bool, Option("--force", help="Promote even if the gate is not met; needs --reason.")] = False,
     reason: Annotated[str, Option(help="Why; it is recorded with the promotion.")] = "",
 ) -> Result:
-    """Make a version active if its gate is met (else exit code 7). To roll back, promote the previous version."""
+    """Make a version active, with the configured labeler, if its gate is met (else exit code 7).
+
+    To roll back, promote the previous version, with the configuration of its labeler.
+    """
     if force and not reason.strip():
         raise ConfigError("--force needs --reason TEXT. The reason is recorded with the promotion.")
     from safeguard_spark.tracking.registry import resolve
@@ -141,15 +158,25 @@ def promote(
     return Result(done.to_json())
 
 
-def _start_version(spark: Any, run: "RunConfig", new: "Policy", old: str | None) -> "Policy | None":
-    """The version to start from: `old` if it is set, else the active version; None if that is `new` itself or none."""
-    from safeguard_spark.spark.activations import active
+def _start_version(
+    spark: Any, run: "RunConfig", new: "Policy", old: str | None, labeler: str | None
+) -> "Policy | None":
+    """The version to start from: `old` if it is set, else the active version; None if there is none.
+
+    None too if that is `new` itself, unless it has the labels of another labeler.
+    """
+    from safeguard_spark.labelling.labeler import Labeler
+    from safeguard_spark.spark.activations import active, labeler_of
     from safeguard_spark.spark.tables import Tables
     from safeguard_spark.tracking.registry import resolve
 
     if old is not None:
         return resolve(old if Path(old).exists() or "@" in old else f"{new.name}@{old}", run)
-    current = active(Tables.open(spark, run.output), new.name)
-    if current is None or current["policy_hash"] == new.policy_hash:
+    tables = Tables.open(spark, run.output)
+    current = active(tables, new.name)
+    if current is None:
         return None
+    if current["policy_hash"] == new.policy_hash:
+        configured = Labeler.of(run, new).ref
+        return None if labeler_of(tables, new, configured, labeler) in (None, configured) else new
     return resolve(f"{new.name}@{current['policy_version']}", run)

@@ -21,7 +21,8 @@ def print_result(result: "RunResult") -> None:
         print_message(f"{size}, {rate}. Nothing was changed.")
         print_message(result.message or "")
         return
-    outcomes = ", ".join(f"{name} {count:,}" for name, count in sorted(result.outcomes.items())) or "nothing to do"
+    nothing = "none" if result.pending else "nothing to do"
+    outcomes = ", ".join(f"{name} {count:,}" for name, count in sorted(result.outcomes.items())) or nothing
     print_message(
         f"{result.status.value}: {result.rows:,} rows, {result.pending:,} pending, {result.calls:,} calls, "
         f"{result.written:,} labels written ({outcomes}), {result.engine_starts} engine starts, "

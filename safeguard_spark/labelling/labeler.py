@@ -1,5 +1,7 @@
 """Labeler: everything besides policy and content that can change a label."""
 
+from typing import NamedTuple
+
 from pydantic import BaseModel, ConfigDict
 
 from safeguard_spark.config.engine import Dialect
@@ -14,6 +16,16 @@ from safeguard_spark.policy.document import Effort, Policy
 DEFAULT_EFFORT = Effort.medium  # gpt-oss's own default
 EFFORTS = (Effort.low, Effort.medium, Effort.high)
 DEFAULT_MAX_TOKENS = 4096  # recorded 20b completions: p95 1.1k, longest 3.2k tokens
+
+
+class LabelerRef(NamedTuple):
+    """A labeler as labels and activations name it: its name, for people, and its hash."""
+
+    name: str
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.hash[:8]})"
 
 
 class Labeler(BaseModel):
@@ -87,3 +99,8 @@ class Labeler(BaseModel):
     def name(self) -> str:
         """For people: the model and its effort."""
         return f"{self.model}/{self.effort.value}"
+
+    @property
+    def ref(self) -> LabelerRef:
+        """Its name and hash."""
+        return LabelerRef(self.name, self.labeler_hash)

@@ -104,6 +104,7 @@ class PlanReport(BaseModel):
     cost: Estimate | None
     unlabelled: int  # contents of the source that have no label under the new version
     others: dict[str, ScopeSize]  # by scope
+    labelers: tuple[str, str] | None = None  # of the old and the new labels, for people, if they differ
     currency: str = ""
     not_stored: str = ""  # why the plan could not be stored, if the user may not write to `plans`
 
@@ -127,7 +128,9 @@ def plan_text(report: PlanReport) -> str:
     """For people: what changed, how many contents and calls each scope has, and the command that applies the plan."""
     plan = report.plan
     old = f"{plan.policy}@{plan.old_version}" if plan.old_version else "no earlier version"
-    lines = [f"Plan {plan.plan_id}: {old} -> {plan.new_ref}", ""]
+    lines = [f"Plan {plan.plan_id}: {old} -> {plan.new_ref}"]
+    lines += ["  labeler: {} -> {}".format(*report.labelers)] if report.labelers else []
+    lines.append("")
     lines += [f"  {line}" for line in rule_lines(report.changes)]
     version = f" at version {plan.source_version}" if plan.source_version is not None else ""
     lines += ["", f"  {report.unlabelled:,} contents of {plan.source}{version} have no label under {plan.new_ref}."]
@@ -155,6 +158,6 @@ def _notes(report: PlanReport) -> list[str]:
     if changes.added and plan.scope.kind.value == "touched":
         added = ", ".join(changes.added)
         notes.append(f"No old label names {added}: only the share of the rest can show what it catches.")
-    if plan.old_version and plan.old_hash == plan.new_hash and not changes.labeler:
+    if plan.old_version and plan.old_hash == plan.new_hash and not (changes.labeler or report.labelers):
         notes.append("The two versions have the same policy hash: every verdict stays valid, and no call is needed.")
     return notes

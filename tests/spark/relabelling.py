@@ -25,9 +25,12 @@ def posts(count: int) -> list[tuple[str, str]]:
 
 
 def configured(lake: Lake, **sections: Any) -> Any:
-    """The lake's configuration, with a scripted engine that knows a word for each of three rules."""
+    """The lake's configuration, with a scripted engine that knows a word for each of three rules.
+
+    The collection has a name, so that copies of the lake are the same collection.
+    """
     args = sections.pop("args", {})
-    config = lake.config(**{"relabel": NO_GATE, **sections})
+    config = lake.config(**{"relabel": NO_GATE, "source": {"name": "posts"}, **sections})
     assert isinstance(config.engine, ScriptedConfig)
     script = config.engine.args.model_copy(update={"words": WORDS, **args})
     return config.model_copy(update={"engine": config.engine.model_copy(update={"args": script})})

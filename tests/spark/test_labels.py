@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from safeguard_spark import schema
+from safeguard_spark.labelling.labeler import LabelerRef
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.spark import tables as tables_module
 from safeguard_spark.spark.activations import activate, activate_if_first, active, is_active, was_active
 from safeguard_spark.spark.label.dry_run import dry_run
@@ -25,7 +27,8 @@ def label(content_id: str = "a", version: Any = OLD, **values: Any) -> dict[str,
     """A row of `labels`."""
     row = dict.fromkeys(schema.LABELS.names) | {
         "content_id": content_id, "content_hash": "c", "policy": version.name, "policy_version": version.version,
-        "policy_hash": version.policy_hash, "outcome": "labelled", "violation": False, "rule_ids": [], "attempt": 1,
+        "policy_hash": version.policy_hash, "labeler_hash": "l",
+        "outcome": "labelled", "violation": False, "rule_ids": [], "attempt": 1,
         "run_id": "r", "chunk": 0, "work_key": "w", "labelled_at": NOON,
     }  # fmt: skip
     return row | values
@@ -48,7 +51,7 @@ def test_the_newest_label_of_each_content_is_the_one_that_labels_current_shows(l
         for number in range(120)
     ]
     tables.append(schema.LABELS, rows, "rows")
-    activate(tables, OLD, "r", "first labelled")
+    activate(tables, OLD, LabelerRef("m", "l"), "r", "first labelled")
     newest = newest_per_content(of_version(tables.read(schema.LABELS), OLD), "work_key").collect()
     assert {(row.content_id, row.work_key) for row in newest} == {
         (id, row.work_key) for id, row in lake.current().items()
@@ -62,16 +65,21 @@ def test_only_a_promotion_activates_another_version_and_a_clock_that_jumps_back_
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tables, newer = Tables.open_or_create(lake.spark, str(lake.tables)), policy(version="1.1.0", text="No rifles.")
+    old_spec, new_spec = (LabelSpec.of(lake.config(), version) for version in (OLD, newer))
     assert active(tables, "market") is None
-    activate_if_first(tables, OLD, "r1")
-    activate_if_first(tables, newer, "r2")
-    activate_if_first(tables, OLD, "r3")
-    assert is_active(active(tables, "market"), OLD) and not was_active(tables, newer)
+    activate_if_first(tables, old_spec, "r1")
+    activate_if_first(tables, new_spec, "r2")
+    activate_if_first(tables, old_spec, "r3")
+    assert is_active(active(tables, "market"), old_spec) and not was_active(tables, new_spec)
     monkeypatch.setattr(tables_module, "datetime", SkewedClock)
     SkewedClock.by = timedelta(days=-365)
-    activate(tables, newer, "r4", "promoted", forced=False, gate="[]")
-    assert is_active(active(tables, "market"), newer) and was_active(tables, OLD)
-    activate_if_first(tables, policy(version="1.1.0", text="No rifles, please."), "r5")  # a draft's own text
+    activate(tables, newer, new_spec.labeler.ref, "r4", "promoted", forced=False, gate="[]")
+    assert is_active(active(tables, "market"), new_spec) and was_active(tables, old_spec)
+    draft = policy(version="1.1.0", text="No rifles, please.")
+    other_labeler = lake.config(labeler={"effort": "high"})
+    activate_if_first(tables, LabelSpec.of(other_labeler, draft), "r5")  # a test with another labeler changes nothing
+    activate_if_first(tables, LabelSpec.of(lake.config(), draft, salt="noise"), "r6")
+    activate_if_first(tables, LabelSpec.of(lake.config(), draft), "r7")  # a draft's own text
     reasons = [row.reason for row in tables.read(schema.ACTIVATIONS).orderBy("activated_at").collect()]
     assert reasons == ["first labelled", "promoted", "text changed under the same version"]
 

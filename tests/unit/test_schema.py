@@ -88,10 +88,13 @@ def test_a_run_has_a_final_status() -> None:
 
 
 class Label(NamedTuple):
+    collection: str | None
+    source: str
     content_id: str
     policy: str
     policy_version: str
     policy_hash: str
+    labeler_hash: str
     labelled_at: int
     attempt: int
     run_id: str
@@ -103,31 +106,37 @@ class Activation(NamedTuple):
     policy: str
     policy_version: str
     policy_hash: str
+    labeler_hash: str | None
     activated_at: int
     run_id: str
-    labeler_hash: str | None = None
 
 
+LABELERS = st.sampled_from(["l1", "l2"])
 VERSIONS = st.sampled_from([("1.0.0", "h1"), ("1.0.0", "h2"), ("2.0.0", "h2")])
 
 
 @st.composite
 def labels(draw: st.DrawFn) -> list[Label]:
     small = st.integers(0, 2)
-    row = st.tuples(st.sampled_from("ab"), st.sampled_from("pq"), VERSIONS, small, small, small)
+    source = st.tuples(st.sampled_from([None, "x", "y"]), st.sampled_from("xy"))
+    row = st.tuples(source, st.sampled_from("ab"), st.sampled_from("pq"), VERSIONS, LABELERS, small, small, small)
     rows = draw(st.lists(row, max_size=12))
     # The work key distinguishes any two rows of one instant, as content and run do in real tables.
     return [
-        Label(content, policy, *version, labelled_at, attempt, f"r{run}", 0, f"k{number}")
-        for number, (content, policy, version, labelled_at, attempt, run) in enumerate(rows)
+        Label(*source, content, policy, *version, labeler, labelled_at, attempt, f"r{run}", 0, f"k{number}")
+        for number, (source, content, policy, version, labeler, labelled_at, attempt, run) in enumerate(rows)
     ]
 
 
 @st.composite
 def activations(draw: st.DrawFn) -> list[Activation]:
-    versions = draw(st.lists(st.tuples(st.sampled_from("pq"), VERSIONS), max_size=4))
+    labelers = st.one_of(st.none(), LABELERS)  # none: any, as earlier releases activated
+    versions = draw(st.lists(st.tuples(st.sampled_from("pq"), VERSIONS, labelers), max_size=4))
     times = draw(st.permutations(range(len(versions))))
-    return [Activation(policy, *version, time, "r") for time, (policy, version) in zip(times, versions, strict=True)]
+    return [
+        Activation(policy, *version, labeler, time, "r")
+        for time, (policy, version, labeler) in zip(times, versions, strict=True)
+    ]
 
 
 def view(rows: Sequence[Label], active: Sequence[Activation]) -> list[Label]:
@@ -146,13 +155,16 @@ def view(rows: Sequence[Label], active: Sequence[Activation]) -> list[Label]:
 
 @settings(max_examples=40)
 @given(labels(), activations())
-def test_the_view_is_the_newest_label_per_content_and_policy_under_the_active_version(
+def test_the_view_is_the_newest_label_per_content_and_policy_under_the_active_version_and_labeler(
     rows: list[Label], active: list[Activation]
 ) -> None:
     active_version = {a.policy: a for a in sorted(active, key=lambda a: a.activated_at)}
-    newest: dict[tuple[str, str], Label] = {}
+    newest: dict[tuple[str, str, str], Label] = {}
     for row in sorted(rows, key=lambda r: (r.labelled_at, r.attempt, r.run_id, r.chunk, r.work_key)):
         version = active_version.get(row.policy)
-        if version and (version.policy_version, version.policy_hash) == (row.policy_version, row.policy_hash):
-            newest[row.policy, row.content_id] = row
+        if version is None or version.labeler_hash not in (None, row.labeler_hash):
+            continue
+        if (version.policy_version, version.policy_hash) == (row.policy_version, row.policy_hash):
+            collection = row.collection or row.source
+            newest[row.policy, collection, row.content_id] = row._replace(collection=collection)
     assert sorted(view(rows, active)) == sorted(newest.values())

@@ -101,7 +101,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions compared. Rates are over the table if `weighted`, else over the contents compared."""
+    """Two versions compared, or one version under two labelers.
+
+    Rates are over the table if `weighted`, else over the contents compared.
+    """
 
     old: str
     new: str
@@ -120,6 +123,7 @@ class Comparison:
     matrix: dict[tuple[str, str], int]
     unexplained: Rate | None
     changes: RuleChanges = field(default_factory=RuleChanges)
+    labelers: tuple[str, str] | None = None  # whose verdicts the old and the new ones are, for people
 
     @property
     def significance(self) -> Significance:

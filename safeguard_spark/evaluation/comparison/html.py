@@ -12,6 +12,7 @@ from safeguard_spark.evaluation.comparison.report import (
     agreement_text,
     comparison_verdict,
     group_rows,
+    labelers_text,
     noise_text,
     p_value,
     percent,
@@ -42,6 +43,7 @@ def comparison_page(report: ComparisonReport) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{comparison.compared:,} contents labelled under both: {escape(report.coverage)}.</p>",
+        f"<p>Labeler: {escape(labelers_text(comparison))}.</p>" if comparison.labelers else "",
         f'<p class="verdict">{escape(comparison_verdict(comparison))}</p>',
         _summary(comparison),
         *(f"<p>{escape(agreement_text(agreement))}</p>" for agreement in report.agreement),

@@ -91,6 +91,7 @@ def comparison_text(comparison: Comparison, coverage: str) -> str:
     """Rates first, then categories and rules line by line, then whether the difference is larger than noise."""
     lines = [
         f"{comparison.old} -> {comparison.new}: {comparison.compared:,} contents labelled under both",
+        *([f"  labeler: {labelers_text(comparison)}"] if comparison.labelers else []),
         f"  {coverage}",
         "",
         f"  violation rate  {percent(comparison.violation_old)} -> {percent(comparison.violation_new)}",
@@ -109,6 +110,11 @@ def comparison_text(comparison: Comparison, coverage: str) -> str:
         if groups:
             lines += ["", *(f"  {line}" for line in _aligned(group_rows(title, groups)))]
     return "\n".join([*lines, "", comparison_verdict(comparison), ""])
+
+
+def labelers_text(comparison: Comparison) -> str:
+    """Whose verdicts are compared: one labeler, or the old one's and the new one's."""
+    return " -> ".join(dict.fromkeys(comparison.labelers or ()))
 
 
 def comparison_verdict(comparison: Comparison) -> str:
@@ -178,6 +184,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "old": comparison.old,
         "new": comparison.new,
+        "labelers": comparison.labelers,
         "compared": comparison.compared,
         "weighted": comparison.weighted,
         "unseen": comparison.unseen,

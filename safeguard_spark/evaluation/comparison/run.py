@@ -8,6 +8,7 @@ from safeguard_spark.evaluation.comparison.report import (
     ComparisonReport,
     comparison_metrics,
     comparison_text,
+    labelers_text,
     report_json,
 )
 from safeguard_spark.tracking.runs import log_finished_run
@@ -26,6 +27,7 @@ def log_comparison(config: RunConfig, report: ComparisonReport) -> str | None:
     params = {
         "old": comparison.old,
         "new": comparison.new,
+        "labelers": labelers_text(comparison),
         "plan_id": report.plan_id,
         "standing": comparison.significance.value,
     }

@@ -14,6 +14,7 @@ from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.label.executor import COST_TYPE, Recipe, count_calls
 from safeguard_spark.spark.label.pending import pending_keys, requested_keys, reusable_labels
+from safeguard_spark.spark.label.run import specs_of
 from safeguard_spark.spark.source import Source, open_source, refuse_overlap, work_key
 from safeguard_spark.spark.tables import Tables
 
@@ -33,7 +34,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     Calls are exact for this moment. `seconds.label` assumes the rate of past runs with the same labelers, and is
     missing if there was no such run.
     """
-    specs = [LabelSpec.of(config, policy) for policy in policies]
+    specs = specs_of(config, policies)
     source = open_source(spark, config.source)
     refuse_overlap(spark, config, source)
     tables = Tables(spark, config.output or "")
@@ -53,7 +54,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
         tokens={"prompt": sum(cost.prompt_tokens for cost in costs)},
         seconds={"label": round(calls / rate, 1)} if rate else {},
         tables={table.name: tables.path(table) for table in schema.TABLES},
-        message=inactive_message(tables, policies) if exists else None,
+        message=inactive_message(tables, specs) if exists else None,
     )
 
 

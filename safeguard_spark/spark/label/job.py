@@ -22,7 +22,7 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark import executors
-from safeguard_spark.spark.activations import inactive_message
+from safeguard_spark.spark.activations import activate_if_first, inactive_message
 from safeguard_spark.spark.failures import FAILED, storage_cause
 from safeguard_spark.spark.label.commit import Chunk, chunks_of, commit_chunk
 from safeguard_spark.spark.label.executor import RESULT_TYPE, Recipe, label_batches
@@ -291,32 +291,41 @@ def _commit_if_complete(run: RunContext, chunk: Chunk) -> Summary | None:
 
 def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker: Tracker | None) -> RunResult:
     """Count what was written, record it in `runs` and MLflow, and delete the run's staging folder."""
+    for plan in plans:
+        if plan.counts.rows and not plan.counts.pending:
+            activate_if_first(run.tables, plan.spec, run.run_id)  # as a commit does: a draft's text was changed back
     written = count_written(run.tables, run.run_id, run.config.run.max_attempts)
     pending = sum(plan.counts.pending for plan in plans)
     if not tally.message and (tally.over_budget or any(plan.remaining for plan in plans)):
         remaining = pending - written.rows
         tally.message = f"Stopped at the budget of {run.selection.budget}: {remaining:,} contents are pending."
-    message = tally.message
-    if message and tally.counts["unavailable"]:
-        message += f" {pending - written.rows:,} contents stay pending: issue the same command again."
-    if written.given_up and not message:
-        message = f"{written.given_up} rows failed run.max_attempts times and are not tried again."
+    unfinished, given_up = pending - written.rows, written.given_up + sum(plan.given_up for plan in plans)
+    sentences = [tally.message] if tally.message else []
+    if tally.message and tally.counts["unavailable"]:
+        sentences.append(f"{unfinished:,} contents stay pending: issue the same command again.")
+    if unfinished > 0 and not tally.message:
+        sentences.append(f"{unfinished:,} of the pending contents were labelled by another run meanwhile.")
     if failed := tally.failed_starts:
         first = next(iter(failed))
         others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-        sentence = f"The engine of {first}{others} did not start, and other executors did its work: {failed[first]}"
-        message = f"{message} {sentence}" if message else sentence
+        sentences.append(
+            f"The engine of {first}{others} did not start, and other executors did its work: {failed[first]}"
+        )
     if over_share := tally.counts["over_share"]:
-        bound = (
+        sentences.append(
             f"{over_share:,} unreadable answers had no second look: labeler.second_look is for {SECOND_LOOK_SHARE:.0%} "
             "of the calls."
         )
-        message = f"{message} {bound}" if message else bound
-    if written.to_retry and not message:
-        message = f"{written.to_retry} rows failed and may be tried again: issue the same command again."
+    if written.to_retry and not tally.message:
+        sentences.append(f"{written.to_retry:,} rows failed and may be tried again: issue the same command again.")
+    if given_up:
+        max_attempts = run.config.run.max_attempts
+        sentences.append(
+            f"{given_up:,} contents failed {max_attempts} times (run.max_attempts) and are not tried again. When the "
+            f"cause is fixed, try them again with --set run.max_attempts={2 * max_attempts}."
+        )
     if run.selection == Selection():  # a plan, a sample or a shadow labels another version on purpose
-        inactive = inactive_message(run.tables, [spec.policy for spec in run.specs])
-        message = " ".join(sentence for sentence in (message, inactive) if sentence) or None
+        sentences += [inactive] if (inactive := inactive_message(run.tables, run.specs)) else []
     tally.seconds["total"] = (datetime.now(UTC) - run.manifest.started_at).total_seconds()
     result = RunResult(
         run_id=run.run_id,
@@ -330,7 +339,7 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         tokens={name: tally.counts[name] for name in ("prompt", "cached", "completion")},
         seconds={name: round(seconds, 3) for name, seconds in tally.seconds.items()},
         tables={table.name: run.tables.path(table) for table in schema.TABLES},
-        message=message,
+        message=" ".join(sentences) or None,
         mlflow_run_id=tracker.mlflow_run_id if tracker else None,
         by_policy=written.by_policy,
     )

@@ -26,7 +26,7 @@ from safeguard_spark.spark.labels import of_collection, of_version
 from safeguard_spark.spark.source import RANK, Source, work_key
 from safeguard_spark.spark.staging import StagedFile
 
-KEYS_DDL = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN, done BOOLEAN"
+KEYS_DDL = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN, done BOOLEAN, given_up BOOLEAN"
 
 
 class Counts(NamedTuple):
@@ -50,6 +50,7 @@ class StagedPlan(StagedFile):
     chunks: dict[int, int] = {}  # noqa: RUF012  a pydantic model copies it
     has_reused: bool = False
     remaining: int = 0  # pending contents that are not staged because the run may not label so many
+    given_up: int = 0  # contents that are not pending because they failed `run.max_attempts` times
 
     @property
     def spec(self) -> LabelSpec:
@@ -68,13 +69,16 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     planned_on = run.tables.version(schema.LABELS)
     labels = run.tables.read(schema.LABELS, planned_on)
     has_keys = config.source.limit is not None or labels_of(labels, spec, config, source).limit(1).count() > 0
-    num_rows, pending, num_pending = _pending_contents(config, spec, source, labels if has_keys else None, folder)
+    num_rows, pending, num_pending, given_up = _pending_contents(
+        config, spec, source, labels if has_keys else None, folder
+    )
     plan = StagedPlan(
         policy=spec.policy,
         labeler=spec.labeler,
         policy_number=policy_number,
         planned_on=planned_on,
         counts=Counts(num_rows, 0, 0),
+        given_up=given_up,
     )
     if num_pending == 0:
         return plan
@@ -98,22 +102,24 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
 
 def _pending_contents(
     config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame | None, folder: Files
-) -> tuple[int, DataFrame, int]:
-    """The number of requested contents, the pending ones with their attempt, and about how many are pending.
+) -> tuple[int, DataFrame, int, int]:
+    """The number of requested contents, the pending ones with their attempt, about how many are pending, and given up.
 
     Without `labels` all are pending.
     """
     num_rows, limit = source.frame.count(), config.source.limit
     num_rows = min(num_rows, limit) if limit else num_rows
     if labels is None:
-        return num_rows, source.frame.withColumn("attempt", F.lit(1)), num_rows
+        return num_rows, source.frame.withColumn("attempt", F.lit(1)), num_rows, 0
 
     def stage(keys: DataFrame) -> DataFrame:
         keys.write.parquet(folder.path("keys"))
         return folder.spark.read.schema(KEYS_DDL).parquet(folder.path("keys"))
 
     keys = pending_keys(config, spec, source, labels, stage)
-    return num_rows, source.frame.join(keys, on=["content_id", "content_hash"], how="inner"), keys.count()
+    pending = source.frame.join(keys, on=["content_id", "content_hash"], how="inner")
+    given_up = folder.spark.read.schema(KEYS_DDL).parquet(folder.path("keys")).where("given_up")
+    return num_rows, pending, keys.count(), given_up.select("content_id", "content_hash").distinct().count()
 
 
 def requested_keys(source: Source, limit: int | None) -> DataFrame:
@@ -151,21 +157,21 @@ def pending_keys(
     # For an id with several contents any label of a content counts, not only the newest of the id.
     labelled = existing.where(is_final(spec)).select("content_id", "content_hash")
     doubled = keys.where("doubled AND NOT done").join(labelled, on=["content_id", "content_hash"], how="left_anti")
-    keys = keys.where("NOT doubled").unionByName(doubled).drop("doubled", "done")
+    keys = keys.where("NOT doubled AND NOT done").unionByName(doubled).drop("doubled", "done", "given_up")
     return keys.dropDuplicates(["content_id", "content_hash"])
 
 
 def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, max_attempts: int) -> DataFrame:
-    """(content_id, content_hash, attempt, doubled, done) of the requested contents whose newest label is not final.
+    """(content_id, content_hash, attempt, doubled, done, given_up) of the contents whose newest label is not final.
 
     A label of another content under the same id does not count. `doubled` marks the contents of an id that has
-    several: they are here also if they are `done`.
+    several: they are here also if they are `done`, as are those that failed `max_attempts` times (`given_up`).
     """
     # Shuffled and sorted once by id: the aggregate, the join and the window all use that order. Without this
     # repartition Spark adds a partial aggregate before the shuffle, which saves nothing on nearly unique ids.
     newest = existing.repartition("content_id").select(
         "content_id",
-        F.struct("labelled_at", "attempt", "content_hash", is_final(spec).alias("final")).alias("label"),
+        F.struct("labelled_at", "attempt", "content_hash", is_final(spec).alias("final"), "outcome").alias("label"),
     )
     newest = newest.groupBy("content_id").agg(F.max("label").alias("label"))
     joined = requested.join(newest, on="content_id", how="left")
@@ -180,7 +186,8 @@ def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, m
         F.coalesce(attempts + 1, F.lit(1)).alias("attempt"),
         doubled.alias("doubled"),
         done.alias("done"),
-    ).where(~F.col("done") | F.col("doubled"))  # fmt: skip
+        (done & (F.col("label.outcome") == Outcome.engine_failed.value)).alias("given_up"),
+    ).where("NOT done OR doubled OR given_up")
 
 
 def _doubled_ids(folder: Files) -> DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import SafeguardError, TableError
+from safeguard_spark.spark.activations import name_labelers
 from safeguard_spark.spark.failures import FAILED, failure_cause
 from safeguard_spark.spark.label.commit import chunks_of, commit_chunk
 from safeguard_spark.spark.label.pending import StagedPlan
@@ -20,6 +21,7 @@ CLEAR_WAIT_S = 2.0  # another driver may be deleting the run's folder, with its 
 
 def recover(tables: Tables, staging: Staging, config: RunConfig) -> None:
     """Commit the staged chunks of other runs whose model work is complete; delete the folders of dead drivers' runs."""
+    name_labelers(tables)  # before anything is committed: afterwards the newest label may be another labeler's
     for run_id in staging.names():
         try:
             _recover(tables, staging, config, run_id)

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
@@ -35,6 +36,18 @@ class Selection:
     budget: Budget = Budget()  # noqa: RUF009  frozen
     plan_id: str | None = None
     salt: str | None = None
+
+
+def specs_of(config: RunConfig, policies: Sequence[Policy], salt: str | None = None) -> tuple[LabelSpec, ...]:
+    """One spec per policy; a policy that is named twice is one. Raises ConfigError for two texts of one version."""
+    by_ref = dict[str, Policy]()
+    for policy in policies:
+        if by_ref.setdefault(policy.ref, policy).policy_hash != policy.policy_hash:
+            raise ConfigError(
+                f"Two of the policies are {policy.ref}, with different texts. Name one of them, or give the other "
+                "another version."
+            )
+    return tuple(LabelSpec.of(config, policy, salt) for policy in by_ref.values())
 
 
 @dataclass(frozen=True)
@@ -58,14 +71,14 @@ class RunContext:
     ) -> "RunContext":
         """Open the source and the tables, which are created if needed. Raises SafeguardError."""
         selection = selection or Selection()
-        specs = tuple(LabelSpec.of(config, policy, selection.salt) for policy in policies)
+        specs = specs_of(config, policies, selection.salt)
         source = selection.source or open_source(spark, config.source)
         refuse_overlap(spark, config, source)
         tables = Tables.open_or_create(spark, config.output)
         manifest = Manifest.of(
             config,
             SourceVersion(name=source.name, version=source.version, collection=config.source.name),
-            policies,
+            [spec.policy for spec in specs],
             [spec.labeler.labeler_hash for spec in specs],
             started_at=datetime.now(UTC),
             labels_version=tables.version(schema.LABELS),

@@ -70,7 +70,8 @@ def _rows(tables: Tables, plan: RelabelPlan, policy: Policy, contents: DataFrame
     """The labels to append, without `labelled_at` and `run_id`."""
     assert plan.old is not None  # see require_scope
     labels = tables.read(schema.LABELS, version)
-    old, new = of_version(labels, plan.old), of_version(labels, policy)
+    # Of this labeler only: its labels become active with the version. With another one every content is affected.
+    old, new = (of_version(labels, version, plan.labeler_hash) for version in (plan.old, policy))
     newest = newest_per_content(old, *(name for name in schema.LABELS.names if name not in CONTENT))
     keys = [*CONTENT, "content_hash"]
     planned_on = planned_labels(tables, plan)

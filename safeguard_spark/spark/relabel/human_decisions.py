@@ -13,8 +13,10 @@ from safeguard_spark.spark.source import find_column, id_text, read_column, read
 from safeguard_spark.spark.tables import Tables
 
 
-def human_agreement(spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy) -> HumanAgreement | None:
-    """Precision and recall of a version, or None without a table of decisions or without a verdict on one of them.
+def human_agreement(
+    spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy, labeler_hash: str
+) -> HumanAgreement | None:
+    """Precision and recall of a version and labeler; None without decisions, or without a verdict on one of them.
 
     An answer that could not be read is wrong: a miss, or a false alarm.
 
@@ -25,7 +27,7 @@ def human_agreement(spark: SparkSession, config: RunConfig, tables: Tables, poli
     if gold.location is None:
         return None
     decisions = _decisions(spark, gold)
-    labels = of_version(tables.read(schema.LABELS), policy)
+    labels = of_version(tables.read(schema.LABELS), policy, labeler_hash)
     on = [name for name in CONTENT if name in decisions.columns]
     if "collection" not in on:
         labels = of_collection(labels, collection_of(spark, config))

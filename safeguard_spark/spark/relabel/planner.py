@@ -14,6 +14,7 @@ from safeguard_spark.relabel.estimate import Estimate, PastRun, estimate_cost
 from safeguard_spark.relabel.plan import PlanReport, RelabelPlan, ScopeSize
 from safeguard_spark.relabel.rules import RuleChanges, rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
+from safeguard_spark.spark.activations import labeler_of
 from safeguard_spark.spark.failures import is_denied
 from safeguard_spark.spark.label.dry_run import Cost, cost_of
 from safeguard_spark.spark.label.pending import pending_keys, requested_keys, reusable_labels
@@ -25,11 +26,15 @@ from safeguard_spark.spark.tables import Tables
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What to plan: the version whose labels are read (None: no earlier one), the version to label under, the scope."""
+    """What to plan: the version whose labels are read (None: no earlier one), the version to label under, the scope.
+
+    `labeler`: whose labels of the old version, a name or the start of a hash; None: those that stand for it.
+    """
 
     old: Policy | None
     new: Policy
     scope: Scope
+    labeler: str | None = None
 
 
 def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -> PlanReport:
@@ -39,18 +44,27 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
     labels = tables.read(schema.LABELS, version)
     spec = LabelSpec.of(config, request.new)
     old, changes = request.old, RuleChanges()
-    scope = request.scope
+    scope, configured = request.scope, spec.labeler.ref
+    old_labeler = None if old is None else labeler_of(tables, old, configured, request.labeler)
+    is_relabelled = old_labeler is not None and old_labeler.hash != configured.hash
+    if is_relabelled and scope.kind is ScopeKind.touched:
+        raise ConfigError(
+            f"The labeler changes from {old_labeler} to {configured}, which affects every content. Plan with --scope "
+            "all, or with --scope 'sample N' to compare the two first."
+        )
     if old is not None:
         changes = rule_changes(old, request.new)
+    if old is not None and not is_relabelled:
         scope = scope.model_copy(update={"rules": changes.affected, "categories": changes.categories})
     elif scope.kind is ScopeKind.touched:
         raise ConfigError("--scope touched reads the labels of an earlier version: name it with --from VERSION.")
     base = open_scoped(spark, config, scope)
-    previous = old_labels(labels, old, None, config.source.collection(base.name))
+    old_hash = old_labeler.hash if old_labeler else None
+    previous = old_labels(labels, old, old_hash, config.source.collection(base.name))
     scope = plan_strata(base, previous, scope)
     selected = select_scope(base, previous, scope)
     size = cost_of(config, spec, selected, labels)
-    plan = _plan_of(config, request, scope, base, version, spec.labeler.labeler_hash, size)
+    plan = _plan_of(config, request, scope, base, version, old_hash, configured.hash, size)
     is_filtered = scope.kind in (ScopeKind.since, ScopeKind.where)
     whole = open_scoped(spark, config, Scope(kind=ScopeKind.all)) if is_filtered else base
     unlabelled, others = _others(config, spec, whole, previous, labels, scope)
@@ -62,6 +76,7 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
         cost=cost,
         unlabelled=unlabelled,
         others=others,
+        labelers=(str(old_labeler), str(configured)) if is_relabelled else None,
         currency=config.relabel.currency,
         not_stored=_store(tables, plan, cost),
     )
@@ -86,6 +101,7 @@ def _plan_of(
     scope: Scope,
     base: Source,
     labels_version: int,
+    old_labeler_hash: str | None,
     labeler_hash: str,
     size: Cost,
 ) -> RelabelPlan:
@@ -94,6 +110,7 @@ def _plan_of(
         policy=new.name,
         old_version=old.version if old else None,
         old_hash=old.policy_hash if old else None,
+        old_labeler_hash=old_labeler_hash,
         new_version=new.version,
         new_hash=new.policy_hash,
         labeler_hash=labeler_hash,

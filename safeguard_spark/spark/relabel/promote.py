@@ -21,11 +21,20 @@ from safeguard_spark.errors import GateError, PolicyError, TableError
 from safeguard_spark.evaluation import gate
 from safeguard_spark.evaluation.comparison.compare import Comparison
 from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.policy.ref import Ref, policy_file
-from safeguard_spark.spark.activations import activate, active, is_active, was_active
+from safeguard_spark.spark.activations import (
+    activate,
+    active,
+    active_labeler,
+    is_active,
+    labelers_of,
+    name_labelers,
+    was_active,
+)
 from safeguard_spark.spark.labels import of_collection, of_version
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
@@ -37,7 +46,7 @@ UNREADABLE = (Outcome.unparseable, Outcome.truncated, Outcome.refused)  # answer
 
 
 class Promotion(NamedTuple):
-    """The result of a promotion. `is_rollback`: the version was active before, and passed its gate then."""
+    """The result of a promotion. `is_rollback`: version and labeler were active before, and passed the gate then."""
 
     policy: str
     version: str
@@ -48,12 +57,17 @@ class Promotion(NamedTuple):
     calls: int
     lines: tuple[Requirement, ...]
     alias: str  # the state of the registry's alias, in words
+    labeler: str
+    labeler_before: str | None  # None: no version was active
 
     def __str__(self) -> str:
         ref = f"{self.policy}@{self.version}"
         if not self.changed:
             return f"{ref} is already active; {self.alias}."
         again = " again" if self.is_rollback else ""
+        if self.labeler_before not in (None, self.labeler):
+            replaced = f"{self.policy}@{self.before} with {self.labeler_before}"
+            return f"{ref} is active{again} with labeler {self.labeler} (replaces {replaced}); {self.alias}."
         replaces = f" (replaces {self.before})" if self.before not in (None, self.version) else ""
         return f"{ref} is active{again}{replaces}; {self.alias}."
 
@@ -65,17 +79,29 @@ class Promotion(NamedTuple):
 def promote_version(
     spark: SparkSession, config: RunConfig, policy: Policy, *, force: bool = False, reason: str = ""
 ) -> Promotion:
-    """Activate a version. Raises GateError if its gate is not met and `force` is not set; PolicyError, TableError."""
+    """Activate a version with the configured labeler.
+
+    Raises GateError if its gate is not met and `force` is not set; PolicyError, TableError.
+    """
     tables = Tables.open(spark, config.output)
+    tables.create()  # the columns of this release
+    name_labelers(tables)
+    spec = LabelSpec(policy, Labeler.of(config, policy))
+    labeler = spec.labeler.ref
     current = active(tables, policy.name)
     before = None if current is None else str(current["policy_version"])
+    labeler_before = None if current is None else active_labeler(current)
+    labelers = (str(labeler), labeler_before and str(labeler_before))
     registry = _registry(config, policy)
-    if is_active(current, policy):
-        return Promotion(policy.name, policy.version, before, False, False, False, 0, (), _move_alias(registry, policy))
-    if not _judged(tables, policy).limit(1).count():
-        raise TableError(f"Nothing is labelled under {policy.ref} yet: plan and apply first.")
-    is_rollback = was_active(tables, policy)
-    lines, calls = ((), 0) if is_rollback else _gate_lines(spark, config, tables, policy, current)
+    if is_active(current, spec):
+        alias = _move_alias(registry, policy)
+        return Promotion(policy.name, policy.version, before, False, False, False, 0, (), alias, *labelers)
+    if not _judged(tables, spec).limit(1).count():
+        others = ", ".join(map(str, labelers_of(tables, policy)))
+        hint = f", or use the configuration of a labeler that has labels: {others}" if others else ""
+        raise TableError(f"Nothing is labelled under {policy.ref} by {labeler} yet: plan and apply first{hint}.")
+    is_rollback = was_active(tables, spec)
+    lines, calls = ((), 0) if is_rollback else _gate_lines(spark, config, tables, spec, current)
     failed = gate.failed(lines)
     if failed and not force:
         failures = "; ".join(str(line) for line in failed)
@@ -84,28 +110,30 @@ def promote_version(
     reason = reason or ("rolled back" if is_rollback else "promoted")
     run_id = f"promote-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
     evaluated = json.dumps([line.to_json() for line in lines])
-    activate(tables, policy, run_id, reason, forced=forced, gate=evaluated)
+    activate(tables, policy, labeler, run_id, reason, forced=forced, gate=evaluated)
     alias = _move_alias(registry, policy)
-    return Promotion(policy.name, policy.version, before, True, is_rollback, forced, calls, tuple(lines), alias)
+    return Promotion(
+        policy.name, policy.version, before, True, is_rollback, forced, calls, tuple(lines), alias, *labelers
+    )
 
 
-def _judged(tables: Tables, policy: Policy) -> DataFrame:
-    """The labels under a version, without those for which no call succeeded."""
-    rows = of_version(tables.read(schema.LABELS), policy)
+def _judged(tables: Tables, spec: LabelSpec) -> DataFrame:
+    """The labels of a version and labeler, without those for which no call succeeded."""
+    rows = of_version(tables.read(schema.LABELS), spec.policy, spec.labeler.labeler_hash)
     return rows.where(F.col("outcome") != Outcome.engine_failed.value)
 
 
 def _gate_lines(
-    spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy, current: Row | None
+    spark: SparkSession, config: RunConfig, tables: Tables, spec: LabelSpec, current: Row | None
 ) -> tuple[tuple[Requirement, ...], int]:
-    required = config.relabel.gate
+    required, policy = config.relabel.gate, spec.policy
     verification = _verify_cases(config, policy) if required.cases else None
     lines = gate.cases_lines(verification) if required.cases else []
     comparison = (
         _compare_with_active(spark, config, policy, current) if required.max_unexplained_flips is not None else None
     )
-    coverage = _coverage(spark, config, tables, policy) if required.min_coverage is not None else None
-    agreement = human_agreement(spark, config, tables, policy)
+    coverage = _coverage(spark, config, tables, spec) if required.min_coverage is not None else None
+    agreement = human_agreement(spark, config, tables, policy, spec.labeler.labeler_hash)
     precision = agreement.precision.value if agreement and agreement.precision else None
     recall = agreement.recall.value if agreement and agreement.recall else None
     lines += gate.table_lines(required, coverage, comparison, precision, recall)
@@ -137,13 +165,16 @@ def _compare_with_active(
         return None
 
 
-def _coverage(spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy) -> float | None:
-    """The share of the source's contents with a label under the version that could be read; None without contents."""
+def _coverage(spark: SparkSession, config: RunConfig, tables: Tables, spec: LabelSpec) -> float | None:
+    """The share of the source's contents with a label that could be read, under the version by the labeler.
+
+    None without contents.
+    """
     source = open_source(spark, config.source)
     ids = source.frame.select("content_id", "content_hash").distinct().cache()
     try:
         unreadable = [outcome.value for outcome in UNREADABLE]
-        judged = of_collection(_judged(tables, policy), config.source.collection(source.name))
+        judged = of_collection(_judged(tables, spec), config.source.collection(source.name))
         labelled = judged.where(~F.col("outcome").isin(unreadable)).select("content_id", "content_hash")
         total = ids.count()
         return ids.join(labelled, on=["content_id", "content_hash"], how="left_semi").count() / total if total else None

@@ -1,7 +1,7 @@
 """Count pairs of verdicts of two versions on the same contents. `evaluation.comparison` does the statistics."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -12,13 +12,14 @@ from safeguard_spark.errors import TableError
 from safeguard_spark.evaluation.comparison.compare import Pair, VerdictKey, compare_pairs
 from safeguard_spark.evaluation.comparison.report import ComparisonReport, Example
 from safeguard_spark.labelling.content import from_json
-from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.labelling.labeler import Labeler, LabelerRef
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.coverage import PlanRun, Progress, coverage, progress
-from safeguard_spark.relabel.plan import RelabelPlan
+from safeguard_spark.relabel.plan import PolicyVersion, RelabelPlan
 from safeguard_spark.relabel.rules import rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
 from safeguard_spark.result import RunResult
+from safeguard_spark.spark.activations import labeler_of, labelers_of
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.labels import CONTENT, collection_of, newest_per_content, of_collection, of_version
@@ -32,28 +33,42 @@ NOISE_SALT = "noise"
 EXAMPLES = 5  # of each kind and category
 
 
-def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: Policy) -> ComparisonReport:
-    """Compare two versions on the contents labelled under both. Raises TableError if there are none."""
+def compare_versions(
+    spark: SparkSession, config: RunConfig, old: Policy, new: Policy, labeler: str | None = None
+) -> ComparisonReport:
+    """Compare two versions on the contents labelled under both. Raises TableError if there are none.
+
+    One labeler's labels on each side: of the new version the configured one's, of the old version those that stand for
+    it, or those of the `labeler` with this name or start of a hash. So one version may be compared under two labelers.
+    """
     tables = Tables.open(spark, config.output)
     collection = collection_of(spark, config)
     labels = of_collection(tables.read(schema.LABELS), collection)
-    plan = _newest_plan(tables, old, new, collection)
+    sides = _sides(tables, config, old, new, labeler)
+    plan = _newest_plan(tables, sides, collection)
     sampled = None if plan is None else _sampled(tables, plan)
-    if old.policy_hash == new.policy_hash and old.version == new.version:
-        compared, noise = _halves(labels, new)
+    if sides.old == sides.new:
+        compared, noise = _halves(labels, sides.new)
     else:
-        compared = _paired(_verdicts(labels, old), _verdicts(labels, new))
-        noise = _labelled_twice(labels, old).unionByName(_labelled_twice(labels, new))
+        compared = _paired(_verdicts(labels, sides.old), _verdicts(labels, sides.new))
+        noise = _labelled_twice(labels, sides.old).unionByName(_labelled_twice(labels, sides.new))
     compared, noise = _with_strata(compared, sampled).cache(), _with_strata(noise, sampled)
     try:
         pairs = _count(compared)
         if not pairs:
-            raise TableError(f"No content has a label under both {old.ref} and {new.ref}: plan and apply first.")
+            raise TableError(
+                f"No content has a label under both {old.ref} (labeler {sides.labelers[0]}) and {new.ref} (labeler "
+                f"{sides.labelers[1]}): plan and apply first."
+            )
         sizes = None
         if plan is not None and sampled is not None:  # contents without an old label cannot be compared
             sizes = {stratum.name: stratum.size for stratum in plan.scope.strata if stratum.name != NO_LABEL}
         comparison = compare_pairs((old.ref, new.ref), pairs, _count(noise), sizes, rule_changes(old, new))
-        agreement = (human_agreement(spark, config, tables, policy) for policy in (old, new))
+        comparison = replace(comparison, labelers=(str(sides.labelers[0]), str(sides.labelers[1])))
+        agreement = (
+            human_agreement(spark, config, tables, policy, side.hash)
+            for policy, side in zip((old, new), sides.labelers, strict=True)
+        )
         unfinished = None if plan is None else _progress(tables, plan)
         return ComparisonReport(
             comparison=comparison,
@@ -67,10 +82,47 @@ def compare_versions(spark: SparkSession, config: RunConfig, old: Policy, new: P
         compared.unpersist()
 
 
-def _newest_plan(tables: Tables, old: Policy, new: Policy, collection: str | None) -> RelabelPlan | None:
-    """The newest applied plan from one version to the other: it tells how the compared contents were selected."""
-    rows = of_collection(tables.read(schema.PLANS), collection).where(
-        (F.col("policy") == new.name) & (F.col("new_hash") == new.policy_hash) & (F.col("old_hash") == old.policy_hash)
+class _Side(NamedTuple):
+    """A version as one labeler labelled it."""
+
+    policy: PolicyVersion
+    labeler: LabelerRef
+
+
+class _Sides(NamedTuple):
+    old: _Side
+    new: _Side
+
+    @property
+    def labelers(self) -> tuple[LabelerRef, LabelerRef]:
+        return self.old.labeler, self.new.labeler
+
+
+def _sides(tables: Tables, config: RunConfig, old: Policy, new: Policy, labeler: str | None) -> _Sides:
+    """Whose labels are compared. Raises ConfigError, and TableError if the new side has none."""
+    configured = Labeler.of(config, new).ref
+    old_labeler = labeler_of(tables, old, Labeler.of(config, old).ref, labeler)
+    existing = labelers_of(tables, new)
+    if configured not in existing and (existing or old_labeler is None):
+        by = f": its labels are by {', '.join(map(str, existing))}, whose configuration shows them" if existing else ""
+        raise TableError(
+            f"{new.ref} has no labels by the configured labeler {configured}{by}. Otherwise plan and apply first."
+        )
+    versions = (PolicyVersion(policy.name, policy.version, policy.policy_hash) for policy in (old, new))
+    return _Sides(*map(_Side, versions, (old_labeler or configured, configured)))
+
+
+def _newest_plan(tables: Tables, sides: _Sides, collection: str | None) -> RelabelPlan | None:
+    """The newest applied plan from one side to the other: it tells how the compared contents were selected."""
+    (old, old_labeler), (new, new_labeler) = sides
+    plans = tables.read(schema.PLANS)
+    rows = plans if collection is None else plans.where(F.expr(schema.COLLECTION) == collection)
+    rows = rows.where(
+        (F.col("policy") == new.name)
+        & (F.col("new_hash") == new.policy_hash)
+        & (F.col("labeler_hash") == new_labeler.hash)
+        & (F.col("old_hash") == old.policy_hash)
+        & (F.coalesce("old_labeler_hash", F.lit(old_labeler.hash)) == old_labeler.hash)
     )
     applied = tables.read(schema.RUNS).select("plan_id").distinct()
     row = rows.join(applied, on="plan_id", how="left_semi").orderBy(F.desc("created_at")).first()
@@ -87,30 +139,33 @@ def _sampled(tables: Tables, plan: RelabelPlan) -> DataFrame | None:
     return select_sample(scores, plan.scope).select(collection, "content_id", "stratum")
 
 
-def _verdicts(labels: DataFrame, policy: Policy, salt: str | None = None) -> DataFrame:
-    """Each content's newest verdict under a version: (collection, content_id, content_hash, labeler, verdict)."""
+def _verdicts(labels: DataFrame, side: _Side, salt: str | None = None) -> DataFrame:
+    """Each content's newest verdict on a side: (collection, content_id, content_hash, verdict).
+
+    With a salt the verdicts of all labelers of this name: the salt is a part of their hashes.
+    """
     rules = F.sort_array(F.coalesce("rule_ids", F.array().cast("array<string>")))
-    judged = of_version(labels, policy, salt=salt).where("carried_from IS NULL")
+    judged = of_version(labels, side.policy, None if salt else side.labeler.hash, salt=salt)
+    judged = judged.where(F.col("carried_from").isNull() & (F.col("labeler") == side.labeler.name))
     with_verdict = judged.withColumn("verdict", F.struct("violation", "category", rules.alias("rules")))
-    return newest_per_content(with_verdict, "content_hash", "labeler", "verdict")
+    return newest_per_content(with_verdict, "content_hash", "verdict")
 
 
-def _paired(old: DataFrame, new: DataFrame, *keys: str) -> DataFrame:
-    """Verdicts on the same content, side by side: (collection, content_id, content_hash, *keys, old, new)."""
-    columns = [*CONTENT, "content_hash", *keys]
+def _paired(old: DataFrame, new: DataFrame) -> DataFrame:
+    """Verdicts on the same content, side by side: (collection, content_id, content_hash, old, new)."""
+    columns = [*CONTENT, "content_hash"]
     left = old.withColumnRenamed("verdict", "old").select(*columns, "old")
     return left.join(new.withColumnRenamed("verdict", "new").select(*columns, "new"), on=columns, how="inner")
 
 
-def _labelled_twice(labels: DataFrame, policy: Policy) -> DataFrame:
+def _labelled_twice(labels: DataFrame, side: _Side) -> DataFrame:
     """Contents that the same labeler labelled twice under one version."""
-    first, second = _verdicts(labels, policy), _verdicts(labels, policy, NOISE_SALT)
-    return _paired(first, second, "labeler").drop("labeler")
+    return _paired(_verdicts(labels, side), _verdicts(labels, side, NOISE_SALT))
 
 
-def _halves(labels: DataFrame, policy: Policy) -> tuple[DataFrame, DataFrame]:
+def _halves(labels: DataFrame, side: _Side) -> tuple[DataFrame, DataFrame]:
     """A version against itself: half of the contents labelled twice to compare, the other half as noise."""
-    twice = _labelled_twice(labels, policy)
+    twice = _labelled_twice(labels, side)
     first_half = sample_score("half") < 0.5
     return twice.where(first_half), twice.where(~first_half)
 

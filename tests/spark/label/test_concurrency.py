@@ -26,6 +26,9 @@ def test_two_runs_at_once_label_every_row_once(lake: Lake) -> None:
     rows = lake.read("labels").groupBy("content_id").count().collect()
     assert len(rows) == 150 and {row["count"] for row in rows} == {1}
     assert sum(result.written for result in results) == 150
+    for result in results:
+        others = result.pending - result.written
+        assert (f"{others} of the pending contents were labelled by another run" in str(result.message)) == (others > 0)
     assert lake.label().pending == 0
 
 

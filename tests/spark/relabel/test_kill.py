@@ -35,6 +35,7 @@ class RelabelJob:
             (folder / "policy.md").write_text(TEXT.format(version=policy.version, weapons=weapons))
         args = {**configured(lake).engine.args.model_dump(), "latency_s": 0.01}
         values = {
+            "source": {"name": "posts"},
             "engine": {"kind": "scripted", "args": args},
             "policies": str(lake.folder / "policies"),
             "tracking": {"enabled": False},

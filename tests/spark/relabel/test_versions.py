@@ -58,7 +58,7 @@ def test_people_are_compared_with_the_label_that_readers_see(lake: Lake) -> None
     tables = Tables.open_or_create(lake.spark, str(lake.tables))
     # Of two labels of one instant and attempt the later run counts, whichever was appended first.
     rows = [
-        label(f"c{n}", OLD, run_id=run, violation=(run == "r2") == (n < 4), work_key=run)
+        label(f"c{n}", OLD, run_id=run, violation=(run == "r2") == (n < 4), work_key=run, source="posts")
         for n in range(8)
         for run in (("r1", "r2") if n % 2 else ("r2", "r1"))
     ]
@@ -67,9 +67,16 @@ def test_people_are_compared_with_the_label_that_readers_see(lake: Lake) -> None
     location = str(lake.folder / "decisions")
     lake.spark.createDataFrame(decisions, "id STRING, violation BOOLEAN").write.parquet(location)
     config = configured(lake, relabel={"gold": {"location": location}})
-    agreement = human_agreement(lake.spark, config, tables, OLD)
+    agreement = human_agreement(lake.spark, config, tables, OLD, "l")
     assert agreement is not None and agreement.precision is not None and agreement.recall is not None
     assert (agreement.contents, agreement.precision.value, agreement.recall.value) == (8, 1.0, 1.0)
+    # Decisions that name their collection count for it, whatever the source.
+    both = [(id, decided, name) for id, decided in decisions[:5] for name in ("comments", "posts")]
+    location = str(lake.folder / "of_collections")
+    lake.spark.createDataFrame(both, "id STRING, violation BOOLEAN, collection STRING").write.parquet(location)
+    elsewhere = configured(lake, relabel={"gold": {"location": location}}, source={"name": "comments"})
+    agreement = human_agreement(lake.spark, elsewhere, tables, OLD, "l")
+    assert agreement is not None and agreement.contents == 5
 
 
 def test_what_people_decided_stops_a_promotion_or_is_stored_with_it(lake: Lake) -> None:

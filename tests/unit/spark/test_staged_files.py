@@ -9,7 +9,7 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.executor import RESULT
 from safeguard_spark.spark.label.pending import Counts, StagedPlan
-from safeguard_spark.spark.staging import FORMAT, Driver, Manifest, StagedFile, parse_staged
+from safeguard_spark.spark.staging import FORMAT, Driver, Manifest, SourceVersion, StagedFile, parse_staged
 from tests.build import labeler, policy
 from tests.staged import manifest
 
@@ -97,8 +97,10 @@ def test_these_fields_and_columns_are_format_4() -> None:
         "format", "driver", "started_at", "source", "policies", "labelers", "config_hash", "config",
         "labels_version_in", "plan_id", "failed",
     ]  # fmt: skip
+    assert list(SourceVersion.model_fields) == ["name", "version", "collection"]
     assert list(StagedPlan.model_fields) == [
         "format", "policy", "labeler", "policy_number", "planned_on", "counts", "chunks", "has_reused", "remaining",
+        "given_up",
     ]  # fmt: skip
     assert list(Labeler.model_fields) == [
         "model", "revision", "dialect", "engine_class", "effort", "temperature", "top_p", "max_tokens",
