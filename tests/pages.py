@@ -39,11 +39,14 @@ def without_times(text: str) -> str:
 # Writing a policy
 
 WRITING = DOCS / "writing-a-policy.md"
+GERMAN = DOCS / "eine-richtlinie-schreiben.md"
 BLOCK = re.compile(r"^```(?P<kind>\w+)(?P<file> \S+)?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FOLDER = "/home/ada/trust"  # the folder's name on the page
 
 
-def writing_page(safeguard: Safeguard, folder: Path, chdir: Callable[[str], None], *, with_tables: bool) -> str:
+def writing_page(
+    safeguard: Safeguard, folder: Path, chdir: Callable[[str], None], *, with_tables: bool, page: Path = WRITING
+) -> str:
     """The page with the output that its commands have in `folder`; blocks that need tables are left as they are."""
 
     def printed(line: str) -> str:
@@ -61,7 +64,7 @@ def writing_page(safeguard: Safeguard, folder: Path, chdir: Callable[[str], None
             return block[0]
         return "```console\n" + "".join(f"$ {line}\n{printed(line)}" for line in commands_of(block["text"])) + "```"
 
-    return BLOCK.sub(run, WRITING.read_text(encoding="utf-8"))
+    return BLOCK.sub(run, page.read_text(encoding="utf-8"))
 
 
 # Python

@@ -45,8 +45,10 @@ def report_summary(report: Report) -> str:
     """One line: how many policies, errors and warnings."""
     checked = f"{report.policies} {'policy' if report.policies == 1 else 'policies'} checked"
     counts = Counter(name for name in report.languages if name not in ("", "English"))
-    if others := ", ".join(f"{count} in {name}" for name, count in sorted(counts.items())):
-        checked += f" ({others})"
+    if report.policies in counts.values():
+        checked += f" (in {next(iter(counts))})"
+    elif counts:
+        checked += f" ({', '.join(f'{count} in {name}' for name, count in sorted(counts.items()))})"
     summary = f"{checked}: {problem_counts(report)}."
     if unknown := report.languages.count(""):
         what = "its language" if report.policies == 1 else f"the language of {unknown} of them"

@@ -67,10 +67,10 @@ class ScriptedEngine:
 
     def _answer(self, spec: CallSpec, request: Request) -> Answer:
         content = request.prompt.user_text.lower()
-        behavior = next((value for word, value in self.script.misbehave.items() if word in content), None)
+        behavior = next((value for word, value in self.script.misbehave.items() if word.lower() in content), None)
         if behavior == "fail":
             return Answer(request.key, failure="scripted failure")
-        rules = [rule for word, rule in self.script.words.items() if word in content]
+        rules = [rule for word, rule in self.script.words.items() if word.lower() in content]
         known = (*spec.contract.category_of, *spec.contract.review)
         rule = next((rule for rule in rules if rule in known), None)
         rule = self._with_noise(spec, request, rule) if self.script.noise else rule

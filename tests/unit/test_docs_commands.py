@@ -21,6 +21,7 @@ pytestmark = pytest.mark.unit
 NOT_RUN = "<!-- not run by a test -->"
 RUN_ELSEWHERE = {  # by which test
     "docs/writing-a-policy.md": "tests/unit/authoring/test_docs_writing_a_policy.py",
+    "docs/eine-richtlinie-schreiben.md": "tests/unit/authoring/test_docs_writing_a_policy.py",
     "docs/changing-a-policy.md": "tests/unit/relabel/test_docs_changing_a_policy.py",
     "docs/first-table.md": "tests/spark/test_docs_first_table.py",
 }

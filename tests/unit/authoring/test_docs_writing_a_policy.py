@@ -7,17 +7,18 @@ import pytest
 
 from safeguard_spark.authoring.diagnostics import CHECKS
 from safeguard_spark.policy.document import Gate, Policy
-from tests.pages import DOCS, WRITING, writing_page
+from tests.pages import DOCS, GERMAN, WRITING, writing_page
 from tests.unit.commands import Safeguard
 
 pytestmark = pytest.mark.unit
 
 
+@pytest.mark.parametrize("page", [WRITING, GERMAN], ids=lambda page: page.stem)
 def test_every_command_on_the_page_prints_the_output_on_the_page(
-    safeguard: Safeguard, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Any
+    page: Path, safeguard: Safeguard, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Any
 ) -> None:
     Path("mlflow.db").write_bytes(empty_store.read_bytes())
-    golden(WRITING, writing_page(safeguard, tmp_path, monkeypatch.chdir, with_tables=False))
+    golden(page, writing_page(safeguard, tmp_path, monkeypatch.chdir, with_tables=False, page=page))
 
 
 def test_the_format_page_has_every_key_and_every_check() -> None:

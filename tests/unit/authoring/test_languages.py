@@ -98,7 +98,7 @@ def test_its_vague_words_sections_and_sides_are_found(tmp_path: Path, code: str,
 
 def test_the_report_says_in_which_language_a_text_was_checked(tmp_path: Path) -> None:
     write_policy(tmp_path, text_in("de"))
-    assert report_text(check_paths([tmp_path])) == "1 policy checked (1 in German): no problems.\n"
+    assert report_text(check_paths([tmp_path])) == "1 policy checked (in German): no problems.\n"
     write_policy(tmp_path, text_in("en").replace("1.0.0", "1.1.0"), version="1.1.0")
     assert report_text(check_paths([tmp_path])) == "2 policies checked (1 in German): no problems.\n"
 

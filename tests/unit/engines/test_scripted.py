@@ -68,6 +68,15 @@ def test_it_misbehaves_on_demand(dialect: Dialect, word: str, outcome: Outcome) 
     assert read(call_spec(dialect=dialect), f"a {word} here").outcome is outcome
 
 
+def test_a_word_matches_in_any_case() -> None:
+    spec = call_spec()
+    for word, text in (("Schlüssel", "den schlüssel"), ("PASS", "Ihr Pass")):
+        (answer,) = ask(spec, text, words={word: "M1"})
+        assert answer.completion is not None and verdict.read(answer.completion, spec.contract).violation
+    (failed,) = ask(spec, "ein KURIER", misbehave={"Kurier": "fail"})
+    assert failed.failure == "scripted failure"
+
+
 def test_a_failed_call_has_a_cause_and_no_completion() -> None:
     assert ask(call_spec(), "zzfail", "fine")[0] == Answer(0, None, "scripted failure")
 
