@@ -57,7 +57,7 @@ bench: setup  ## Measure, and write the tables of docs/benchmarks.md
 	@$(py) -m tests.bench
 
 lock: setup  ## Resolve the dependencies again into requirements/*.lock (no addresses in them)
-	@$(compile) --extra cpu --extra spark --extra tracking --extra dev --overrides requirements/overrides.txt -o requirements/dev.lock
+	@$(compile) --extra cpu --extra spark --extra tracking --extra review --extra dev --overrides requirements/overrides.txt -o requirements/dev.lock
 	@$(compile) --extra gpu --extra spark --extra tracking -o requirements/gpu.lock
 
 clean:  ## Remove what the demo, tests and tools left; the environment stays

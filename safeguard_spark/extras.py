@@ -12,6 +12,10 @@ EXTRA_OF = {
     "scipy": "cluster",
     "sklearn": "cluster",
     "skops": "cluster",
+    "deltalake": "review",
+    "jinja2": "review",
+    "starlette": "review",
+    "uvicorn": "review",
     "mlflow": "tracking",
     "sqlalchemy": "tracking",  # a platform's MLflow may lack it (mlflow-skinny)
 }

@@ -43,6 +43,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     _rooms(("safeguard_spark/spark/maintain/", "erase, optimize and vacuum the label tables")),
     _rooms(("safeguard_spark/spark/label/", "the label job: plan, label, stage, commit, recover")),
     _rooms(("safeguard_spark/spark/", "sessions, sources, tables, staging; all that imports pyspark or delta")),
+    _rooms(("safeguard_spark/review/", "people in the loop: sampling, the console, decisions, rates")),
     _rooms(("safeguard_spark/screen/", "a light classifier in front of the reasoner: scores, thresholds, audits")),
     _rooms(("safeguard_spark/evaluation/", "intervals, measures on golden sets, comparison of two versions, gates")),
     _rooms(

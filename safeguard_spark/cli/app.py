@@ -24,6 +24,7 @@ from safeguard_spark.cli.maintain import maintain
 from safeguard_spark.cli.options import DEBUG, GLOBAL_HELP, LOG_LEVEL, LOG_LEVELS
 from safeguard_spark.cli.policy import policy
 from safeguard_spark.cli.relabel import relabel
+from safeguard_spark.cli.review import review
 from safeguard_spark.config import LOG_LEVEL_VARIABLE
 from safeguard_spark.errors import ConfigError, ExitCode, SafeguardError
 
@@ -40,6 +41,7 @@ app.add_typer(policy)
 app.add_typer(labelling)
 app.add_typer(maintain, name="maintain")
 app.add_typer(relabel, name="relabel")
+app.add_typer(review, name="review")
 COMPLETION = "_SAFEGUARD_COMPLETE"  # what the shell sets to ask for completions
 STDOUT = 1
 USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, which newer releases of Typer vendor

@@ -110,6 +110,17 @@ def output_config(config: Config, output: Output = None, settings: Settings = No
     return _load(config, settings, {"output": output})
 
 
+def console_config(
+    config: Config,
+    output: Output = None,
+    policies: Policies = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free one.")] = None,
+    settings: Settings = None,
+) -> "RunConfig":
+    """The configuration of the review console. Raises ConfigError."""
+    return _load(config, settings, {"output": output, "policies": policies, "review.port": port})
+
+
 def table_config(
     config: Config,
     source: Annotated[str | None, typer.Option(help="Content: a path, a table or a view (docs/sources.md).")] = None,

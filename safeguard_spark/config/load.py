@@ -17,8 +17,18 @@ from safeguard_spark.suggest import closest_match
 from safeguard_spark.value_problems import place_words, problem_words, value_words
 
 ENV_PREFIX = "SAFEGUARD_"
-FREE = ("spark.conf", "engine.env")  # mappings whose keys are other programs' names and may contain dots
-OPEN = ("spark.conf.", "engine.env.", "engine.args.", "source.options.")  # sections whose keys are not checked
+FREE = (
+    "spark.conf",
+    "engine.env",
+    "review.users",
+)  # mappings whose keys are other programs' names and may contain dots
+OPEN = (
+    "spark.conf.",
+    "engine.env.",
+    "engine.args.",
+    "source.options.",
+    "review.users.",
+)  # sections whose keys are not checked
 
 
 def load_config(

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from safeguard_spark.config.engine import AnyEngineConfig
 from safeguard_spark.config.fields import FilePath, Positive, Refs, Seconds, Section, Word
+from safeguard_spark.config.review import ReviewConfig
 from safeguard_spark.keys import sha256
 from safeguard_spark.policy.document import Effort, Share
 
@@ -183,6 +184,7 @@ class RunConfig(Section):
     labeler: LabelerConfig = LabelerConfig()
     tracking: TrackingConfig = TrackingConfig()
     relabel: RelabelConfig = RelabelConfig()
+    review: ReviewConfig = ReviewConfig()
     spark: SparkConfig = SparkConfig()
 
     @property

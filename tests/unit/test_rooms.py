@@ -12,7 +12,7 @@ from tools import rooms
 
 pytestmark = pytest.mark.unit
 
-PURE = ("authoring", "config", "engines", "evaluation", "labelling", "policy", "relabel", "tracking")
+PURE = ("authoring", "config", "engines", "evaluation", "labelling", "policy", "relabel", "review", "tracking")
 BLOCKED = """
 import importlib, json, sys
 

@@ -127,7 +127,13 @@ def test_the_wheel_holds_no_training_code(wheel: Path) -> None:
 
 
 def test_every_package_that_an_installation_brings_is_imported() -> None:
-    requirements = [*PROJECT["dependencies"], *EXTRAS["cluster"], *EXTRAS["spark"], *EXTRAS["tracking"]]
+    requirements = [
+        *PROJECT["dependencies"],
+        *EXTRAS["cluster"],
+        *EXTRAS["spark"],
+        *EXTRAS["tracking"],
+        *EXTRAS["review"],
+    ]
     required = {canonicalize_name(Requirement(text).name) for text in requirements} - {PROJECT["name"]}
     files = [rooms.ROOT / file for file in rooms.source_files()]
     imports = [found for file in files for found in rooms.imports(file.read_text(encoding="utf-8"), file.name)]
@@ -169,6 +175,7 @@ def test_the_base_verifies_against_an_endpoint(base_safeguard: Safeguard) -> Non
         (("maintain", "erase", *TABLES, "--ids", "1"), "spark"),
         (("maintain", "optimize", *TABLES), "spark"),
         (("maintain", "vacuum", *TABLES), "spark"),
+        (("review", "serve", *TABLES), "review"),
         (("publish", "spam@1.1.0"), "tracking"),
         (("list", "--set", "tracking.uri=http://127.0.0.1:9"), "tracking"),
         (("verify", "spam@active", *TABLES[:2], "--set", "tracking.uri=http://127.0.0.1:9"), "tracking"),
@@ -223,7 +230,7 @@ def test_a_lock_has_every_package_in_a_version_that_the_project_allows_and_no_ad
     text = (rooms.ROOT / "requirements" / f"{lock}.lock").read_text(encoding="utf-8")
     assert "://" not in text
     pins = dict(re.findall(r"^(\S+)==(\S+)", text, re.MULTILINE))
-    extras = {"dev": ("cpu", "spark", "tracking", "dev"), "gpu": ("gpu", "spark", "tracking")}[lock]
+    extras = {"dev": ("cpu", "spark", "tracking", "review", "dev"), "gpu": ("gpu", "spark", "tracking")}[lock]
     pending = [*PROJECT["dependencies"], *(text for extra in extras for text in EXTRAS[extra])]
     for requirement in map(Requirement, pending):
         if requirement.name == PROJECT["name"]:

@@ -1,0 +1,86 @@
+"""The label tables as the console reads them: through delta-rs, without Spark."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from safeguard_spark.errors import ConfigError, TableError
+from safeguard_spark.schema import Table
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+TYPES = {
+    "STRING": pa.string(),
+    "BOOLEAN": pa.bool_(),
+    "INT": pa.int32(),
+    "BIGINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    "ARRAY<STRING>": pa.list_(pa.string()),
+}
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """The columns of a table, with their comments."""
+    fields = [
+        pa.field(column.name, TYPES[column.type], metadata={"comment": column.comment}) for column in table.columns
+    ]
+    return pa.schema(fields)
+
+
+class LabelTables:
+    """The tables of an output that is a folder, on this machine or in an object store."""
+
+    def __init__(self, output: str | None) -> None:
+        """Nothing is read. Raises ConfigError for a catalog's schema, which only Spark can find."""
+        if not output:
+            raise ConfigError("No output: give the folder of the label tables as output in the configuration.")
+        if "/" not in output and not Path(output).is_dir():
+            raise ConfigError(
+                f"output {output} is no folder here. The console reads tables in a folder (one in the current folder "
+                "is ./name) or at a URL such as s3://bucket/tables, without Spark or a catalog."
+            )
+        self.output = output.rstrip("/").removeprefix("file://")
+
+    @property
+    def local(self) -> Path | None:
+        """The folder, if it is on this machine."""
+        return None if "://" in self.output else Path(self.output)
+
+    def path(self, table: Table) -> str:
+        """The path or URL of a table."""
+        return f"{self.output}/{table.name}"
+
+    def open(self, table: Table) -> "DeltaTable | None":
+        """A table at its newest version; None if there is none. Raises TableError."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
+        try:
+            return DeltaTable(self.path(table))
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            raise TableError(f"Table {self.path(table)} cannot be read ({type(error).__name__}).") from error
+
+    def create(self, table: Table) -> "DeltaTable":
+        """A table, created with the columns and constraints that Spark gives it if there is none."""
+        from deltalake import DeltaTable
+
+        if existing := self.open(table):
+            return existing
+        created = DeltaTable.create(
+            self.path(table), arrow_schema(table), mode="ignore", name=table.name, description=table.comment
+        )
+        created.alter.add_constraint(dict(table.checks))
+        return created
+
+    def append(self, table: Table, rows: Iterable[Mapping[str, Any]], **options: Any) -> None:
+        """Append rows. `options` are those of `write_deltalake`."""
+        from deltalake import write_deltalake
+
+        data = pa.Table.from_pylist([dict(row) for row in rows], arrow_schema(table))
+        write_deltalake(self.path(table), data, mode="append", **options)

@@ -1,0 +1,44 @@
+"""A person in front of a console in another process: a cookie, pages, forms."""
+
+import re
+import urllib.parse
+import urllib.request
+from http.cookiejar import CookieJar
+
+
+class Browser:
+    """Sends the forms that it was shown, over a real socket."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._page = url, ""
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+
+    def get(self, path: str) -> str:
+        """The page at a path."""
+        return self._open(self._url + path, None)
+
+    def decide(self, answer: str) -> str:
+        """Answer the item that is shown; returns its id once the console has said that it is recorded."""
+        item = self._hidden("item_id")
+        fields = {"item_id": item, "decision_id": self._hidden("decision_id"), "answer": answer, "action": "decide"}
+        self._send(fields)
+        assert "Next item" in self._page
+        return item
+
+    def next(self) -> None:
+        """Go on to the next item."""
+        self._send({"item_id": self._hidden("item_id"), "action": "next"})
+
+    def _send(self, fields: dict[str, str]) -> None:
+        form = urllib.parse.urlencode({"token": self._hidden("token"), **fields}).encode()
+        self._open(self._url + "queue/market", form)
+
+    def _open(self, url: str, form: bytes | None) -> str:
+        with self._opener.open(url, form, timeout=30) as reply:
+            self._page = reply.read().decode()
+        return self._page
+
+    def _hidden(self, name: str) -> str:
+        match = re.search(rf'name="{name}" value="([^"]*)"', self._page)
+        assert match, name
+        return match[1]

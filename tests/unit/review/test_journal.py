@@ -1,0 +1,205 @@
+"""Every decision is in the table once, though people race, consoles are killed, and rows are erased or come later."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from deltalake.exceptions import DeltaError
+
+from safeguard_spark.errors import ConfigError, SafeguardError
+from safeguard_spark.review.journal import append_new, synchronize
+from safeguard_spark.review.queue import Answer, NotYoursError
+from safeguard_spark.schema import DECISIONS
+from tests.unit.review.browser import Browser
+from tests.unit.review.world import FLAGGED, World
+from tools.rooms import ROOT
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_people_who_race_decide_every_item_once(world: World, seed: int) -> None:
+    ids = world.draw(*(f"post {number}" for number in range(200)), **FLAGGED)
+    chance = random.Random(seed)
+    with world.console(**world.users(ada="reviewer", ben="reviewer")) as console:
+        people = {name: console.users.sender([name], "127.0.0.1").reviewer for name in ("ada", "ben")}
+        steps, undone = 0, 0
+        while any(console.queue.left(reviewer, "market") for reviewer in people.values()):
+            steps += 1
+            assert steps < 5_000
+            reviewer = people[chance.choice(("ada", "ben"))]
+            world.clock.now += chance.choice((1, 5, 20, 1_000) if chance.random() < 0.02 else (1, 5))
+            _step(console, reviewer, chance)
+            undone += chance.random() < 0.01 and console.queue.undo(reviewer) is not None
+            if chance.random() < 0.05:
+                append_new(console.journal, console.tables)
+        append_new(console.journal, console.tables)
+    rows = world.decisions
+    withdrawn = {row["withdraws"] for row in rows}
+    standing = [r for r in rows if r["answer"] != "withdrawn" and r["decision_id"] not in withdrawn]
+    assert len({row["decision_id"] for row in rows}) == len(rows)
+    by_item = {item: {r["reviewer"] for r in standing if r["item_id"] == item} for item in ids}
+    assert {len(reviewers) for reviewers in by_item.values()} == {1}
+    assert undone == sum(row["answer"] == "withdrawn" for row in rows)
+    assert len({row["reviewer"] for row in standing}) == 2
+
+
+def _step(console: Any, reviewer: str, chance: random.Random) -> None:
+    """What a person may do next: open an item, decide it, reload, or leave it."""
+    current = console.queue.current(reviewer)
+    if current is None or current.decision_id or chance.random() < 0.1:
+        current = console.queue.take(reviewer, "market")
+    if current is None or chance.random() < 0.3:
+        return
+    answer = Answer(f"{chance.getrandbits(128):032x}", "violation", ("M1",))
+    template = console.items.find(current.item_id).template
+    for _ in range(chance.choice((1, 1, 2))):  # a form may be sent twice
+        try:
+            console.queue.decide(reviewer, current, answer, template)
+        except NotYoursError:
+            return
+
+
+class Process:
+    """A console in a process of its own."""
+
+    def __init__(self, world: World, config: Path, append_every_s: float) -> None:
+        code = (
+            "import sys; from pathlib import Path; from safeguard_spark.review import serve, app;"
+            f"app.build_app.__defaults__ = ({append_every_s},);"
+            "from safeguard_spark.config.load import load_config; serve.serve(load_config(Path(sys.argv[1]), {}, []))"
+        )
+        command = [sys.executable, "-c", code, str(config)]
+        self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr
+        line = self._process.stderr.readline()
+        match = re.search(r"http://\S+/", line)
+        assert match, line
+        self.url = match[0]
+
+    def end(self, sign: int) -> None:
+        """Send a signal, and wait for the end."""
+        os.kill(self._process.pid, sign)
+        self._process.wait(30)
+        assert self._process.stderr
+        self._process.stderr.close()
+
+
+def test_a_kill_between_journal_and_table_loses_and_repeats_nothing(world: World) -> None:
+    ids = world.draw(*(f"post {number}" for number in range(60)))
+    config = world.folder / "run.yaml"
+    config.write_text(yaml.safe_dump(world.config(port=0)))
+    chance, acknowledged = random.Random(4), set[str]()
+    for sign in (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
+        console = Process(world, config, append_every_s=0.05)
+        person = Browser(console.url)
+        person.get("queue/market")
+        for _ in range(chance.randint(8, 12)):
+            acknowledged.add(person.decide("safe"))
+            person.next()
+        console.end(sign)  # at some moment of an append every 50 ms
+    rows = world.decisions
+    assert sorted(row["item_id"] for row in rows) == sorted(acknowledged) and len(acknowledged) >= 40
+    assert acknowledged <= set(ids) and len({row["decision_id"] for row in rows}) == len(rows)
+
+
+def test_a_console_that_dies_with_decisions_appends_them_when_it_is_back(world: World) -> None:
+    world.draw("a", "b", "c")
+    config = world.folder / "run.yaml"
+    config.write_text(yaml.safe_dump(world.config(port=0)))
+    console = Process(world, config, append_every_s=3600)
+    person = Browser(console.url)
+    person.get("queue/market")
+    item = person.decide("safe")
+    console.end(signal.SIGKILL)
+    assert world.decisions == []
+    console = Process(world, config, append_every_s=3600)
+    Browser(console.url).get("queue")
+    console.end(signal.SIGINT)
+    assert [row["item_id"] for row in world.decisions] == [item]
+
+
+def test_only_one_process_serves(world: World) -> None:
+    with world.console(), pytest.raises(ConfigError, match="Another console"), world.console():
+        pass
+
+
+def test_a_console_without_its_journal_takes_the_decisions_from_the_table(world: World) -> None:
+    world.draw("a", "b", "c")
+    with world.serving() as desk:
+        ada = desk.person()
+        ada.get("/queue/market")
+        ada.decide("safe")
+        world.clock.now += 1
+        ada.decide("violation", "M1", reason="r")
+        world.clock.now += 1
+        ada.undo()
+        ada.next()
+        assert ada.left == 2
+    for file in (world.output / "_review").glob("journal.db*"):
+        file.unlink()
+    before = world.decisions
+    world.clock.now += 1
+    with world.serving() as desk:
+        ada = desk.person()
+        ada.get("/queue/market")
+        assert ada.left == 2 and ada.content == "b"
+        ada.decide("safe")
+    assert world.decisions[: len(before)] == before and len(world.decisions) == len(before) + 1
+
+
+def test_what_is_erased_from_the_table_leaves_the_journal_to_the_last_byte(world: World) -> None:
+    world.draw("a", "b")
+    reason = "quoted-" + "q" * 40
+    with world.serving() as desk:
+        ada = desk.person()
+        ada.get("/queue/market")
+        ada.decide("safe", reason=reason)
+        ada.next()
+        ada.decide("safe", reason="another")
+    table = world.tables.open(DECISIONS)
+    assert table
+    table.delete("content_id = 'p0'")
+    with world.console() as console:
+        assert [d.content_id for d in console.journal.decisions()] == ["p1"]
+    folder = world.output / "_review"
+    assert not any(reason.encode() in file.read_bytes() for file in folder.iterdir())
+    assert any(b"another" in file.read_bytes() for file in folder.iterdir())
+
+
+def test_appending_twice_or_with_nothing_to_append_changes_nothing(world: World) -> None:
+    world.draw("a")
+    with world.serving() as desk:
+        ada = desk.person()
+        ada.get("/queue/market")
+        ada.decide("safe")
+        journal, tables = desk.console.journal, desk.console.tables
+        assert [append_new(journal, tables) for _ in range(3)] == [1, 0, 0]
+        synchronize(journal, tables)
+        assert append_new(journal, tables) == 0
+    assert len(world.decisions) == 1
+
+
+def test_a_table_that_cannot_be_written_costs_no_decision(world: World) -> None:
+    world.draw("a")
+    with world.console() as console:
+        reviewer = console.users.sender([], "127.0.0.1").reviewer
+        item = console.queue.take(reviewer, "market")
+        assert item
+        template = console.items.find(item.item_id).template
+        console.queue.decide(reviewer, item, Answer("0" * 32, "safe"), template)
+        folder = world.output / "decisions"
+        folder.rename(world.output / "elsewhere")
+        folder.write_text("not a table")
+        with pytest.raises((DeltaError, SafeguardError, OSError)):
+            append_new(console.journal, console.tables)
+        folder.unlink()
+        (world.output / "elsewhere").rename(folder)
+        assert append_new(console.journal, console.tables) == 1
