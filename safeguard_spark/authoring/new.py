@@ -9,7 +9,7 @@ from typing import Any
 from safeguard_spark.authoring.cases import SCHEMA_LINE, cases_path
 from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import NAME, NONE, VERSION, Output, Rule, read_text, version_key
+from safeguard_spark.policy.document import NAME, NONE, VERSION, Answers, Output, Rule, read_text, version_key
 from safeguard_spark.policy.ref import policy_file, versions_of
 
 FIRST_VERSION = "1.0.0"
@@ -22,13 +22,28 @@ JSON_FORMAT = {
 }
 
 
-def answer_format(output: Output, rules: Sequence[Rule]) -> str:
-    """The answer format, literally. A policy states it near the top and again at the end."""
+def answer_format(
+    output: Output, rules: Sequence[Rule], answers: Answers | None = None, review: Sequence[str] = ()
+) -> str:
+    """The answer format, literally. A policy states it near the top and again at the end.
+
+    `answers`: words in place of 1 and 0; `review`: those for a content that a person must decide.
+    """
+    violation, safe = (answers.violation[0], answers.safe[0]) if answers else ("1", "0")
     if output is Output.binary:
-        return "Answer with one character and nothing else: 1 if the content violates the policy, 0 if it does not."
+        what = "word" if answers else "of these" if review else "character"
+        person = f", {review[0]} if a person must decide" if review else ""
+        return (
+            f"Answer with one {what} and nothing else: {violation} if the content violates the policy, {safe} if it "
+            f"does not{person}."
+        )
     categories = [f"`{category}`" for category in dict.fromkeys(rule.category for rule in rules)]
+    categories += [f"`{word}` (a person must decide; violation {safe})" for word in review[:1]]
     choices = ", ".join(categories) + f" or `{NONE}`"
-    return f"Answer with one JSON object and nothing else:\n{JSON_FORMAT[output]}\nThe category is {choices}."
+    form = JSON_FORMAT[output]
+    if answers:
+        form = form.replace("0 or 1", f'"{safe}" or "{violation}"')
+    return f"Answer with one JSON object and nothing else:\n{form}\nThe category is {choices}."
 
 
 def document_text(front: dict[str, Any], body: str) -> str:

@@ -19,7 +19,7 @@ from safeguard_spark.cli.options import (
     folder_config,
     has_color,
 )
-from safeguard_spark.errors import ConfigError, PolicyError
+from safeguard_spark.errors import ConfigError, ExitCode, PolicyError
 from safeguard_spark.policy.alias import Alias
 
 if TYPE_CHECKING:
@@ -178,22 +178,41 @@ def new_policy(
 def import_pack(
     run: "RunConfig",
     path: Annotated[Path, Argument(help="The folder of a policy pack, or a file with a policy's text.")],
-    golden: Annotated[Path | None, Option(help="The golden set as CSV, if it is not in the folder.")] = None,
+    golden: Annotated[Path | None, Option(help="The golden set (CSV or JSON), if it is not in the folder.")] = None,
     name: Annotated[str | None, Option(help="The policy's name; default: from the pack.")] = None,
     version: Annotated[str, Option(help="The policy's version.")] = "1.0.0",
+    text_column: Annotated[str | None, Option(help="The golden set's column of texts; default: by meaning.")] = None,
+    label_column: Annotated[str | None, Option(help="The golden set's column of labels; default: by meaning.")] = None,
+    split: Annotated[
+        bool, Option("--split", help="One policy per flag, if the text asks for a JSON of flags.")
+    ] = False,
+    strict: Annotated[bool, Option("--strict", help="Exit with 6 if a part of the pack was not imported.")] = False,
 ) -> Result:
-    """Convert a policy pack written for gpt-oss-safeguard to this format, and check it."""
+    """Convert a policy pack written for gpt-oss-safeguard or a similar model to this format, and check it."""
     from safeguard_spark.authoring.check import check_paths
     from safeguard_spark.authoring.check_output import report_text, report_value
-    from safeguard_spark.authoring.pack import read_pack, write_pack
+    from safeguard_spark.authoring.packs.golden import Columns
+    from safeguard_spark.authoring.packs.pack import read_pack, write_packs
 
-    imported = read_pack(path, golden=golden, name=name, version=version)
-    file = write_pack(imported, run.policies)
-    report = check_paths([file])
-    lines = [f"Wrote {file}.", *(f"  - {note}" for note in imported.notes), "", report_text(report)]
+    columns = Columns(text_column, label_column)
+    imported = read_pack(path, golden=golden, name=name, version=version, columns=columns, split=split)
+    files = write_packs(imported, run.policies)
+    report = check_paths(files)
+    lines, values = list[str](), []
+    for file, one in zip(files, imported, strict=True):
+        lines += [f"Wrote {file}.", *(f"  - {note}" for note in one.notes), *(f"  - LOST {part}" for part in one.lost)]
+        values.append({"file": str(file), "notes": one.notes, "lost": one.lost})
+    lines += ["", report_text(report)]
     if report.errors:
-        lines[-1] += f"Correct the errors above before you use the policy, then: safeguard check {file}\n"
-    return Result({"file": str(file), "notes": imported.notes, "check": report_value(report)}, "\n".join(lines))
+        where = " ".join(map(str, files))
+        lines[-1] += f"Correct the errors above before you use the policy, then: safeguard check {where}\n"
+    value = {"policies": values} if split else values[0]
+    is_partial = strict and any(one.lost for one in imported)
+    return Result(
+        {**value, "check": report_value(report)},
+        "\n".join(lines),
+        ExitCode.partial if is_partial else ExitCode.complete,
+    )
 
 
 @command(policy, author_config, "list")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safeguard_spark.authoring.cases import load_cases
-from safeguard_spark.authoring.cases_csv import LABEL_COLUMN
+from safeguard_spark.authoring.packs.golden import LABEL_COLUMN
 from safeguard_spark.errors import SourceError
 from safeguard_spark.evaluation.sets import ROW, FileFormat
 from safeguard_spark.policy.document import ENCODING, REVIEW

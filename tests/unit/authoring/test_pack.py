@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,12 +10,24 @@ from safeguard_spark.authoring.cases import cases_path, load_cases
 from safeguard_spark.authoring.check import check_file
 from safeguard_spark.authoring.checks.labels import check_labels
 from safeguard_spark.authoring.draft import read_draft
-from safeguard_spark.authoring.pack import Imported, read_pack, write_pack
+from safeguard_spark.authoring.packs.pack import Imported, read_pack, write_packs
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Answers, load_policy
 from tests.unit.commands import Safeguard
 
 pytestmark = pytest.mark.unit
+
+
+def read_one(path: Path, **options: Any) -> Imported:
+    (imported,) = read_pack(path, **options)
+    return imported
+
+
+def write_one(imported: Imported, folder: Path) -> Path:
+    (file,) = write_packs([imported], folder)
+    return file
+
+
 SHARED = Path(os.environ.get("SHARED_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 # Invented, in the style of published packs: emoji headings, ids in brackets, sub-ids, VALID and INVALID, a table whose
@@ -72,7 +85,7 @@ def pack(tmp_path: Path, text: str = TEXT, golden: str | None = GOLDEN, *, name:
 
 
 def test_a_messy_pack_is_converted_with_its_cases_and_its_wrong_label_is_reported(tmp_path: Path) -> None:
-    imported = read_pack(pack(tmp_path))
+    imported = read_one(pack(tmp_path))
     assert imported.policy.ref == "gift-cards@1.0.0"
     assert [(r.id, r.category) for r in imported.policy.rules] == [("GC1", "likely-resale"), ("GC2", "stolen-cards")]
     assert imported.policy.allowed == ("GC0",)
@@ -85,14 +98,14 @@ def test_a_messy_pack_is_converted_with_its_cases_and_its_wrong_label_is_reporte
     ]
     assert imported.cases[3].text == "Card of 50,\nfor 35 today"
     assert any("in 1 row (4) the classification column differs" in note for note in imported.notes)
-    file = write_pack(imported, tmp_path / "policies")
+    file = write_one(imported, tmp_path / "policies")
     (mistake,) = [d for d in check_file(file) if d.level == "error"]
     assert (mistake.code, mistake.hint) == ("undefined-category", "did you mean GC2?")
     assert mistake.excerpt[mistake.span.column - 1 :].startswith("D-G2")
 
 
 def test_the_packs_text_is_unchanged_between_two_statements_of_the_answer_format(tmp_path: Path) -> None:
-    body = read_pack(pack(tmp_path)).policy.body
+    body = read_one(pack(tmp_path)).policy.body
     assert TEXT.strip() in body
     before, after = body.split(TEXT.strip())
     for form in (before, after):
@@ -103,25 +116,25 @@ def test_the_packs_text_is_unchanged_between_two_statements_of_the_answer_format
 
 
 def test_the_words_of_the_packs_text_are_answers_as_well(tmp_path: Path) -> None:
-    answers = read_pack(pack(tmp_path)).policy.answers
+    answers = read_one(pack(tmp_path)).policy.answers
     assert answers == Answers(violation=("1", "INVALID"), safe=("0", "VALID"))
     plain = tmp_path / "plain.txt"
     plain.write_text("# Gifts\n\nGifts are INVALID.\n")
-    assert read_pack(plain).policy.answers is None
+    assert read_one(plain).policy.answers is None
 
 
 def test_the_written_policy_equals_the_imported_one_and_is_never_overwritten(tmp_path: Path) -> None:
-    imported = read_pack(pack(tmp_path))
-    file = write_pack(imported, tmp_path / "policies")
+    imported = read_one(pack(tmp_path))
+    file = write_one(imported, tmp_path / "policies")
     assert load_policy(file) == imported.policy
     assert load_cases(cases_path(file)) == imported.cases
     with pytest.raises(PolicyError, match=r"already exists\. Choose another --name or --version"):
-        write_pack(imported, tmp_path / "policies")
+        write_one(imported, tmp_path / "policies")
 
 
 def test_bold_lines_count_as_headings(tmp_path: Path) -> None:
     text = TEXT.replace("🚫 ", "**").replace("🚨 ", "**").replace("✅ Allowed", "**Allowed").replace(")\nGC", ")**\nGC")
-    imported = read_pack(pack(tmp_path, text))
+    imported = read_one(pack(tmp_path, text))
     assert (imported.policy.rule_ids, imported.policy.allowed) == (("GC1", "GC2"), ("GC0",))
 
 
@@ -130,7 +143,7 @@ def test_a_pack_in_markdown_with_prompts_and_responses_is_read(tmp_path: Path) -
     golden = "These are synthetic.,,,\nexample,classification,Responses,Response Label\nA card?,GC0,For 30.,GC1.a\n"
     folder = pack(tmp_path, text, golden, name="policy.md")
     (folder / "README.md").write_text("About this pack.")
-    imported = read_pack(folder)
+    imported = read_one(folder)
     assert imported.policy.rule_ids == ("GC1", "GC2")
     assert [(c.id, c.rules) for c in imported.cases] == [("row-3", ()), ("row-3-response", ("GC1",))]
 
@@ -140,30 +153,30 @@ def test_a_golden_set_in_the_packs_datasets_folder_is_used_and_a_pack_of_several
 ) -> None:
     (tmp_path / "example_policies").mkdir()
     folder = pack(tmp_path / "example_policies", name="policy.md", golden=None)
-    assert "no golden set in the pack" in read_pack(folder).notes[-1]
+    assert "no golden set in the pack" in read_one(folder).notes[-1]
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "gift-cards.csv").write_text(GOLDEN)
-    assert len(read_pack(folder).cases) == 5
+    assert len(read_one(folder).cases) == 5
     (tmp_path / "README.md").write_text("About this pack.")
     with pytest.raises(
         PolicyError, match=r"contains several policies\. Import each one: .*/example_policies/gift-cards\."
     ):
-        read_pack(tmp_path)
+        read_one(tmp_path)
 
 
 def test_a_plain_text_without_rules_has_binary_output(tmp_path: Path) -> None:
     file = tmp_path / "house_rules.txt"
     file.write_text("House rules\n\nNo shouting. For example: AAAH is shouting.\n")
-    imported = read_pack(file)
+    imported = read_one(file)
     assert (imported.policy.ref, imported.policy.output, imported.policy.rules) == ("house-rules@1.0.0", "binary", ())
-    assert not [d for d in check_file(write_pack(imported, tmp_path / "policies")) if d.level == "error"]
+    assert not [d for d in check_file(write_one(imported, tmp_path / "policies")) if d.level == "error"]
 
 
 def test_name_and_version_can_be_set_and_two_golden_sets_have_distinct_ids(tmp_path: Path) -> None:
     folder = pack(tmp_path)
     (folder / "more").mkdir()
     (folder / "more" / "Extra Set.csv").write_text("text,label\nA card of 5 for 1,GC1\n")
-    imported = read_pack(folder, name="cards", version="2.0.0")
+    imported = read_one(folder, name="cards", version="2.0.0")
     assert imported.policy.ref == "cards@2.0.0"
     assert len(imported.cases) == 6
     assert {case.id.partition("-row")[0] for case in imported.cases} == {"golden", "extra-set"}
@@ -173,10 +186,10 @@ def test_name_and_version_can_be_set_and_two_golden_sets_have_distinct_ids(tmp_p
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_line_ends_and_a_byte_order_mark_make_no_difference(tmp_path: Path, mark: str, ends: str) -> None:
     folder = pack(tmp_path)
-    original = read_pack(folder)
+    original = read_one(folder)
     for file in folder.iterdir():
         file.write_bytes((mark + file.read_text().replace("\n", ends)).encode())
-    imported = read_pack(folder)
+    imported = read_one(folder)
     assert (imported.text, imported.notes) == (original.text, original.notes)
     assert [case.content_hash for case in imported.cases] == [case.content_hash for case in original.cases]
 
@@ -198,7 +211,7 @@ def test_a_folder_that_is_not_a_pack_is_an_error_that_names_the_problem(
     for name, text in files.items():
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(PolicyError, match=message):
-        read_pack(tmp_path)
+        read_one(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +237,10 @@ def test_the_command_prints_its_decisions_and_then_checks(safeguard: Safeguard, 
     pack(tmp_path)
     ran = safeguard("import", "gift-cards")
     assert ran.code == 0
-    assert ran.out.startswith("Wrote policies/gift-cards/1.0.0/policy.md.\n  - 2 rules: GC1, GC2\n")
+    assert ran.out.startswith(
+        "Wrote policies/gift-cards/1.0.0/policy.md.\n  - named gift-cards; --name NAME chooses another name\n"
+        "  - 2 rules: GC1, GC2\n"
+    )
     assert "error[undefined-category]: the table's label `D-G2` is neither a rule nor a category" in ran.out
     assert "Correct the errors above before you use the policy" in ran.out
     assert safeguard("show-prompt", "gift-cards", "hi").code == 0
@@ -235,12 +251,12 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the publish
 
 @pytest.fixture(scope="module")
 def spam() -> Imported:
-    return read_pack(SHARED / "openai_spam_policy.txt", golden=SHARED / "openai_spam_golden.csv")
+    return read_one(SHARED / "openai_spam_policy.txt", golden=SHARED / "openai_spam_golden.csv")
 
 
 @needs_shared
 def test_the_published_spam_policy_is_converted_with_its_forty_cases(spam: Imported, tmp_path: Path) -> None:
-    policy = load_policy(write_pack(spam, tmp_path))
+    policy = load_policy(write_one(spam, tmp_path))
     assert (policy.ref, policy.rule_ids, policy.allowed) == ("spam@1.0.0", ("SP2", "SP3", "SP4"), ("SP0",))
     assert len(spam.cases) == 40
     assert {rule for case in spam.cases for rule in case.rules} == {"SP2", "SP3", "SP4"}
@@ -250,7 +266,7 @@ def test_the_published_spam_policy_is_converted_with_its_forty_cases(spam: Impor
 
 @needs_shared
 def test_the_wrong_labels_of_the_published_spam_policy_are_reported(spam: Imported, tmp_path: Path) -> None:
-    draft = read_draft(write_pack(spam, tmp_path), "policy.md")
+    draft = read_draft(write_one(spam, tmp_path), "policy.md")
     diagnostics = list(check_labels(draft))
     assert {d.code for d in diagnostics} == {"undefined-category"}
     words = {d.excerpt[d.span.column - 1 :][: d.span.length] for d in diagnostics}

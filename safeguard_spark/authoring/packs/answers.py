@@ -1,0 +1,154 @@
+"""The answer that a policy's text asks for: words, digits, a JSON object, one flag per rule, or none stated."""
+
+import re
+from dataclasses import dataclass
+
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.policy.document import Answers, Output
+from safeguard_spark.policy.names import level
+
+VIOLATES = (
+    "invalid", "violating", "violates", "violation", "unsafe", "disallowed", "block", "blocked", "remove", "removed",
+    "reject", "rejected", "deny", "denied", "prohibited", "harmful", "toxic", "flag", "flagged", "unacceptable",
+    "not allowed", "bad", "takedown", "take down", "true", "1",
+)  # fmt: skip
+SAFE = (
+    "valid", "non-violating", "not violating", "no violation", "safe", "allowed", "allow", "keep", "approve",
+    "approved",
+    "accept", "accepted", "acceptable", "permit", "permitted", "harmless", "benign", "clean", "ok", "okay", "compliant",
+    "non-toxic", "not toxic", "not harmful", "leave up", "none", "false", "0",
+)  # fmt: skip
+REVIEW = (
+    "review", "human review", "needs review", "manual review", "escalate", "escalated", "unsure", "unclear",
+    "uncertain",
+    "refer", "refer to a human",
+)  # fmt: skip
+YES, NO = ("yes", "ja", "sí", "si", "oui", "sim"), ("no", "nein", "non", "não")
+SENTENCE = re.compile(
+    r"(?P<verb>answer|respond|reply|return|output|print|say|write|classify|label|mark|decide|choose)\b"
+    r"(?P<words>[^\n]*(?:\n[ \t]*(?:[-*•]|\d[.)])[^\n]*)*)",
+    re.IGNORECASE,
+)
+QUOTED = re.compile(r"[\"“‘'`*]{1,2}(?P<word>[^\W_][\w -]{0,30}?)[.]?[\"”’'`*]{1,2}(?=\W|\Z)")
+CAPITALS = re.compile(r"(?<![\w\"'`])[A-Z]{2,}(?:[-_ ][A-Z]{2,})*(?![\w\"'`])")
+DIGITS = re.compile(
+    r"\b(?:answer|respond|reply|return|output)\b[^.\n{]*(?<![\w.])[01](?![\w.])[^.\n{]*(?<![\w.])[01](?![\w.])", re.I
+)
+OBJECT = re.compile(r"\{(?:[^{}]|\{[^{}]*\}){0,1500}\}")
+KEY = re.compile(
+    r"[\"'“”](?P<key>[^\"'“”\n]{1,40})[\"'“”]\s*:\s*(?P<value>\[[^\]]*\]|\{[^}]*\}|[^,}\n]*(?:\n(?!\s*[\"'}])[^,}\n]*)*)"
+)
+FLAG = re.compile(
+    r"[\"'<]?(?:[01]|true|false|int\w*|bool\w*|number)(?:\s*(?:/|or|\|)\s*(?:[01]|true|false))?[\"'>]?", re.IGNORECASE
+)
+ASKED = re.compile(r"\b(?:answer|respond\w*|response|reply|return|output|json|format)\b", re.IGNORECASE)
+STATED = ("answer", "respond", "reply", "return", "output", "print", "say", "write")
+WHAT_TO_WRITE = (
+    "Ask in the text for one of: 1 or 0; two words, as in `Answer REMOVE if the content violates the policy, KEEP if "
+    'it does not`; or {"violation": 0 or 1, "policy_category": "..."}; then import it again.'
+)
+
+
+@dataclass(frozen=True)
+class AnswerForm:
+    """What a text says about its answer. `output` is None if the text leaves the form to the program that runs it.
+
+    `flags`: the keys of a JSON object that has a 0 or 1 for each of them.
+    """
+
+    output: Output | None = None
+    answers: Answers | None = None
+    review: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+def read_answer_form(text: str) -> AnswerForm:
+    """The form that a text asks for. Raises PolicyError, with what to write, for a form that no policy can have."""
+    objects = [keys for match in OBJECT.finditer(text) if (keys := _keys(match)) and _is_answer(match, keys, text)]
+    named = {level(key) for found in objects for key in found}
+    if "violation" in named:
+        has_category = {"category", "policycategory"} & named
+        has_reasons = {"ruleids", "confidence", "rationale"} & named
+        output = Output.full if has_reasons and has_category else Output.category if has_category else Output.binary
+        value = next(value for found in objects for key, value in found.items() if level(key) == "violation")
+        return _with_words(AnswerForm(output), f"Answer {value}\n{text}")
+    for found in objects:
+        if len(found) > 1 and all(FLAG.fullmatch(value.strip()) for value in found.values()):
+            return AnswerForm(Output.binary, flags=tuple(found))
+    if objects:
+        listed = ", ".join(f"`{key}`" for key in objects[0])
+        raise PolicyError(
+            f"The text asks for a JSON object with {listed}, which no policy can have as answer. {WHAT_TO_WRITE}"
+        )
+    if DIGITS.search(text):
+        return AnswerForm(Output.binary)
+    return _with_words(AnswerForm(), text)
+
+
+def _keys(match: re.Match[str]) -> dict[str, str]:
+    return {key["key"]: key["value"] for key in KEY.finditer(match[0])}
+
+
+def _is_answer(match: re.Match[str], keys: dict[str, str], text: str) -> bool:
+    """Whether an object is about the answer, not a content that an example quotes."""
+    if "violation" in {level(key) for key in keys}:
+        return True
+    before = text[max(0, match.start() - 300) : match.start()].rstrip()
+    starts_line = not before or text[: match.start()].rpartition("\n")[2].strip(" `:") in ("", "json")
+    return starts_line and ASKED.search(before) is not None
+
+
+def _with_words(form: AnswerForm, text: str) -> AnswerForm:
+    """The form with the words in place of 1 and 0, and for review, if a sentence names them."""
+    for match in SENTENCE.finditer(text):
+        found = [m["word"] for m in QUOTED.finditer(match["words"])] + CAPITALS.findall(match["words"])
+        words = list(dict.fromkeys(word.strip() for word in found))
+        meanings = {word: _meaning(word, match["words"]) for word in words}
+        violation, safe, review = (
+            [word for word in words if meanings[word] == meaning] for meaning in ("violation", "safe", "review")
+        )
+        is_stated = match["verb"].lower() in STATED
+        if violation and safe and not {"1", "0"} & {*violation, *safe}:
+            answers = Answers(violation=(violation[0],), safe=(safe[0],))
+            output = form.output or (Output.binary if is_stated else None)
+            return AnswerForm(output, answers, tuple(review))
+        if is_stated and form.output is None and len(words) in (2, 3) and _offers(match["words"], words):
+            raise PolicyError(
+                f"The text asks for the answers {' and '.join(words)}, and does not say which of them means a "
+                f"violation. {WHAT_TO_WRITE}"
+            )
+    return form
+
+
+def _meaning(word: str, sentence: str) -> str | None:
+    """What a word means as an answer: by what the sentence says about it, else by itself."""
+    after = re.search(
+        rf"(?<!\w){re.escape(word)}(?!\w)\W{{0,4}}(?:(?:if|when|for|means|where|unless)\b|(?<=[:=] ))"
+        r"(?P<cause>(?:(?!\b(?:and|or|else)\s+[\"“`*]*[A-Z])[^.;,\n])*)",
+        sentence,
+    )
+    if after:
+        cause = after["cause"]
+        if re.search(
+            r"\b(?:unsure|unclear|doubt|borderline|cannot (?:tell|decide)|human|person|moderator)\b", cause, re.I
+        ):
+            return "review"
+        if re.search(r"\b(?:not|none|n't|no|nothing|fine|allowed|otherwise|else)\b|n['’]t\b", cause, re.IGNORECASE):
+            return "safe"
+        if re.search(r"\b(?:violat|break|breach|against|prohibit|harm|match|contain|appl)\w*", cause, re.IGNORECASE):
+            return "violation"
+    if re.search(rf"(?<!\w){re.escape(word)}\W{{0,3}}(?:otherwise|if not|else)\b", sentence, re.IGNORECASE):
+        return "safe"
+    plain = level(word)
+    for meaning, known in (("violation", VIOLATES), ("safe", SAFE), ("review", REVIEW)):
+        if plain in {level(name) for name in known}:
+            return meaning
+    return None
+
+
+def _offers(sentence: str, words: list[str]) -> bool:
+    """Whether a sentence names words as alternatives: `"A" or "B"`."""
+    return (
+        re.search(rf"{re.escape(words[0])}\W+(?:,|or|/|and)\W*(?:or\W+)?[\"“'`*]*{re.escape(words[1])}", sentence, re.I)
+        is not None
+    )

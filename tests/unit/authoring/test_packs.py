@@ -1,0 +1,219 @@
+"""Packs as people publish them: each kind of heading, answer and folder is read, or refused with what to write."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from safeguard_spark.authoring.check import check_file
+from safeguard_spark.authoring.packs.answers import read_answer_form
+from safeguard_spark.authoring.packs.labels import Labels, read_labels
+from safeguard_spark.authoring.packs.pack import read_pack, write_packs
+from safeguard_spark.errors import PolicyError
+from safeguard_spark.labelling.contract import Contract
+from safeguard_spark.labelling.verdict import Completion, Outcome, read
+from safeguard_spark.policy.document import load_policy
+from tests.unit.commands import Safeguard
+
+pytestmark = pytest.mark.unit
+
+
+class Found(NamedTuple):
+    """What should be found in a text: rules by id, labels of safe content, and labels left to a person."""
+
+    rules: tuple[str, ...]
+    allowed: tuple[str, ...] = ()
+    review: tuple[str, ...] = ()
+
+
+HEADINGS = {
+    "bold lines": ("# Pets\n**PET1: Wild animals.**\nText.\n\n**PET2: Cruelty**\nText.", Found(("PET1", "PET2"))),
+    "a code in brackets": ("# Pets\n## Labels\n### (CRUEL) Cruelty\n#### Includes\n- kicks", Found(("CRUEL",))),
+    "codes in square brackets": (
+        "# Forum\n### [DOX] Doxxing\n### [RAID] Raids\n### [FINE] Allowed talk", Found(("DOX", "RAID"), ("FINE",)),
+    ),
+    "code, then title": ("# Forum\n## F1 Insults\n## F2 - Threats\n## F3. Raids", Found(("F1", "F2", "F3"))),
+    "two sections for each code": (
+        "# Ads\n### AL (Alcohol) - VIOLATES\n- x\n### AL (Alcohol) - SAFE\n- y\n### TB (Tobacco) - VIOLATES\n- z",
+        Found(("AL", "TB")),
+    ),
+    "counted rules": ("# Market\n## Rule 1: Replicas\n## Rule 2 - Stolen goods", Found(("Rule-1", "Rule-2"))),
+    "a list of labels": (
+        "# Forum\nLabels:\n- `F0`: nothing wrong, allowed\n- `F1`: Insults. Of anyone.\n- `F2`: Threats",
+        Found(("F1", "F2"), ("F0",)),
+    ),
+    "a table of codes": ("# A\n| Code | Meaning |\n|---|---|\n| **A1** | Fraud |\n| A2 | Theft |", Found(("A1", "A2"))),
+    "an answer's example": (
+        'Hate.\n- H3.b threats of harm\nReturn {"violation": 1, "policy_category": "H3.b"}', Found(("H3.b",)),
+    ),
+    "ids in a list of an answer": (
+        'Return {"violation": 1, "rule_ids": ["X1", "X2"]}\nX1: Lies\nX2: Theft', Found(("X1", "X2")),
+    ),
+    "safe headings by their words": (
+        "# Spam\n## Not Spam (SP0)\n## No violation (SP7)\n## Non-spam talk (SP8)\n## Link farms (SP9)",
+        Found(("SP9",), ("SP0", "SP7", "SP8")),
+    ),
+    "safe headings by those above": (
+        "# Pets\n## Not allowed\n### P1 Wild animals\n## Permitted\n### P2 Goldfish", Found(("P1",), ("P2",)),
+    ),
+    "words that only look safe": (
+        "# Images\n## Non-consensual imagery (NC1)\n## Not permitted: doxxing (NC2)\n## Unsafe links (NC3)",
+        Found(("NC1", "NC2", "NC3")),
+    ),
+    "left to a person": (
+        "# Pets\n## P1 Cruelty\n## P2 News of cruelty - requires human review\n## P3 Escalate to the police: threats",
+        Found(("P1", "P3"), (), ("P2",)),
+    ),
+    "sub-rules belong to their rule": ("# A\n## Fraud (A1 - high)\nA1.a lies\n- A1.b: theft", Found(("A1",))),
+    "headings that are no rules": ("# A policy (#AP)\n## Format (JSON)\n## GOAL: be kind\nA gift (G1)", Found(())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", HEADINGS)
+def test_the_labels_of_a_text_are_found(shape: str) -> None:
+    text, expected = HEADINGS[shape]
+    labels = read_labels(text)
+    assert Found(tuple(rule.id for rule in labels.rules), labels.allowed, labels.review) == expected
+    assert len({rule.category for rule in labels.rules}) == len(labels.rules)
+
+
+ANSWERS = {  # a text, and what the answers of a model mean under the imported policy
+    "two words": ('Answer with one word: "Offensive" if it violates the policy, "Fine" otherwise.',
+                  {"Offensive": True, "fine": False, "It is Fine, I think": None}),
+    "three words": ("Respond with REMOVE, KEEP or ESCALATE.", {"REMOVE": True, "keep": False, "ESCALATE": "review"}),
+    "words in a list": ("Output one of:\n- **Unsafe**: breaks a rule\n- **Safe**: breaks none\n- **Unsure**: in doubt",
+                        {"Unsafe": True, "safe": False, "Unsure": "review"}),
+    "yes and no": ("Does it break a rule? Reply YES if it violates the rules and NO if it does not.",
+                   {"YES": True, "No": False}),
+    "digits": ("Return 1 if the post is an advert, 0 if it is not.", {"1": True, "0": False}),
+    "two keys": ('# A\n## Fraud (A1 - x)\nReturn JSON:\n{"violation": 0 or 1, "policy_category": "fraud"}',
+                 {'{"violation": 1, "policy_category": "A1"}': True, '{"violation": 0, "category": "none"}': False}),
+    "two keys with words": ('# A\n## Fraud (A1 - x)\n{"violation": "Bad" | "Safe", "policy_category": "A1"}',
+                            {'{"violation": "Bad", "policy_category": "A1"}': True}),
+    "none": ("# A\n## Fraud (A1 - high)\nLies about goods.", {
+        '{"violation": 1, "category": "fraud", "rule_ids": ["A1"], "confidence": "low", "rationale": "x"}': True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", ANSWERS)
+def test_the_answer_that_a_text_asks_for_is_read_under_the_imported_policy(shape: str, tmp_path: Path) -> None:
+    text, meanings = ANSWERS[shape]
+    (tmp_path / "bazaar.txt").write_text(text)
+    (imported,) = read_pack(tmp_path / "bazaar.txt")
+    (file,) = write_packs([imported], tmp_path)
+    assert [d for d in check_file(file) if d.level == "error"] == []
+    policy = load_policy(file)
+    for answer, meaning in meanings.items():
+        verdict = read(Completion("stop", text=answer), Contract.of(policy))
+        outcomes = {None: Outcome.unparseable, "review": Outcome.review}
+        assert verdict.outcome is outcomes.get(meaning, Outcome.labelled), (answer, verdict)  # type: ignore[call-overload]
+        assert verdict.violation is (meaning if isinstance(meaning, bool) else None)
+    assert text in policy.body
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Reply `hot` or `cold`.", "answers hot and cold, and does not say which of them means a violation"),
+        ("Answer GREEN or AMBER only.", "answers GREEN and AMBER"),
+        ('Return JSON:\n{"label": "spam", "reason": "why"}', "a JSON object with `label`, `reason`"),
+        ('Output format:\n```json\n{"score": 0.0, "topic": "x"}\n```', "a JSON object with `score`, `topic`"),
+    ],
+)
+def test_another_answer_is_refused_with_what_to_write(text: str, message: str) -> None:
+    with pytest.raises(PolicyError, match=r"Ask in the text for one of: 1 or 0; two words") as refused:
+        read_answer_form(text)
+    assert message in str(refused.value)
+
+
+FLAGS = """\
+# Chat rules
+Return a JSON object:
+```json
+{"RUDE": 0 or 1, "SPAM": true or false}
+```
+## Definitions
+| Flag | Name | Meaning |
+|---|---|---|
+| RUDE | Rude | insults |
+| SPAM | Adverts | sells |
+### RUDE (Rude) - VIOLATES
+- names
+### SPAM (Adverts) - VIOLATES
+- shops
+"""
+
+
+def test_flags_become_one_policy_each(safeguard: Safeguard) -> None:
+    Path("chat").mkdir()
+    Path("chat/policy").write_text(FLAGS)
+    Path("chat/set.csv").write_text("text,RUDE,SPAM\nYou fool,1,0\nBuy tea,0,1\nHello,0,0\n")
+    refused = safeguard("import", "chat")
+    assert (refused.code, "2 flags in one answer (RUDE, SPAM)" in refused.err) == (3, True)
+    assert "Add --split" in refused.err and not Path("policies").exists()
+    ran = safeguard("import", "chat", "--split", "--strict")
+    assert ran.code == 6 and "LOST the JSON object of 2 flags, and 1 sections on the other flags" in ran.out
+    rude, adverts = (load_policy(Path(f"policies/chat-{name}/1.0.0/policy.md")) for name in ("rude", "adverts"))
+    assert ("names" in rude.body, "shops" in rude.body, "json" in rude.body) == (True, False, False)
+    assert ("names" in adverts.body, adverts.rule_ids) == (False, ("SPAM",))
+    words = "engine.args.words={fool: RUDE, tea: SPAM}"
+    assert safeguard("verify", "chat-rude", "chat-adverts", "--set", "engine.kind=scripted", "--set", words).code == 0
+    Path("plain.txt").write_text("No shouting.")
+    assert "nothing to split" in safeguard("import", "plain.txt", "--split").err
+
+
+def test_a_folder_with_annexes_and_files_without_ending(tmp_path: Path, safeguard: Safeguard) -> None:
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    (folder / "pets-policy").write_text("# Template Pets Policy for Text Classification\n\n**PT1: Cruelty.**\nKicks.\n")
+    (folder / "annex 1 - terms.md").write_text("Pet: an animal.")
+    (folder / "evaluation report.md").write_text("Good.")
+    (folder / "LICENSE").write_text("MIT")
+    ran = safeguard("import", "pets", "--strict")
+    assert ran.code == 6
+    assert "named pets; --name NAME chooses another name" in ran.out
+    lost = [line for line in ran.out.splitlines() if "LOST" in line]
+    assert [line.split("LOST ")[1].partition(" (")[0] for line in lost] == [
+        "annex 1 - terms.md",
+        "evaluation report.md",
+    ]
+    assert safeguard("import", "pets/pets-policy", "--name", "animals", "--strict").code == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "name"),
+    [
+        ("x.txt", "# Criteria\n\n## Weapons\nNo guns.", "weapons"),
+        ("x.txt", "# Community Guidelines: Bullying Policy (#B)\n", "community-guidelines-bullying"),
+        ("gambling_v3.md", "# Overview\nNo bets.", "gambling"),
+        ("x.txt", "Bets Policy v2.1\n\n# Criteria\n", "bets"),
+        ("x.md", "---\ntitle: Deepfakes\nlayout: page\n---\n# Criteria\nNone.", "deepfakes"),
+    ],
+)
+def test_a_name_is_found_in_what_says_something(tmp_path: Path, file: str, text: str, name: str) -> None:
+    (tmp_path / file).write_text(text)
+    (imported,) = read_pack(tmp_path / file)
+    assert imported.policy.name == name
+    assert any(f"named {name}; --name NAME" in note for note in imported.notes)
+    assert bool(imported.lost) == ("layout" in text)
+
+
+def test_nothing_of_a_text_is_named_or_lost_without_saying_so(tmp_path: Path) -> None:
+    (tmp_path / "policy.txt").write_text("# Rules\n")
+    (imported,) = read_pack(tmp_path / "policy.txt", name="mine")
+    assert not any("named" in note for note in imported.notes)
+    assert read_labels("") == Labels()
+
+
+def options(**columns: Any) -> list[str]:
+    return [word for name, value in columns.items() for word in (f"--{name}-column", value)]
+
+
+def test_columns_of_a_golden_set_can_be_named_on_the_command_line(safeguard: Safeguard) -> None:
+    Path("bets.txt").write_text("# Bets\n## Odds (BT1 - high)\n## Allowed talk (BT0 - none)\n")
+    Path("set.csv").write_text("q1,q2,q3\nWho wins?,BT0,x\nTen on red,BT1,y\n")
+    ran = safeguard("import", "bets.txt", "--golden", "set.csv", "--strict")
+    assert (ran.code, "--text-column and --label-column" in ran.out) == (6, True)
+    named = options(text="q1", label="q2")
+    ran = safeguard("import", "bets.txt", "--golden", "set.csv", "--strict", "--version", "1.0.1", *named)
+    assert ran.code == 0 and '2 cases from set.csv: text in "q1" with label in "q2"; not used: q3' in ran.out
