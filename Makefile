@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-relabel test test-unit test-spark test-slow test-cluster test-engine soak lint hooks docs bench clean lock
+.PHONY: help setup demo demo-relabel test test-unit test-spark test-slow test-cluster test-matrix test-engine soak lint hooks docs bench clean lock
 
 py := .venv/bin/python
 # Two processes, which take whole files in the order of pyproject.toml's testpaths.
@@ -36,6 +36,9 @@ test-cluster: setup  ## Only the tests on a standalone cluster of two workers (a
 
 test-engine: setup  ## Only the tests on the vLLM server
 	@$(py) -m pytest -q -m "engine and not slow"
+
+test-matrix: setup  ## The jobs on Spark 4.0, 4.1 and 4.2, in environments of their own; VERSIONS=4.0.5 names some
+	@$(py) -m tests.matrix $(VERSIONS)
 
 soak: setup  ## Kill the label job at random moments, twenty runs in a row
 	@$(py) -m tests.soak --runs 20

@@ -119,7 +119,8 @@ def test_the_view_and_the_function_of_a_catalog_follow_the_code(lake: Lake) -> N
         assert lake.spark.table("follows.labels_current").columns == ["older_release"]
         tables.create()
         assert lake.spark.table("follows.labels_current").columns == schema.LABELS.names
-        assert lake.spark.sql(moment).columns == schema.LABELS.names
+        if lake.spark.version >= "4.2":  # older ones take no schema in front of a table function (docs/tables.md)
+            assert lake.spark.sql(moment).columns == schema.LABELS.names
     finally:
         lake.spark.sql("DROP DATABASE follows CASCADE")
 

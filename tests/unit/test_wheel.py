@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.faulty_server import FaultyServer
+from tests.matrix.__main__ import DELTA_OF, TESTS, TOO_OLD
 from tests.unit.commands import CommandResult, Safeguard
 from tools import rooms
 
@@ -237,3 +238,18 @@ def test_a_lock_has_every_package_in_a_version_that_the_project_allows_and_no_ad
             pending += [text for extra in requirement.extras for text in EXTRAS[extra]]
         else:
             assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_matrix_has_the_versions_that_the_extra_allows_and_tests_that_exist() -> None:
+    spark, delta = (
+        next(r for r in map(Requirement, EXTRAS["spark"]) if r.name == n) for n in ("pyspark", "delta-spark")
+    )
+    assert all(spark.specifier.contains(version) for version in DELTA_OF)
+    assert all(delta.specifier.contains(version) for version in DELTA_OF.values())
+    assert not spark.specifier.contains(TOO_OLD)
+    for file, _, name in (test.partition("::") for test in TESTS):
+        assert f"def {name}" in (rooms.ROOT / file).read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (\S+) \| (\S+) \| `io", (rooms.ROOT / "docs/installing.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert dict(rows) == DELTA_OF
