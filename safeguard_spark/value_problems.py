@@ -19,6 +19,8 @@ def problem_words(problem: Mapping[str, Any], place: str = "") -> str:
 def place_words(path: tuple[str | int, ...]) -> str:
     """The path of a value: `labeler.effort`, or `severity` of rule 2. Entries are counted from 1. Empty at the top."""
     *outer, last = path or ("",)
+    if last == "[key]":  # pydantic's name for the key itself, behind its value
+        return f"a key of {place_words(tuple(outer[:-1]))}"
     if isinstance(last, str):
         index = next((i for i in range(len(outer), 0, -1) if isinstance(outer[i - 1], int)), 0)
         name = ".".join(str(part) for part in (*outer[index:], last) if part != "")

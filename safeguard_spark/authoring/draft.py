@@ -34,13 +34,11 @@ HINTS = Hints(
     bad={
         "version": "three numbers, for example 1.2.0",
         "name": "letters, digits, `.`, `_` and `-` only",
-        "output": "one of binary, category, full",
         "languages.0": "language codes such as en or pt-BR",
         "answers.violation": "a list of words, for example [Violating]",
         "answers.safe": "a list of words, for example [Non-violating]",
         "rules.0.id": "letters and digits without spaces, for example M1",
-        "rules.0.severity": "one of low, medium, high, critical",
-        "cases.0.rules": "a list, for example [M1]",
+        "cases.0.rules": "for example `rules: [M1]`",
         "cases.0.violation": "true, false or review",
     },
 )

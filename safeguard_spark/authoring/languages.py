@@ -39,7 +39,7 @@ LANGUAGES = (
         common=frozenset(["the", "and", "of", "is", "or", "that", "with", "this"]),
         section_names="instructions, definitions, criteria, examples",
         sections=(
-            "instruction|task|goal|role|overview",
+            "instruction|task|goal|role|overview|what to do",
             "definition|terms|glossary|concepts",
             r"criteri|violat|rules?\b|prohibited|allowed|what counts|decision",
             "example",

@@ -207,6 +207,7 @@ def test_an_invalid_value_gives_one_sentence(values: dict[str, Any], expected: s
         ({"tracking": {"enabled": "sometimes"}}, "tracking.enabled must be true or false, not `sometimes`"),
         ({"labeler": {"top_p": 0}}, "labeler.top_p must be above 0, not the number 0"),
         ({"spark": "local"}, "spark must be lines of `key: value`, not `local`"),
+        ({"spark": {"conf": {7: "a"}}}, "a key of `spark.conf` must be a text, not the number 7"),
         ({"output": False}, "output must be a text, not false (as YAML also reads no and off)"),
     ],
 )
