@@ -101,7 +101,9 @@ def _cause(error: BaseException, connect_s: float) -> str:
         return "connection refused"
     if isinstance(cause, ConnectionError | aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
         return "connection closed"
-    return type(cause).__name__
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    return "connection closed" if isinstance(cause, aiohttp.ClientConnectionError) else type(cause).__name__
 
 
 def _refusal(response: aiohttp.ClientResponse, body: bytes, spec: CallSpec, form: Form) -> Completion | RequestFailure:

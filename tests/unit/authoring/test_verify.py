@@ -1,6 +1,7 @@
 """`safeguard verify` runs a policy's cases through an engine and reports rule by rule; its exit code is the result."""
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +139,17 @@ def test_a_server_that_does_not_answer_is_one_message(safeguard: Safeguard) -> N
     ran = safeguard("verify", "market", *(part for setting in settings for part in ("--set", setting)))
     assert (ran.code, ran.out) == (5, "")
     assert "http://127.0.0.1:9 cannot be reached" in ran.err
+
+
+def test_a_socket_of_another_kind_is_named_in_words(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    address = str(Path("wrong.sock").absolute())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wrong:
+        wrong.bind(address)
+        settings = ("engine.kind=endpoint", f"engine.url=unix:{address}", "engine.model=m", "engine.deadline_s=1")
+        ran = safeguard("verify", "market", *(part for setting in settings for part in ("--set", setting)))
+    assert ran.code == 5
+    assert "protocol wrong type for socket" in ran.err and "OSError" not in ran.err
 
 
 def test_several_policies_are_verified_in_one_run_and_the_worst_result_counts(safeguard: Safeguard) -> None:
