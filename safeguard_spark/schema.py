@@ -64,7 +64,8 @@ LABELS = Table(
         "policy STRING": "Policy name",
         "policy_version STRING": "Policy version, for example `1.2.0`",
         "policy_hash STRING": (
-            "SHA-256 of the policy's text, rule ids, categories, output, answer words: all that can change a label"
+            "SHA-256 of the policy's text, rule ids, categories, output, answer words: all that can change a label, "
+            "but for its `labeler`, which is in `labeler_hash`"
         ),
         "labeler STRING": "For people: model and effort, for example `safeguard-demo/low`",
         "labeler_hash STRING": (

@@ -18,7 +18,6 @@ VERSION = r"^\d+\.\d+\.\d+$"
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"  # BCP 47
 ENCODING = "utf-8-sig"  # some editors write a byte order mark; it is not part of the text
 DASHES = re.compile(r"[-‐‑‒–—―−_*=]{1,}")  # what people and editors write for three hyphens
-CONFLICT = re.compile(r"^(?:<{7}|\|{7}|>{7})(?: .*)?$", re.MULTILINE)  # what git writes into a file it cannot merge
 NONE = "none"  # the category the model gives when nothing is violated
 REVIEW: Literal["review"] = "review"  # the category of a content that a person must decide
 
@@ -102,6 +101,8 @@ class Gate(Frozen):
 
 class Policy(Frozen):
     """A policy document. One hash is over what can change a label, one over everything.
+
+    `labeler` can change a label as well: not through the policy hash, but as part of the labeler that a job uses.
 
     The hashes are not cached: `model_copy` would copy the cached values.
     """

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
-from safeguard_spark.policy.document import CONFLICT, Policy, ref_key
+from safeguard_spark.policy.document import Policy, ref_key
+from safeguard_spark.policy.yaml_problems import CONFLICT
 
 LOCK_FOLDER, OLD_LOCK_FILE = "lock", "lock.json"
 FORMAT, OLD_FORMAT = 2, 1

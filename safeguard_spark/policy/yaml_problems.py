@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+RESOLVE = "keep one of the two versions, and remove the lines of <<<<<<<, ======= and >>>>>>>"
 QUOTE = "put the whole text in quotes"
+# What git writes into a file that it cannot merge.
+CONFLICT = re.compile(r"^(?:<{7}|\|{7}|>{7})(?: .*)?$", re.MULTILINE)
 DATE = re.compile(r"\b(\d{4})-(\d\d?)-(\d\d?)\b")
 OPEN_QUOTE = re.compile(r"(?:[:,\[{]|-)\s+(?P<quote>[\"'])")
 
@@ -52,6 +55,9 @@ class ParserStop:
 
 def explain_yaml(stop: ParserStop) -> YamlProblem:
     """What is wrong where the parser stopped."""
+    if conflict := CONFLICT.search(stop.text):
+        line = stop.text.count("\n", 0, conflict.start()) + 1
+        return YamlProblem("the marks of a merge conflict are still in the file", RESOLVE, line, 1)
     for line in (stop.line, stop.line - 1):
         if re.match(r" *\t", stop.row(line)):
             return YamlProblem("the line is indented with a tab", "use spaces: YAML allows no tabs there", line, 1)

@@ -8,9 +8,9 @@ from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
 from safeguard_spark.authoring.draft import Draft
 from safeguard_spark.labelling.contract import NO_CATEGORY
 from safeguard_spark.policy.characters import strange_characters
-from safeguard_spark.policy.document import CONFLICT
 from safeguard_spark.policy.names import level
 from safeguard_spark.policy.positions import Span, Yaml, YamlPath
+from safeguard_spark.policy.yaml_problems import CONFLICT, RESOLVE
 
 PROSE = {"text", "why", "title", "description"}  # values that people write sentences in
 RULE, ALLOWED = "rule id", "label in `allowed`"
@@ -31,8 +31,7 @@ def conflicts(source: SourceFile) -> Iterator[Diagnostic]:
     if CONFLICT.search(source.text):
         number = next(n for n, line in enumerate(source.lines, 1) if CONFLICT.fullmatch(line))
         span = Span(number, 1, len(source.lines[number - 1]))
-        hint = "keep one of the two versions, and remove the lines of <<<<<<<, ======= and >>>>>>>"
-        yield source.diagnose("merge-conflict", span, "the marks of a merge conflict are still in the file", hint)
+        yield source.diagnose("merge-conflict", span, "the marks of a merge conflict are still in the file", RESOLVE)
 
 
 def _cut_texts(source: SourceFile, yaml: Yaml) -> Iterator[Diagnostic]:

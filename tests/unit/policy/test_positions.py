@@ -74,6 +74,7 @@ def test_invalid_yaml_has_a_position(text: str, line: int, column: int) -> None:
         ("a: - one\n", 1, "a list cannot begin here", "next line"),
         ('a: "C:\\dir"\n', 1, "a backslash", "single quotes"),
         ("a: 1\nb: \x07\n", 2, "a character here that YAML does not allow: U+0007", "remove"),
+        ("a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> x\n", 2, "the marks of a merge conflict", "keep one"),
         ("a: 1\n---\nb: 2\n", 2, "a second document", "remove the line of `---`"),
     ],
 )
