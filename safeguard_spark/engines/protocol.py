@@ -25,6 +25,10 @@ class MalformedReplyError(ValueError):
     """A reply that is not what the route promises. The message never quotes the reply."""
 
 
+class ChatReplyError(MalformedReplyError):
+    """The reply of a chat server to a request in harmony's token ids."""
+
+
 class Form(NamedTuple):
     """How a request is written. Servers differ in what they take; a run finds the form once and keeps it."""
 
@@ -34,6 +38,7 @@ class Form(NamedTuple):
     sampling: bool = True  # temperature and top_p
     limit_field: str = "max_tokens"
     policy_role: str = "system"  # `user`: the policy is at the start of the content's own message
+    top_p: bool = True
 
     @property
     def route(self) -> "Route":
@@ -46,7 +51,7 @@ class Form(NamedTuple):
             "max_tokens": {"limit_field": "max_completion_tokens"},
             "messages": {"policy_role": "user"},
             "temperature": {"sampling": False},
-            "top_p": {"sampling": False},
+            "top_p": {"top_p": False},
             "reasoning_effort": {"effort": False},
             "response_format": {"structured": False},
             "structured_outputs": {"structured": False},
@@ -63,7 +68,7 @@ class Form(NamedTuple):
             settings.append("labeler.effort=none")
         if not self.sampling and labeler.temperature != 1:
             settings.append("labeler.temperature=1")
-        if not self.sampling and labeler.top_p != 1:
+        if not (self.sampling and self.top_p) and labeler.top_p != 1 and labeler.temperature != 0:
             settings.append("labeler.top_p=1")
         return settings
 
@@ -92,6 +97,8 @@ def forms(spec: CallSpec) -> tuple[Form, ...]:
         for role in ("system", "user")
         for limit in ("max_tokens", "max_completion_tokens")
     ]
+    if spec.labeler.temperature == 0 or spec.labeler.top_p == 1:  # then it decides nothing
+        equal += [form._replace(top_p=False) for form in equal]
     lossy = [
         first._replace(structured=is_structured, effort=effort, sampling=sampling)
         for sampling in (True, False)
@@ -159,7 +166,9 @@ def _chat_body(model: str, spec: CallSpec, prompt: Prompt, form: Form) -> dict[s
         messages = [{"role": "user", "content": f"{prompt.policy_text}\n\n{prompt.user_text}"}]
     body: dict[str, Any] = {"model": model, "messages": messages, form.limit_field: spec.labeler.max_tokens}
     if form.sampling:
-        body |= {"temperature": spec.labeler.temperature, "top_p": spec.labeler.top_p}
+        body["temperature"] = spec.labeler.temperature
+    if form.sampling and form.top_p:
+        body["top_p"] = spec.labeler.top_p
     if form.effort:
         body["reasoning_effort"] = spec.labeler.effort.value
     if form.structured and spec.contract.output is Output.binary:
@@ -173,6 +182,7 @@ def _chat_body(model: str, spec: CallSpec, prompt: Prompt, form: Form) -> dict[s
 
 def _read_generate(reply: Any) -> Completion:
     choice = _choice(reply)
+    _require_no_message(choice)
     return _completion(reply, choice, token_ids=_ids(choice.get("token_ids")))
 
 
@@ -180,10 +190,16 @@ def _read_completions(reply: Any) -> Completion:
     choice = _choice(reply)
     if choice.get("token_ids") is not None:
         return _completion(reply, choice, token_ids=_ids(choice["token_ids"]))
+    _require_no_message(choice)
     text = _text(choice.get("text"))
     if text is None:
         raise MalformedReplyError("neither token ids nor text")
     return _completion(reply, choice, token_ids=harmony_encoding().encode(text, allowed_special="all"))
+
+
+def _require_no_message(choice: dict[str, Any]) -> None:
+    if isinstance(choice.get("message"), dict) and not {"token_ids", "text"} & choice.keys():
+        raise ChatReplyError("a chat message in place of token ids")
 
 
 def _read_chat(reply: Any) -> Completion:

@@ -10,7 +10,7 @@ import orjson
 from safeguard_spark.engines import protocol
 from safeguard_spark.engines.address import Address
 from safeguard_spark.engines.failures import FailureKind, RequestFailure, is_filtered, of_status, too_long
-from safeguard_spark.engines.protocol import Form, MalformedReplyError
+from safeguard_spark.engines.protocol import ChatReplyError, Form, MalformedReplyError
 from safeguard_spark.engines.timings import Timings
 from safeguard_spark.labelling.engine import CallSpec
 from safeguard_spark.labelling.prompt import Prompt
@@ -65,6 +65,9 @@ class Transport:
                 if len(body) > REPLY_BYTES:
                     return MALFORMED
                 return _whole(form.route.read(orjson.loads(body)), spec, prompt)
+        except ChatReplyError:  # no outage: every reply will be one
+            remedy = "set engine.dialect=chat"
+            return RequestFailure(FailureKind.refused_form, "it answers as a chat server", remedy=remedy)
         except (MalformedReplyError, orjson.JSONDecodeError):
             return MALFORMED
         except aiohttp.ClientConnectorCertificateError:

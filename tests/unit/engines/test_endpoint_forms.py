@@ -1,6 +1,7 @@
 """How a request must be written: found on one request, kept for the run, and never less than the labeler says."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Effort
 from tests.build import call_spec, policy
 from tests.engine_calls import FAST, ask, config, failures, requests
-from tests.faulty_server import ANSWER, Behavior, Call, FaultyServer, in_turn, row_of, slow, status
+from tests.faulty_server import ANSWER, Behavior, Call, FaultyServer, in_turn, malformed, row_of, slow, status
 
 pytestmark = pytest.mark.unit
 CHAT = call_spec(Dialect.chat)
@@ -251,3 +252,29 @@ def test_an_endpoint_that_takes_no_second_looks_is_asked_once_and_answers_the_ot
     assert {(row.verdict.outcome, len(row.calls)) for row in labelled} == {(Outcome.unparseable, 1)}
     assert len(labelled) == 40 and sum(row.over_share for row in labelled) == 40 - MIN_SECOND_LOOKS
     assert 1 <= len({row for row in sent if row >= 0}) <= 8 and len(sent) <= 20
+
+
+def test_a_server_that_takes_no_top_p_and_does_not_say_so_is_sent_none_where_it_decides_nothing() -> None:
+    greedy = with_labeler(temperature=0.0, top_p=1.0)
+    with FaultyServer(refuses(has("top_p"), refusal())) as server:
+        answers, forms_found = label(server, greedy)
+    assert failures(answers) == {None} and [form["top_p"] for form in forms_found] == [False]
+    with FaultyServer(refuses(has("top_p"), refusal())) as server, pytest.raises(EngineError) as refused:
+        label(server)  # a labeler whose top_p counts
+    assert "labeler.top_p=1" in str(refused.value)
+
+
+@pytest.mark.parametrize("behavior_path", ["/inference/v1/generate", "/v1/completions"])
+def test_a_chat_server_under_the_harmony_dialect_is_named_at_once(behavior_path: str) -> None:
+    reply = json.dumps({"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]})
+
+    def behave(call: Call) -> Behavior:
+        return malformed(reply.encode()) if call.path == behavior_path else status(404)
+
+    started = time.monotonic()
+    with (
+        FaultyServer(behave) as server,
+        pytest.raises(EngineError, match=r"as a chat server; set engine\.dialect=chat"),
+    ):
+        label(server, call_spec())
+    assert time.monotonic() - started < 5
