@@ -14,9 +14,31 @@ def prompt_text(prompt: Prompt) -> str:
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in prompt.messages)
 
 
+def prompt_parts(prompt: Prompt) -> list[tuple[str, str]]:
+    """The prompt's text in parts: (template, policy or content; text). Together they are `prompt_text`."""
+    text = prompt_text(prompt)
+    content_at = text.rindex(prompt.user_text) if prompt.user_text else len(text)
+    policy_at = text.index(prompt.policy_text)
+    policy_end, content_end = policy_at + len(prompt.policy_text), content_at + len(prompt.user_text)
+    parts = [
+        ("template", text[:policy_at]),
+        ("policy", text[policy_at:policy_end]),
+        ("template", text[policy_end:content_at]),
+        ("content", text[content_at:content_end]),
+        ("template", text[content_end:]),
+    ]
+    return [part for part in parts if part[1]]
+
+
+def marked_text(prompt: Prompt) -> str:
+    """The prompt as text, each part under a line that says what it is."""
+    return "\n".join(f"---- {kind} ----\n{text}" for kind, text in prompt_parts(prompt))
+
+
 def prompt_json(prompt: Prompt, spec: LabelSpec) -> dict[str, Any]:
     """For programs: the token ids and the text, or the messages of a chat prompt."""
-    common = {"policy": spec.policy.ref, "dialect": spec.labeler.dialect.value}
+    parts = [{"kind": kind, "text": text} for kind, text in prompt_parts(prompt)]
+    common = {"policy": spec.policy.ref, "dialect": spec.labeler.dialect.value, "parts": parts}
     if prompt.token_ids is None:
         return {**common, "messages": prompt.messages}
     return {**common, "tokens": len(prompt.token_ids), "token_ids": prompt.token_ids, "prompt": prompt_text(prompt)}

@@ -1,6 +1,6 @@
 """Verify: runs a policy's cases through an engine and counts the results rule by rule."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -11,13 +11,15 @@ from safeguard_spark.authoring.cases import Case, cases_path, load_cases, verdic
 from safeguard_spark.authoring.check import check_file
 from safeguard_spark.authoring.diagnostics import Level, Report
 from safeguard_spark.authoring.requirement import Bound, Requirement
-from safeguard_spark.errors import ExitCode, PolicyError
+from safeguard_spark.config.engine import Dialect
+from safeguard_spark.errors import EngineError, ExitCode, PolicyError
 from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.labeler import Labeler
-from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
-from safeguard_spark.labelling.verdict import Outcome, Verdict
+from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
+from safeguard_spark.labelling.verdict import NO_FINAL_MESSAGE, Outcome, Verdict
 from safeguard_spark.policy.document import REVIEW, Output, Policy
 
+FIRST_ANSWERS = 5  # if none of so many is in the dialect's format, no later one will be
 SAFE = "safe"  # the report's line for cases that violate nothing
 NO_RULE = "no rule"  # for violations of a policy without rules, or of none that is named
 
@@ -43,6 +45,7 @@ class CaseResult:
     case: Case
     verdict: Verdict
     finding: Finding
+    calls: int = 1  # of the model: 2 with a second look, 0 if none was needed
 
 
 class RuleResult(NamedTuple):
@@ -101,6 +104,21 @@ class Verification:
         """How many safe cases have an answer that could not be read, or that leaves them to a person."""
         return sum(r.finding in (Finding.unread, Finding.review) and not r.case.violation for r in self.results)
 
+    @property
+    def second_looks(self) -> int:
+        """How many cases needed a second call, because the first answer could not be read."""
+        return sum(result.calls > 1 for result in self.results)
+
+    @property
+    def engine_failures(self) -> tuple[CaseResult, ...]:
+        """The cases that the engine did not answer."""
+        return tuple(result for result in self.results if result.verdict.outcome is Outcome.engine_failed)
+
+    @property
+    def status(self) -> str:
+        """`passed`, `failed`, or `engine_failed` if the engine did not answer every case."""
+        return "engine_failed" if self.engine_failures else "passed" if self.succeeded else "failed"
+
     def _measures(self, *, false_alarms: int) -> dict[str, float | None]:
         """The measures with so many false alarms more than there were."""
         flagged = [r for r in self.results if r.verdict.violation]
@@ -145,17 +163,40 @@ class Verification:
     @property
     def exit_code(self) -> ExitCode:
         """Complete; engine if it failed on a case; gate if the policy did not succeed."""
-        if any(result.verdict.outcome is Outcome.engine_failed for result in self.results):
+        if self.engine_failures:
             return ExitCode.engine
         return ExitCode.complete if self.succeeded else ExitCode.gate
 
 
-def verify_policy(policy: Policy, cases: Iterable[Case], labeler: Labeler, engine: Engine) -> Verification:
-    """Run cases through an engine. Raises EngineError as `Engine.answers` does."""
+def verify_policy(
+    policy: Policy,
+    cases: Iterable[Case],
+    labeler: Labeler,
+    engine: Engine,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Run cases through an engine; `progress` is called with how many are done, of how many.
+
+    Raises EngineError as `Engine.answers` does, and if the first answers are those of another kind of model.
+    """
     cases = tuple(cases)
     rows = (Row(index, case.content) for index, case in enumerate(cases))
-    verdicts = {done.key: done.verdict for done in label_rows(LabelSpec(policy, labeler), engine, rows)}
-    results = [CaseResult(case, verdicts[i], judge(policy, case, verdicts[i])) for i, case in enumerate(cases)]
+    labelled: dict[int, Labelled] = {}
+    num_other_format = 0
+    for done in label_rows(LabelSpec(policy, labeler), engine, rows):
+        labelled[done.key] = done
+        num_other_format += done.verdict.error == NO_FINAL_MESSAGE
+        if labeler.dialect is Dialect.harmony and num_other_format == len(labelled) >= min(FIRST_ANSWERS, len(cases)):
+            raise EngineError(
+                f"None of the first {num_other_format} answers is in gpt-oss's format (harmony). For another model set "
+                "engine.dialect=chat."
+            )
+        if progress:
+            progress(len(labelled), len(cases))
+    results = [
+        CaseResult(case, labelled[i].verdict, judge(policy, case, labelled[i].verdict), len(labelled[i].calls))
+        for i, case in enumerate(cases)
+    ]
     return Verification(policy, labeler, tuple(results))
 
 
@@ -211,6 +252,9 @@ def verification_json(verification: Verification) -> dict[str, Any]:
         "cases": len(v.results),
         "passed": v.count(Finding.passed),
         "succeeded": v.succeeded,
+        "status": v.status,
+        "message": _summary(v),
+        "second_looks": v.second_looks,
         "measures": v.measures,
         "gate": [
             {"name": f"{line.bound}_{line.measure}", "asked": line.required, "value": line.value, "met": line.met}
@@ -269,8 +313,15 @@ def _gate_line(line: Requirement) -> str:
 def _summary(v: Verification) -> str:
     passed, total = v.count(Finding.passed), len(v.results)
     measures = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in v.measures.items() if value is not None]
+    if failures := v.engine_failures:
+        causes = ", ".join(dict.fromkeys(failure.verdict.error or "no answer" for failure in failures))
+        return (
+            f"{v.policy.ref} is not verified: the engine did not answer {len(failures)} of {total} cases ({causes}). "
+            f"Of the others, {passed} are as expected. Verify again when it answers."
+        )
+    looks = f"; second looks: {v.second_looks}" if v.second_looks else ""
     verdict = "passed" if v.succeeded else "failed"
-    return f"{v.policy.ref} {verdict}: {passed} of {total} cases as expected ({', '.join(measures)})."
+    return f"{v.policy.ref} {verdict}: {passed} of {total} cases as expected ({', '.join(measures)}{looks})."
 
 
 def _rule_result(name: str, results: list[CaseResult]) -> RuleResult:

@@ -5,7 +5,7 @@ import secrets
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from typer import Argument, Option
@@ -23,9 +23,12 @@ from safeguard_spark.errors import ConfigError, ExitCode, PolicyError
 from safeguard_spark.policy.alias import Alias
 
 if TYPE_CHECKING:
+    from safeguard_spark.authoring.cases import Case
     from safeguard_spark.authoring.diagnostics import Report
+    from safeguard_spark.authoring.verify import Verification
     from safeguard_spark.config.model import RunConfig
     from safeguard_spark.labelling.content import Content
+    from safeguard_spark.policy.document import Policy
 
 REF = "A file, name@version or name@alias; a bare name means its newest version."
 
@@ -63,10 +66,24 @@ def check_policies(
 
 
 @command(policy, engine_config, "verify")
-def verify_policies(run: "RunConfig", refs: Annotated[list[str], Argument(help=REF, metavar="REF...")]) -> Result:
+def verify_policies(
+    run: "RunConfig",
+    refs: Annotated[list[str], Argument(help=REF, metavar="REF...")],
+    case: Annotated[list[str] | None, Option(help="Only the case with this id; repeatable.")] = None,
+    show_answers: Annotated[
+        bool, Option("--show-answers", help="Print what the model said for each failed case.")
+    ] = False,
+    versus: Annotated[
+        list[str] | None,
+        Option(help="Side by side: another policy, or key=value, such as labeler.effort=high; repeatable."),
+    ] = None,
+    html: Annotated[Path | None, Option(help="Write a page with the results to this file.")] = None,
+    mlflow: Annotated[bool, Option("--mlflow", help="Log the figures to MLflow.")] = False,
+) -> Result:
     """Run a policy's cases through a model and report rule by rule.
 
-    Exit code 7 if a case failed or, where the policy has a gate, if the gate is not met; 5 if the engine failed.
+    Exit code 7 if a case failed or, where the policy has a gate, if the gate is not met; 5 if the engine failed. With
+    --versus the exit code is that of the first.
     """
     from safeguard_spark.authoring.verify import (
         overall_exit_code,
@@ -74,21 +91,74 @@ def verify_policies(run: "RunConfig", refs: Annotated[list[str], Argument(help=R
         verification_errors,
         verification_json,
         verification_text,
-        verify_policy,
     )
-    from safeguard_spark.engines.factory import open_engine
-    from safeguard_spark.labelling.labeler import Labeler
+    from safeguard_spark.authoring.verify_output import answers_text, side_by_side, side_name, verification_html
+    from safeguard_spark.config.load import with_setting
     from safeguard_spark.tracking.registry import resolve
 
-    files = [find_policy_file(ref, run) for ref in refs]
+    if versus and len(refs) > 1:
+        raise ConfigError("--versus compares one policy: give one REF.")
+    others = versus or []
+    files = [find_policy_file(ref, run) for ref in [*refs, *(other for other in others if "=" not in other)]]
     errors = verification_errors(files)
     _require_none(errors, "The model was not called. Correct the errors above, then verify again.")
-    inputs = [(resolve(str(file), run), required_cases(file)) for file in files]
-    window = run.engine.requests_in_flight
-    with open_engine(run.engine, run_id=f"verify-{secrets.token_hex(4)}", window=window, devices=[]) as engine:
-        done = [verify_policy(policy, cases, Labeler.of(run, policy), engine) for policy, cases in inputs]
-    text = "\n".join(verification_text(v) for v in done)
-    return Result([verification_json(v) for v in done], text, overall_exit_code(done))
+    policies = {file: resolve(str(file), run) for file in files}
+    cases = {file: _selected(required_cases(file), file, case) for file in files[: len(refs)]}
+    sides = [_Side(policies[file], cases[file], run) for file in files[: len(refs)]]
+    for other in others:  # all sides of a comparison have the cases of the first
+        config = with_setting(run, other) if "=" in other else run
+        policy = policies[files[0] if "=" in other else find_policy_file(other, run)]
+        sides.append(_Side(policy, sides[0].cases, config))
+    done = [_verify(side) for side in sides]
+    settings = [*([""] * len(refs)), *(other if "=" in other else "" for other in others)]
+    names = [setting or side_name(v) for setting, v in zip(settings, done, strict=True)]
+    text = side_by_side(done, names) if others else "\n".join(verification_text(v) for v in done)
+    if show_answers:
+        text += "".join(f"\n{answers}" for v in done if (answers := answers_text(v)))
+    if html:
+        html.write_text(verification_html(done, names, with_answers=show_answers), encoding="utf-8")
+    if mlflow:
+        _log_verifications(run, done)
+    return Result([verification_json(v) for v in done], text, overall_exit_code(done[:1] if others else done))
+
+
+class _Side(NamedTuple):
+    policy: "Policy"
+    cases: tuple["Case", ...]
+    config: "RunConfig"
+
+
+def _verify(side: _Side) -> "Verification":
+    from safeguard_spark.authoring.verify import verify_policy
+    from safeguard_spark.engines.factory import open_engine
+    from safeguard_spark.labelling.labeler import Labeler
+
+    def progress(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            end = "\n" if done == of else ""
+            print(f"\r{side.policy.ref}: {done} of {of} cases", end=end, file=sys.stderr, flush=True)
+
+    engine = side.config.engine
+    run_id, window = f"verify-{secrets.token_hex(4)}", engine.requests_in_flight
+    with open_engine(engine, run_id=run_id, window=window, devices=[]) as opened:
+        return verify_policy(side.policy, side.cases, Labeler.of(side.config, side.policy), opened, progress)
+
+
+def _selected(cases: tuple["Case", ...], file: Path, ids: list[str] | None) -> tuple["Case", ...]:
+    from safeguard_spark.authoring.cases import find_case
+
+    return tuple(find_case(file, id) for id in ids) if ids else cases
+
+
+def _log_verifications(run: "RunConfig", verifications: "list[Verification]") -> None:
+    from safeguard_spark.authoring.verify import Finding
+    from safeguard_spark.tracking.runs import log_finished_run
+
+    for v in verifications:
+        params = {"policy": v.policy.ref, "policy_hash": v.policy.policy_hash, "labeler_hash": v.labeler.labeler_hash}
+        counts = {"cases": len(v.results), "passed": v.count(Finding.passed), "second_looks": v.second_looks}
+        values = {**counts, **{name: value for name, value in v.measures.items() if value is not None}}
+        log_finished_run(run, f"verify {v.policy.ref}", params, values, {})
 
 
 def _require_none(problems: "Report", message: str) -> None:
@@ -105,9 +175,10 @@ def show_prompt(
     ref: Annotated[str, Argument(help=REF)],
     text: Annotated[str | None, Argument(help="The content; default: standard input.", show_default=False)] = None,
     case: Annotated[str | None, Option(help="Show the prompt of this case of the policy instead.")] = None,
+    mark: Annotated[bool, Option("--mark", help="Mark what is template, policy and content.")] = False,
 ) -> Result:
     """Print exactly what the model would receive for a text, and on standard error how many tokens it has."""
-    from safeguard_spark.authoring.prompt_output import prompt_json, prompt_text, token_counts
+    from safeguard_spark.authoring.prompt_output import marked_text, prompt_json, prompt_text, token_counts
     from safeguard_spark.labelling.rows import LabelSpec, prepare
     from safeguard_spark.labelling.verdict import Verdict
     from safeguard_spark.tracking.registry import resolve
@@ -120,7 +191,7 @@ def show_prompt(
         cause = f": {prepared.error}" if prepared.error else ""
         typer.echo(f"The model would not be called. The outcome is {prepared.outcome.value}{cause}.", err=True)
         return Result({"policy": policy.ref, "outcome": prepared.outcome.value, "error": prepared.error})
-    text = prompt_text(prepared) + "\n"
+    text = (marked_text if mark else prompt_text)(prepared) + "\n"
     return Result(prompt_json(prepared, spec), text, note=token_counts(prepared, spec))
 
 

@@ -120,6 +120,13 @@ def build_config(values: dict[str, Any]) -> RunConfig:
     return config
 
 
+def with_setting(config: RunConfig, text: str) -> RunConfig:
+    """A configuration with one `key=value` set as by `--set`. Raises ConfigError."""
+    values = config.model_dump(exclude_unset=True)
+    set_values(values, [parse_assignment(text)])
+    return build_config(values)
+
+
 def parse_assignment(text: str) -> tuple[str, Any]:
     """Parse a `--set` argument `a.b=c` to (name, value read as YAML). Raises ConfigError."""
     name, equals, raw = text.partition("=")

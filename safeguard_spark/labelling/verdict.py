@@ -79,6 +79,7 @@ FILTERED = (
     "contentfilter", "contentfiltered", "safety", "imagesafety", "sensitive", "guardrailintervened", "blocklist",
     "prohibitedcontent", "spii", "recitation",
 )  # fmt: skip
+NO_FINAL_MESSAGE = "no final message"  # harmony's: also what another kind of model's answer is read as
 DECLINED = "refusal"  # of a server that says that the model declined
 
 # How a refusal begins: "I cannot help with that", with an apology before it or not. What the model cannot do is to
@@ -149,7 +150,7 @@ def _read_finals(parts: Channels, contract: Contract) -> Verdict:
     texts = [final.text for final in parts.finals]
     try:
         if not texts:
-            raise answer.UnreadableError("no final message")
+            raise answer.UnreadableError(NO_FINAL_MESSAGE)
         fields = answer.fields(texts, contract, is_exact=parts.is_leaked)
         return Verdict(Outcome.review if fields["violation"] is None else Outcome.labelled, **fields)
     except answer.UnreadableError as error:

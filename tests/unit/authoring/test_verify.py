@@ -11,6 +11,7 @@ from safeguard_spark.authoring.cases import Case, Violation
 from safeguard_spark.authoring.verify import Finding, judge
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import parse_policy
+from tests.faulty_server import Behavior, Call, FaultyServer, malformed, status
 from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, write_policy
 
@@ -261,3 +262,86 @@ def case(*rules: str, violation: Violation = True, category: str | None = None) 
 )
 def test_a_verdict_is_judged_against_its_case(expected: Case, verdict: Verdict, finding: Finding) -> None:
     assert judge(MARKET, expected, verdict) is finding
+
+
+PHONES = edited(POLICY, ("1.0.0", "1.1.0"))
+
+
+def test_what_the_model_said_is_shown_for_failed_cases_only_on_request(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    script = ("--set", "engine.args={words: {replica: M1}, misbehave: {old watch: garbage}}")
+    plain = safeguard("verify", "market", *SCRIPTED, *script)
+    shown = safeguard("verify", "market", *SCRIPTED, *script, "--show-answers")
+    assert "The script says so." not in plain.out and shown.out.startswith(plain.out)
+    said = shown.out.removeprefix(plain.out)
+    assert "found-on-a-truck (missed)" in said and '"rationale": "No rule matches."' in said
+    assert "old-watch (unread)" in said and "}{ nothing of use" in said and "replica-watch" not in said
+
+
+def test_one_case_is_verified_alone_and_an_unknown_one_is_named(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    calls = ("--set", "engine.args={words: {replica: M1}, calls_file: calls}")
+    ran = safeguard("verify", "market", *SCRIPTED, *calls, "--case", "replica-watch")
+    assert (ran.code, Path("calls").stat().st_size) == (0, 1) and "1 of 1 cases" in ran.out
+    missing = safeguard("verify", "market", *SCRIPTED, *calls, "--case", "replica-wach")
+    assert (missing.code, "replica-watch" in missing.err) == (3, True)
+
+
+def test_versions_and_settings_stand_side_by_side_on_the_same_cases(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    write_policy(Path("policies"), PHONES, BOTH, version="1.1.0")
+    sides = ("--versus", "market@1.1.0", "--versus", "labeler.effort=high", "--versus", "engine.args.words={box: M1}")
+    ran = safeguard("verify", "market@1.0.0", *SCRIPTED, *ALL_RIGHT, *sides, "--html", "page.html")
+    lines = [line.split("  ") for line in ran.out.splitlines()]
+    assert ran.code == 0, "the exit code is that of the first"
+    assert [cell.strip() for cell in lines[0] if cell] == [
+        "case", "expected", "market@1.0.0 by scripted/low", "market@1.1.0 by scripted/low", "labeler.effort=high",
+        "engine.args.words={box: M1}",
+    ]  # fmt: skip
+    old_watch = next(line for line in ran.out.splitlines() if line.startswith("old-watch"))
+    assert old_watch.split("  ")[-1].strip() == "violation of M1 *"
+    assert "3 of 3 cases differ; * is not what the case expects." in ran.out
+    page = Path("page.html").read_text()
+    assert '<td class="failed">violation of M1 *</td>' in page and "nobody can tell" not in page
+    assert safeguard("verify", "market@1.0.0", "market@1.1.0", *SCRIPTED, "--versus", "labeler.effort=high").code == 2
+
+
+def test_an_engine_that_fails_midway_is_no_failure_of_the_policy(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    settings = (*SCRIPTED, "--set", "engine.args={words: {replica: M1}, misbehave: {truck: fail}}")
+    (report,) = json.loads(safeguard("verify", "market", *settings, "--json").out)
+    assert report["status"] == "engine_failed"
+    assert "is not verified: the engine did not answer 1 of 3 cases (scripted failure)" in report["message"]
+    assert " failed: " not in safeguard("verify", "market", *settings).out
+    (good,) = json.loads(safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT, "--json").out)
+    assert (good["status"], good["second_looks"]) == ("passed", 0)
+
+
+def test_a_second_look_is_counted(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.misbehave={watch: garbage}")
+    assert "second looks: 2)." in ran.out
+
+
+def test_a_model_of_another_kind_is_noticed_by_its_first_answers(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    body = json.dumps({"choices": [{"text": "It seems fine to me.", "finish_reason": "stop"}]}).encode()
+
+    def behave(call: Call) -> Behavior:
+        return malformed(body) if call.path == "/v1/completions" else status(404)
+
+    with FaultyServer(behave) as server:
+        settings = ("engine.kind=endpoint", f"engine.url={server.url}", "engine.model=m")
+        ran = safeguard("verify", "market", *(part for setting in settings for part in ("--set", setting)))
+    assert (ran.code, "set engine.dialect=chat" in ran.err) == (5, True)
+
+
+@pytest.mark.parametrize("dialect", ["harmony", "chat"])
+def test_the_parts_of_a_prompt_are_marked(safeguard: Safeguard, dialect: str) -> None:
+    write_policy(Path("policies"))
+    options = ("market", "A lamp", "--set", "engine.kind=scripted", "--set", f"engine.dialect={dialect}")
+    exact, marked = safeguard("show-prompt", *options).out, safeguard("show-prompt", *options, "--mark").out
+    assert "---- policy ----\n# Market" in marked and "---- content ----\nA lamp\n" in marked
+    value = json.loads(safeguard("show-prompt", *options, "--json").out)
+    assert "".join(part["text"] for part in value["parts"]) + "\n" == exact
+    assert [part["text"] for part in value["parts"] if part["kind"] == "content"] == ["A lamp"]
