@@ -29,7 +29,7 @@ def schema_files() -> dict[str, str]:
         schema = model.model_json_schema()
         adapt(schema)
         _loosen(schema)
-        # Without descriptions in code style: the docstring of a model is for programmers.
+        schema.pop("description", None)  # the docstring of a model is for programmers
         text = json.dumps({"$schema": DRAFT, **schema, "title": f"safeguard-spark {name}"}, indent=1)
         files[f"{FOLDER}/{name}.schema.json"] = text + "\n"
     return files

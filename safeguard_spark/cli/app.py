@@ -47,8 +47,8 @@ STDOUT = 1
 USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, which newer releases of Typer vendor
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"safeguard {__version__}")
         raise typer.Exit
 

@@ -37,9 +37,9 @@ def test_the_schemas_are_what_the_models_say() -> None:
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: str(file.relative_to(ROOT)))
 def test_a_shipped_file_names_its_schema_and_follows_it(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    named = LINE.search(text)
-    assert named is not None
-    schema = (file.parent / named["path"]).resolve()
+    line = LINE.search(text)
+    assert line is not None
+    schema = (file.parent / line["path"]).resolve()
     assert schema.parent == ROOT / FOLDER
     assert problems(schema.name.removesuffix(".schema.json"), yaml.safe_load(text)) == []
 
@@ -102,9 +102,9 @@ def test_new_policies_name_the_schemas_that_are_written_next_to_them(safeguard: 
     for file, name in (("policy.md", "policy"), ("cases.yaml", "cases")):
         path = Path("policies/gifts/1.0.0", file)
         text = path.read_text(encoding="utf-8")
-        named = LINE.search(text)
-        assert named is not None
-        assert json.loads((path.parent / named["path"]).read_text()) == json.loads(
+        line = LINE.search(text)
+        assert line is not None
+        assert json.loads((path.parent / line["path"]).read_text()) == json.loads(
             schema_files()[f"{FOLDER}/{name}.schema.json"]
         )
         value = front_matter(text) if file == "policy.md" else yaml.safe_load(text)

@@ -57,9 +57,9 @@ def test_the_version_is_that_of_the_package(safeguard: Safeguard) -> None:
     [("safeguard pub", 1, {"publish"}), ("safeguard maintain ", 2, {"erase", "optimize", "vacuum"})],
 )
 def test_a_shell_completes_commands(words: str, position: int, completions: set[str]) -> None:
-    asked = {COMPLETION: "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+    request = {COMPLETION: "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position)}
     done = subprocess.run(
-        [sys.executable, "-m", "safeguard_spark"], env={**os.environ, **asked}, capture_output=True, text=True
+        [sys.executable, "-m", "safeguard_spark"], env={**os.environ, **request}, capture_output=True, text=True
     )
     assert set(done.stdout.split()) == completions
 

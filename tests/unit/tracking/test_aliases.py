@@ -55,12 +55,12 @@ def server() -> Iterator[tuple[str, list[Any]]]:
         def do_GET(self) -> None:
             logins.append(self.headers.get("Authorization"))
             address = urlsplit(self.path)
-            wanted = parse_qs(address.query)
+            parameters = parse_qs(address.query)
             assert address.path == "/base/api/2.0/mlflow/registered-models/alias"
             status, body = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}
-            if wanted["name"] == ["locked"]:
+            if parameters["name"] == ["locked"]:
                 status, body = 403, {"error_code": "PERMISSION_DENIED"}
-            elif wanted["alias"] == ["active"]:
+            elif parameters["alias"] == ["active"]:
                 tags = [{"key": "owner", "value": "a"}, {"key": "version", "value": "3.1.4"}]
                 status, body = 200, {"model_version": {"name": "market", "version": "7", "tags": tags}}
             self.send_response(status)
