@@ -28,6 +28,11 @@ class LabelerRef(NamedTuple):
         return f"{self.name} ({self.hash[:8]})"
 
 
+def salted_hash(labeler_hash: str, salt: str) -> str:
+    """The hash of a labeler whose labels have a salt."""
+    return sha256({"labeler": labeler_hash, "salt": salt})
+
+
 class Labeler(BaseModel):
     """One labeler. Its hash is part of every work key, and not cached: `model_copy` would copy the cached value."""
 
@@ -79,9 +84,10 @@ class Labeler(BaseModel):
 
     @property
     def labeler_hash(self) -> str:
-        """Lower-case hex SHA-256 over every field; over `salt` and `second_look` only if there is one."""
-        absent = {"salt": not self.salt, "second_look": self.second_look is SecondLook.none}
-        return sha256(self.model_dump(mode="json", exclude={name for name, is_absent in absent.items() if is_absent}))
+        """Lower-case hex SHA-256 over every field, but over `second_look` only if there is one; salted with `salt`."""
+        absent = {"salt", *(["second_look"] if self.second_look is SecondLook.none else [])}
+        hash = sha256(self.model_dump(mode="json", exclude=absent))
+        return salted_hash(hash, self.salt) if self.salt else hash
 
     def second_look_at(self, outcome: Outcome) -> "Labeler | None":
         """The labeler that looks once more at a content with this outcome; None if there is no second look."""

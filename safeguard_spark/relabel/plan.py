@@ -131,7 +131,10 @@ def plan_text(report: PlanReport) -> str:
     lines = [f"Plan {plan.plan_id}: {old} -> {plan.new_ref}"]
     lines += ["  labeler: {} -> {}".format(*report.labelers)] if report.labelers else []
     lines.append("")
-    lines += [f"  {line}" for line in rule_lines(report.changes)]
+    if report.changes.any or not report.labelers:
+        lines += [f"  {line}" for line in rule_lines(report.changes)]
+    else:
+        lines.append("  no rule and no text changed, but another labeler may answer otherwise for every content")
     version = f" at version {plan.source_version}" if plan.source_version is not None else ""
     lines += ["", f"  {report.unlabelled:,} contents of {plan.source}{version} have no label under {plan.new_ref}."]
     lines.append("")

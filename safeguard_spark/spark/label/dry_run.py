@@ -14,7 +14,7 @@ from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.label.executor import COST_TYPE, Recipe, count_calls
 from safeguard_spark.spark.label.pending import pending_keys, requested_keys, reusable_labels
-from safeguard_spark.spark.label.run import specs_of
+from safeguard_spark.spark.label.run import by_work, specs_of
 from safeguard_spark.spark.source import Source, open_source, refuse_overlap, work_key
 from safeguard_spark.spark.tables import Tables
 
@@ -40,7 +40,9 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     tables = Tables(spark, config.output or "")
     exists = tables.exists()
     labels = tables.read(schema.LABELS) if exists else spark.createDataFrame([], schema.LABELS.ddl)
-    costs = [cost_of(config, spec, source, labels) for spec in specs]
+    first, later = by_work(specs)
+    costs = [cost_of(config, spec, source, labels) for spec in first]
+    costs += [cost_of(config, spec, source, labels)._replace(calls=0, prompt_tokens=0) for spec in later]
     rate = calls_per_s(tables, {spec.labeler.labeler_hash for spec in specs}) if exists else None
     calls = sum(cost.calls for cost in costs)
     return RunResult(

@@ -17,7 +17,7 @@ from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, EngineError, PolicyError, SafeguardError, TableError
 from safeguard_spark.extras import require
-from safeguard_spark.labelling.rows import SECOND_LOOK_SHARE
+from safeguard_spark.labelling.rows import SECOND_LOOK_SHARE, LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
@@ -29,7 +29,7 @@ from safeguard_spark.spark.label.executor import RESULT_TYPE, Recipe, label_batc
 from safeguard_spark.spark.label.pending import StagedPlan, make_plan
 from safeguard_spark.spark.label.progress import Bar
 from safeguard_spark.spark.label.recover import recover
-from safeguard_spark.spark.label.run import RunContext, Selection, Summary, Tally
+from safeguard_spark.spark.label.run import RunContext, Selection, Summary, Tally, by_work
 from safeguard_spark.spark.label.run_rows import append_run, count_written
 from safeguard_spark.tracking.runs import Tracker
 
@@ -74,11 +74,16 @@ def label_table(
                 recover(run.tables, run.staging, config)
             with run.heartbeat():  # first: a manifest without a heartbeat means a dead driver
                 run.staging.write(run.manifest, run.run_id)
-                with tally.timed("plan"):
-                    plans = _plan(run)
-                if tracker:
-                    tracker.result()  # if the tracking server refuses the run, fail before any model work
-                _label(run, tally, plans, show=show)
+                plans = list[StagedPlan]()
+                for specs in by_work(run.specs):
+                    with tally.timed("plan"):
+                        new_plans = _plan(run, specs, plans)
+                    if tracker:
+                        tracker.result()  # if the tracking server refuses the run, fail before any model work
+                    _label(run, tally, new_plans, show=show)
+                    plans += new_plans
+                    if tally.message:
+                        break
             return _finish(run, tally, plans, tracker.result() if tracker else None)
         except BaseException as error:
             with contextlib.suppress(Exception):  # the first error is the one to report
@@ -102,9 +107,10 @@ def _clean_up(run: RunContext, tally: Tally, tracker: Future[Tracker] | None) ->
         tracker.result().fail()
 
 
-def _plan(run: RunContext) -> list[StagedPlan]:
-    plans, first_chunk = [], 0
-    for number, spec in enumerate(run.specs):
+def _plan(run: RunContext, specs: Sequence[LabelSpec], earlier: Sequence[StagedPlan]) -> list[StagedPlan]:
+    """Stage what is pending under some of the run's specs. Chunks are numbered on from those of earlier plans."""
+    plans, first_chunk = list[StagedPlan](), 1 + max((max(plan.chunks) for plan in earlier if plan.chunks), default=-1)
+    for number, spec in enumerate(specs, start=len(earlier)):
         plan = make_plan(run, spec, number, first_chunk)
         if plan.chunks:
             run.staging.write(plan, run.run_id, number)

@@ -50,6 +50,13 @@ def specs_of(config: RunConfig, policies: Sequence[Policy], salt: str | None = N
     return tuple(LabelSpec.of(config, policy, salt) for policy in by_ref.values())
 
 
+def by_work(specs: Sequence[LabelSpec]) -> tuple[list[LabelSpec], list[LabelSpec]]:
+    """The specs to label, and those with the text and labeler of one of them, which then reuse its verdicts."""
+    first = {(spec.policy.policy_hash, spec.labeler.labeler_hash): spec for spec in reversed(specs)}
+    later = [spec for spec in specs if spec not in first.values()]
+    return [spec for spec in specs if spec not in later], later
+
+
 @dataclass(frozen=True)
 class RunContext:
     """The inputs of one execution of the label job."""

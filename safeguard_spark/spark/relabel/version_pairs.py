@@ -12,7 +12,7 @@ from safeguard_spark.errors import TableError
 from safeguard_spark.evaluation.comparison.compare import Pair, VerdictKey, compare_pairs
 from safeguard_spark.evaluation.comparison.report import ComparisonReport, Example
 from safeguard_spark.labelling.content import from_json
-from safeguard_spark.labelling.labeler import Labeler, LabelerRef
+from safeguard_spark.labelling.labeler import Labeler, LabelerRef, salted_hash
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.coverage import PlanRun, Progress, coverage, progress
 from safeguard_spark.relabel.plan import PolicyVersion, RelabelPlan
@@ -140,13 +140,10 @@ def _sampled(tables: Tables, plan: RelabelPlan) -> DataFrame | None:
 
 
 def _verdicts(labels: DataFrame, side: _Side, salt: str | None = None) -> DataFrame:
-    """Each content's newest verdict on a side: (collection, content_id, content_hash, verdict).
-
-    With a salt the verdicts of all labelers of this name: the salt is a part of their hashes.
-    """
+    """Each content's newest verdict on a side: (collection, content_id, content_hash, verdict)."""
     rules = F.sort_array(F.coalesce("rule_ids", F.array().cast("array<string>")))
-    judged = of_version(labels, side.policy, None if salt else side.labeler.hash, salt=salt)
-    judged = judged.where(F.col("carried_from").isNull() & (F.col("labeler") == side.labeler.name))
+    labeler_hash = salted_hash(side.labeler.hash, salt) if salt else side.labeler.hash
+    judged = of_version(labels, side.policy, labeler_hash, salt=salt).where("carried_from IS NULL")
     with_verdict = judged.withColumn("verdict", F.struct("violation", "category", rules.alias("rules")))
     return newest_per_content(with_verdict, "content_hash", "verdict")
 

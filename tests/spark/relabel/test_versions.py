@@ -79,6 +79,28 @@ def test_people_are_compared_with_the_label_that_readers_see(lake: Lake) -> None
     assert agreement is not None and agreement.contents == 5
 
 
+@pytest.mark.parametrize(
+    ("decisions", "kind", "sentence"),
+    [
+        ([("p1", "remove"), ("p2", "keep"), ("p3", None)], "STRING", r"2 decisions in .* violation = 'VALUE'"),
+        ([("p1", True), ("p2", True), ("p1", False), ("p2", True)], "BOOLEAN", r"1 contents in .* decisions that dif"),
+        ([("p1", [True])], "ARRAY<BOOLEAN>", r"violation_column violation of .* is array<boolean>, not true or false"),
+    ],
+)  # fmt: skip
+def test_decisions_that_cannot_be_read_as_one_per_content_are_refused(
+    lake: Lake, decisions: list[tuple[str, object]], kind: str, sentence: str
+) -> None:
+    lake.create()
+    location = str(lake.folder / "decisions")
+    lake.spark.createDataFrame(decisions, f"id STRING, violation {kind}").write.parquet(location)
+    tables = Tables.open(lake.spark, str(lake.tables))
+    with pytest.raises(SourceError, match=sentence):
+        human_agreement(lake.spark, configured(lake, relabel={"gold": {"location": location}}), tables, OLD, "l")
+    if kind == "STRING":
+        gold = {"location": location, "violation_column": "violation = 'remove'"}
+        assert human_agreement(lake.spark, configured(lake, relabel={"gold": gold}), tables, OLD, "l") is None
+
+
 def test_what_people_decided_stops_a_promotion_or_is_stored_with_it(lake: Lake) -> None:
     lake.write(posts(8))
     label_under(lake, OLD)
