@@ -132,7 +132,10 @@ def inside(which: str) -> Callable[[Place], dict[str, Any]]:
             "scheme": {"output": f"file://{place.file}/tables"},
             "staging": {"output": str(place.folder / "tables"), "run": {"staging": f"{place.file}/_staging"}},
             "source": {"output": str(place.folder)},
+            "catalog": {"output": "spark_catalog.in_the_source"},
         }
+        place.spark.sql("DROP SCHEMA IF EXISTS in_the_source")
+        place.spark.sql(f"CREATE SCHEMA in_the_source LOCATION '{place.file}/schema'")
         return {**source, "sections": outputs[which]}
 
     return make
@@ -213,6 +216,7 @@ REFUSED: dict[str, Refusal] = {
     "an output in the source": Refusal(inside("output"), "a VACUUM of the source would delete it"),
     "an output in the source, through a link": Refusal(inside("link"), "a VACUUM of the source would delete it"),
     "an output in the source, with a scheme": Refusal(inside("scheme"), "a VACUUM of the source would delete it"),
+    "a catalog's schema in the source": Refusal(inside("catalog"), "in_the_source: .*/schema/labels is in"),
     "staging in the source": Refusal(inside("staging"), "run.staging .* is in the source's folder"),
     "a source in the output": Refusal(inside("source"), "is in the folder of output"),
     # files

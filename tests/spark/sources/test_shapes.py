@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from safeguard_spark import api
+from safeguard_spark import api, schema
 from safeguard_spark.cli.app import run_command
 from safeguard_spark.config.model import SourceConfig
 from safeguard_spark.errors import ConfigError, ExitCode, SafeguardError
@@ -79,6 +79,16 @@ def test_other_programs_read_the_labels(labelled: dict[str, Any]) -> None:
     assert frame.height == rows and frame["content_id"].n_unique() == rows
     counted = duckdb.sql(f"SELECT count(DISTINCT content_id) FROM '{folder}/*.parquet'").fetchall()
     assert counted == [(rows,)]
+    for table in schema.TABLES:
+        delta = DeltaTable(labelled["tables"] / table.name)
+        assert delta.protocol().min_reader_version == 1
+        counts = [
+            delta.to_pyarrow_table().num_rows,
+            pl.scan_delta(delta.table_uri).collect().height,
+            duckdb.from_arrow(delta.to_pyarrow_dataset()).count("*").fetchall()[0][0],
+            duckdb.read_parquet(delta.file_uris()).count("*").fetchall()[0][0] if delta.file_uris() else 0,
+        ]
+        assert len(set(counts)) == 1 and (counts[0] or table is schema.PLANS), table.name
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +166,14 @@ def test_a_first_run_on_several_contents_under_one_id_writes_nothing(lake: Lake)
         lake.label()
     assert lake.read("labels").count() == 0 and lake.calls() == 0
     assert not list((lake.tables / "_staging").glob("*/0"))
+
+
+def test_a_table_of_the_schema_that_gets_the_labels_is_a_source(lake: Lake) -> None:
+    lake.spark.sql("CREATE SCHEMA IF NOT EXISTS shop")
+    lake.spark.sql("CREATE OR REPLACE TABLE shop.posts USING delta AS SELECT 'a' id, 'a replica' body")
+    assert api.dry_run(
+        lake.config(source={"location": "shop.posts"}, output="shop"), policy(), spark=lake.spark
+    ).pending
 
 
 @pytest.mark.parametrize("is_view", [True, False], ids=["a view", "an expression"])
