@@ -41,9 +41,11 @@ def erase(
     done = erase_contents(session(run), run, content_ids, collection=collection, vacuum=vacuum)
     removed = ", ".join(f"{count:,} from {name}" for name, count in done.rows.items())
     print_message(f"{done.ids:,} ids requested, {done.found:,} of them had labels. Rows removed: {removed}.")
-    if len(done.collections) > 1:
-        listed = ", ".join(f"{count:,} in {name}" for name, count in done.collections.items())
+    listed = ", ".join(f"{count:,} in {name}" for name, count in done.collections.items() if name != collection)
+    if collection is None and len(done.collections) > 1:
         print_message(f"These ids are in {len(done.collections)} collections, and were erased in each: {listed}.")
+    elif collection is not None and listed:
+        print_message(f"Ids that other collections have too, where they were not erased: {listed}.")
     if done.shared:
         print_message(
             f"{done.shared:,} other ids have the same content: what the model wrote about it stays until they are "

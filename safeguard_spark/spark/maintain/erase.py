@@ -13,7 +13,7 @@ from safeguard_spark.result import Status
 from safeguard_spark.schema import Table
 from safeguard_spark.spark.failures import retrying
 from safeguard_spark.spark.label.recover import recover
-from safeguard_spark.spark.labels import CONTENT
+from safeguard_spark.spark.labels import CONTENT, of_collection
 from safeguard_spark.spark.staging import Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
 
@@ -37,7 +37,7 @@ class Erasure(NamedTuple):
     shared: int
     under_way: tuple[str, ...]  # runs in progress that may have the contents in staging and write them again
     vacuumed: bool
-    collections: dict[str, int]  # ids that had a label, by collection
+    collections: dict[str, int]  # ids that had a label, by collection, also by those that kept it
 
     @property
     def status(self) -> Status:
@@ -73,9 +73,9 @@ def erase_contents(
     distinct = sorted(set(ids))
     requested = spark.createDataFrame([[id, collection] for id in distinct], "content_id STRING, collection STRING")
     labels = tables.read(schema.LABELS)
-    contents = _contents(labels, requested).select(*CONTENT).distinct()
-    labelled = {row[0]: row["count"] for row in contents.groupBy("collection").count().collect()}
-    num_labelled = contents.select("content_id").distinct().count()
+    labelled = labels.join(requested.select("content_id"), on="content_id", how="left_semi").select(*CONTENT).distinct()
+    collections = {row[0]: row["count"] for row in labelled.groupBy("collection").count().sort("collection").collect()}
+    num_labelled = of_collection(labelled, collection).select("content_id").distinct().count()
     work_keys, shared = _work_keys(labels, requested)
     # Reasoning first: its work keys are looked up in the labels.
     rows = {table.name: _remove(tables, table, work_keys, BY_WORK_KEY, len(distinct)) for table in BY_KEY}
@@ -85,7 +85,7 @@ def erase_contents(
             for table in (*BY_KEY, *BY_ID):
                 spark.sql(f"VACUUM {tables.sql(table)} RETAIN 0 HOURS")
     vacuumed = vacuum and not running
-    return Erasure(len(distinct), num_labelled, rows, shared, running, vacuumed, dict(sorted(labelled.items())))
+    return Erasure(len(distinct), num_labelled, rows, shared, running, vacuumed, collections)
 
 
 def _running(staging: Staging, config: RunConfig) -> tuple[str, ...]:
