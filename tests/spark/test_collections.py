@@ -106,7 +106,11 @@ def test_an_id_is_erased_in_one_collection_or_in_all(
     lake, sources = two
     for name, location in sources.items():
         label(lake, location, name)
+    decided = ", ".join(f"('{name}', '{name}', '1', 'first', 'unsure')" for name in sources)
+    columns = "decision_id, collection, content_id, stage, answer"
+    lake.spark.sql(f"INSERT INTO delta.`{lake.tables}/decisions` ({columns}) VALUES {decided}")
     done = erase_contents(lake.spark, lake.config(), ["1", "3"], collection="posts")
+    assert done.rows["decisions"] == 1 and lake.read("decisions").head()["collection"] == "comments"
     assert (done.found, done.rows["labels"], done.rows["reasoning"]) == (2, 2, 1)
     assert done.collections == {"comments": 1, "posts": 2}
     assert done.shared == 1  # the lamp

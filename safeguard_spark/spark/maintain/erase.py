@@ -20,7 +20,6 @@ from safeguard_spark.spark.tables import Tables
 BY_ID = tuple(table for table in schema.TABLES if "content_id" in table.names)
 BY_KEY = tuple(table for table in schema.TABLES if "work_key" in table.names and table not in BY_ID)
 BY_WORK_KEY = "t.work_key = k.work_key"
-BY_CONTENT = "t.content_id = k.content_id AND (k.collection IS NULL OR k.collection = coalesce(t.collection, t.source))"
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 COMMIT_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -79,7 +78,7 @@ def erase_contents(
     work_keys, shared = _work_keys(labels, requested)
     # Reasoning first: its work keys are looked up in the labels.
     rows = {table.name: _remove(tables, table, work_keys, BY_WORK_KEY, len(distinct)) for table in BY_KEY}
-    rows |= {table.name: _remove(tables, table, requested, BY_CONTENT, len(distinct)) for table in BY_ID}
+    rows |= {table.name: _remove(tables, table, requested, _by_content(table), len(distinct)) for table in BY_ID}
     if vacuum and not running:
         with _setting(spark, RETENTION_CHECK, "false"):  # Delta refuses to delete files younger than a week
             for table in (*BY_KEY, *BY_ID):
@@ -97,9 +96,15 @@ def _running(staging: Staging, config: RunConfig) -> tuple[str, ...]:
     )
 
 
+def _by_content(table: Table) -> str:
+    """The condition that a row of a table is about a requested content."""
+    collection = "coalesce(t.collection, t.source)" if table is schema.LABELS else "t.collection"
+    return f"t.content_id = k.content_id AND (k.collection IS NULL OR k.collection = {collection})"
+
+
 def _contents(labels: DataFrame, requested: DataFrame, how: str = "left_semi") -> DataFrame:
     """The labels of the requested contents, or with `left_anti` the others."""
-    return labels.alias("t").join(requested.alias("k"), on=F.expr(BY_CONTENT), how=how)
+    return labels.alias("t").join(requested.alias("k"), on=F.expr(_by_content(schema.LABELS)), how=how)
 
 
 def _work_keys(labels: DataFrame, requested: DataFrame) -> tuple[DataFrame, int]:
