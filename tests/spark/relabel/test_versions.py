@@ -82,7 +82,7 @@ def test_people_are_compared_with_the_label_that_readers_see(lake: Lake) -> None
 @pytest.mark.parametrize(
     ("decisions", "kind", "sentence"),
     [
-        ([("p1", "remove"), ("p2", "keep"), ("p3", None)], "STRING", r"2 decisions in .* violation = 'VALUE'"),
+        ([("p1", "remove"), ("p2", "keep"), ("p3", None)], "STRING", r"2 decisions in .*column=\"violation = 'VALUE'"),
         ([("p1", True), ("p2", True), ("p1", False), ("p2", True)], "BOOLEAN", r"1 contents in .* decisions that dif"),
         ([("p1", [True])], "ARRAY<BOOLEAN>", r"violation_column violation of .* is array<boolean>, not true or false"),
     ],
