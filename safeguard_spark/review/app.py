@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from safeguard_spark.review.console import HERE, Console, page, see_other, user_of
 from safeguard_spark.review.guard import Guard
 from safeguard_spark.review.journal import APPEND_S, Appender
-from safeguard_spark.review.screens import queue
+from safeguard_spark.review.screens import leads, playground, policies, queue, search
 
 
 def build_app(console: Console, append_every_s: float = APPEND_S) -> Starlette:
@@ -29,6 +29,10 @@ def build_app(console: Console, append_every_s: float = APPEND_S) -> Starlette:
     routes = [
         Route("/", home),
         *queue.routes,
+        *leads.routes,
+        *search.routes,
+        *playground.routes,
+        *policies.routes,
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
     app = Starlette(

@@ -1,0 +1,133 @@
+"""For leads: items on which two people differ, and how reviewers agree with each other and with known answers."""
+
+import uuid
+from collections import defaultdict
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from safeguard_spark.review.console import (
+    Console,
+    console_of,
+    field,
+    fields,
+    page,
+    refuse,
+    rules_of,
+    see_other,
+    user_of,
+)
+from safeguard_spark.review.decisions import Decision, Resolved, resolve, standing
+from safeguard_spark.review.estimate import share_with_bounds
+from safeguard_spark.review.items import CALIBRATION
+from safeguard_spark.review.queue import Answer, NotYoursError
+from safeguard_spark.review.screens.queue import ANSWERS
+
+FOR_LEADS = "This screen is for leads."
+STAGE = "adjudication"
+
+
+async def show_open(request: Request) -> Response:
+    """The next item on which two people differ."""
+    console, user = console_of(request), user_of(request)
+    if not user.may_lead:
+        return refuse(request, FOR_LEADS)
+    return _page(request, console)
+
+
+async def adjudicate(request: Request) -> Response:
+    """Record what the lead says of an item."""
+    console, user = console_of(request), user_of(request)
+    if not user.may_lead:
+        return refuse(request, FOR_LEADS)
+    item = console.items.find(field(request, "item_id"))
+    answer, reason = field(request, "answer"), field(request, "reason").strip()
+    if item is None:
+        return refuse(request, "This item is gone. Nothing was recorded.", 409)
+    if answer not in ANSWERS or not reason:
+        return _page(request, console, "Choose an answer, and say why.")
+    rules = tuple(rule["id"] for rule in rules_of(console.policy_of(item)) if rule["id"] in fields(request, "rule"))
+    said = Answer(field(request, "decision_id"), answer, rules if answer == "violation" else (), reason)
+    try:
+        open_item = console.queue.take_item(user.reviewer, item.item_id, STAGE)
+        console.queue.decide(user.reviewer, open_item, said, item.template)
+    except NotYoursError as error:
+        return refuse(request, str(error), 409)
+    return see_other("/adjudication")
+
+
+def _page(request: Request, console: Console, problem: str = "") -> Response:
+    waiting = [
+        (item_id, resolved)
+        for item_id, resolved in _resolved(console).items()
+        if resolved.needs_adjudication and console.items.find(item_id)
+    ]
+    if not waiting:
+        return page(request, "message.html", title="Adjudication", message="No two people differ about an item.")
+    item_id, resolved = waiting[0]
+    item = console.items.find(item_id)
+    assert item  # it was found above
+    policy = console.policy_of(item)
+    return page(
+        request,
+        "adjudication.html",
+        status=422 if problem else 200,
+        item=item,
+        policy=policy,
+        rules=rules_of(policy),
+        answers=ANSWERS,
+        decision_id=uuid.uuid4().hex,
+        first=resolved.final,
+        second=resolved.second,
+        left=len(waiting),
+        problem=problem,
+    )
+
+
+async def show_reviewers(request: Request) -> Response:
+    """Agreement of second reviews, and each reviewer's recall on items whose answer is known, with bounds."""
+    console = console_of(request)
+    if not user_of(request).may_lead:
+        return refuse(request, FOR_LEADS)
+    pairs = [r for r in _resolved(console).values() if r.second is not None and r.final is not None]
+    agreed = sum(not _first_two_differ(r) for r in pairs)
+    known = {item.item_id: item.known_violation for item in console.items.of_purpose(CALIBRATION)}
+    by_reviewer: dict[str, list[Decision]] = defaultdict(list)
+    for decision in standing(console.journal.decisions()):
+        by_reviewer[decision.reviewer].append(decision)
+    rows = []
+    for reviewer, decisions in sorted(by_reviewer.items()):
+        blind = [d for d in decisions if d.stage == CALIBRATION and d.is_blind and d.item_id in known]
+        violations = [d for d in blind if known[d.item_id]]
+        safe = [d for d in blind if not known[d.item_id]]
+        rows.append(
+            {
+                "reviewer": reviewer,
+                "items": len({d.item_id for d in decisions}),
+                "recall": share_with_bounds(sum(d.violation is True for d in violations), len(violations)),
+                "specificity": share_with_bounds(sum(d.violation is False for d in safe), len(safe)),
+            }
+        )
+    return page(request, "reviewers.html", agreement=share_with_bounds(agreed, len(pairs)), rows=rows)
+
+
+def _first_two_differ(resolved: Resolved) -> bool:
+    if resolved.final is not None and resolved.final.stage == STAGE:
+        return True  # only items about which two people differ are adjudicated
+    return resolved.needs_adjudication
+
+
+def _resolved(console: Console) -> dict[str, Resolved]:
+    by_item: dict[str, list[Decision]] = defaultdict(list)
+    second = "item_id IN (SELECT item_id FROM decisions WHERE slot = 'second' AND NOT withdrawn)"
+    for decision in console.journal.decisions(second):
+        by_item[decision.item_id].append(decision)
+    return {item_id: resolve(decisions) for item_id, decisions in by_item.items()}
+
+
+routes = [
+    Route("/adjudication", show_open, methods=["GET"]),
+    Route("/adjudication", adjudicate, methods=["POST"]),
+    Route("/reviewers", show_reviewers),
+]
