@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-relabel test test-unit test-spark test-slow test-cluster test-matrix test-engine soak lint hooks docs bench clean lock
+.PHONY: help setup demo demo-relabel test test-unit test-spark test-slow test-cluster test-matrix test-engine test-browser soak lint hooks docs bench clean lock
 
 py := .venv/bin/python
 # Two processes, which take whole files in the order of pyproject.toml's testpaths.
@@ -42,6 +42,9 @@ test-matrix: setup  ## The jobs on Spark 4.0, 4.1 and 4.2, in environments of th
 
 soak: setup  ## Kill the label job at random moments, twenty runs in a row
 	@$(py) -m tests.soak --runs 20
+
+test-browser: setup  ## The report pages in chromium (Debian: apt-get install chromium)
+	@$(py) -m pytest -q -m browser tests/browser
 
 lint: setup  ## What every commit must pass: format, style, types, the rooms' imports, the reference tables
 	@.venv/bin/ruff format --check .

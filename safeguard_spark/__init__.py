@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from safeguard_spark.api import (
         build_config,
         dry_run,
+        evaluate,
         judge,
         label_table,
         labels_current_sql,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         TableError,
         TrackingError,
     )
+    from safeguard_spark.evaluation.result import Evaluation
     from safeguard_spark.labelling.verdict import Outcome, Verdict
     from safeguard_spark.policy.document import Policy
     from safeguard_spark.result import RunResult
@@ -41,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ConfigError",
     "EngineError",
+    "Evaluation",
     "GateError",
     "LabelTables",
     "Outcome",
@@ -55,6 +58,7 @@ __all__ = [
     "Verdict",
     "build_config",
     "dry_run",
+    "evaluate",
     "judge",
     "label_table",
     "labels_current_sql",
@@ -82,6 +86,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above; a __getattr__ wou
 
     _MODULES = {
         **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
+        "Evaluation": "evaluation.result",
         "LabelTables": "spark.reader",
         "Outcome": "labelling.verdict",
         "Policy": "policy.document",

@@ -15,6 +15,7 @@ from safeguard_spark import schema
 from safeguard_spark.config import load
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
+from safeguard_spark.evaluation.result import Evaluation
 from safeguard_spark.labelling.inputs import ContentInput, content_of
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Verdict
@@ -114,6 +115,62 @@ def dry_run(config: RunConfig, *policies: Policy | str | Path, spark: "SparkSess
 
     with readable("A table"):
         return planning.dry_run(spark or session(config), config, resolved)
+
+
+def evaluate(
+    config: RunConfig,
+    *policies: Policy | str | Path,
+    sets: Iterable[str | Path],
+    versus: Iterable[str] = (),
+    slices: Iterable[str] = (),
+    repeat: int = 1,
+    replay: str | Path | None = None,
+    checks: Iterable[str] = (),
+    spark: "SparkSession | None" = None,
+    progress: bool = True,
+) -> Evaluation:
+    """How right labels are: policies on golden sets, with an interval for every rate.
+
+    `sets`: `name`, `name@version` or a manifest's file. Contents without a label are labelled, those with one are not
+    called again. `versus`: a version (`name@version`) or a setting (`labeler.effort=high`) to compare with on the same
+    contents, or the id of an earlier evaluation to stand in the same figures. `repeat`: how often each content is
+    labelled. `replay`: recorded answers, in place of a model. `checks`: steerability, off-topic, rule-order,
+    label-blindness. The result is appended to the table `evaluations`, if there is an output, and logged to MLflow.
+    Its `exit_code` is 7 if a line of the gate is not met. Raises SafeguardError if nothing could be done.
+    """
+    from safeguard_spark.evaluation.checks import Check
+    from safeguard_spark.evaluation.sets import find_set
+    from safeguard_spark.evaluation.side import EVALUATION_ID, Side
+
+    golden_sets = tuple(find_set(str(text), config.sets) for text in ([sets] if isinstance(sets, str | Path) else sets))
+    if not golden_sets:
+        raise ConfigError("No golden set: name one (--set NAME); safeguard sets lists them.")
+    if repeat < 1 or (repeat > 1 and replay is not None):
+        raise ConfigError(f"repeat {repeat}: give a number from 1, and none for recorded answers.")
+    requested = [checks] if isinstance(checks, str) else list(checks)
+    if unknown := [check for check in requested if check not in list(Check)]:
+        raise ConfigError(f"There is no check {unknown[0]}. Checks: {', '.join(Check)}.")
+    if replay is not None and [check for check in requested if check != Check.label_blindness]:
+        raise ConfigError("A check labels contents by another text, so it needs a model and not recorded answers.")
+    first = Side(config, tuple(_all_resolved(policies, config)))
+    texts = [versus] if isinstance(versus, str) else list(versus)
+    past = tuple(text for text in texts if EVALUATION_ID.fullmatch(text))
+    sides = (first, *(first.versus(text) for text in texts if text not in past))
+    from safeguard_spark.spark.evaluation import evaluate as evaluation
+    from safeguard_spark.spark.unreadable import readable
+
+    request = evaluation.Request(
+        golden_sets,
+        sides,
+        slices=tuple(slices),
+        repeat=repeat,
+        replay=None if replay is None else str(replay),
+        past=past,
+        checks=tuple(Check(check) for check in requested),
+    )
+    spark = spark or session(config)
+    with readable("A table"):
+        return evaluation.evaluate_and_record(spark, config, request, show=progress)
 
 
 def register_sql(

@@ -115,7 +115,13 @@ def type_words(value: JsonSchema, config: JsonSchema) -> str:
     if typed["type"] in ("integer", "number"):
         noun = "whole number" if typed["type"] == "integer" else "number"
         return str(typed["format"]) if "format" in typed else f"{noun}{_bounds(typed)}"
-    words_of = {"boolean": "`true` or `false`", "array": "list of texts", "object": "mapping", "string": "text"}
+    of_mappings = "$ref" in typed.get("items", {})
+    words_of = {
+        "boolean": "`true` or `false`",
+        "array": f"list of {'mappings' if of_mappings else 'texts'}",
+        "object": "mapping",
+        "string": "text",
+    }
     return str(typed.get("format", words_of[typed["type"]]))
 
 

@@ -144,7 +144,7 @@ class Verification:
         undecided, kind = self.undecided_safe, "undecided" if self.policy.review else "unreadable"
         values = self._measures(false_alarms=undecided)
         requirements = []
-        for key, required in self.policy.gate.model_dump(exclude_none=True).items():
+        for key, required in self.policy.gate.of_cases.items():
             bound, _, measure = key.partition("_")
             value, note = values[measure], ""
             if self.count(Finding.unread) == len(self.results):
@@ -286,7 +286,7 @@ def verification_text(verification: Verification) -> str:
         lines.extend([*_failure(result), ""])
     lines.extend(_gate_line(requirement) for requirement in v.requirements)
     if v.requirements:
-        lines.append("")
+        lines += ["  These are point values on the cases. They show no rate of other contents: safeguard evaluate.", ""]
     return "\n".join([*lines, _summary(v), ""])
 
 

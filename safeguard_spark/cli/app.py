@@ -19,6 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from safeguard_spark import __version__
+from safeguard_spark.cli.evaluate import evaluation
 from safeguard_spark.cli.label import labelling
 from safeguard_spark.cli.maintain import maintain
 from safeguard_spark.cli.options import DEBUG, GLOBAL_HELP, LOG_LEVEL, LOG_LEVELS
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(policy)
 app.add_typer(labelling)
+app.add_typer(evaluation)
 app.add_typer(maintain, name="maintain")
 app.add_typer(relabel, name="relabel")
 app.add_typer(review, name="review")

@@ -97,17 +97,17 @@ def folder_config(policies: Policies = None, config: OptionalConfig = None) -> "
 
 def author_config(policies: Policies = None, config: OptionalConfig = None, settings: Settings = None) -> "RunConfig":
     """The configuration of a command for policy authors. Without a file the engine is a script. Raises ConfigError."""
-    return _load(config, settings, {"policies": policies})
+    return load_options(config, settings, {"policies": policies})
 
 
 def engine_config(policies: Policies = None, config: OptionalConfig = None, settings: Settings = None) -> "RunConfig":
     """The configuration of a command that calls a model. Raises ConfigError, also if no engine is configured."""
-    return _load(config, settings, {"policies": policies}, default_engine=None)
+    return load_options(config, settings, {"policies": policies}, default_engine=None)
 
 
 def output_config(config: Config, output: Output = None, settings: Settings = None) -> "RunConfig":
     """The configuration of a command on label tables. Raises ConfigError."""
-    return _load(config, settings, {"output": output})
+    return load_options(config, settings, {"output": output})
 
 
 def console_config(
@@ -118,7 +118,7 @@ def console_config(
     settings: Settings = None,
 ) -> "RunConfig":
     """The configuration of the review console. Raises ConfigError."""
-    return _load(config, settings, {"output": output, "policies": policies, "review.port": port})
+    return load_options(config, settings, {"output": output, "policies": policies, "review.port": port})
 
 
 def table_config(
@@ -135,10 +135,10 @@ def table_config(
     options = {"source.location": source, "source.id_column": id_column, "output": output, "policies": policies}
     columns = {"source.text_column": text_column, "source.conversation_column": conversation_column}
     # A content column on the command line replaces the other kind of content column in the file.
-    return _load(config, settings, options, columns if any(columns.values()) else {})
+    return load_options(config, settings, options, columns if any(columns.values()) else {})
 
 
-def _load(
+def load_options(
     file: Path | None,
     settings: Settings,
     options: Mapping[str, Any],

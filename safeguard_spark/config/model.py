@@ -13,7 +13,7 @@ from safeguard_spark.config.engine import AnyEngineConfig
 from safeguard_spark.config.fields import FilePath, Positive, Refs, Seconds, Section, Word
 from safeguard_spark.config.review import ReviewConfig
 from safeguard_spark.keys import sha256
-from safeguard_spark.policy.document import Effort, Share
+from safeguard_spark.policy.document import Effort, SetGate, Share
 
 
 class SourceConfig(Section):
@@ -128,6 +128,11 @@ class GoldConfig(Section):
     """Column of content ids"""
     violation_column: str = "violation"
     """Column of decisions: true, false, or null where there is no decision"""
+    rules_column: str | None = None
+    """Column of the rules that a decision names, a text or a list; null: there is none. With `version_column`,
+    decisions that name a rule which a later version changes are to be decided again, and not counted for it"""
+    version_column: str | None = None
+    """Column of the policy version that was decided under; null: there is none"""
 
 
 class GateConfig(Section):
@@ -144,6 +149,9 @@ class GateConfig(Section):
     """Precision against the gold table"""
     min_gold_recall: Share | None = None
     """Recall against the gold table"""
+    sets: tuple[SetGate, ...] = ()
+    """What golden sets must show, each with `set`, `min_recall` and other bounds (docs/evaluating.md). They are
+    evaluated when a version is promoted"""
 
 
 class RelabelConfig(Section):
@@ -176,6 +184,8 @@ class RunConfig(Section):
     `--policy`, repeatable"""
     policies: Path = Path("policies")
     """Folder of published policies, `<name>/<version>/policy.md`, with the folder `lock`"""
+    sets: Path = Path("sets")
+    """Folder of golden sets, `<name>/<version>/set.yaml`"""
     output: str | None = None
     """Where the label tables are: a folder on any file system Spark knows (one in the current folder is `./name`), or
     `CATALOG.SCHEMA`. Required. Option `--output`"""

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterator
 from typing import Self
 
-from safeguard_spark.config.evaluation import ALL
 from safeguard_spark.config.fields import Section
 from safeguard_spark.evaluation.measures import Measure, Unreadable
 from safeguard_spark.evaluation.sets import SetManifest
 from safeguard_spark.keys import sha256
+from safeguard_spark.policy.document import ALL
 
 
 class Cohort(Section):
@@ -27,6 +27,8 @@ class Cohort(Section):
     """The metric of a figure; `*`: all of them, for a whole evaluation"""
     unreadable: Unreadable
     """How an unreadable answer counts"""
+    left_out: tuple[str, ...] = ()
+    """Rules, as `policy rule`, whose answers are unknown because a version changed them after people decided"""
 
     @classmethod
     def of(
@@ -35,6 +37,7 @@ class Cohort(Section):
         policies: Collection[str],
         metric: Measure | None = None,
         unreadable: Unreadable = Unreadable.wrong,
+        left_out: Collection[str] = (),
     ) -> Self:
         """The cohort of these policies on a set. Raises ConfigError for a policy that the set has no answers for."""
         return cls(
@@ -45,6 +48,7 @@ class Cohort(Section):
             mapping=manifest.answers_for(policies),
             metric=ALL if metric is None else metric.value,
             unreadable=unreadable,
+            left_out=tuple(sorted(left_out)),
         )
 
     @property
@@ -66,6 +70,7 @@ def _differences(one: Cohort, other: Cohort) -> Iterator[str]:
         "the filter": (one.filter or "none", other.filter or "none"),
         "the metric": (one.metric, other.metric),
         "unreadable answers": (one.unreadable.value, other.unreadable.value),
+        "answers to decide again": (", ".join(one.left_out) or "none", ", ".join(other.left_out) or "none"),
     }
     for policy in sorted({*one.mapping, *other.mapping}):
         answers = (one.mapping.get(policy, "not measured"), other.mapping.get(policy, "not measured"))

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from safeguard_spark.config.evaluation import ALL
 from safeguard_spark.evaluation.intervals import PairedCounts, mcnemar, paired_difference, wilson
 from safeguard_spark.evaluation.measures import Ends, Estimate, Measure, Metric
+from safeguard_spark.policy.document import ALL
 
 
 class RepeatCount(NamedTuple):

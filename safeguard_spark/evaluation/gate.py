@@ -6,6 +6,9 @@ from safeguard_spark.authoring.requirement import Bound, Requirement
 from safeguard_spark.authoring.verify import Verification
 from safeguard_spark.config.model import GateConfig
 from safeguard_spark.evaluation.comparison.compare import Comparison
+from safeguard_spark.evaluation.intervals import Rate
+from safeguard_spark.evaluation.measures import Measure, Share
+from safeguard_spark.evaluation.set_gate import gold_line
 
 
 def failed(lines: Sequence[Requirement]) -> list[Requirement]:
@@ -19,7 +22,11 @@ def cases_lines(verification: Verification | None) -> list[Requirement]:
         note = "the policy has no cases; relabel.gate.cases=false requires none"
         return [Requirement("cases passed", Bound.minimum, 1.0, None, note)]
     if verification.requirements:
-        return [line._replace(measure=f"cases {line.measure}") for line in verification.requirements]
+        point = f"a point value on {len(verification.results)} cases, which shows no rate of other contents"
+        return [
+            line._replace(measure=f"cases {line.measure}", note="; ".join(filter(None, (line.note, point))))
+            for line in verification.requirements
+        ]
     total = len(verification.results)
     names = [result.case.id for result in verification.failed]
     passed = (total - len(names)) / total if total else None
@@ -31,19 +38,29 @@ def table_lines(
     config: GateConfig,
     coverage: float | None,
     comparison: Comparison | None,
-    precision: float | None,
-    recall: float | None,
+    precision: Rate | None,
+    recall: Rate | None,
 ) -> list[Requirement]:
-    """What the configuration requires of the labelled table. `precision` and `recall` are against human decisions."""
+    """What the configuration requires of the labelled table.
+
+    `precision` and `recall` are against human decisions, and decided on one-sided exact bounds.
+    """
     candidates = (
         ("coverage of the table", Bound.minimum, config.min_coverage, coverage, ""),
         ("unexplained flips", Bound.maximum, config.max_unexplained_flips, *unexplained(comparison)),
-        ("gold precision", Bound.minimum, config.min_gold_precision, precision, ""),
-        ("gold recall", Bound.minimum, config.min_gold_recall, recall, ""),
     )
-    return [
+    gold = (
+        (Measure.precision, config.min_gold_precision, precision),
+        (Measure.recall, config.min_gold_recall, recall),
+    )
+    lines = [
         Requirement(measure, bound, required, value, note)
         for measure, bound, required, value, note in candidates
+        if required is not None
+    ]
+    return lines + [
+        gold_line(metric, required, None if rate is None else Share(rate.hits, rate.n))
+        for metric, required, rate in gold
         if required is not None
     ]
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from safeguard_spark.config.evaluation import ALL
 from safeguard_spark.evaluation.intervals import Difference, Rate, Weighted, f1_rate, rate
+from safeguard_spark.policy.document import ALL
 
 
 class Measure(StrEnum):

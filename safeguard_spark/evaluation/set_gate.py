@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from safeguard_spark.authoring.requirement import Bound
-from safeguard_spark.config.evaluation import ALL, SetGateConfig
+from safeguard_spark.authoring.requirement import Bound, Requirement
 from safeguard_spark.evaluation.intervals import lower_bound, smallest_n, upper_bound
 from safeguard_spark.evaluation.measures import (
     SHARES,
@@ -23,6 +22,7 @@ from safeguard_spark.evaluation.measures import (
     confusions,
     item_share,
 )
+from safeguard_spark.policy.document import ALL, SetGate
 
 # What a share is of, and what a further content must be for the requirement to come nearer.
 NOUNS = {
@@ -76,21 +76,33 @@ class SetGateLine:
         return self.decision is Decision.met
 
     def __str__(self) -> str:
-        noun, further = NOUNS[self.metric]
         where = " ".join(part for part in (self.set, self.policy, self.slice) if part != ALL)
         bound = "at least" if self.bound is Bound.minimum else "at most"
         value = "" if self.value is None else f" {self.value:.4g}"
-        text = f"{where}: {self.metric}{value}, {bound} {self.required:g} is required:"
+        return f"{where}: {self.metric}{value}, {bound} {self.required:g} is required: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """What the bounds say, and how many contents would be enough."""
+        noun, further = NOUNS[self.metric]
         if self.decision is not Decision.not_shown:
             shown_side = (self.bound is Bound.minimum) == self.met
             side = "at least" if shown_side else "at most"
-            return f"{text} {self.decision}, {side} {self.proved:.4g} with 95 % confidence ({self.n} {noun})"
+            return f"{self.decision}, {side} {self.proved:.4g} with 95 % confidence ({self.n} {noun})"
         if self.note:
-            return f"{text} cannot be shown: {self.note}"
+            return f"cannot be shown: {self.note}"
         if self.needed is None:
-            return f"{text} cannot be shown by any number of {noun}"
+            return f"cannot be shown by any number of {noun}"
         more = f"{self.needed - self.n} more, {further}"
-        return f"{text} cannot be shown: {self.n} {noun}, {self.needed} are needed ({more})"
+        return f"cannot be shown: {self.n} {noun}, {self.needed} are needed ({more})"
+
+    @property
+    def requirement(self) -> Requirement:
+        """The same as a line of a promotion's gate, whose value is the bound that decides."""
+        where = " ".join(part for part in (self.set, self.policy, self.slice) if part != ALL)
+        value = "nothing" if self.value is None else f"{self.value:.4g}"
+        note = f"{value} observed; {self.reason}"
+        return Requirement(f"{where} {self.metric}", self.bound, self.required, self.proved, note)
 
     def to_json(self) -> dict[str, Any]:
         """For programs: as `evaluate --json` prints it in `gate`."""
@@ -111,12 +123,18 @@ class SetGateLine:
         }
 
 
-def decide(gates: Sequence[SetGateConfig], sets: Mapping[str, SetCounts]) -> list[SetGateLine]:
+def decide(gates: Sequence[SetGate], sets: Mapping[str, SetCounts]) -> list[SetGateLine]:
     """Every line of every gate, in order. `sets`: by name@version. A set or policy without counts shows nothing."""
     return [line for gate in gates for line in _lines(gate, sets)]
 
 
-def _lines(gate: SetGateConfig, sets: Mapping[str, SetCounts]) -> Iterator[SetGateLine]:
+def gold_line(metric: Measure, required: float, share: Share | None) -> Requirement:
+    """A floor on a share of the decisions that people made. None: there are none."""
+    line = _line("gold", ALL, ALL, metric, Bound.minimum, required, share or Share(0, 0), "")
+    return line.requirement
+
+
+def _lines(gate: SetGate, sets: Mapping[str, SetCounts]) -> Iterator[SetGateLine]:
     refs = [ref for ref in sets if gate.set in (ref, ref.partition("@")[0])]
     for ref in refs or [gate.set]:
         counts, items = sets.get(ref, SetCounts(()))

@@ -107,6 +107,13 @@ class SetManifest(Section):
     mapping: Annotated[dict[Name, Text], Field(min_length=1)]
     """Policy to the column or SQL expression that is true or 1 for a violation, false or 0 for none, and null where the
     answer is unknown. Unknown answers are left out and counted"""
+    rules: dict[Name, Text] = {}  # noqa: RUF012  a pydantic model copies it
+    """Policy to the column or SQL expression of the rules that people found broken: a text or a list; null: unknown"""
+    categories: dict[Name, Text] = {}  # noqa: RUF012
+    """Policy to the column or SQL expression of the category that people gave; null: none, or unknown"""
+    decided_under: dict[Name, Text] = {}  # noqa: RUF012
+    """Policy to the version that people decided under. Of answers that name a rule which a later version changes,
+    nothing is known under that version"""
     slices: tuple[Text, ...] = ()
     """Columns whose values divide the set into the parts that are measured one by one"""
     split: str | None = None

@@ -89,14 +89,62 @@ class LabelerDefaults(Frozen):
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+ALL = "*"  # the slice of every content, and the policy of an exact match: no column's value and no policy's name
+
+
+class SetGate(Frozen):
+    """What the labels of a golden set must show. Null: not required.
+
+    A floor is decided on the exact one-sided lower bound at 95 %, a ceiling on the upper bound: what too few contents
+    cannot show is not met.
+    """
+
+    set: str
+    """The golden set, as name or name@version"""
+    policy: str | None = None
+    """Name of the policy; null: every policy that is evaluated on the set"""
+    slice: str = ALL
+    """The part of the set, as `column=value`; `*`: all of it"""
+    min_recall: Share | None = None
+    """Of the violations, at least this share is flagged"""
+    min_precision: Share | None = None
+    """Of the flagged contents, at least this share are violations"""
+    min_exact_match: Share | None = None
+    """Of the contents, at least this share is right under every policy"""
+    max_false_positive_rate: Share | None = None
+    """Of the safe contents, at most this share is flagged"""
+    max_unreadable_rate: Share | None = None
+    """Of the answers, at most this share cannot be read, refusals included"""
+
+    @model_validator(mode="after")
+    def _requires_something(self) -> Self:
+        if not self.requirements:
+            raise ValueError("requires nothing: give min_recall, max_false_positive_rate or another bound")
+        return self
+
+    @property
+    def requirements(self) -> dict[str, float]:
+        """The bounds that are required, by key, such as `min_recall`."""
+        return {key: value for key, value in self.model_dump(exclude_none=True).items() if key[:4] in ("min_", "max_")}
+
+
 class Gate(Frozen):
-    """What a version must reach before it may be promoted; None requires nothing. Shares from 0 to 1."""
+    """What a version must reach before it may be promoted; None requires nothing. Shares from 0 to 1.
+
+    The four shares are point values on the policy's cases. `sets` are decided on bounds.
+    """
 
     min_precision: Share | None = None
     min_recall: Share | None = None
     max_false_positive_rate: Share | None = None
     max_unreadable_rate: Share | None = None  # answers that could not be read, refusals included
     min_rule_accuracy: Share | None = None  # violations that are called one of the right rule
+    sets: tuple[SetGate, ...] = ()
+
+    @property
+    def of_cases(self) -> dict[str, float]:
+        """The bounds on the policy's cases, by key."""
+        return self.model_dump(exclude_none=True, exclude={"sets"})
 
 
 class Policy(Frozen):
@@ -139,8 +187,9 @@ class Policy(Frozen):
             del document["answers"]
         if not document["review"]:
             del document["review"]
-        if document["gate"]["min_rule_accuracy"] is None:
-            del document["gate"]["min_rule_accuracy"]
+        for key in ("min_rule_accuracy", "sets"):
+            if not document["gate"][key] and document["gate"][key] != 0:
+                del document["gate"][key]
         return sha256(document)
 
     @property

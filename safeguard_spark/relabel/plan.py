@@ -94,6 +94,13 @@ class ScopeSize(NamedTuple):
     max_calls: int
 
 
+class DecideAgain(NamedTuple):
+    """Human decisions that name a rule which the new version changes: how many contents, and the first of their ids."""
+
+    contents: int
+    content_ids: tuple[str, ...]
+
+
 class PlanReport(BaseModel):
     """A plan with what is reported when it is made: changed rules, cost, and other scopes to compare with."""
 
@@ -105,6 +112,7 @@ class PlanReport(BaseModel):
     unlabelled: int  # contents of the source that have no label under the new version
     others: dict[str, ScopeSize]  # by scope
     labelers: tuple[str, str] | None = None  # of the old and the new labels, for people, if they differ
+    decide_again: DecideAgain | None = None  # None: the table of decisions does not say rules and versions
     currency: str = ""
     not_stored: str = ""  # why the plan could not be stored, if the user may not write to `plans`
 
@@ -121,6 +129,7 @@ class PlanReport(BaseModel):
             "others": {
                 name: {"rows": size.rows, "calls_at_most": size.max_calls} for name, size in self.others.items()
             },
+            "decide_again": None if self.decide_again is None else self.decide_again._asdict(),
         }
 
 
@@ -163,4 +172,8 @@ def _notes(report: PlanReport) -> list[str]:
         notes.append(f"No old label names {added}: only the share of the rest can show what it catches.")
     if plan.old_version and plan.old_hash == plan.new_hash and not (changes.labeler or report.labelers):
         notes.append("The two versions have the same policy hash: every verdict stays valid, and no call is needed.")
+    if report.decide_again is not None and report.decide_again.contents:
+        contents, ids = report.decide_again
+        listed = ", ".join(ids[:10]) + (", …" if contents > 10 else "")
+        notes.append(f"Human decisions that name a changed rule, to be decided again: {contents:,} ({listed}).")
     return notes

@@ -157,9 +157,13 @@ class Tables:
         """Name the tables, `labels_current` and `labels_as_of` in this session. Nothing is written."""
         self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {self.labels_current}")
         self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
-        for table in schema.TABLES:
+        for table in self.created():
             rows = f"SELECT {schema.select_list(table)} FROM {self._all_columns(table)}"
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS {rows}")
+
+    def created(self) -> list[Table]:
+        """The tables that are there: an output of an earlier release has fewer until the next label run."""
+        return [table for table in schema.TABLES if self._is_created(table)]
 
     def _is_created(self, table: Table) -> bool:
         """Whether a table is there. Raises TableError if something else is in its place."""

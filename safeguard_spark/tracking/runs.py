@@ -13,6 +13,7 @@ from safeguard_spark.result import RunResult
 from safeguard_spark.tracking.store import answering, local_folder, mlflow_client, tracking_uri
 
 TRUNCATE = 500  # characters of a parameter's value; MLflow's sqlite store takes 6000, but long values hide the short
+MAX_METRICS = 800  # of a request; MLflow takes 1000 entries in all
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,15 @@ class Tracker:
         self.client.set_terminated(self.mlflow_run_id, "FINISHED")
 
     def log(self, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Log parameters and metrics in one request."""
+        """Log parameters and metrics, in one request if there are not many metrics."""
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
-        self.client.log_batch(
-            self.mlflow_run_id,
-            metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
-            params=[Param(name, str(value)[:TRUNCATE]) for name, value in params.items()],
-        )
+        named = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
+        parameters = [Param(name, str(value)[:TRUNCATE]) for name, value in params.items()]
+        for first in range(0, max(1, len(named)), MAX_METRICS):
+            batch = named[first : first + MAX_METRICS]
+            self.client.log_batch(self.mlflow_run_id, metrics=batch, params=[] if first else parameters)
 
     def fail(self) -> None:
         """Mark the run as failed."""

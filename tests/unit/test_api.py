@@ -115,6 +115,7 @@ sg.register_sql(config, policy, name="is_spam", spark=spark)
 tables: sg.LabelTables = sg.open_tables(config)
 count: int = tables.labels_current.count() + tables.labels_as_of(datetime.now(UTC)).count()
 query: str = sg.labels_current_sql()
+evaluation: sg.Evaluation = sg.evaluate(config, policy, sets=["spam-cases"], versus=["labeler.effort=high"])
 """
 WRONG = [
     ('sg.judge("spam@1.1.0", [1, 2], config)', "list-item"),

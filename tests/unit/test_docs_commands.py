@@ -24,6 +24,7 @@ RUN_ELSEWHERE = {  # by which test
     "docs/eine-richtlinie-schreiben.md": "tests/unit/authoring/test_docs_writing_a_policy.py",
     "docs/changing-a-policy.md": "tests/unit/relabel/test_docs_changing_a_policy.py",
     "docs/first-table.md": "tests/spark/test_docs_first_table.py",
+    "docs/evaluating.md": "tests/spark/evaluation/test_docs_evaluating.py",
 }
 PAGES = sorted(str(file.relative_to(ROOT)) for file in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n```(?P<kind>console|sh|bash)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

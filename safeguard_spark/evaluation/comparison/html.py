@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group
 from safeguard_spark.evaluation.comparison.report import (
@@ -17,15 +16,10 @@ from safeguard_spark.evaluation.comparison.report import (
     p_value,
     percent,
 )
+from safeguard_spark.evaluation.html import html_page, html_table
 
 COLORS = {Flip.stricter: "#c0392b", Flip.permissive: "#2e86c1", Flip.moved: "#b7950b"}
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1b2631; }
-table { border-collapse: collapse; margin: 1rem 0; width: 100%; }
-th, td { border-bottom: 1px solid #d5dbdb; padding: .3rem .6rem; text-align: right; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; }
-td.text { text-align: left; white-space: pre-wrap; overflow-wrap: anywhere; }
-.verdict { background: #eaf2f8; border-left: 4px solid #2e86c1; padding: .6rem 1rem; }
 .bar { display: flex; margin: .2rem 0; }
 .bar b { flex: 0 0 12rem; font-weight: normal; overflow-wrap: anywhere; }
 .bar div { display: flex; flex: 1; }
@@ -51,11 +45,7 @@ def comparison_page(report: ComparisonReport) -> str:
         _matrix(comparison.matrix),
         _examples(report.examples),
     ]
-    body = "\n".join(part for part in parts if part)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
-    )
+    return html_page(title, parts, STYLE)
 
 
 def _summary(comparison: Comparison) -> str:
@@ -67,12 +57,12 @@ def _summary(comparison: Comparison) -> str:
         *((FLIP_NAMES[kind].capitalize(), percent(rate)) for kind, rate in comparison.flips.items()),
         ("Noise", noise_text(comparison)),
     ]
-    return _table(("", "share (95 % interval)"), rows)
+    return html_table(("", "share (95 % interval)"), rows)
 
 
 def _groups(name: str, groups: Sequence[Group]) -> str:
     head, *rows = group_rows(name, groups)
-    return f"<h2>{name} by {name.lower()}</h2>\n{_bars(groups[:MAX_BARS])}\n{_table(head, rows)}"
+    return f"<h2>{name} by {name.lower()}</h2>\n{_bars(groups[:MAX_BARS])}\n{html_table(head, rows)}"
 
 
 def _bars(groups: Sequence[Group]) -> str:
@@ -93,7 +83,7 @@ def _bars(groups: Sequence[Group]) -> str:
 def _matrix(matrix: Mapping[tuple[str, str], int]) -> str:
     names = sorted({name for pair in matrix for name in pair})
     rows = [(old, *(f"{matrix[old, new]:,}" if (old, new) in matrix else "·" for new in names)) for old in names]
-    return f"<h2>Before (rows) and after (columns)</h2>\n{_table(('', *names), rows)}" if names else ""
+    return f"<h2>Before (rows) and after (columns)</h2>\n{html_table(('', *names), rows)}" if names else ""
 
 
 def _examples(examples: Sequence[Example]) -> str:
@@ -102,16 +92,4 @@ def _examples(examples: Sequence[Example]) -> str:
     with_text = any(example.text is not None for example in examples)
     head = ("content", "before", "after", *(("text",) if with_text else ()))
     rows = [(e.content_id, e.old, e.new, *((e.text or "",) if with_text else ())) for e in examples]
-    return f"<h2>Examples</h2>\n{_table(head, rows)}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = []
-    for row in rows:
-        cells = [
-            f'<td class="text">{escape(str(cell))}</td>' if name == "text" else f"<td>{escape(str(cell))}</td>"
-            for name, cell in zip(head, row, strict=True)
-        ]
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    return f"<h2>Examples</h2>\n{html_table(head, rows)}"

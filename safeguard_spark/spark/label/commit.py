@@ -91,7 +91,8 @@ def _commit(tables: Tables, chunk: Chunk, source: SourceVersion) -> None:
     tables.append_reasoning(called, chunk.run_id, chunk.number)
     rows = _label_rows(pending, results, chunk, source)
     append_labels(tables, rows, chunk.run_id, chunk.number, chunk.plan.planned_on)
-    activate_if_first(tables, chunk.plan.spec, chunk.run_id)
+    if chunk.plan.activates:
+        activate_if_first(tables, chunk.plan.spec, chunk.run_id)
 
 
 def _label_rows(pending: DataFrame, results: DataFrame, chunk: Chunk, source: SourceVersion) -> DataFrame:

@@ -298,7 +298,7 @@ def _commit_if_complete(run: RunContext, chunk: Chunk) -> Summary | None:
 def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker: Tracker | None) -> RunResult:
     """Count what was written, record it in `runs` and MLflow, and delete the run's staging folder."""
     for plan in plans:
-        if plan.counts.rows and not plan.counts.pending:
+        if plan.activates and plan.counts.rows and not plan.counts.pending:
             activate_if_first(run.tables, plan.spec, run.run_id)  # as a commit does: a draft's text was changed back
     written = count_written(run.tables, run.run_id, run.config.run.max_attempts)
     pending = sum(plan.counts.pending for plan in plans)

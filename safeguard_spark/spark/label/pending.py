@@ -50,6 +50,7 @@ class StagedPlan(StagedFile):
     chunks: dict[int, int] = {}  # noqa: RUF012  a pydantic model copies it
     has_reused: bool = False
     remaining: int = 0  # pending contents that are not staged because the run may not label so many
+    activates: bool = True  # as in the run's selection
     given_up: int = 0  # contents that are not pending because they failed `run.max_attempts` times
 
     @property
@@ -78,6 +79,7 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
         policy_number=policy_number,
         planned_on=planned_on,
         counts=Counts(num_rows, 0, 0),
+        activates=run.selection.activates,
         given_up=given_up,
     )
     if num_pending == 0:

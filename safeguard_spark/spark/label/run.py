@@ -29,13 +29,15 @@ from safeguard_spark.spark.tables import Tables
 class Selection:
     """The part of the source that a run labels, by default all of it, and how much it may spend.
 
-    With a `salt` its labels only measure noise and never count.
+    With a `salt` its labels only measure noise and never count. `activates`: whether a policy that has no active
+    version becomes active with it.
     """
 
     source: Source | None = None
     budget: Budget = Budget()  # noqa: RUF009  frozen
     plan_id: str | None = None
     salt: str | None = None
+    activates: bool = True
 
 
 def specs_of(config: RunConfig, policies: Sequence[Policy], salt: str | None = None) -> tuple[LabelSpec, ...]:

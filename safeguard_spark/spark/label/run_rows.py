@@ -1,4 +1,4 @@
-"""The rows of `runs`: for a run that ended, and for one whose driver died."""
+"""The rows of `runs`: for a run that ended, for one whose driver died, and those of past runs."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.labelling.verdict import Outcome
+from safeguard_spark.relabel.estimate import PastRun
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.label.pending import Counts
 from safeguard_spark.spark.staging import Manifest
@@ -98,3 +99,11 @@ def append_died_run(tables: Tables, run_id: str, manifest: Manifest, plans: Sequ
         message=f"{cause}; a later run committed what it had staged.",
     )
     append_run(tables, manifest, result)
+
+
+def past_runs(tables: Tables, labeler_hash: str) -> list[PastRun]:
+    """Runs of exactly this labeler that made calls, the newest first."""
+    runs = tables.read(schema.RUNS).where(F.array_distinct("labeler_hashes") == F.array(F.lit(labeler_hash)))
+    rows = runs.where("calls > 0 AND seconds IS NOT NULL").orderBy(F.desc("started_at"))
+    newest = rows.select("calls", "seconds", "tokens", "engine_starts").limit(200).collect()
+    return [PastRun(row[0], row[1].get("label", 0.0), row[2].get("completion", 0), row[3] or 1) for row in newest]

@@ -17,8 +17,8 @@ from safeguard_spark.result import RunResult
 from safeguard_spark.spark.failures import FAILED, is_gone
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
+from safeguard_spark.spark.label.run_rows import past_runs
 from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts, require_scope
-from safeguard_spark.spark.relabel.planner import past_runs
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import planned_labels, select_scope
 from safeguard_spark.spark.source import Source

@@ -10,7 +10,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, TableError
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.relabel.estimate import Estimate, PastRun, estimate_cost
+from safeguard_spark.relabel.estimate import Estimate, estimate_cost
 from safeguard_spark.relabel.plan import PlanReport, RelabelPlan, ScopeSize
 from safeguard_spark.relabel.rules import RuleChanges, rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
@@ -18,6 +18,8 @@ from safeguard_spark.spark.activations import labeler_of
 from safeguard_spark.spark.failures import is_denied
 from safeguard_spark.spark.label.dry_run import Cost, cost_of
 from safeguard_spark.spark.label.pending import pending_keys, requested_keys, reusable_labels
+from safeguard_spark.spark.label.run_rows import past_runs
+from safeguard_spark.spark.relabel.human_decisions import decide_again
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import AFFECTED, old_labels, plan_strata, select_scope, strata
 from safeguard_spark.spark.source import Source, work_key
@@ -77,6 +79,7 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
         unlabelled=unlabelled,
         others=others,
         labelers=(str(old_labeler), str(configured)) if is_relabelled else None,
+        decide_again=decide_again(spark, config, request.new),
         currency=config.relabel.currency,
         not_stored=_store(tables, plan, cost),
     )
@@ -154,11 +157,3 @@ def _others(
     if scope.kind is not ScopeKind.touched and scope.rules:
         sizes[str(touched)] = ScopeSize(row["touched_rows"], row["touched_calls"])
     return row["pending"], sizes
-
-
-def past_runs(tables: Tables, labeler_hash: str) -> list[PastRun]:
-    """Runs of exactly this labeler that made calls, the newest first."""
-    runs = tables.read(schema.RUNS).where(F.array_distinct("labeler_hashes") == F.array(F.lit(labeler_hash)))
-    rows = runs.where("calls > 0 AND seconds IS NOT NULL").orderBy(F.desc("started_at"))
-    newest = rows.select("calls", "seconds", "tokens", "engine_starts").limit(200).collect()
-    return [PastRun(row[0], row[1].get("label", 0.0), row[2].get("completion", 0), row[3] or 1) for row in newest]

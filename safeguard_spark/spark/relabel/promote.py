@@ -17,9 +17,11 @@ from safeguard_spark.authoring.cases import cases_path, load_cases
 from safeguard_spark.authoring.requirement import Requirement
 from safeguard_spark.authoring.verify import Verification, verify_policy
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import GateError, PolicyError, TableError
+from safeguard_spark.errors import EngineError, GateError, PolicyError, TableError
 from safeguard_spark.evaluation import gate
 from safeguard_spark.evaluation.comparison.compare import Comparison
+from safeguard_spark.evaluation.sets import find_set
+from safeguard_spark.evaluation.side import Side
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
@@ -35,6 +37,7 @@ from safeguard_spark.spark.activations import (
     name_labelers,
     was_active,
 )
+from safeguard_spark.spark.evaluation.evaluate import Request, evaluate_and_record, gates_of
 from safeguard_spark.spark.labels import of_collection, of_version
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
@@ -134,10 +137,22 @@ def _gate_lines(
     )
     coverage = _coverage(spark, config, tables, spec) if required.min_coverage is not None else None
     agreement = human_agreement(spark, config, tables, policy, spec.labeler.labeler_hash)
-    precision = agreement.precision.value if agreement and agreement.precision else None
-    recall = agreement.recall.value if agreement and agreement.recall else None
+    precision, recall = (agreement.precision, agreement.recall) if agreement else (None, None)
     lines += gate.table_lines(required, coverage, comparison, precision, recall)
-    return tuple(lines), len(verification.results) if verification else 0
+    set_lines, calls = _set_lines(spark, config, policy)
+    return (*lines, *set_lines), calls + (len(verification.results) if verification else 0)
+
+
+def _set_lines(spark: SparkSession, config: RunConfig, policy: Policy) -> tuple[list[Requirement], int]:
+    """What golden sets must show, and the calls that were made to know. Labels that are there are not made again."""
+    names = dict.fromkeys(line.set for line in gates_of(config, [policy]))
+    sets = tuple(find_set(name, config.sets) for name in names)
+    if not sets:
+        return [], 0
+    evaluation = evaluate_and_record(spark, config, Request(sets, (Side(config, (policy,)),)), show=False)
+    if evaluation.message:
+        raise EngineError(f"{evaluation.message} The gate cannot be decided yet: issue the same command again.")
+    return [line.requirement for line in evaluation.gate], evaluation.calls
 
 
 def _verify_cases(config: RunConfig, policy: Policy) -> Verification | None:

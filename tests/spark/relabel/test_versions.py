@@ -8,6 +8,9 @@ from deltalake import DeltaTable
 
 from safeguard_spark import schema
 from safeguard_spark.errors import GateError, SourceError, TableError
+from safeguard_spark.labelling.labeler import Labeler
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.relabel.plan import plan_text
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.maintain.erase import erase_contents
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
@@ -16,7 +19,7 @@ from safeguard_spark.spark.relabel.version_pairs import label_again
 from safeguard_spark.spark.tables import Tables
 from tests.build import policy
 from tests.spark.lake import Lake
-from tests.spark.relabelling import NEW, OLD, configured, planned, posts, prepared
+from tests.spark.relabelling import NEW, OLD, TEXT, configured, planned, posts, prepared
 from tests.spark.test_labels import label
 
 pytestmark = pytest.mark.spark
@@ -50,7 +53,7 @@ def test_answers_that_could_not_be_read_meet_no_gate(lake: Lake, kind: str) -> N
     location = str(lake.folder / "decisions")
     lake.spark.createDataFrame(decisions, "id STRING, violation BOOLEAN").write.parquet(location)
     gate = {"cases": False, "min_coverage": 0.6, "min_gold_precision": 0.5}
-    with pytest.raises(GateError, match=r"coverage of the table: 0\.5, .* gold precision: 0\.25, at least 0\.5"):
+    with pytest.raises(GateError, match=r"coverage of the table: 0\.5, .* gold precision: 0\.01274.*0\.25 observed"):
         promote_version(lake.spark, configured(lake, relabel={"gate": gate, "gold": {"location": location}}), NEW)
 
 
@@ -111,22 +114,60 @@ def test_what_people_decided_stops_a_promotion_or_is_stored_with_it(lake: Lake) 
     lake.spark.createDataFrame(decisions, "id STRING, violation BOOLEAN").write.parquet(location)
 
     def promoted(precision: float, **gold: str) -> Promotion:
-        gate = {"cases": False, "min_coverage": None, "min_gold_precision": precision, "min_gold_recall": 0.5}
+        gate = {"cases": False, "min_coverage": None, "min_gold_precision": precision, "min_gold_recall": 0.1}
         return promote_version(
             lake.spark, configured(lake, relabel={"gate": gate, "gold": {"location": location, **gold}}), NEW
         )
 
     with pytest.raises(
-        GateError, match=r"not promoted\. gold precision: 0\.6667, at least 0\.9 .* short by 0\.2333\. To"
+        GateError,
+        match=r"gold precision: 0\.1354, at least 0\.9 .*\(0\.6667 observed; cannot be shown: 3 flagged contents, 46",
     ):
         promoted(0.9)
     with pytest.raises(SourceError, match=r"no column verdict in .* id, violation\."):
-        promoted(0.6, violation_column="verdict")
+        promoted(0.1, violation_column="verdict")
     assert {row.policy_version for row in lake.current().values()} == {"1.0.0"}
-    assert promoted(0.6).changed and {row.policy_version for row in lake.current().values()} == {"1.1.0"}
+    assert promoted(0.1).changed and {row.policy_version for row in lake.current().values()} == {"1.1.0"}
     stored = lake.read("policy_activations").where("policy_version = '1.1.0'").collect()[0]
     lines = {line["name"]: (line["asked"], round(line["value"], 4), line["met"]) for line in json.loads(stored["gate"])}
-    assert lines == {"gold precision": (0.6, 0.6667, True), "gold recall": (0.5, 0.6667, True)}
+    assert lines == {"gold precision": (0.1, 0.1354, True), "gold recall": (0.1, 0.1354, True)}
+
+
+def test_decisions_that_name_a_changed_rule_are_listed_and_not_counted_until_they_are_made_again(lake: Lake) -> None:
+    lake.write(posts(8))
+    label_under(lake, OLD)
+    label_under(lake, NEW)
+    for version, weapons in (("1.0.0", "no rifles."), ("1.1.0", "no rifles, unless they are toys.")):
+        folder = lake.folder / "policies" / "market" / version
+        folder.mkdir(parents=True)
+        (folder / "policy.md").write_text(TEXT.format(version=version, weapons=weapons), encoding="utf-8")
+    # p0002 is a rifle: people decided by M2, which 1.1.0 changes.
+    old = [("p0001", True, "M1", "1.0.0"), ("p0002", True, "M2", "1.0.0"), ("p0004", False, None, "1.0.0")]
+    columns, ddl = (
+        {"rules_column": "rule", "version_column": "version"},
+        "id STRING, violation BOOLEAN, rule STRING, version STRING",
+    )
+
+    def settings(rows: list[tuple[str, bool, str | None, str]]) -> dict[str, Any]:
+        location = str(lake.folder / f"decisions{len(rows)}")
+        lake.spark.createDataFrame(rows, ddl).write.parquet(location)
+        return {"policies": str(lake.folder / "policies"), "relabel": {"gold": {"location": location, **columns}}}
+
+    tables = Tables.open(lake.spark, str(lake.tables))
+    before = settings(old)
+    report = planned(lake, "touched", **before)
+    assert report.decide_again == (1, ("p0002",)) and "decided again: 1 (p0002)" in plan_text(report)
+
+    def contents(version: Policy, sections: dict[str, Any]) -> int:
+        config = configured(lake, **sections)
+        hash = Labeler.of(config, version).labeler_hash
+        agreement = human_agreement(lake.spark, config, tables, version, hash)
+        assert agreement is not None
+        return agreement.contents
+
+    assert (contents(OLD, before), contents(NEW, before)) == (3, 2)
+    after = settings([*old, ("p0002", True, "M2", "1.1.0")])
+    assert planned(lake, "touched", **after).decide_again == (0, ()) and contents(NEW, after) == 3
 
 
 def test_decisions_on_other_contents_do_not_meet_a_gate(lake: Lake) -> None:

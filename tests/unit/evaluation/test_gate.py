@@ -6,6 +6,7 @@ from safeguard_spark.authoring.requirement import Bound, Requirement
 from safeguard_spark.config.model import GateConfig
 from safeguard_spark.evaluation.comparison.compare import Pair, VerdictKey, compare_pairs
 from safeguard_spark.evaluation.gate import cases_lines, failed, table_lines, unexplained
+from safeguard_spark.evaluation.intervals import Weighted, rate
 from safeguard_spark.relabel.rules import RuleChanges
 
 pytestmark = pytest.mark.unit
@@ -35,10 +36,20 @@ def test_only_what_the_configuration_requires_is_a_line() -> None:
     nothing = GateConfig(cases=False, min_coverage=None)
     assert table_lines(nothing, None, None, None, None) == []
     everything = GateConfig(max_unexplained_flips=0.1, min_coverage=0.5, min_gold_precision=0.8, min_gold_recall=0.7)
-    lines = table_lines(everything, 0.6, None, 0.9, 0.5)
+    lines = table_lines(everything, 0.6, None, rate([Weighted(95, 1, True), Weighted(5, 1, False)]), None)
     assert [(line.measure, line.met) for line in lines] == [
         ("coverage of the table", True), ("unexplained flips", False), ("gold precision", True), ("gold recall", False),
     ]  # fmt: skip
+
+
+def test_agreement_with_people_is_decided_on_a_bound_and_not_on_the_point() -> None:
+    [line] = table_lines(
+        GateConfig(min_coverage=None, min_gold_recall=0.95), None, None, None, rate([Weighted(5, 1, True)])
+    )
+    assert not line.met and line.value == pytest.approx(0.05 ** (1 / 5))
+    assert "1 observed; cannot be shown: 5 positives, 59 are needed (54 more, all of them flagged)" in str(line)
+    config = GateConfig(min_coverage=None, min_gold_recall=0.95)
+    assert table_lines(config, None, None, None, rate([Weighted(59, 1, True)]))[0].met
 
 
 def test_noise_is_subtracted_from_unexplained_flips() -> None:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.config.evaluation import ALL
 from safeguard_spark.evaluation.differences import (
     PAIRED,
     ItemPairCount,
@@ -30,6 +29,7 @@ from safeguard_spark.evaluation.measures import (
     is_right,
     measure,
 )
+from safeguard_spark.policy.document import ALL
 
 pytestmark = pytest.mark.unit
 

@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from safeguard_spark.config.evaluation import ALL, SetGateConfig
 from safeguard_spark.evaluation.intervals import lower_bound, upper_bound
 from safeguard_spark.evaluation.measures import Count, ItemCount
 from safeguard_spark.evaluation.set_gate import Decision, SetCounts, SetGateLine, decide
+from safeguard_spark.policy.document import ALL, SetGate
 
 pytestmark = pytest.mark.unit
 
 
-def gate(**values: object) -> SetGateConfig:
-    return SetGateConfig.model_validate({"set": "golden", **values})
+def gate(**values: object) -> SetGate:
+    return SetGate.model_validate({"set": "golden", **values})
 
 
 def verdicts(tp: int = 0, fp: int = 0, fn: int = 0, tn: int = 0, lost: int = 0, policy: str = "hate") -> list[Count]:
@@ -23,7 +23,7 @@ def verdicts(tp: int = 0, fp: int = 0, fn: int = 0, tn: int = 0, lost: int = 0, 
     return [Count(policy, ALL, expected, predicted, n) for expected, predicted, n in cells if n]
 
 
-def decided(config: SetGateConfig, counts: list[Count], items: list[ItemCount] | None = None) -> SetGateLine:
+def decided(config: SetGate, counts: list[Count], items: list[ItemCount] | None = None) -> SetGateLine:
     (line,) = decide([config], {"golden@1": SetCounts(counts, items or [])})
     return line
 
@@ -66,9 +66,7 @@ def test_five_of_five_do_not_show_a_recall() -> None:
          "(59 more, all of them flagged)"),
     ],
 )  # fmt: skip
-def test_a_line_says_what_is_shown_or_what_is_missing(
-    config: SetGateConfig, counts: list[Count], sentence: str
-) -> None:
+def test_a_line_says_what_is_shown_or_what_is_missing(config: SetGate, counts: list[Count], sentence: str) -> None:
     where = "golden@1 hate" if config.slice == ALL else f"golden@1 hate {config.slice}"
     assert str(decided(config, counts)) == f"{where}: {sentence}"
 
@@ -85,7 +83,7 @@ def test_a_gate_is_for_every_policy_and_version_of_its_set_unless_it_names_one()
     counts = [*verdicts(tp=100), *verdicts(tp=10, policy="spam")]
     sets = {"golden@1": SetCounts(counts), "golden@2": SetCounts(counts), "other@1": SetCounts(counts)}
 
-    def lines(config: SetGateConfig) -> list[tuple[str, str, bool]]:
+    def lines(config: SetGate) -> list[tuple[str, str, bool]]:
         return [(line.set, line.policy, line.met) for line in decide([config], sets)]
 
     assert lines(gate(min_recall=0.95)) == [

@@ -100,7 +100,7 @@ def test_these_fields_and_columns_are_format_4() -> None:
     assert list(SourceVersion.model_fields) == ["name", "version", "collection"]
     assert list(StagedPlan.model_fields) == [
         "format", "policy", "labeler", "policy_number", "planned_on", "counts", "chunks", "has_reused", "remaining",
-        "given_up",
+        "activates", "given_up",
     ]  # fmt: skip
     assert list(Labeler.model_fields) == [
         "model", "revision", "dialect", "engine_class", "effort", "temperature", "top_p", "max_tokens",

@@ -1,0 +1,88 @@
+"""Checks on Spark: a part of a set labelled by another text, and compared with the verdicts of the policy itself."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from safeguard_spark.evaluation.checks import MAX_CONTENTS, Check, checked_policy
+from safeguard_spark.evaluation.intervals import wilson
+from safeguard_spark.evaluation.result import CheckResult
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.spark.evaluation.gold import Gold
+from safeguard_spark.spark.source import open_source
+
+
+def part_of(gold: Gold) -> Gold:
+    """At most `MAX_CONTENTS` contents of a set, the same ones every time, in no order that means anything."""
+    frame = gold.contents.frame.orderBy(F.xxhash64("content_id"), "content_id").limit(MAX_CONTENTS)
+    return replace(gold, contents=replace(gold.contents, frame=frame))
+
+
+def compared(gold: Gold, policy: Policy, check: Check, own: DataFrame, other: DataFrame) -> CheckResult:
+    """What a check shows, from the verdicts by the policy itself and by the check's text.
+
+    Both frames have content_id and violation. Contents with an unreadable answer are left out.
+    """
+    second = other.select("content_id", F.col("violation").alias("second"))
+    both = own.join(second, on="content_id", how="inner").where("violation IS NOT NULL AND second IS NOT NULL")
+    is_hit = F.col("second") if check is Check.off_topic else F.col("second") != F.col("violation")
+    row = both.agg(F.count_if(is_hit).alias("hits"), F.count(F.lit(1)).alias("n")).first()
+    assert row is not None  # an aggregate without groups has one row
+    words = {
+        Check.off_topic: "are flagged by a policy about something else (nearly none should be)",
+        Check.steerability: "flip when the policy is turned round (nearly all should)",
+        Check.rule_order: "flip when the rules are in the opposite order (nearly none should)",
+    }
+    return _result(gold, policy, check, row["hits"], row["n"], words[check])
+
+
+def label_blindness(spark: SparkSession, gold: Gold, policy: Policy) -> CheckResult:
+    """Whether contents stay the same when every column that holds answers is emptied. No model is called."""
+    manifest = gold.golden_set.manifest
+    expressions = [*manifest.mapping.values(), *manifest.rules.values(), *manifest.categories.values()]
+
+    def without_answers(frame: DataFrame) -> DataFrame:
+        rows = gold.filtered(frame)
+        names = {name for name in frame.columns for text in expressions if re.search(rf"\b{re.escape(name)}\b", text)}
+        kinds = {field.name: field.dataType for field in frame.schema if field.name in names - {manifest.id_column}}
+        return rows.withColumns({name: F.lit(None).cast(kind) for name, kind in kinds.items()}) if kinds else rows
+
+    blind = open_source(spark, gold.config, version=gold.contents.version, row_filter=without_answers).frame
+    blind = blind.select("content_id", F.col("content_hash").alias("blind"))
+    joined = gold.contents.frame.select("content_id", "content_hash").join(blind, on="content_id", how="inner")
+    row = joined.agg(F.count_if("blind <> content_hash"), F.count(F.lit(1))).first()
+    assert row is not None  # an aggregate without groups has one row
+    words = "have another prompt when people's answers are taken away (none may)"
+    return _result(gold, policy, Check.label_blindness, row[0], row[1], words)
+
+
+def _result(gold: Gold, policy: Policy, check: Check, hits: int, n: int, words: str) -> CheckResult:
+    low, high = wilson(hits / n, n) if n else (None, None)
+    share = f", {hits / n:.1%} ({low:.1%} to {high:.1%})" if n else ""
+    return CheckResult(
+        set=gold.golden_set.manifest.ref,
+        policy=policy.name,
+        check=check.value,
+        value=hits / n if n else None,
+        low=low,
+        high=high,
+        n=n,
+        sentence=f"{hits:,} of {n:,} contents{share} {words}",
+    )
+
+
+def run_check(
+    spark: SparkSession,
+    gold: Gold,
+    policy: Policy,
+    check: Check,
+    own: DataFrame,
+    label: Callable[[Gold, Policy], DataFrame],
+) -> CheckResult:
+    """One check of a policy, whose verdicts are `own`. `label` labels a set by a text and returns the verdicts."""
+    if check is Check.label_blindness:
+        return label_blindness(spark, gold, policy)
+    return compared(gold, policy, check, own, label(part_of(gold), checked_policy(policy, check)))

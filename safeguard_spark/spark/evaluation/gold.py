@@ -1,0 +1,171 @@
+"""Gold: a golden set as a table of contents and a table of what people answered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from safeguard_spark.config.model import RunConfig, SourceConfig
+from safeguard_spark.errors import ConfigError, SourceError
+from safeguard_spark.evaluation.set_files import read_rows
+from safeguard_spark.evaluation.sets import GoldenSet, verify_file
+from safeguard_spark.policy.document import ALL, Policy
+from safeguard_spark.relabel.rules import RuleChanges
+from safeguard_spark.spark.files import Files
+from safeguard_spark.spark.source import Source, id_text, is_path, open_source, read_column, read_snapshot
+from safeguard_spark.spark.unreadable import readable
+
+MAX_SLICES = 500  # values of a column that divides a set: each is a row of every report
+
+
+@dataclass(frozen=True)
+class Gold:
+    """A golden set on Spark.
+
+    `answers` has content_id, `slices` (a list of `column=value`, with `*`), and for each of `policies` a struct `p0`,
+    `p1`, …: expected (boolean, null: unknown), rules (list of texts or null), category, decide_again (boolean).
+    """
+
+    golden_set: GoldenSet
+    config: SourceConfig  # how the contents are read; its `name` is the collection of their labels
+    contents: Source
+    answers: DataFrame
+    policies: tuple[Policy, ...]
+
+    def filtered(self, frame: DataFrame) -> DataFrame:
+        """The rows of a frame that the manifest's filter selects."""
+        return filtered_rows(frame, self.golden_set)
+
+    def label_config(self, config: RunConfig) -> RunConfig:
+        """A configuration whose source is the set."""
+        return config.model_copy(update={"source": self.config})
+
+
+def open_gold(
+    spark: SparkSession,
+    golden_set: GoldenSet,
+    policies: Sequence[Policy],
+    slices: Sequence[str] = (),
+    changes: Mapping[str, RuleChanges] | None = None,
+) -> Gold:
+    """Read a golden set. Nothing is downloaded. Raises SourceError, ConfigError.
+
+    `slices`: columns, in addition to the manifest's. `changes`: by policy, what changed since people decided; answers
+    that name a changed rule are unknown, and marked to be decided again.
+    """
+    manifest = golden_set.manifest
+    location = _location(spark, golden_set)
+    config = SourceConfig(
+        location=location,
+        name=manifest.name,
+        id_column=manifest.id_column,
+        text_column=manifest.text_column,
+        conversation_column=manifest.conversation_column,
+    )
+
+    def filtered(frame: DataFrame) -> DataFrame:
+        return filtered_rows(frame, golden_set)
+
+    contents = open_source(spark, config, row_filter=filtered)
+    frame = filtered(read_snapshot(spark, config, contents.version).frame)
+    with readable(f"Set {manifest.ref}"):
+        columns = [*dict.fromkeys((*manifest.slices, *slices))]
+        parts = [_slice(frame, manifest.ref, column) for column in columns]
+        id = read_column(frame, manifest.ref, manifest.id_column, "id_column")
+        answers = frame.select(
+            id_text(id, manifest.ref).alias("content_id"),
+            F.array(F.lit(ALL), *parts).alias("slices"),
+            *(
+                _answer(frame, golden_set, policy, (changes or {}).get(policy.name)).alias(f"p{number}")
+                for number, policy in enumerate(policies)
+            ),
+        )
+        _refuse_repeated_ids(answers, manifest.ref)
+    # Not the name of a view, which is gone when the session ends.
+    return Gold(golden_set, config, replace(contents, name=golden_set.location), answers, tuple(policies))
+
+
+def filtered_rows(frame: DataFrame, golden_set: GoldenSet) -> DataFrame:
+    """The rows of a set that its filter selects. Raises SourceError."""
+    condition, ref = golden_set.manifest.filter, golden_set.manifest.ref
+    return frame if condition is None else frame.where(read_column(frame, ref, condition, "filter").column)
+
+
+def _location(spark: SparkSession, golden_set: GoldenSet) -> str:
+    """Where Spark reads the set: its own location, or a view of the rows of a file that Spark does not read."""
+    manifest = golden_set.manifest
+    if manifest.file_format is None:
+        location = golden_set.location
+        if is_path(location) and not Files(spark, location).exists():
+            golden_set.data_file()  # raises, with what to download
+        if Path(location).is_file():
+            verify_file(manifest, Path(location))
+        return location
+    import pyarrow as pa
+
+    path = golden_set.data_file()
+    rows = read_rows(path, manifest.file_format)
+    if not rows:
+        raise SourceError(f"{path} has no rows.")
+    try:
+        table = pa.Table.from_pylist(rows)
+    except pa.ArrowException as error:
+        raise SourceError(f"{path} has values of different types in one column. Correct the file.") from error
+    # Spark has no columns without a type.
+    empty = [pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in table.schema]
+    view = f"golden_set_{manifest.digest[:16]}"
+    spark.createDataFrame(table.cast(pa.schema(empty))).createOrReplaceTempView(view)
+    return view
+
+
+def _slice(frame: DataFrame, ref: str, column: str) -> Column:
+    value = read_column(frame, ref, column, "slices").column.cast("string")
+    values = frame.select(value.alias("value")).distinct().limit(MAX_SLICES + 1).count()
+    if values > MAX_SLICES:
+        raise ConfigError(f"{column} of {ref} has more than {MAX_SLICES} values. Slice by a column with fewer.")
+    return F.concat(F.lit(f"{column}="), F.coalesce(value, F.lit("null")))
+
+
+def _answer(frame: DataFrame, golden_set: GoldenSet, policy: Policy, changes: RuleChanges | None) -> Column:
+    manifest, name = golden_set.manifest, policy.name
+    (expression,) = manifest.answers_for([name]).values()
+    expected = read_column(frame, manifest.ref, expression, f"mapping.{name}").column.cast("boolean")
+    rules, category = F.lit(None).cast("array<string>"), F.lit(None).cast("string")
+    if name in manifest.rules:
+        rules = _rules(frame, manifest.ref, manifest.rules[name], name)
+        of_rule = F.create_map(*(F.lit(text) for rule in policy.rules for text in (rule.id, rule.category)))
+        category = F.try_element_at(of_rule, F.try_element_at(rules, F.lit(1))) if policy.rules else category
+    if name in manifest.categories:
+        field = read_column(frame, manifest.ref, manifest.categories[name], f"categories.{name}")
+        category = F.coalesce(field.column.cast("string"), category)
+    again = F.lit(False)
+    if changes is not None:
+        affected = F.array(*map(F.lit, changes.affected)).cast("array<string>")
+        by_category = rules.isNull() & F.coalesce(category.isin(*changes.categories), F.lit(False))
+        again = F.coalesce(F.arrays_overlap(rules, affected), F.lit(False)) | by_category
+    return F.struct(
+        F.when(~again, expected).alias("expected"),
+        rules.alias("rules"),
+        category.alias("category"),
+        (again & expected.isNotNull()).alias("decide_again"),
+    )
+
+
+def _rules(frame: DataFrame, ref: str, expression: str, policy: str) -> Column:
+    field = read_column(frame, ref, expression, f"rules.{policy}")
+    if isinstance(field.type, T.ArrayType):
+        return field.column.cast("array<string>")
+    return F.when(field.column.isNotNull(), F.array(field.column.cast("string")))
+
+
+def _refuse_repeated_ids(answers: DataFrame, ref: str) -> None:
+    row = answers.agg(F.count("content_id"), F.count_distinct("content_id")).first()
+    assert row is not None  # an aggregate without groups has one row
+    if row[0] != row[1]:
+        raise SourceError(
+            f"{row[0] - row[1]:,} of {row[0]:,} rows of {ref} repeat the id of another. Name what identifies a row in "
+            "id_column."
+        )
