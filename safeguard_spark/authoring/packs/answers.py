@@ -32,7 +32,8 @@ SENTENCE = re.compile(
 QUOTED = re.compile(r"[\"“‘'`*]{1,2}(?P<word>[^\W_][\w -]{0,30}?)[.]?[\"”’'`*]{1,2}(?=\W|\Z)")
 CAPITALS = re.compile(r"(?<![\w\"'`])[A-Z]{2,}(?:[-_ ][A-Z]{2,})*(?![\w\"'`])")
 DIGITS = re.compile(
-    r"\b(?:answer|respond|reply|return|output)\b[^.\n{]*(?<![\w.])[01](?![\w.])[^.\n{]*(?<![\w.])[01](?![\w.])", re.I
+    r"\b(?:answer|respond|reply|return|output)\b[^.\n{]{0,120}(?<![\w.])[01](?![\w.])[^.\n{]{0,120}(?<![\w.])[01](?![\w.])",
+    re.I,
 )
 OBJECT = re.compile(r"\{(?:[^{}]|\{[^{}]*\}){0,1500}\}")
 KEY = re.compile(

@@ -49,6 +49,7 @@ FOR_A_PERSON = re.compile(
     re.IGNORECASE,
 )
 SAYS_VALID = re.compile(r"^\W*Output:\W*VALID\b", re.MULTILINE)
+MAX_ABOUT = 3  # words after a title in a list that say what it is: `GB0: Sport - allowed`
 NAME_LENGTH = 48  # of a category: the model writes it in each answer
 
 
@@ -135,9 +136,9 @@ def _in_lists(lines: Sequence[str]) -> Iterator[_Found]:
         if match := LISTED.match(line.strip()):
             id = match["quoted"] or match["id"]
             if re.fullmatch(EITHER, id):
-                yield _Found(
-                    id, re.split(r"[.:;(]|\s[-–—]\s", match["title"].strip("* "))[0].strip("* "), "", number, 9
-                )
+                title, *rest = re.split(r"[.:;(]\s*|\s[-–—]\s", match["title"].strip("* "), maxsplit=1)
+                about = rest[0] if rest and len(rest[0].split()) <= MAX_ABOUT else ""  # a sentence may say anything
+                yield _Found(id, title.strip("* "), about, number, 9)
 
 
 def _in_tables(lines: Sequence[str]) -> Iterator[_Found]:

@@ -42,6 +42,10 @@ HEADINGS = {
         "# Forum\nLabels:\n- `F0`: nothing wrong, allowed\n- `F1`: Insults. Of anyone.\n- `F2`: Threats",
         Found(("F1", "F2"), ("F0",)),
     ),
+    "what a list says after a title": (
+        "# Bets\n**BT1: Tips** - sells\n- BT0: Sport - allowed\n- BT2: Fixed games. Also when allowed talk quotes it",
+        Found(("BT1", "BT2"), ("BT0",)),
+    ),
     "a table of codes": ("# A\n| Code | Meaning |\n|---|---|\n| **A1** | Fraud |\n| A2 | Theft |", Found(("A1", "A2"))),
     "an answer's example": (
         'Hate.\n- H3.b threats of harm\nReturn {"violation": 1, "policy_category": "H3.b"}', Found(("H3.b",)),
