@@ -11,6 +11,7 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
 from safeguard_spark.policy.names import level
 from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
+from safeguard_spark.policy.yaml_problems import CONFLICT, RESOLVE
 from safeguard_spark.value_problems import problem_words
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts as a name
@@ -252,6 +253,9 @@ def _front_matter_error(lines: list[str]) -> FrontMatterError:
 
 def parse_policy(text: str) -> Policy:
     """Parse a document's text. Raises PolicyError with one sentence for the first problem."""
+    if conflict := CONFLICT.search(text):
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise PolicyError(f"in line {line}, the marks of a merge conflict are still in the file ({RESOLVE})")
     try:
         parts = split_document(text)
         yaml = read_yaml(parts.front_matter, first_line=2)

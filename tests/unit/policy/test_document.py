@@ -153,6 +153,10 @@ def test_hashes_do_not_depend_on_where_one_field_ends_and_the_next_begins(one: s
         ),
         ("---\nname: a\nname: b\n---\nx", "`name` is given twice, again in line 3"),
         (
+            "---\nname: a\n---\nx\n<<<<<<< ours\ny\n=======\nz\n>>>>>>> theirs\n",
+            "in line 5, the marks of a merge conflict",
+        ),
+        (
             "---\ndate: 2024-02-31\n---\nx",
             "in line 2, column 7, `2024-02-31` is read as a date, and there is no such day",
         ),
