@@ -43,7 +43,7 @@ test-matrix: setup  ## The jobs on Spark 4.0, 4.1 and 4.2, in environments of th
 soak: setup  ## Kill the label job at random moments, twenty runs in a row
 	@$(py) -m tests.soak --runs 20
 
-test-browser: setup  ## The report pages in chromium (Debian: apt-get install chromium)
+test-browser: setup  ## The review console and report pages in chromium (Debian: apt-get install chromium)
 	@$(py) -m pytest -q -m browser tests/browser
 
 lint: setup  ## What every commit must pass: format, style, types, the rooms' imports, the reference tables

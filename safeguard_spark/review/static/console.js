@@ -56,3 +56,5 @@ document.addEventListener("submit", (event) => {
 });
 
 showContent(document.getElementById("unblur"));
+// Before the page counts as loaded: keys that are typed at once belong to the field.
+document.querySelector("[data-focus]")?.focus();

@@ -1,9 +1,15 @@
-"""A person in front of a console in another process: a cookie, pages, forms."""
+"""A console in another process, and a person in front of it: a cookie, pages, forms."""
 
+import os
 import re
+import subprocess
+import sys
 import urllib.parse
 import urllib.request
 from http.cookiejar import CookieJar
+from pathlib import Path
+
+from tools.rooms import ROOT
 
 
 class Browser:
@@ -42,3 +48,28 @@ class Browser:
         match = re.search(rf'name="{name}" value="([^"]*)"', self._page)
         assert match, name
         return match[1]
+
+
+class Process:
+    """A console in a process of its own."""
+
+    def __init__(self, config: Path, append_every_s: float) -> None:
+        code = (
+            "import sys; from pathlib import Path; from safeguard_spark.review import serve, app;"
+            f"app.build_app.__defaults__ = ({append_every_s},);"
+            "from safeguard_spark.config.load import load_config; serve.serve(load_config(Path(sys.argv[1]), {}, []))"
+        )
+        command = [sys.executable, "-c", code, str(config)]
+        self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr
+        line = self._process.stderr.readline()
+        match = re.search(r"http://\S+/", line)
+        assert match, line
+        self.url = match[0]
+
+    def end(self, sign: int) -> None:
+        """Send a signal, and wait for the end."""
+        os.kill(self._process.pid, sign)
+        self._process.wait(30)
+        assert self._process.stderr
+        self._process.stderr.close()

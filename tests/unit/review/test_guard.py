@@ -109,7 +109,7 @@ def test_every_reply_forbids_scripts_storing_and_framing(world: World) -> None:
             headers = ada.response.headers
             assert "default-src 'none'" in headers["content-security-policy"]
             assert "frame-ancestors 'none'" in headers["content-security-policy"]
-            assert headers["cache-control"] == "no-store" and headers["referrer-policy"] == "no-referrer"
+            assert headers["cache-control"] == "no-store" and headers["referrer-policy"] == "same-origin"
             cookie = headers["set-cookie"]
             assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Secure" not in cookie
 

@@ -1,12 +1,7 @@
 """Every decision is in the table once, though people race, consoles are killed, and rows are erased or come later."""
 
-import os
 import random
-import re
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +12,8 @@ from safeguard_spark.errors import ConfigError, SafeguardError
 from safeguard_spark.review.journal import append_new, synchronize
 from safeguard_spark.review.queue import Answer, NotYoursError
 from safeguard_spark.schema import DECISIONS
-from tests.unit.review.browser import Browser
+from tests.unit.review.browser import Browser, Process
 from tests.unit.review.world import FLAGGED, World
-from tools.rooms import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -67,38 +61,13 @@ def _step(console: Any, reviewer: str, chance: random.Random) -> None:
             return
 
 
-class Process:
-    """A console in a process of its own."""
-
-    def __init__(self, world: World, config: Path, append_every_s: float) -> None:
-        code = (
-            "import sys; from pathlib import Path; from safeguard_spark.review import serve, app;"
-            f"app.build_app.__defaults__ = ({append_every_s},);"
-            "from safeguard_spark.config.load import load_config; serve.serve(load_config(Path(sys.argv[1]), {}, []))"
-        )
-        command = [sys.executable, "-c", code, str(config)]
-        self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        assert self._process.stderr
-        line = self._process.stderr.readline()
-        match = re.search(r"http://\S+/", line)
-        assert match, line
-        self.url = match[0]
-
-    def end(self, sign: int) -> None:
-        """Send a signal, and wait for the end."""
-        os.kill(self._process.pid, sign)
-        self._process.wait(30)
-        assert self._process.stderr
-        self._process.stderr.close()
-
-
 def test_a_kill_between_journal_and_table_loses_and_repeats_nothing(world: World) -> None:
     ids = world.draw(*(f"post {number}" for number in range(60)))
     config = world.folder / "run.yaml"
     config.write_text(yaml.safe_dump(world.config(port=0)))
     chance, acknowledged = random.Random(4), set[str]()
     for sign in (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
-        console = Process(world, config, append_every_s=0.05)
+        console = Process(config, append_every_s=0.05)
         person = Browser(console.url)
         person.get("queue/market")
         for _ in range(chance.randint(8, 12)):
@@ -114,13 +83,13 @@ def test_a_console_that_dies_with_decisions_appends_them_when_it_is_back(world: 
     world.draw("a", "b", "c")
     config = world.folder / "run.yaml"
     config.write_text(yaml.safe_dump(world.config(port=0)))
-    console = Process(world, config, append_every_s=3600)
+    console = Process(config, append_every_s=3600)
     person = Browser(console.url)
     person.get("queue/market")
     item = person.decide("safe")
     console.end(signal.SIGKILL)
     assert world.decisions == []
-    console = Process(world, config, append_every_s=3600)
+    console = Process(config, append_every_s=3600)
     Browser(console.url).get("queue")
     console.end(signal.SIGINT)
     assert [row["item_id"] for row in world.decisions] == [item]

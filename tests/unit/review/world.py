@@ -32,12 +32,13 @@ POLICY = parse_policy(TEXT)
 
 
 class Clock:
-    """Seconds that pass only when a test says so."""
+    """Seconds that pass when a test says so, and a millisecond each time it is read: decisions have an order."""
 
     def __init__(self) -> None:
         self.now = START
 
     def __call__(self) -> float:
+        self.now += 0.001
         return self.now
 
 
