@@ -14,4 +14,5 @@ import sys
 from safeguard_spark.cli.app import run_command
 
 if __name__ == "__main__":
-    sys.exit(run_command(["relabel", *sys.argv[1:]]))
+    if code := run_command(["relabel", *sys.argv[1:]]):  # a notebook takes any SystemExit for a failure
+        sys.exit(code)

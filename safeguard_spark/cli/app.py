@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -85,9 +86,11 @@ class GlobalOptions(NamedTuple):
 def run_command(argv: Sequence[str]) -> int:
     """Run one command and return its exit code. An error is a message on stderr; its traceback only with --debug."""
     options = _global_options(argv)
+    is_main = threading.current_thread() is threading.main_thread()  # a notebook may call this in another one
     previous_handler = signal.getsignal(signal.SIGTERM)
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+        if is_main:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
         _start_logging(options.log_level)
         command = typer.main.get_command(app)
         _refuse_repeated(command, options.arguments)
@@ -116,7 +119,8 @@ def run_command(argv: Sequence[str]) -> int:
         message = f"Unexpected {what}. Run again with {DEBUG} for the traceback."
         return _report("failed", f"Error: {message}", ExitCode.unexpected, options)
     finally:
-        signal.signal(signal.SIGTERM, previous_handler)
+        if is_main:
+            signal.signal(signal.SIGTERM, previous_handler)
 
 
 def _is_read() -> bool:

@@ -154,6 +154,7 @@ class Server:
 
     def _start(self, deadline: float) -> ServerState:
         """Start a server, again if that fails: until the deadline for a reason that passes, else `restarts` times."""
+        problem: EngineError | None = None  # of the start before
         while True:
             started = time.monotonic()
             try:
@@ -166,7 +167,7 @@ class Server:
                 log.info("Run %s: server %s is ready after %.1f s.", self.run_id, result.server_id, ready_s)
                 return result
             if result.is_late:
-                raise self._recorded(self._not_ready())
+                raise self._recorded(problem or self._not_ready())
             problem, server_log = self._start_failed(result.cause), tail(self.folder.log)
             pause_s = self.timings.start_again_s
             if is_passing(server_log):

@@ -7,6 +7,7 @@
     ended.json   `ServerEnd`: why the last one ended
     failed.json  `FailedStart`: its run's other tasks need not wait for the same failure again
     starts.json  `Starts`: how many starts each run has used
+    load.json    `SharedLoad`: its work, read by one task for all
     lease        touched while a task needs the server; answered: touched when it answers
     s            its socket, in a folder of its own if this path is too long;  log, log.old: its output
 
@@ -86,8 +87,23 @@ class Starts:
     by_run: dict[str, int]
 
 
-FILES = {ServerState: "state.json", ServerEnd: "ended.json", FailedStart: "failed.json", Starts: "starts.json"}
-Record = TypeVar("Record", ServerState, ServerEnd, FailedStart, Starts)
+@dataclass(frozen=True)
+class SharedLoad:
+    """A server's work, as one of its tasks read it: tokens so far, and open requests."""
+
+    server_id: str
+    tokens: float | None
+    requests: int | None
+
+
+FILES = {
+    ServerState: "state.json",
+    ServerEnd: "ended.json",
+    FailedStart: "failed.json",
+    Starts: "starts.json",
+    SharedLoad: "load.json",
+}
+Record = TypeVar("Record", ServerState, ServerEnd, FailedStart, Starts, SharedLoad)
 
 
 class ServerFolder:
@@ -136,7 +152,7 @@ class ServerFolder:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
-    def write(self, record: ServerState | ServerEnd | FailedStart | Starts) -> None:
+    def write(self, record: ServerState | ServerEnd | FailedStart | Starts | SharedLoad) -> None:
         """Replace the record of this kind atomically."""
         path = self.path / FILES[type(record)]
         draft = path.with_name(f"{path.name}.{os.getpid()}")

@@ -15,7 +15,7 @@ _USAGE = re.compile(r"^\S+\.py: error: (.*)$")
 # What the outer process logs when an inner one failed: true, but not the cause.
 _ECHO = re.compile(r"root cause|initialization failed|Engine core|WorkerProc|EngineDeadError", re.IGNORECASE)
 # What an ended process still holds is free soon, and a compile cache that another server is writing is complete soon.
-_PASSING = re.compile(r"Free memory on device|torch_compile_cache|vllm_compile_cache|ast\.literal_eval")
+_PASSING = re.compile(r'Free memory on device|File "[^"]*(?:/vllm_compile_cache|/ast)\.py"')
 # What the next start meets again: no usable card or driver, a package that is missing.
 _LASTING = re.compile(
     r"^(?:RuntimeError: )?(?:No CUDA GPUs are available|CUDA (?:error|driver)|NVML|Found no NVIDIA driver)"

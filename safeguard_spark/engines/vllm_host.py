@@ -16,6 +16,7 @@ from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.health import Load, read_load
 from safeguard_spark.engines.processes import ProcessId, lower_priority
 from safeguard_spark.engines.server import Server
+from safeguard_spark.engines.server_folder import SharedLoad
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
@@ -93,7 +94,7 @@ class VllmEngine(EndpointEngine):
         while not self._closed.wait(self._timings.watch_s):
             self._own_server.folder.touch("lease")
             server_id, is_busy = self._own_server.server_id, self.in_flight > 0
-            load = read_load(self._own_server.folder.socket, self._timings.probe_s) if is_busy else Load()
+            load = self._load(server_id) if is_busy else Load()
             if load.requests is not None:
                 self.window = fitted_window(self.window, self._share, self._total, load.requests)
             is_counted = is_counted or load.tokens is not None
@@ -107,6 +108,18 @@ class VllmEngine(EndpointEngine):
                 with contextlib.suppress(EngineError):  # the endpoint gets the same error when its requests fail
                     self._own_server.restart(server_id, hung=True)
                 self._own_server.mark_progress()
+
+    def _load(self, server_id: str) -> Load:
+        """The server's work, as one of its tasks has read it: its metrics are long, and written for each reader."""
+        folder = self._own_server.folder
+        age_s = time.time() - folder.touched_ns("load.json") / 1e9
+        if 0.0 <= age_s < self._timings.watch_s and (shared := folder.read(SharedLoad)):
+            return Load(shared.tokens, shared.requests) if shared.server_id == server_id else Load()
+        folder.touch("load.json")  # first, so that the others do not read them too
+        load = read_load(folder.socket, self._timings.probe_s)
+        with contextlib.suppress(OSError):
+            folder.write(SharedLoad(server_id, *load))
+        return load
 
 
 def fitted_window(window: int, share: int, total: int, at_server: int) -> int:

@@ -41,8 +41,8 @@ class Files:
             self._files = self._path().getFileSystem(self._conf)
         except (Py4JJavaError, IllegalArgumentException) as error:
             raise TableError(f"{root} cannot be opened: {self._advice(str(error))}") from error
-        self._scheme = str(self._files.getUri().getScheme())
-        if self._scheme == "file":
+        self.scheme = str(self._files.getUri().getScheme())
+        if self.scheme == "file":
             # Without checksum files: Hadoop's client could replace a file and its checksum only one after the other.
             self._files = self._fs.FileSystem.getLocal(self._conf).getRaw()
 
@@ -75,8 +75,17 @@ class Files:
         return str(self._files.makeQualified(self._path()).toString())
 
     def plain(self) -> str:
-        """The location as an absolute path with its scheme; a local path without."""
+        """The location as an absolute path with its scheme; a local path without, if the default is local too."""
+        local, default = self.local_path(), self._fs.FileSystem.getDefaultUri(self._conf).getScheme()
+        return local if default == "file" else re.sub(r"^file:/*", "file:///", self.qualified())
+
+    def local_path(self) -> str:
+        """The location as an absolute path without the scheme `file`."""
         return re.sub(r"^file:/*", "/", self.qualified())
+
+    def setting(self, name: str, default: str) -> str:
+        """A setting of the location's file system."""
+        return str(self._conf.get(name, default))
 
     def exists(self, *parts: str | int) -> bool:
         """Whether a file or folder exists."""
@@ -112,14 +121,14 @@ class Files:
     def write_text(self, text: str, *parts: str | int) -> None:
         """Write a small text file, or replace it, so that a reader sees all of the old text or all of the new one."""
         target = self._path(*parts)
-        if self._scheme not in RENAMING:  # an object store shows a file when it is complete
+        if self.scheme not in RENAMING:  # an object store shows a file when it is complete
             self._put(target, text)
             return
         # A random name, because two drivers may write the same file.
         draft = self._path(*parts[:-1], f"{parts[-1]}.{secrets.token_hex(4)}.draft")
         self._put(draft, text)
         try:
-            if self._scheme == "file":  # a FileContext would delete the target first
+            if self.scheme == "file":  # a FileContext would delete the target first
                 is_renamed = bool(self._files.rename(draft, target))
             else:
                 gateway: Any = self.spark.sparkContext._gateway
@@ -137,7 +146,9 @@ class Files:
         self._put(self._path(*parts), str(time.time()))
 
     def _put(self, path: Any, text: str) -> None:
-        with contextlib.closing(self._files.create(path, True)) as stream:
+        # On S3 this is one PUT: without looking for a file or a folder of this name first.
+        builder = self._files.createFile(path).overwrite(True).recursive().opt("fs.s3a.create.performance", "true")
+        with contextlib.closing(builder.build()) as stream:
             stream.write(bytearray(text.encode("utf-8")))
 
     def delete(self, *parts: str | int) -> None:
@@ -155,6 +166,13 @@ class Files:
         if not self.exists(*parts):
             return None
         return float(self._files.getFileStatus(self._path(*parts)).getModificationTime()) / 1000
+
+    def newest_file(self, *parts: str | int) -> float:
+        """When the newest file in a folder, at any depth, was last written, in seconds; 0 if there is no file."""
+        files, newest = self._files.listFiles(self._path(*parts), True), 0
+        while files.hasNext():
+            newest = max(newest, int(files.next().getModificationTime()))
+        return newest / 1000
 
     def _path(self, *parts: str | int) -> Any:
         return self._fs.Path(self.path(*parts))

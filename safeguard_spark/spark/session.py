@@ -22,8 +22,10 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.processes import descendants
 from safeguard_spark.errors import ConfigError
 
+DATABRICKS = "DATABRICKS_RUNTIME_VERSION"  # in the environment of every process there
+EXTENSIONS = "spark.sql.extensions"
 DELTA = {
-    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    EXTENSIONS: "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
 DEFAULTS = {
@@ -33,10 +35,12 @@ DEFAULTS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
+    # Delta reads its log with 50 tasks by default, which cost more than the log of a table of fewer than 100,000 files.
+    "spark.databricks.delta.snapshotPartitions": "4",
     "spark.scheduler.mode": "FAIR",  # so that a commit does not queue behind the label tasks of the next chunk
 }
 LOCAL = {
-    # Spark's defaults, 50 tasks to read a Delta log and 200 for a shuffle, cost seconds each on a laptop.
+    # Spark's default, 200 tasks for a shuffle, costs seconds on a laptop.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.shuffle.partitions": "8",
     "spark.driver.memory": "2g",
@@ -60,13 +64,22 @@ def session(config: RunConfig) -> SparkSession:
 def check(spark: SparkSession) -> None:
     """Raise ConfigError for a session in which results would be wrong or calls would be made twice."""
     conf, jvm = spark.conf, spark._jvm
+    if jvm is None:
+        raise ConfigError(
+            "This session is a Spark Connect client, which cannot run the label job. Use a classic session: on "
+            "Databricks, a cluster in dedicated access mode."
+        )
+    # Databricks has Delta under names of its own, and its configuration lists none of these.
+    is_databricks = DATABRICKS in os.environ
     for key, value in DELTA.items():
-        if value not in (conf.get(key, "") or ""):
+        setting = conf.get(key, "") or ""
+        # Another catalog may stand in front of Delta's.
+        if not is_databricks and not (value in setting or (setting and key != EXTENSIONS)):
             raise ConfigError(
                 f"Spark runs without Delta Lake. Start it with --conf {key}={value} and the delta-spark package."
             )
     # To Py4J, a name that is no class is a package.
-    if jvm is not None and isinstance(jvm.io.delta.sql.DeltaSparkSessionExtension, JavaPackage):
+    if not is_databricks and isinstance(jvm.io.delta.sql.DeltaSparkSessionExtension, JavaPackage):
         raise ConfigError("Spark runs without Delta Lake. Start it with --packages, as jobs/label.py does.")
     if conf.get("spark.speculation", "false") == "true":
         raise ConfigError("spark.speculation is on: every slow call would be paid for twice. Start Spark with it off.")
@@ -95,12 +108,12 @@ def _build(config: RunConfig) -> SparkSession:
         # repository, which fills the screen with errors if it cannot be reached.
         settings |= LOCAL | {"spark.jars.ivySettings": str(Path(__file__).with_name("ivysettings.xml"))}
     submitted = _submitted() if is_submitted else {}
-    extensions = [settings["spark.sql.extensions"], config.spark.conf.get("spark.sql.extensions", "")]
+    extensions = [settings[EXTENSIONS], config.spark.conf.get(EXTENSIONS, "")]
     settings |= config.spark.conf
     packages = [] if is_submitted else [name for name in settings.pop(PACKAGES, "").split(",") if name]
     settings = {key: value for key, value in settings.items() if key not in submitted}  # spark-submit's own win
-    extensions.append(submitted.get("spark.sql.extensions", ""))
-    settings["spark.sql.extensions"] = ",".join(dict.fromkeys(",".join(filter(None, extensions)).split(",")))
+    extensions.append(submitted.get(EXTENSIONS, ""))
+    settings[EXTENSIONS] = ",".join(dict.fromkeys(",".join(filter(None, extensions)).split(",")))
     builder = SparkSession.builder
     if master:
         builder = builder.master(_retrying(master))

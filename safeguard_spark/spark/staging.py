@@ -5,7 +5,7 @@
                    <policy number>/plan.json     written when the plan is complete
                                    pending/bucket=<n>/    content ids and contents to label, by chunk
                                    reused/bucket=<n>/     verdicts that other ids of the same content have
-                                   results/<n>/           the model's results (with _SUCCESS when complete)
+                                   results/<n>/           the model's results (with _COMPLETE when complete)
 """
 
 import json
@@ -136,11 +136,10 @@ class Staging(Files):
 
     def clear_abandoned(self, run_id: str, heartbeat_s: float) -> None:
         """Delete a folder without a manifest if its last write is so old that its driver counts as dead."""
-        names = self.names(run_id)
-        if not names:
+        if not self.names(run_id):
             self.delete_empty(run_id)
             return
-        newest = max(self.modified(run_id, name) or 0.0 for name in names)
+        newest = self.newest_file(run_id)  # of files: an object store gives a folder the time now
         if self.now(run_id) - newest > DEAD_BEATS * heartbeat_s:
             self.delete(run_id)
 

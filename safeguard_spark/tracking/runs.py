@@ -147,6 +147,8 @@ def _dataset(name: str, location: str, version: int | None) -> Any:
 
 def _experiment_id(client: Any, config: RunConfig, uri: str) -> str:
     name = config.tracking.experiment
+    if uri.startswith("databricks") and not name.startswith("/"):
+        name = f"/Shared/{name}"  # an experiment is a path there
     if (experiment := client.get_experiment_by_name(name)) is not None:
         return str(experiment.experiment_id)
     # Without a location a sqlite store puts artifacts below the current directory, wherever that is.

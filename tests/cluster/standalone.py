@@ -110,7 +110,7 @@ def _start_worker(cluster: Cluster, private: Path, number: int, gpus: tuple[str,
     }
     env = {
         "PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "SPARK_HOME": str(_spark_home()),
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": str(REPOSITORY), "VLLM_PORT": "tcp://10.0.0.1:8000", "VLLM_SERVER_DEV_MODE": "1",
         "JAVA_HOME": str(_java_home()), "SPARK_LOCAL_IP": host, "SPARK_DAEMON_MEMORY": "256m", "SPARK_CONF_DIR": "/tmp",
         "SPARK_WORKER_OPTS": " ".join(f"-D{name}={value}" for name, value in conf.items()), "SPARK_NO_DAEMONIZE": "1",
     }  # fmt: skip

@@ -2,10 +2,13 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from safeguard_spark.spark.files import Files
+from safeguard_spark.spark.label.job import label_table
+from tests.build import policy
 from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
@@ -50,3 +53,16 @@ def test_a_file_is_replaced_on_other_file_systems_too(lake: Lake, tmp_path: Path
     finally:
         for key in settings:
             lake.spark.conf.unset(key)
+
+
+def test_a_local_folder_keeps_its_scheme_where_another_file_system_is_the_default(spark: Any, lake: Lake) -> None:
+    lake.write([("p1", "a table"), ("p2", "a replica")])
+    spark.conf.set("fs.defaultFS", "hdfs://nowhere:9000")
+    try:
+        assert Files(spark, f"file:{lake.tables}").plain() == f"file://{lake.tables}"
+        places = {"source": {"location": f"file:{lake.posts}", "text_column": "body"}, "output": f"file:{lake.tables}"}
+        result = label_table(spark, lake.config(**places), [policy()], show=False)
+        assert (result.written, result.tables["labels"]) == (2, f"file://{lake.tables}/labels")
+    finally:
+        spark.conf.unset("fs.defaultFS")
+    assert Files(spark, f"file:{lake.tables}").plain() == str(lake.tables)

@@ -15,6 +15,8 @@ from safeguard_spark.spark.label.pending import StagedPlan
 from safeguard_spark.spark.staging import SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
 
+COMPLETE = "_COMPLETE"  # in the folder of a chunk's results
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -38,8 +40,16 @@ class Chunk:
     @property
     def is_complete(self) -> bool:
         """Whether its model work is finished and not yet committed."""
-        is_finished = self.max_calls == 0 or self.folder.exists("results", self.number, "_SUCCESS")
-        return is_finished and self.is_uncommitted
+        return (self.max_calls == 0 or self.is_labelled) and self.is_uncommitted
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether all of the model's results are staged. Hadoop's own marker can be switched off."""
+        return any(self.folder.exists("results", self.number, marker) for marker in (COMPLETE, "_SUCCESS"))
+
+    def mark_labelled(self) -> None:
+        """Record that all of the model's results are staged."""
+        self.folder.write_text(self.run_id, "results", self.number, COMPLETE)
 
     @property
     def pending(self) -> DataFrame | None:

@@ -234,10 +234,11 @@ def _label_chunk(run: RunContext, chunk: Chunk) -> Summary:
         watch = executors.without_failed(spark, chunk_tag)
     with watch as failed:
         results.write.mode("overwrite").parquet(chunk.folder.path("results", chunk.number))
+    chunk.mark_labelled()
     try:
         return _summary(chunk)._replace(failed_starts=failed)
     except FAILED:
-        if chunk.folder.exists("results", chunk.number, "_SUCCESS"):
+        if chunk.is_uncommitted:
             raise
         return Summary()  # another driver has committed the chunk already
 

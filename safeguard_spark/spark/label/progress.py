@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Self, TextIO, TypeAlias
 
@@ -25,6 +25,7 @@ REPORT_INTERVAL_S = 1.0
 LINE_INTERVAL_S = 30.0  # if the output is not a terminal
 START_S = 20.0  # a label task reports first when it begins, before it needs the engine
 STALL_S = 60.0
+RECENT_TASKS = 1024
 
 
 Address: TypeAlias = tuple[str, int, str]  # host, port and token of a listener
@@ -38,6 +39,7 @@ class Report(BaseModel):
     totals: Counter[str]
     outcomes: Counter[str]
     oldest_s: float
+    has_ended: bool = False
 
 
 class Reporter:
@@ -57,7 +59,7 @@ class Reporter:
 
     def __exit__(self, *_: object) -> None:
         self._oldest_s = 0.0
-        self._send()
+        self._send(has_ended=True)
 
     def add(self, result: Labelled, engine: Engine) -> None:
         """Count one row."""
@@ -73,14 +75,15 @@ class Reporter:
             self._oldest_s = engine.oldest_s
             self._send()
 
-    def _send(self) -> None:
+    def _send(self, *, has_ended: bool = False) -> None:
         if self._address is None:
             return
         self._sent_at = time.monotonic()
         host, port, token = self._address
         report = Report(
-            token=token, task=self._id, totals=self._totals, outcomes=self._outcomes, oldest_s=self._oldest_s
-        )
+            token=token, task=self._id, totals=self._totals, outcomes=self._outcomes, oldest_s=self._oldest_s,
+            has_ended=has_ended,
+        )  # fmt: skip
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
                 sender.sendto(report.model_dump_json().encode(), (host, port))
@@ -100,7 +103,11 @@ class Listener:
             self._socket.bind(("", 0))
         self._socket.settimeout(0.5)
         self._token = secrets.token_hex(16)
-        self._reports: dict[str, Report] = {}  # the last of each task
+        self._reports: dict[str, Report] = {}  # the last of each task that runs, and of one whose end was lost
+        # Of the tasks that ended: with thousands of chunks, adding up every task's report would take a core.
+        self._ended_totals, self._ended_outcomes = Counter[str](), Counter[str]()
+        self._ended: deque[str] = deque(maxlen=RECENT_TASKS)  # a datagram may come after the task's last
+        self.has_reports = False
         self._chunks: Counter[str] = Counter()  # totals of the finished chunks
         self._is_open = True
         self.first_row_at: float | None = None  # rates are computed from here, not from the start
@@ -116,31 +123,38 @@ class Listener:
                 continue
             except OSError:
                 return
-            if report.token == self._token:
+            if report.token == self._token and report.task not in self._ended:
+                self.has_reports = True
                 before = self._reports.get(report.task)
                 if report.totals and (before is None or before.totals != report.totals):
                     self.last_change_at = self.clock()
                     self.first_row_at = self.first_row_at or self.last_change_at
-                self._reports[report.task] = report
+                if report.has_ended:
+                    self._fold(report)
+                else:
+                    self._reports[report.task] = report
+
+    def _fold(self, report: Report) -> None:
+        """Add the totals of a task that ended to those of the others."""
+        # Not in place: the bar's thread reads them. For a moment it may count this task twice, or not at all.
+        self._ended_totals = self._ended_totals + report.totals
+        self._ended_outcomes = self._ended_outcomes + report.outcomes
+        self._reports.pop(report.task, None)
+        self._ended.append(report.task)
 
     def add_chunk(self, totals: Counter[str]) -> None:
         """Count a finished chunk, by the names of `totals`."""
         self._chunks = self._chunks + totals  # not in place: the bar's thread reads it
         self.last_change_at = self.clock()
 
-    @property
-    def has_reports(self) -> bool:
-        """Whether a datagram of any task has arrived."""
-        return bool(self._reports)
-
     def totals(self) -> Counter[str]:
         """`rows`, `called` (model calls), and tokens (`prompt`, `cached`, `completion`) so far."""
-        reported = sum((report.totals for report in list(self._reports.values())), Counter[str]())
+        reported = sum((report.totals for report in list(self._reports.values())), self._ended_totals)
         return reported | self._chunks  # the larger of each
 
     def outcomes(self) -> Counter[str]:
         """Outcomes over all tasks so far."""
-        return sum((report.outcomes for report in list(self._reports.values())), Counter())
+        return sum((report.outcomes for report in list(self._reports.values())), self._ended_outcomes)
 
     def oldest_s(self) -> float:
         """Age of the oldest request of any task, in seconds."""

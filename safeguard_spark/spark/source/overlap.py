@@ -67,7 +67,7 @@ def _is_inside(inner: str, outer: str) -> bool:
 
 def _real(spark: SparkSession, location: str) -> str:
     """A folder as one text, whatever way it was written: with its scheme, links followed on a local disk."""
-    plain = Files(spark, location).plain()
+    plain = Files(spark, location).local_path()
     if plain.startswith("/"):
         return os.path.realpath(plain)
     scheme, _, rest = plain.partition("://")

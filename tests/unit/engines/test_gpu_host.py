@@ -1,6 +1,9 @@
 """What is said before vLLM starts on a GPU machine that lacks something."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,18 @@ def test_the_gpus_of_a_machine_are_those_that_nvidia_smi_reports(
     tool.write_text(f'#!/bin/sh\n[ "$3" = --id=GPU-a,GPU-b ] && echo "580.1, 9.0" && exit {int(fails)}\n')
     tool.chmod(0o755)
     assert gpus(["GPU-a", "GPU-b"]) == ([] if fails else [Gpu(580, (9, 0))])
+
+
+def discovered(path: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "safeguard_spark.engines.gpu_addresses"]
+    env = {"PATH": path, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=Path(__file__).parents[3], check=False)
+
+
+def test_the_discovery_script_prints_uuids_or_one_sentence(tmp_path: Path) -> None:
+    failed = discovered(str(tmp_path))
+    assert failed.returncode == 1 and failed.stderr.startswith("The GPUs of this machine are not known: ")
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho GPU-1a2b\necho GPU-3c4d\n")
+    tool.chmod(0o755)
+    assert json.loads(discovered(f"{tmp_path}:/bin").stdout) == {"name": "gpu", "addresses": ["GPU-1a2b", "GPU-3c4d"]}

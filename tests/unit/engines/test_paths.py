@@ -3,6 +3,8 @@
 import contextlib
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,3 +87,17 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     folder.path.symlink_to(elsewhere)
     with pytest.raises(EngineError, match="not private to this user"):
         folder.create()
+
+
+def test_executors_in_other_pid_namespaces_have_folders_of_their_own(tmp_path: Path) -> None:
+    program = (
+        "from safeguard_spark.config.engine import VllmConfig; from safeguard_spark.engines.paths import server_path; "
+        "from safeguard_spark.engines.processes import ProcessId; "
+        f"print(server_path(VllmConfig(model='m', work_dir={str(tmp_path)!r}), ProcessId(7, '9'), []))"
+    )
+    python = [sys.executable, "-c", program]
+    namespace = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("pid namespaces are not allowed here")
+    outside, again, inside = (subprocess.check_output(command) for command in (python, python, [*namespace, *python]))
+    assert outside == again != inside

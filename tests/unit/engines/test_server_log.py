@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.engines.server_log import CAUSE_CHARACTERS, TAIL_BYTES, cause, is_wrong_setting, tail
+from safeguard_spark.engines.server_log import (
+    CAUSE_CHARACTERS,
+    TAIL_BYTES,
+    cause,
+    is_lasting,
+    is_passing,
+    is_wrong_setting,
+    tail,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -59,6 +67,37 @@ def test_the_tail_of_a_log_is_bounded_and_empty_without_a_log(tmp_path: Path) ->
     assert tail(tmp_path / "none") == ""
     (tmp_path / "log").write_bytes(b"\xff" + b"x" * TAIL_BYTES * 2 + b"end")
     assert len(tail(tmp_path / "log")) == TAIL_BYTES and tail(tmp_path / "log").endswith("end")
+
+
+MEMORY_HELD = (
+    "(EngineCore pid=2) ValueError: Free memory on device cuda:0 (1.5/79.2 GiB) on startup is less than desired\n"
+)
+HALF_A_CACHE = """\
+(EngineCore pid=2) INFO 11-24 02:12:40 [backends.py:1] Using cache directory: /h/.cache/vllm/torch_compile_cache/a
+(EngineCore pid=2)   File "/usr/lib/python3.12/ast.py", line 64, in literal_eval
+(EngineCore pid=2)   File "<unknown>", line 1
+(EngineCore pid=2) SyntaxError: '{' was never closed
+"""
+NO_CARD = "(EngineCore pid=2) RuntimeError: No CUDA GPUs are available\n"
+OTHER = HALF_A_CACHE.splitlines()[0] + "\nValueError: something else\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "passing", "lasting"),
+    [
+        (MEMORY_HELD, True, False),
+        (HALF_A_CACHE, True, False),
+        (OUT_OF_MEMORY, False, False),
+        (OTHER, False, False),
+        (NO_CARD, False, True),
+        ("ModuleNotFoundError: No module named 'vllm'\n", False, True),
+        ("RuntimeError: CUDA error: no kernel image is available for execution on the device\n", False, True),
+        (WRONG_ARGUMENT, False, True),
+        ("", False, False),
+    ],
+)
+def test_a_reason_that_passes_and_one_that_lasts_are_known(log: str, passing: bool, lasting: bool) -> None:
+    assert (is_passing(log), is_lasting(log)) == (passing, lasting)
 
 
 def test_a_start_that_wrong_settings_stop_is_told_from_one_that_may_succeed_later() -> None:

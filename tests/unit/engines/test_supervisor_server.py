@@ -32,6 +32,7 @@ from tests.faulty_server import SAFE, FaultyServer, completion_ids
 
 pytestmark = pytest.mark.unit
 SERVER = Path(__file__).parents[2] / "faulty_server.py"
+STAND_IN = Path(__file__).parents[2] / "cluster" / "stand_in.py"
 
 
 class Executor:
@@ -274,6 +275,49 @@ def test_a_start_that_fails_once_is_tried_again_and_forgotten(executor: Executor
     assert len(executor.label(env=env)) == 1
     assert executor.server_folder.read(Starts) == Starts({"run": 2})
     assert executor.server_folder.read(FailedStart) is None
+
+
+def stand_in(executor: Executor, **env: str) -> dict[str, Any]:
+    """The stand-in of the cluster's tests as the server."""
+    starts = executor.folder.parent / "starts"
+    starts.mkdir(exist_ok=True)
+    env |= {"STARTS": str(starts), "ANSWER_IDS": json.dumps(completion_ids(json.dumps(SAFE)))}
+    return {"command": (sys.executable, str(STAND_IN)), "env": env}
+
+
+def test_memory_that_another_process_still_holds_is_waited_for_and_costs_no_restart(executor: Executor) -> None:
+    settings = stand_in(executor, FAILS="3", FAILURE="ValueError: Free memory on device cuda:0 (1/79 GiB) on startup")
+    assert len(executor.label(**settings, restarts=0)) == 1
+    assert executor.server_folder.read(Starts) == Starts({"run": 1})
+    assert len([*(executor.folder.parent / "starts").iterdir()]) == 4
+
+
+def test_a_dead_gpu_costs_one_start(executor: Executor) -> None:
+    refused = pytest.raises(EngineError, match="did not start: RuntimeError: No CUDA GPUs are available")
+    with executor.engine(**stand_in(executor, DEAD_GPUS="none"), restarts=2) as engine, refused:
+        list(engine.answers(call_spec(), requests(2)))
+    assert executor.server_folder.read(Starts) == Starts({"run": 1})
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_server_of_another_session_gives_the_gpu_up_if_no_task_uses_it(
+    executor: Executor, tmp_path: Path, is_used: bool
+) -> None:
+    settings = stand_in(executor, GPU_LOCKS=str(tmp_path)) | {"start_deadline_s": 3.0 if is_used else 60.0}
+    executor.label(**settings)
+    first, other = executor.state.server_id, Executor(tmp_path / "e ü")
+    try:
+        unused_s = 60.0 if is_used else -1.0
+        with other.engine(**settings, timings=replace(FAST, unused_s=unused_s)) as engine:
+            if is_used:
+                with pytest.raises(EngineError, match="Free memory on device"):
+                    list(engine.answers(call_spec(), requests(2)))
+                assert server_processes(first)
+            else:
+                assert len(list(engine.answers(call_spec(), requests(2)))) == 2
+                assert not server_processes(first)
+    finally:
+        other.end()
 
 
 def test_starts_that_all_fail_are_bounded_and_final_for_the_run_only(executor: Executor) -> None:

@@ -1,5 +1,6 @@
 """The progress bar: what it says with reports from the tasks, and without any."""
 
+import contextlib
 import io
 import socket
 from collections import Counter
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from safeguard_spark.spark.label.executor import Recipe, label_batches
-from safeguard_spark.spark.label.progress import Address, Bar, Listener, Reporter
+from safeguard_spark.spark.label.progress import Address, Bar, Listener, Report, Reporter
 from tests.build import SCRIPT, label_spec, policy, posts, run_config, until
 
 pytestmark = pytest.mark.unit
@@ -137,3 +138,20 @@ def test_on_a_pipe_the_bar_is_a_line_every_so_often(listener: Listener) -> None:
         until(lambda: "40/100 rows" in file.getvalue())
     lines = file.getvalue().splitlines()
     assert len(lines) >= 1 and all("/100 rows" in line for line in lines)
+
+
+def test_tasks_that_ended_are_counted_once_and_not_kept() -> None:
+    with contextlib.closing(Listener("127.0.0.1")) as listener:
+        for _ in range(40):
+            with Reporter(listener.address):
+                pass
+        host, port, token = listener.address
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for has_ended in (False, True, False):  # the last one is late
+                report = Report(
+                    token=token, task="t", totals=Counter(rows=5), outcomes=Counter(labelled=5), oldest_s=9.0,
+                    has_ended=has_ended,
+                )  # fmt: skip
+                sender.sendto(report.model_dump_json().encode(), (host, port))
+        until(lambda: listener.totals()["rows"] == 5 and not listener._reports)
+        assert listener.outcomes() == Counter(labelled=5) and listener.oldest_s() == 0.0 and listener.has_reports
