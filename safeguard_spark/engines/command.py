@@ -144,6 +144,7 @@ def environment(
     # Triton and FlashInfer start `ninja` and the like by name.
     env["PATH"] = os.pathsep.join([str(Path(config.python or sys.executable).parent), env.get("PATH", os.defpath)])
     env["HOME"] = str(home)
+    env.setdefault("USER", f"uid{os.getuid()}")  # a container's uid may have no name, and PyTorch asks for one
     if sys.platform == "linux":
         env |= LOOPBACK
     env["VLLM_NO_USAGE_STATS"] = "1"

@@ -146,9 +146,12 @@ class Files:
         self._put(self._path(*parts), str(time.time()))
 
     def _put(self, path: Any, text: str) -> None:
-        # On S3 this is one PUT: without looking for a file or a folder of this name first.
-        builder = self._files.createFile(path).overwrite(True).recursive().opt("fs.s3a.create.performance", "true")
-        with contextlib.closing(builder.build()) as stream:
+        if self.scheme in RENAMING:
+            stream = self._files.create(path, True)
+        else:  # on S3 this is one PUT: without looking for a file or a folder of this name first
+            builder = self._files.createFile(path).overwrite(True).recursive()
+            stream = builder.opt("fs.s3a.create.performance", "true").build()
+        with contextlib.closing(stream):
             stream.write(bytearray(text.encode("utf-8")))
 
     def delete(self, *parts: str | int) -> None:

@@ -98,7 +98,7 @@ class RunContext:
             plan_id=selection.plan_id,
         )
         staging = Staging(spark, config.run.staging or tables.sibling_folder("_staging"))
-        refuse_unshared(spark, [staging.root, tables.sibling_folder("_staging")])
+        refuse_unshared(spark, [staging.root, *([tables.sibling_folder("labels")] if config.run.staging else [])])
         return cls(
             spark=spark,
             config=config,
