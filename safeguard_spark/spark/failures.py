@@ -24,6 +24,7 @@ FAILED = (PySparkException, Py4JJavaError)
 # What a driver gets that creates a table while another one does: it is there, or its folder but not yet its log.
 CREATED_MEANWHILE = (
     "TABLE_OR_VIEW_ALREADY_EXISTS",
+    "DELTA_TABLE_ALREADY_EXISTS",
     "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION",
     "DELTA_TABLE_NOT_FOUND",
 )

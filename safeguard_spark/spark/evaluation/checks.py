@@ -53,7 +53,7 @@ def label_blindness(spark: SparkSession, gold: Gold, policy: Policy) -> CheckRes
     blind = open_source(spark, gold.config, version=gold.contents.version, row_filter=without_answers).frame
     blind = blind.select("content_id", F.col("content_hash").alias("blind"))
     joined = gold.contents.frame.select("content_id", "content_hash").join(blind, on="content_id", how="inner")
-    row = joined.agg(F.count_if("blind <> content_hash"), F.count(F.lit(1))).first()
+    row = joined.agg(F.count_if(F.expr("blind <> content_hash")), F.count(F.lit(1))).first()
     assert row is not None  # an aggregate without groups has one row
     words = "have another prompt when people's answers are taken away (none may)"
     return _result(gold, policy, Check.label_blindness, row[0], row[1], words)

@@ -253,7 +253,7 @@ def test_a_slow_first_answer_does_not_block_the_window() -> None:
 
 
 def test_answers_are_yielded_as_they_finish() -> None:
-    with FaultyServer(lambda call: slow(0.3) if row_of(call.text) == 1 else ANSWER) as server:
+    with FaultyServer(lambda call: slow(3.0) if row_of(call.text) == 1 else ANSWER) as server:
         keys = [answer.key for answer in ask(server, 20, window=4)]
     assert keys[-1] == 1
 

@@ -191,7 +191,7 @@ def test_an_outage_shorter_than_the_deadline_fails_no_row() -> None:
     with FaultyServer(always(slow(0.02))) as server:
         threading.Timer(0.3, server.stop).start()
         threading.Timer(0.9, server.start_again).start()
-        answers = ask(server, 120, window=4)
+        answers = ask(server, 120, window=4, deadline_s=60.0)
     assert failures(answers) == {None}
 
 

@@ -11,6 +11,7 @@ import pytest
 from safeguard_spark.config.engine import Dialect
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.protocol import forms
+from safeguard_spark.engines.timings import Timings
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling import prompt
 from safeguard_spark.labelling.content import from_text
@@ -40,10 +41,12 @@ def with_labeler(**changes: Any) -> CallSpec:
     return replace(CHAT, labeler=CHAT.labeler.model_copy(update=changes))
 
 
-def label(server: FaultyServer, spec: CallSpec = CHAT, count: int = 60) -> tuple[list[Answer], list[dict[str, Any]]]:
+def label(
+    server: FaultyServer, spec: CallSpec = CHAT, count: int = 60, timings: Timings = FAST
+) -> tuple[list[Answer], list[dict[str, Any]]]:
     """The answers, and the forms that the engine reports."""
     dialect = spec.labeler.dialect
-    with EndpointEngine(config(server.url, dialect=dialect), 16, timings=FAST) as engine:
+    with EndpointEngine(config(server.url, dialect=dialect), 16, timings=timings) as engine:
         answers = list(engine.answers(spec, requests(count, dialect)))
         return answers, [json.loads(form) for form in engine.forms]
 
@@ -126,7 +129,8 @@ def test_an_endpoint_that_refuses_every_form_is_asked_once_for_each(dialect: Dia
     spec = call_spec(dialect)
     with FaultyServer(lambda call: refusal(**error)) as server:
         with pytest.raises(EngineError, match="refuses the form of the requests: HTTP 400") as caught:
-            label(server, spec, count=2000)
+            # On a busy machine a refusal may take longer than FAST waits for one.
+            label(server, spec, count=2000, timings=replace(FAST, accepted_s=30.0))
         assert len(server.calls) <= len(forms(spec))
         assert ("bad_thing for model" in str(caught.value)) == bool(error)
         assert ("engine.dialect=chat" in str(caught.value)) == (dialect is Dialect.harmony)
