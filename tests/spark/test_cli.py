@@ -73,9 +73,9 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-def without_source(command: list[str]) -> list[str]:
-    """The command without its source: an option with one value is not given twice."""
-    at = command.index("--source")
+def without(command: list[str], option: str) -> list[str]:
+    """The command without an option that takes one value, which is not given twice."""
+    at = command.index(option)
     return [*command[:at], *command[at + 2 :]]
 
 
@@ -87,7 +87,7 @@ def test_a_mistake_is_one_message_and_leaves_the_tables_unchanged(
     before = files(lake.tables)
     lake.write([("new", "a table of a kind not seen")])
     for options, code, message in MISTAKES:
-        others = without_source(command) if "--source" in options else command
+        others = command if options[0] == "--set" else without(command, options[0])
         assert (run_command([*others, *options]), options) == (code, options)
         captured = capsys.readouterr()
         assert message in captured.err and "Traceback" not in captured.err, captured.err
