@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safeguard_spark import schema
+from safeguard_spark import views
 from safeguard_spark.config import load
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
@@ -207,7 +207,7 @@ def open_tables(location: RunConfig | str | Path, *, spark: "SparkSession | None
 
 def labels_current_sql(labels: str = "labels", activations: str = "policy_activations") -> str:
     """The SELECT behind `labels_current`, for DuckDB and other engines, over the names the two tables have there."""
-    return schema.labels_current(labels, activations)
+    return views.labels_current(labels, activations)
 
 
 def _assignments(settings: Mapping[str, Any] | Iterable[str]) -> list[tuple[str, Any]]:

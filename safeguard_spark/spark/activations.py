@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from safeguard_spark import schema
+from safeguard_spark import schema, views
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling.labeler import LabelerRef
 from safeguard_spark.labelling.rows import LabelSpec
@@ -28,7 +28,7 @@ def active(tables: Tables, policy: str) -> Row | None:
 
 def _newest_first(tables: Tables, policy: str) -> list[Row]:
     rows = tables.read(schema.ACTIVATIONS).where(F.col("policy") == policy)
-    return rows.orderBy(*(F.desc(name) for name in schema.NEWEST_ACTIVATION)).collect()
+    return rows.orderBy(*(F.desc(name) for name in views.NEWEST_ACTIVATION)).collect()
 
 
 def _has_text(row: Row, policy: Policy) -> bool:
@@ -108,7 +108,7 @@ def name_labelers(tables: Tables) -> None:
     Earlier releases activated a version with any labeler, so that a test with another one changed what readers saw.
     """
     rows = tables.read(schema.ACTIVATIONS)
-    newest = F.max_by(F.struct(*rows.columns), F.struct(*schema.NEWEST_ACTIVATION)).alias("newest")
+    newest = F.max_by(F.struct(*rows.columns), F.struct(*views.NEWEST_ACTIVATION)).alias("newest")
     for row in rows.groupBy("policy").agg(newest).select("newest.*").where("labeler_hash IS NULL").collect():
         version = PolicyVersion(row["policy"], row["policy_version"], row["policy_hash"])
         if existing := labelers_of(tables, version):
@@ -119,7 +119,7 @@ def name_labelers(tables: Tables) -> None:
 def labelers_of(tables: Tables, policy: Policy | PolicyVersion) -> list[LabelerRef]:
     """The labelers that labelled under a version, the one of the newest label first."""
     labels = of_version(tables.read(schema.LABELS), policy)
-    newest = F.max(F.struct(F.col("carried_from").isNull(), *schema.NEWEST)).alias("newest")
+    newest = F.max(F.struct(F.col("carried_from").isNull(), *views.NEWEST)).alias("newest")
     rows = labels.groupBy("labeler_hash").agg(newest, F.max("labeler").alias("labeler")).collect()
     return [LabelerRef(row["labeler"], row["labeler_hash"]) for row in sorted(rows, key=_newest, reverse=True)]
 

@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from safeguard_spark import schema
+from safeguard_spark import views
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.plan import PolicyVersion
@@ -44,5 +44,5 @@ def of_version(
 
 def newest_per_content(labels: DataFrame, *columns: str) -> DataFrame:
     """(collection, content_id, *columns) of each content's newest label, by the order that `labels_current` uses."""
-    newest = F.max_by(F.struct(*columns), F.struct(*schema.NEWEST)).alias("newest")
+    newest = F.max_by(F.struct(*columns), F.struct(*views.NEWEST)).alias("newest")
     return labels.groupBy(*CONTENT).agg(newest).select(*CONTENT, "newest.*")

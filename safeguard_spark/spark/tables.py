@@ -10,7 +10,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from safeguard_spark import schema
+from safeguard_spark import schema, views
 from safeguard_spark.errors import TableError
 from safeguard_spark.schema import Column, Table
 from safeguard_spark.spark.failures import retrying
@@ -88,7 +88,7 @@ class Tables:
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The rows of a table, now or at a version. Raises TableError if it lacks a column."""
         at = "" if version is None else f" VERSION AS OF {version}"
-        return self.spark.sql(f"SELECT {schema.select_list(table)} FROM {self._all_columns(table, at)}")
+        return self.spark.sql(f"SELECT {views.select_list(table)} FROM {self._all_columns(table, at)}")
 
     def _all_columns(self, table: Table, at: str = "") -> str:
         """A table expression with every column of this release. Raises TableError if one cannot be read as null."""
@@ -158,7 +158,7 @@ class Tables:
         self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {self.labels_current}")
         self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
         for table in self.created():
-            rows = f"SELECT {schema.select_list(table)} FROM {self._all_columns(table)}"
+            rows = f"SELECT {views.select_list(table)} FROM {self._all_columns(table)}"
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS {rows}")
 
     def created(self) -> list[Table]:
@@ -241,15 +241,15 @@ class Tables:
     def labels_as_of(self, moment: str | None) -> str:
         """The SELECT behind `labels_as_of`; `moment` is a timestamp expression, None is now."""
         labels, activations = (self._all_columns(table) for table in (schema.LABELS, schema.ACTIVATIONS))
-        return schema.labels_current(labels, activations, moment)
+        return views.labels_current(labels, activations, moment)
 
     def _labels_as_of(self, name: str) -> str:
         return f"{name}(moment TIMESTAMP) RETURNS TABLE RETURN {self.labels_as_of('labels_as_of.moment')}"
 
     def _views(self) -> str:
         scan = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
-        current = schema.labels_current(scan["labels"], scan["policy_activations"])
-        as_of = schema.labels_current(scan["labels"], scan["policy_activations"], "moment")
+        current = views.labels_current(scan["labels"], scan["policy_activations"])
+        as_of = views.labels_current(scan["labels"], scan["policy_activations"], "moment")
         duckdb = (
             f"CREATE OR REPLACE VIEW labels_current AS\n{current};\n"
             f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{as_of};"

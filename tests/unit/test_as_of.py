@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeguard_spark import schema
+from safeguard_spark import schema, views
 
 pytestmark = pytest.mark.unit
 BEGIN = datetime(2026, 5, 1)
@@ -53,8 +53,8 @@ def test_every_moment_shows_the_labels_current_then_of_one_version_of_each_polic
         for table in (schema.LABELS, schema.ACTIVATIONS):
             columns = ", ".join(f"{c.name} {c.type.replace('ARRAY<STRING>', 'STRING[]')}" for c in table.columns)
             database.execute(f"CREATE TABLE {table.name} ({columns})")
-        current = schema.labels_current("labels", "policy_activations")
-        past = schema.labels_current("labels", "policy_activations", "moment")
+        current = views.labels_current("labels", "policy_activations")
+        past = views.labels_current("labels", "policy_activations", "moment")
         database.execute(f"CREATE VIEW labels_current AS {current}")
         database.execute(f"CREATE MACRO labels_as_of(moment) AS TABLE {past}")
 

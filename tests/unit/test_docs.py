@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from pydantic import BaseModel
 
-from safeguard_spark import schema
+from safeguard_spark import schema, views
 from safeguard_spark.config.load import apply_overrides, build_config
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.verdict import Outcome
@@ -101,7 +101,7 @@ def test_each_example_query_runs_on_the_tables_as_they_are(query: str) -> None:
         for table in schema.TABLES:
             columns = ", ".join(f"{c.name} {_duck(c.type)}" for c in table.columns)
             db.execute(f"CREATE TABLE {table.name} ({columns})")
-        db.execute(f"CREATE VIEW labels_current AS {schema.labels_current('labels', 'policy_activations')}")
+        db.execute(f"CREATE VIEW labels_current AS {views.labels_current('labels', 'policy_activations')}")
         assert db.execute(query).fetchall() == []
 
 

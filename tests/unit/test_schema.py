@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeguard_spark import schema
+from safeguard_spark import schema, views
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.schema import LABELS, REASONING, RUNS, TABLES
 
@@ -148,7 +148,7 @@ def view(rows: Sequence[Label], active: Sequence[Activation]) -> list[Label]:
             for row in table_rows:
                 marks = ", ".join("?" * len(row))
                 connection.execute(f"INSERT INTO {name} ({', '.join(kind._fields)}) VALUES ({marks})", list(row))
-        select = schema.labels_current("labels", "activations")
+        select = views.labels_current("labels", "activations")
         result = connection.execute(f"SELECT {', '.join(Label._fields)} FROM ({select})").fetchall()
     return [Label(*row) for row in result]
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from safeguard_spark import schema
+from safeguard_spark import schema, views
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import TableError
 from safeguard_spark.evaluation.comparison.compare import Pair, VerdictKey, compare_pairs
@@ -116,7 +116,7 @@ def _newest_plan(tables: Tables, sides: _Sides, collection: str | None) -> Relab
     """The newest applied plan from one side to the other: it tells how the compared contents were selected."""
     (old, old_labeler), (new, new_labeler) = sides
     plans = tables.read(schema.PLANS)
-    rows = plans if collection is None else plans.where(F.expr(schema.COLLECTION) == collection)
+    rows = plans if collection is None else plans.where(F.expr(views.COLLECTION) == collection)
     rows = rows.where(
         (F.col("policy") == new.name)
         & (F.col("new_hash") == new.policy_hash)
