@@ -49,6 +49,7 @@ class DraftRule(NamedTuple):
 
     id: str
     category: str
+    title: str
     position: int
 
 
@@ -81,7 +82,7 @@ class Draft:
         value = self.front.value.get("rules")
         entries = enumerate(value) if isinstance(value, list) else ()
         return [
-            DraftRule(str(entry["id"]), str(entry.get("category", "")), index)
+            DraftRule(str(entry["id"]), str(entry.get("category", "")), str(entry.get("title", "")), index)
             for index, entry in entries
             if isinstance(entry, dict) and "id" in entry
         ]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from safeguard_spark.authoring.diagnostics import Diagnostic, nearest
 from safeguard_spark.authoring.draft import Draft
-from safeguard_spark.authoring.text import Block, without_quotes
+from safeguard_spark.authoring.text import Block, Cell, without_quotes
 from safeguard_spark.policy.document import NONE, REVIEW, Output
 
 LABEL_COLUMN = re.compile(
@@ -87,13 +87,22 @@ def _tables(draft: Draft) -> Iterator[Diagnostic]:
     for table in draft.text.tables:
         columns = [index for index, cell in enumerate(table.header) if LABEL_COLUMN.search(cell.text)]
         for row in table.rows:
+            titles = _titles_of_named_rules(draft, row)
             for cell in (row[index] for index in columns if index < len(row)):
+                if cell.text in titles:
+                    continue
                 for match in re.finditer(r"[^,;/\s`*\"“”]+(?: [^,;/\s`*\"“”]+)*", cell.text):
                     if not _is_defined(match[0], defined):
                         span = draft.in_body(cell.line, cell.column + match.start(), len(match[0]))
                         problem = f"the table's label `{match[0]}` is neither a rule nor a category"
                         hint = nearest(match[0], defined)
                         yield draft.source.diagnose("undefined-category", span, problem, hint, match[0])
+
+
+def _titles_of_named_rules(draft: Draft, row: Iterable[Cell]) -> set[str]:
+    """The titles of the rules whose ids are in a row: a table that defines rules may have both."""
+    words = {cell.text.strip("*_` ") for cell in row}
+    return {rule.title for rule in draft.rules if rule.id in words}
 
 
 def _is_defined(label: str, defined: Iterable[str]) -> bool:

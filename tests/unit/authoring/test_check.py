@@ -183,6 +183,18 @@ def test_a_renamed_rule_is_one_problem_and_not_one_for_each_place_that_names_it(
     assert len(json.loads(report_json(report))["diagnostics"]) == 63
 
 
+def test_a_table_may_have_a_rules_title_next_to_its_id_but_not_alone(tmp_path: Path) -> None:
+    table = "## Labels\n\n| Rule | Category | Text |\n|---|---|---|\n| `{}` | {} | Fake |\n\n## Criteria"
+
+    def codes(*cells: str) -> list[str]:
+        text = edited(POLICY, ("title: Stolen goods", "title: Stolen / found"), ("## Criteria", table.format(*cells)))
+        return [d.code for d in check_file(write_policy(tmp_path, text))]
+
+    assert codes("M2", "Stolen / found") == []
+    assert codes("M1", "Stolen / found") == ["undefined-category"] * 2
+    assert codes("M2", "Stolen / lost") == ["undefined-category"] * 2
+
+
 @pytest.mark.parametrize(
     "change",
     [("rules:\n", "rule:\n"), ("category: counterfeit", "categroy: counterfeit"), ("- {id: M1,", "- {ids: M1,")],

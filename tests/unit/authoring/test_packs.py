@@ -137,13 +137,13 @@ Return a JSON object:
 {"RUDE": 0 or 1, "SPAM": true or false}
 ```
 ## Definitions
-| Flag | Name | Meaning |
+| Flag | Category | Meaning |
 |---|---|---|
-| RUDE | Rude | insults |
-| SPAM | Adverts | sells |
+| **RUDE** | Rude | insults |
+| **SPAM** | Adverts / Shops | sells |
 ### RUDE (Rude) - VIOLATES
 - names
-### SPAM (Adverts) - VIOLATES
+### SPAM (Adverts / Shops) - VIOLATES
 - shops
 """
 
@@ -157,11 +157,16 @@ def test_flags_become_one_policy_each(safeguard: Safeguard) -> None:
     assert "Add --split" in refused.err and not Path("policies").exists()
     ran = safeguard("import", "chat", "--split", "--strict")
     assert ran.code == 6 and "LOST the JSON object of 2 flags, and 1 sections on the other flags" in ran.out
-    rude, adverts = (load_policy(Path(f"policies/chat-{name}/1.0.0/policy.md")) for name in ("rude", "adverts"))
+    files = [Path(f"policies/chat-{name}/1.0.0/policy.md") for name in ("rude", "adverts-shops")]
+    assert [d for file in files for d in check_file(file) if d.level == "error"] == []
+    rude, adverts = (load_policy(file) for file in files)
     assert ("names" in rude.body, "shops" in rude.body, "json" in rude.body) == (True, False, False)
     assert ("names" in adverts.body, adverts.rule_ids) == (False, ("SPAM",))
     words = "engine.args.words={fool: RUDE, tea: SPAM}"
-    assert safeguard("verify", "chat-rude", "chat-adverts", "--set", "engine.kind=scripted", "--set", words).code == 0
+    assert (
+        safeguard("verify", "chat-rude", "chat-adverts-shops", "--set", "engine.kind=scripted", "--set", words).code
+        == 0
+    )
     Path("plain.txt").write_text("No shouting.")
     assert "nothing to split" in safeguard("import", "plain.txt", "--split").err
 
