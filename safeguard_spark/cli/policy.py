@@ -155,7 +155,13 @@ def _log_verifications(run: "RunConfig", verifications: "list[Verification]") ->
     from safeguard_spark.tracking.runs import log_finished_run
 
     for v in verifications:
-        params = {"policy": v.policy.ref, "policy_hash": v.policy.policy_hash, "labeler_hash": v.labeler.labeler_hash}
+        params = {
+            "policy": v.policy.ref,
+            "policy_hash": v.policy.policy_hash,
+            "labeler": v.labeler.name,
+            "labeler_hash": v.labeler.labeler_hash,
+            "status": v.status,
+        }
         counts = {"cases": len(v.results), "passed": v.count(Finding.passed), "second_looks": v.second_looks}
         values = {**counts, **{name: value for name, value in v.measures.items() if value is not None}}
         log_finished_run(run, f"verify {v.policy.ref}", params, values, {})

@@ -1,6 +1,7 @@
 """`safeguard verify` runs a policy's cases through an engine and reports rule by rule; its exit code is the result."""
 
 import json
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from safeguard_spark.authoring.cases import Case, Violation
 from safeguard_spark.authoring.verify import Finding, judge
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import parse_policy
+from safeguard_spark.tracking.store import mlflow_client
 from tests.faulty_server import Behavior, Call, FaultyServer, malformed, status
 from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, write_policy
@@ -315,6 +317,28 @@ def test_an_engine_that_fails_midway_is_no_failure_of_the_policy(safeguard: Safe
     assert " failed: " not in safeguard("verify", "market", *settings).out
     (good,) = json.loads(safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT, "--json").out)
     assert (good["status"], good["second_looks"]) == ("passed", 0)
+
+
+def test_mlflow_gets_a_run_for_each_side_with_its_figures_and_no_content(
+    safeguard: Safeguard, empty_store: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    tracking = ("--mlflow", "--set", f"tracking.uri={store}", "--set", "tracking.experiment=texts")
+    write_policy(Path("policies"))
+    other = ("--versus", "engine.args={words: {replica: M1}, misbehave: {truck: fail}}")
+    assert safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT, *other, *tracking).code == 0
+    client = mlflow_client(store)
+    runs = client.search_runs([client.get_experiment_by_name("texts").experiment_id])
+    by_status = {run.data.params["status"]: run for run in runs}
+    for name, recall in (("passed", 1.0), ("engine_failed", 0.5)):
+        run = by_status.pop(name)
+        assert (run.info.run_name, run.info.status) == ("verify market@1.0.0", "FINISHED")
+        assert run.data.params["policy_hash"] == parse_policy(POLICY).policy_hash
+        assert run.data.params["labeler"] == "scripted/low"
+        assert (run.data.metrics["cases"], run.data.metrics["recall"]) == (3, recall)
+        assert "nobody can tell" not in str(run.to_dictionary())
+    assert by_status == {}
 
 
 def test_a_second_look_is_counted(safeguard: Safeguard) -> None:
