@@ -8,18 +8,19 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from safeguard_spark.authoring.cases import load_cases
-from safeguard_spark.authoring.packs.golden import LABEL_COLUMN
 from safeguard_spark.errors import SourceError
 from safeguard_spark.evaluation.sets import ROW, FileFormat
 from safeguard_spark.policy.document import ENCODING, REVIEW
 
 Row = dict[str, Any]
+LABEL_COLUMN = re.compile(r"\b(classification|label|category|verdict|expected)\b", re.IGNORECASE)
 
 
 def read_rows(path: Path, file_format: FileFormat) -> list[Row]:

@@ -23,6 +23,11 @@ REVIEW = (
     "uncertain",
     "refer", "refer to a human",
 )  # fmt: skip
+MEANINGS = {
+    level(word): meaning
+    for meaning, words in (("violation", VIOLATES), ("safe", SAFE), ("review", REVIEW))
+    for word in words
+}
 YES, NO = ("yes", "ja", "sí", "si", "oui", "sim"), ("no", "nein", "non", "não")
 SENTENCE = re.compile(
     r"(?P<verb>answer|respond|reply|return|output|print|say|write|classify|label|mark|decide|choose)\b"
@@ -140,11 +145,7 @@ def _meaning(word: str, sentence: str) -> str | None:
             return "violation"
     if re.search(rf"(?<!\w){re.escape(word)}\W{{0,3}}(?:otherwise|if not|else)\b", sentence, re.IGNORECASE):
         return "safe"
-    plain = level(word)
-    for meaning, known in (("violation", VIOLATES), ("safe", SAFE), ("review", REVIEW)):
-        if plain in {level(name) for name in known}:
-            return meaning
-    return None
+    return MEANINGS.get(level(word))
 
 
 def _offers(sentence: str, words: list[str]) -> bool:

@@ -19,15 +19,16 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from safeguard_spark.authoring.cases import Case, CaseTurn
 from safeguard_spark.authoring.packs import answers
 from safeguard_spark.authoring.packs.labels import NUMBERED, Labels
+from safeguard_spark.labelling.content import from_json
 from safeguard_spark.policy.document import REVIEW, Answers, Rule
 from safeguard_spark.policy.names import level
 
-LABEL_COLUMN = re.compile(r"\b(classification|label|category|verdict|expected)\b", re.IGNORECASE)
 # What the words in a column's name mean, in the order of precedence.
 WORDS = {
     "other": "id uuid model predicted prediction predictions gpt llm actual confidence score split source url date "
@@ -68,45 +69,41 @@ class Vocabulary:
         word = cell.strip().strip("`*\"'[](){} ")
         if not word:
             return None
-        if (whole := self._named(word)) is not None:
+        if (whole := self._meanings.get(level(word))) is not None:
             return whole
         parts = [part.strip(" `*\"'") for part in re.split(r"[,;|/+&\n]|\s+and\s+", word) if part.strip(" `*\"'")]
-        read = [self._named(part) or self._begins(part) for part in parts]
+        read = [self._meanings.get(level(part)) or self._begins(part) for part in parts]
         if all(read):
             return _together([meaning for meaning in read if meaning]) if read else None
         unknown = [part for part, meaning in zip(parts, read, strict=True) if not meaning]
         return None if any(re.fullmatch(NUMBERED, part) for part in unknown) else self._begins(word)
 
-    def _named(self, word: str) -> Expected | None:
-        """The meaning of a whole word or title."""
-        rules = self.labels.rules
-        meanings = (
-            *((name, Expected(True, (rule,))) for rule in rules for name in (rule.id, rule.title, rule.category)),
-            *((name, Expected(REVIEW)) for name in (*self.labels.review, REVIEW)),
-            *((name, Expected(False)) for name in self.labels.allowed),
-        )
-        by_name = {level(name): meaning for name, meaning in reversed(meanings) if name}
-        return by_name.get(level(word)) or self._common(level(word))
-
     def _begins(self, word: str) -> Expected | None:
         """The meaning of the label that a text begins with: `SP2.a`, `SP2 - cold`, `D-SP2`."""
-        ids = [*(rule.id for rule in self.labels.rules), *self.labels.allowed, *self.labels.review]
+        ids = [*self.rules, *self.labels.allowed, *self.labels.review]
         for name in sorted(ids, key=len, reverse=True):
             if re.match(rf"(?:[A-Z]-)?{re.escape(name)}(?![A-Za-z0-9])", word, re.IGNORECASE):
-                return self._named(name)
+                return self._meanings[level(name)]
         return None
 
-    def _common(self, plain: str) -> Expected | None:
+    @cached_property
+    def rules(self) -> dict[str, Rule]:
+        """The rules by id."""
+        return {rule.id: rule for rule in self.labels.rules}
+
+    @cached_property
+    def _meanings(self) -> dict[str, Expected]:
+        """The meaning of each name, levelled. The policy's own names take precedence over common words."""
         own = self.answers or Answers(violation=("1",), safe=("0",))
-        sides = (
-            (True, (*answers.VIOLATES, *answers.YES, *own.violation, "y", "1.0")),
-            (False, (*answers.SAFE, *answers.NO, *own.safe, "n", "0.0")),
-            (REVIEW, answers.REVIEW),
+        meanings = (
+            *((name, Expected(True, (r,))) for r in self.labels.rules for name in (r.id, r.title, r.category) if name),
+            *((name, Expected(REVIEW)) for name in (*self.labels.review, REVIEW)),
+            *((name, Expected(False)) for name in self.labels.allowed),
+            *((word, Expected(True)) for word in (*answers.VIOLATES, *answers.YES, *own.violation, "y", "1.0")),
+            *((word, Expected(False)) for word in (*answers.SAFE, *answers.NO, *own.safe, "n", "0.0")),
+            *((word, Expected(REVIEW)) for word in answers.REVIEW),
         )
-        for violation, words in sides:
-            if plain in {level(word) for word in words}:
-                return Expected(violation)
-        return None
+        return {level(name): meaning for name, meaning in reversed(meanings)}
 
 
 class Golden(NamedTuple):
@@ -149,21 +146,20 @@ def read_golden(text: str, vocabulary: Vocabulary, file: str, columns: Columns =
     texts, header = _layout(rows, vocabulary, columns)
     if texts:
         items = list(_in_columns(rows, header, texts, vocabulary))
-        found, others = _found(rows[header], texts), []
+        found, num_others = _found(rows[header], texts), 0
     elif any(columns):
         return Golden(lost=(f"{file} has no row with the columns {', '.join(filter(None, columns))}",))
     else:
         items, found = list(_in_sections(rows, vocabulary)), "sections of labels"
-        others = [str(n) for n, row in enumerate(rows, 1) if any(c.strip() for c in row)]
-        read = {item.row for item in items}
-        others = [n for n in others if items and int(n) > max(read)]
+        last = max((item.row for item in items), default=len(rows))
+        num_others = sum(any(cell.strip() for cell in row) for row in rows[last:])
     if not items:
         hint = "name them with --text-column and --label-column"
         return Golden(lost=(f"{file} has neither columns of texts and labels nor sections of labels; {hint}",))
-    return _golden(items, found, others, file)
+    return _golden(items, found, num_others, file)
 
 
-def _golden(items: list[_Item], found: str, others: list[str], file: str) -> Golden:
+def _golden(items: list[_Item], found: str, num_others: int, file: str) -> Golden:
     empty = [item for item in items if not item.turns]
     unknown = [item for item in items if item.turns and item.expected is None]
     usable = [item for item in items if item.turns and item.expected is not None]
@@ -181,8 +177,8 @@ def _golden(items: list[_Item], found: str, others: list[str], file: str) -> Gol
         lost.append(f"{file}: {_in_rows(unknown)} without a label of the policy ({words[:80]}); skipped")
     if empty:
         lost.append(f"{file}: {_in_rows(empty)} without a text; skipped")
-    if others:
-        notes.append(f"{file}: {len(others)} rows below the last section are no contents (metrics or notes)")
+    if num_others:
+        notes.append(f"{file}: {num_others} rows below the last section are no contents (metrics or notes)")
     differing = [item for item in usable if item.model_label]
     if differing:
         notes.append(
@@ -244,21 +240,19 @@ def _layout(rows: list[list[str]], vocabulary: Vocabulary, columns: Columns) -> 
     if any(columns):
         return _named(rows, columns)
     for number, row in enumerate(rows[:HEADER_ROWS]):
+        if any(cell.strip().isdigit() for cell in row):
+            continue  # a content with its number
         kinds = [_kind(cell) for cell in row]
         below = rows[number + 1 :]
         texts = [n for n, kind in enumerate(kinds) if kind in ("text", "response")]
         labels = [n for n, kind in enumerate(kinds) if kind == "label"]
-        rules = {rule.id for rule in vocabulary.labels.rules}
-        labels = labels or [n for n, cell in enumerate(row) if texts and cell.strip() in rules]
-        if any(cell.strip().isdigit() for cell in row):
-            continue  # a content with its number
+        labels = labels or [n for n, cell in enumerate(row) if texts and cell.strip() in vocabulary.rules]
         if not texts and not labels:
             continue
+        unnamed = [n for n, kind in enumerate(kinds) if kind is None and row[n].strip()]
         if not labels:
-            unnamed = [n for n, kind in enumerate(kinds) if kind is None and row[n].strip()]
             labels = [n for n in unnamed if _is_readable(n, below, vocabulary)][:1]
         if not texts:
-            unnamed = [n for n, kind in enumerate(kinds) if kind is None and row[n].strip()]
             texts = sorted(unnamed, key=lambda n: -sum(len(_at(r, n)) for r in below))[:1]
         if texts and labels:
             return _assigned(row, texts[:2], [n for n in labels if n not in texts]), number
@@ -319,11 +313,11 @@ def _in_columns(rows: list[list[str]], header: int, texts: list[_Text], vocabula
             cell, labels = _at(row, text.column), [_at(row, n) for n in text.labels]
             if cell:
                 turns = (*turns, *_turns(cell, "assistant" if index else "user"))
-            if not text.labels or not (cell or any(labels)) or (index and not cell and not any(labels)):
+            if not text.labels or not (cell or any(labels)):
                 continue
             read = [_read(names[n], label, vocabulary) for n, label in zip(text.labels, labels, strict=True) if label]
             known = [meaning for meaning in read if meaning is not None]
-            are_flags = {names[n].strip() for n in text.labels} <= {rule.id for rule in vocabulary.labels.rules}
+            are_flags = {names[n].strip() for n in text.labels} <= vocabulary.rules.keys()
             is_clear = are_flags or {True, False} - {meaning.violation for meaning in known}
             expected = _together(known) if known and len(known) == len(read) and is_clear else None
             suffix = "-response" if index and texts[0].labels else ""
@@ -333,7 +327,7 @@ def _in_columns(rows: list[list[str]], header: int, texts: list[_Text], vocabula
 def _read(name: str, label: str, vocabulary: Vocabulary) -> Expected | None:
     """The meaning of a cell under its column's name, which may be a rule, or mean safe."""
     meaning = vocabulary.read(label)
-    rule = next((rule for rule in vocabulary.labels.rules if rule.id == name.strip()), None)
+    rule = vocabulary.rules.get(name.strip())
     if meaning is None or meaning.rules or meaning.violation == REVIEW:
         return meaning
     is_inverted = set(re.findall(r"[a-z]+", name.lower())) & set(INVERTED)
@@ -353,8 +347,6 @@ def _together(meanings: Sequence[Expected]) -> Expected:
 def _turns(cell: str, role: str) -> tuple[CaseTurn, ...]:
     """A text as one turn; a conversation in JSON as its turns."""
     if cell.startswith("[{"):
-        from safeguard_spark.labelling.content import from_json
-
         content = from_json(cell)
         if content.turns:
             return tuple(CaseTurn(role=turn.role or role, text=turn.text or "") for turn in content.turns)
@@ -366,8 +358,8 @@ def _in_sections(rows: list[list[str]], vocabulary: Vocabulary) -> Iterator[_Ite
     for number, row in enumerate(rows, 1):
         cells = [cell.strip() for cell in row]
         filled = [cell for cell in cells if cell]
-        if len(filled) == 1 and vocabulary.read(filled[0]) is not None:
-            section = vocabulary.read(filled[0])
+        if len(filled) == 1 and (meaning := vocabulary.read(filled[0])) is not None:
+            section = meaning
             continue
         if section is None or not filled or not cells[0].isdigit():
             continue

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from safeguard_spark.authoring.text import TABLE_RULE
+from safeguard_spark.authoring.text import PolicyText
 from safeguard_spark.policy.document import Rule
 from safeguard_spark.policy.names import level, slug
 
@@ -76,7 +76,7 @@ def read_labels(text: str) -> Labels:
     in_headings = list(_in_headings(lines))
     topic = _words(" ".join([next((line for line in lines if line.strip()), ""), *(f.id for f in in_headings)]))
     labels = _sorted(in_headings, lines, topic)
-    others = [*_in_lists(lines), *_in_tables(lines), *_in_answers(text)]
+    others = [*_in_lists(lines), *_in_tables(text), *_in_answers(text)]
     families = {_family(found.id) for found in in_headings}
     known = {found.id for found in in_headings}
     if in_headings:  # a list may have one that no heading has; SP2.a belongs to SP2
@@ -141,17 +141,13 @@ def _in_lists(lines: Sequence[str]) -> Iterator[_Found]:
                 yield _Found(id, title.strip("* "), about, number, 9)
 
 
-def _in_tables(lines: Sequence[str]) -> Iterator[_Found]:
-    for number, line in enumerate(lines):
-        header = [cell.strip(" *`") for cell in line.strip().strip("|").split("|")]
-        if number + 1 >= len(lines) or not TABLE_RULE.match(lines[number + 1].strip()) or not CODES.match(header[0]):
-            continue
-        for row, text in enumerate(lines[number + 2 :], number + 2):
-            if not text.strip().startswith("|"):
-                break
-            cells = [cell.strip(" *`") for cell in text.strip().strip("|").split("|")]
-            if re.fullmatch(EITHER, cells[0]):
-                yield _Found(cells[0], cells[1] if len(cells) > 1 else "", "", row, 9)
+def _in_tables(text: str) -> Iterator[_Found]:
+    for table in PolicyText(text).tables:
+        if table.header and CODES.match(table.header[0].text.strip("*`")):
+            for code, *others in filter(None, table.rows):
+                id = code.text.strip(" *`")
+                if re.fullmatch(EITHER, id):
+                    yield _Found(id, others[0].text.strip(" *`") if others else "", "", code.line - 1, 9)
 
 
 def _in_answers(text: str) -> Iterator[_Found]:
