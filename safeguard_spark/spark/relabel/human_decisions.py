@@ -1,5 +1,9 @@
 """Human decisions: how a version's labels agree with them, where a table of decisions is configured."""
 
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -9,7 +13,7 @@ from safeguard_spark.config.model import GoldConfig, RunConfig, SourceConfig
 from safeguard_spark.errors import PolicyError, SourceError
 from safeguard_spark.evaluation.comparison.report import HumanAgreement
 from safeguard_spark.evaluation.intervals import Weighted, rate
-from safeguard_spark.policy.document import Policy
+from safeguard_spark.policy.document import VERSION, Policy
 from safeguard_spark.relabel.plan import DecideAgain
 from safeguard_spark.relabel.rules import rule_changes
 from safeguard_spark.spark.labels import CONTENT, collection_of, newest_per_content, of_collection, of_version
@@ -34,21 +38,24 @@ def human_agreement(
     gold = config.relabel.gold
     if gold.location is None:
         return None
-    decisions = _decisions(spark, config, policy).where("NOT decide_again")
     labels = of_version(tables.read(schema.LABELS), policy, labeler_hash)
-    on = [name for name in CONTENT if name in decisions.columns]
-    if "collection" not in on:
-        labels = of_collection(labels, collection_of(spark, config))
-    joined = decisions.join(newest_per_content(labels, "violation"), on=on, how="inner")
-    if joined.where(F.col("violation").isNotNull()).isEmpty():
+    with _decisions(spark, config, policy) as decisions:
+        on = [name for name in CONTENT if name in decisions.columns]
+        if "collection" not in on:
+            labels = of_collection(labels, collection_of(spark, config))
+        counted = decisions.where("NOT decide_again")
+        joined = counted.join(newest_per_content(labels, "violation"), on=on, how="inner")
+        rows = joined.groupBy("decided", "violation").count().collect()
+    if all(row["violation"] is None for row in rows):
         return None
-    rows = joined.groupBy("decided", F.coalesce("violation", ~F.col("decided")).alias("labelled")).count().collect()
-    counts = {(bool(row["decided"]), bool(row["labelled"])): int(row["count"]) for row in rows}
-    true_positives, false_positives = counts.get((True, True), 0), counts.get((False, True), 0)
-    false_negatives = counts.get((True, False), 0)
+    counts = Counter[tuple[bool, bool]]()
+    for row in rows:
+        labelled = not row["decided"] if row["violation"] is None else row["violation"]
+        counts[row["decided"], labelled] += row["count"]
+    true_positives, false_positives, false_negatives = counts[True, True], counts[False, True], counts[True, False]
     return HumanAgreement(
         ref=policy.ref,
-        contents=sum(counts.values()),
+        contents=counts.total(),
         precision=rate([Weighted(true_positives, 1.0, True), Weighted(false_positives, 1.0, False)]),
         recall=rate([Weighted(true_positives, 1.0, True), Weighted(false_negatives, 1.0, False)]),
     )
@@ -59,18 +66,17 @@ def decide_again(spark: SparkSession, config: RunConfig, policy: Policy) -> Deci
     gold = config.relabel.gold
     if gold.location is None or gold.rules_column is None or gold.version_column is None:
         return None
-    rows = _decisions(spark, config, policy).where("decide_again").select("content_id").distinct().cache()
-    try:
+    with _decisions(spark, config, policy) as decisions:
+        rows = decisions.where("decide_again").select("content_id").distinct()
         listed = rows.orderBy("content_id").limit(MAX_LISTED).collect()
         return DecideAgain(rows.count(), tuple(row["content_id"] for row in listed))
-    finally:
-        rows.unpersist()
 
 
-def _decisions(spark: SparkSession, config: RunConfig, policy: Policy) -> DataFrame:
+@contextlib.contextmanager
+def _decisions(spark: SparkSession, config: RunConfig, policy: Policy) -> Iterator[DataFrame]:
     """(content_id, decided, decide_again), and collection if the table has one, one row per content.
 
-    Of decisions under several versions, those under the newest count. Raises SourceError.
+    Of decisions under several versions, those under the newest count. The table is read once. Raises SourceError.
     """
     gold = config.relabel.gold
     location = str(gold.location)
@@ -83,26 +89,36 @@ def _decisions(spark: SparkSession, config: RunConfig, policy: Policy) -> DataFr
     values = frame.select(*keys, violation.column.alias("value"), *_rules_and_version(frame, table, gold))
     values = values.where(F.col("value").isNotNull() & F.col("content_id").isNotNull())
     names = [name for name in values.columns if name in CONTENT]
-    rows = values.select(*names, _decided(violation, table).alias("decided"), "rules", "version")
-    if unread := rows.where("decided IS NULL").count():
-        raise SourceError(
-            f"{unread:,} decisions in {table} are neither true nor false. Write which value of {violation.name} means "
-            f"a violation: {violation.option}=\"{violation.sql} = 'VALUE'\"."
+    rows = values.select(*names, _decided(violation, table).alias("decided"), "rules", "version").cache()
+    try:
+        # What is no version's number names no rules, and there may be as many such values as decisions.
+        versions = F.collect_set(F.when(F.col("version").rlike(VERSION), F.col("version"))).alias("versions")
+        row = rows.agg(F.count_if(F.col("decided").isNull()).alias("unread"), versions).first()
+        assert row is not None  # an aggregate without groups has one row
+        if row["unread"]:
+            raise SourceError(
+                f"{row['unread']:,} decisions in {table} are neither true nor false. Write which value of "
+                f"{violation.name} means a violation: {violation.option}=\"{violation.sql} = 'VALUE'\"."
+            )
+        newest = rows
+        if gold.version_column is not None:
+            by_version = Window.partitionBy(*names).orderBy(F.split("version", r"\.").try_cast("array<int>").desc())
+            newest = rows.withColumn("rank", F.rank().over(by_version)).where("rank = 1")
+        contents = newest.groupBy(*names).agg(
+            F.min("decided").alias("decided"),
+            F.max("decided").alias("other"),
+            F.bool_or(_names_changed_rule(row["versions"] if gold.rules_column else (), config, policy)).alias(
+                "decide_again"
+            ),
         )
-    if gold.version_column is not None:
-        newest = Window.partitionBy(*names).orderBy(F.split("version", r"\.").cast("array<int>").desc())
-        rows = rows.withColumn("rank", F.rank().over(newest)).where("rank = 1")
-    contents = rows.groupBy(*names).agg(
-        F.min("decided").alias("decided"),
-        F.max("decided").alias("other"),
-        F.bool_or(_names_changed_rule(rows, config, policy)).alias("decide_again"),
-    )
-    if differing := contents.where("decided <> other").count():
-        raise SourceError(
-            f"{differing:,} contents in {table} have decisions that differ. Name a table or view with one decision per "
-            "content, for example the one of most people (relabel.gold.location)."
-        )
-    return contents.drop("other")
+        if differing := contents.where("decided <> other").count():
+            raise SourceError(
+                f"{differing:,} contents in {table} have decisions that differ. Name a table or view with one decision "
+                "per content, for example the one of most people (relabel.gold.location)."
+            )
+        yield contents.drop("other")
+    finally:
+        rows.unpersist()
 
 
 def _rules_and_version(frame: DataFrame, table: str, gold: GoldConfig) -> tuple[Column, Column]:
@@ -116,21 +132,19 @@ def _rules_and_version(frame: DataFrame, table: str, gold: GoldConfig) -> tuple[
     return rules.alias("rules"), version.alias("version")
 
 
-def _names_changed_rule(rows: DataFrame, config: RunConfig, policy: Policy) -> Column:
+def _names_changed_rule(versions: Iterable[str], config: RunConfig, policy: Policy) -> Column:
     """Whether a decision names a rule that a policy version changes, in comparison with the version of the decision."""
-    gold, again = config.relabel.gold, F.lit(False)
-    if gold.rules_column is None or gold.version_column is None:
-        return again
-    for row in rows.select("version").distinct().collect():
-        affected = F.array(*map(F.lit, _affected(config, policy, row["version"]))).cast("array<string>")
-        overlaps = F.coalesce(F.arrays_overlap("rules", affected), F.lit(False))
-        again = again | (F.col("version").eqNullSafe(F.lit(row["version"])) & overlaps)
+    again = F.lit(False)
+    for version in versions:
+        if rules := _affected(config, policy, version):
+            overlaps = F.coalesce(F.arrays_overlap("rules", F.array(*map(F.lit, rules))), F.lit(False))
+            again = again | (F.col("version").eqNullSafe(F.lit(version)) & overlaps)
     return again
 
 
-def _affected(config: RunConfig, policy: Policy, version: str | None) -> tuple[str, ...]:
+def _affected(config: RunConfig, policy: Policy, version: str) -> tuple[str, ...]:
     """The rules whose change since a version may make a decision invalid; none if that version is not known."""
-    if version in (None, policy.version):
+    if version == policy.version:
         return ()
     try:
         return rule_changes(resolve(f"{policy.name}@{version}", config), policy).affected

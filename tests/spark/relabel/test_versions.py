@@ -166,6 +166,9 @@ def test_decisions_that_name_a_changed_rule_are_listed_and_not_counted_until_the
         return agreement.contents
 
     assert (contents(OLD, before), contents(NEW, before)) == (3, 2)
+    # What is no version's number was decided before all that are.
+    unversioned = settings([*old, ("p0002", True, "M2", "spring"), ("p0006", False, None, "2026-05-03")])
+    assert planned(lake, "touched", **unversioned).decide_again == (1, ("p0002",))
     after = settings([*old, ("p0002", True, "M2", "1.1.0")])
     assert planned(lake, "touched", **after).decide_again == (0, ()) and contents(NEW, after) == 3
 
