@@ -157,7 +157,7 @@ def _item_page(request: Request, console: Console, open_item: Assignment, item: 
         "action": f"/queue/{item.policy}",
     }
     if is_revealed and may_see_reasoning and "reasoning" in request.query_params:
-        values["reasoning"] = reasoning_of(console.tables, item.work_key)
+        values["reasoning"] = reasoning_of(console.tables, [item.work_key]).get(item.work_key, [])
     return page(request, "item.html", status=422 if problem else 200, **values)
 
 

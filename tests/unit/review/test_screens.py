@@ -1,5 +1,7 @@
 """The screens besides the queue: adjudication, reviewers, search, try, policies."""
 
+import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -101,6 +103,39 @@ def test_search_shows_the_history_of_a_content_and_no_address_has_its_id(world: 
             assert text in page
         assert "p0" not in str(lea.response.url)
         assert "Nothing is known" in lea.post("/search", content_id="p7' OR 1=1 --")
+
+
+def test_search_asks_which_collection_is_meant_and_never_shows_two_contents_as_one(world: World) -> None:
+    world.draw_rows(
+        {"content_id": "7", "collection": name, "content": json.dumps({"text": f"content of {name}"})}
+        for name in ("posts", "comments")
+    )
+    common = {"content_id": "7", "policy": "market", "labelled_at": WHEN, "rule_ids": [], "outcome": "labelled"}
+    world.tables.append(
+        LABELS,
+        [
+            row_of(LABELS, **common, collection="posts", work_key="k1", rationale="label of posts"),
+            row_of(LABELS, **common, source="comments", work_key="k2", rationale="label of comments"),  # an old row
+            row_of(LABELS, **common, collection="mails", work_key="k3", rationale="label of mails"),
+        ],
+    )
+    world.tables.append(
+        REASONING,
+        [row_of(REASONING, work_key=f"k{n}", reasoning=f"thought {n}", labelled_at=WHEN) for n in (1, 2, 3)],
+    )
+    with world.serving() as desk:
+        lea = desk.person()
+        lea.get("/queue/market")
+        lea.decide("safe", reason="decided once")
+        asked = lea.post("/search", content_id="7")
+        assert re.findall('name="collection" value="([^"]*)"', asked) == ["comments", "mails", "posts"]
+        assert not re.search("content of|label of|thought|decided once", asked)
+        pages = {name: lea.post("/search", content_id="7", collection=name) for name in ("posts", "comments", "mails")}
+        assert re.findall("content of|label of|thought", lea.post("/search", content_id="7", collection="none")) == []
+    for number, (name, page) in enumerate(pages.items(), 1):
+        assert re.findall(r"label of (\w+)", page) == [name] and re.findall(r"thought (\d)", page) == [str(number)]
+        assert re.findall(r"content of (\w+)", page) == ([] if name == "mails" else [name])
+    assert sum("decided once" in page for page in pages.values()) == 1
 
 
 def test_try_shows_what_two_versions_say_with_prompt_and_tokens(world: World) -> None:
