@@ -134,8 +134,6 @@ class Appender:
 
 def append_new(journal: Journal, tables: LabelTables) -> int:
     """Append every decision that the table does not have yet, in one commit; returns how many."""
-    from deltalake import CommitProperties, Transaction
-
     connection = journal.connect()
     try:
         appended = tables.create(DECISIONS).transaction_version(journal.journal_id) or 0
@@ -144,8 +142,8 @@ def append_new(journal: Journal, tables: LabelTables) -> int:
     finally:
         connection.close()
     if new:
-        progress = CommitProperties(app_transactions=[Transaction(journal.journal_id, new[-1]["number"])])
-        tables.append(DECISIONS, [_load(row["row"]).row for row in new], commit_properties=progress)
+        progress = (journal.journal_id, int(new[-1]["number"]))
+        tables.append(DECISIONS, [_load(row["row"]).row for row in new], progress)
     return len(new)
 
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from safeguard_spark.errors import ConfigError, TableError
 from safeguard_spark.schema import Table
-
-if TYPE_CHECKING:
-    from deltalake import DeltaTable
 
 TYPES = {
     "STRING": pa.string(),
@@ -54,11 +53,8 @@ class LabelTables:
         """The path or URL of a table."""
         return f"{self.output}/{table.name}"
 
-    def open(self, table: Table) -> "DeltaTable | None":
+    def open(self, table: Table) -> DeltaTable | None:
         """A table at its newest version; None if there is none. Raises TableError."""
-        from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError, TableNotFoundError
-
         try:
             return DeltaTable(self.path(table))
         except TableNotFoundError:
@@ -66,10 +62,8 @@ class LabelTables:
         except (DeltaError, OSError) as error:
             raise TableError(f"Table {self.path(table)} cannot be read ({type(error).__name__}).") from error
 
-    def create(self, table: Table) -> "DeltaTable":
+    def create(self, table: Table) -> DeltaTable:
         """A table, created with the columns and constraints that Spark gives it if there is none."""
-        from deltalake import DeltaTable
-
         if existing := self.open(table):
             return existing
         created = DeltaTable.create(
@@ -78,9 +72,10 @@ class LabelTables:
         created.alter.add_constraint(dict(table.checks))
         return created
 
-    def append(self, table: Table, rows: Iterable[Mapping[str, Any]], **options: Any) -> None:
-        """Append rows. `options` are those of `write_deltalake`."""
-        from deltalake import write_deltalake
-
+    def append(
+        self, table: Table, rows: Iterable[Mapping[str, Any]], transaction: tuple[str, int] | None = None
+    ) -> None:
+        """Append rows in one commit, which also records the version of an application's Delta transaction."""
         data = pa.Table.from_pylist([dict(row) for row in rows], arrow_schema(table))
-        write_deltalake(self.path(table), data, mode="append", **options)
+        properties = CommitProperties(app_transactions=[Transaction(*transaction)]) if transaction else None
+        write_deltalake(self.path(table), data, mode="append", commit_properties=properties)
