@@ -39,14 +39,15 @@ class Console:
         self.queue = ReviewQueue(self.journal, clock)
         self.engine_lock = threading.Lock()
         self._refreshed_at = -REFRESH_S
+        self._decisions_version: int | None = None
         self.refresh()
 
     def refresh(self) -> None:
-        """Read items and decisions again, if the last time is a while ago."""
+        """Read items and decisions again, if their tables have changed and the last time is a while ago."""
         if self.clock() - self._refreshed_at < REFRESH_S:
             return
         self._refreshed_at = self.clock()
-        synchronize(self.journal, self.tables)
+        self._decisions_version = synchronize(self.journal, self.tables, self._decisions_version)
         if self.items.refresh():
             self.queue.load(self.items.entries(self.config.review.second_share))
 

@@ -147,13 +147,16 @@ def append_new(journal: Journal, tables: LabelTables) -> int:
     return len(new)
 
 
-def synchronize(journal: Journal, tables: LabelTables) -> int:
-    """Make the journal what the table says; returns the table's version.
+def synchronize(journal: Journal, tables: LabelTables, known_version: int | None = None) -> int:
+    """Make the journal what the table says, unless it is at `known_version`; returns the table's version.
 
     Rows of other journals are taken over, so that nobody decides them again. Rows that were appended and are no longer
     in the table were erased, so they leave the journal too.
     """
     table = tables.create(DECISIONS)
+    version = int(table.version())
+    if version == known_version:
+        return version
     appended = table.transaction_version(journal.journal_id) or 0
     ids = set(table.to_pyarrow_table(columns=["decision_id"])["decision_id"].to_pylist())
     known = journal.connection.execute("SELECT decision_id, number, imported FROM decisions").fetchall()
@@ -170,7 +173,7 @@ def synchronize(journal: Journal, tables: LabelTables) -> int:
             journal.insert(decision, is_again=bool(others), imported=True)
     if erased:
         journal.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return int(table.version())
+    return version
 
 
 def _locked(folder: Path) -> IO[str]:

@@ -70,9 +70,9 @@ def _reviewed(console: Console, policy: Policy) -> dict[str, Any]:
     """Of the reviewed items: overturned labels by the label's rule, and the gaps that people found."""
     decided, overturned, gaps = Counter[str](), Counter[str](), []
     last = {}
-    for decision in standing(console.journal.decisions()):
-        if (decision.policy, decision.policy_hash) == (policy.name, policy.policy_hash):
-            last[decision.item_id] = decision
+    condition = "json_extract(row, '$.policy') = ? AND json_extract(row, '$.policy_hash') = ?"
+    for decision in standing(console.journal.decisions(condition, policy.name, policy.policy_hash)):
+        last[decision.item_id] = decision
     for decision in last.values():
         item = console.items.find(decision.item_id)
         if item is None:

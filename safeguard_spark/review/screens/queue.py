@@ -1,6 +1,8 @@
 """The queue: judge a content blind, then see the model's verdict, and judge again if need be."""
 
 import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -20,7 +22,7 @@ from safeguard_spark.review.console import (
     see_other,
     user_of,
 )
-from safeguard_spark.review.decisions import Decision
+from safeguard_spark.review.decisions import VIOLATION, Decision
 from safeguard_spark.review.items import Item
 from safeguard_spark.review.queue import Answer, Assignment, NotYoursError
 from safeguard_spark.review.reading import reasoning_of
@@ -76,7 +78,7 @@ async def act(request: Request) -> Response:
         message = "This item was given to another person after 15 minutes, or is gone. Nothing was recorded."
         return page(request, "message.html", status=409, title="Not recorded", message=message, next_page=here)
     if action == "next":
-        if _lacks_reason(console, user.reviewer, item):
+        if _lacks_reason(item, _mine(console, user.reviewer, item)):
             return _item_page(request, console, open_item, item, problem=NO_REASON)
         queue.take(user.reviewer, policy)
         return see_other(here)
@@ -107,10 +109,6 @@ def _record(request: Request, console: Console, open_item: Assignment, item: Ite
 
 
 def _as_decision(item: Item, answer: Answer) -> Decision:
-    from dataclasses import replace
-
-    from safeguard_spark.review.decisions import VIOLATION
-
     return replace(item.template, violation=VIOLATION.get(answer.answer), rule_ids=answer.rule_ids)
 
 
@@ -128,8 +126,7 @@ def _mine(console: Console, reviewer: str, item: Item) -> list[Decision]:
     return console.journal.decisions("item_id = ? AND reviewer = ? AND NOT withdrawn", item.item_id, reviewer)
 
 
-def _lacks_reason(console: Console, reviewer: str, item: Item) -> bool:
-    mine = _mine(console, reviewer, item)
+def _lacks_reason(item: Item, mine: list[Decision]) -> bool:
     return bool(mine) and item.differs_from(mine[-1]) and not any(decision.reason for decision in mine)
 
 
@@ -147,7 +144,7 @@ def _item_page(request: Request, console: Console, open_item: Assignment, item: 
         "is_revealed": is_revealed,
         "mine": mine[-1] if mine else None,
         "differs": bool(mine) and item.differs_from(mine[-1]),
-        "lacks_reason": _lacks_reason(console, user.reviewer, item),
+        "lacks_reason": _lacks_reason(item, mine),
         "is_severe": policy is not None and any(rule.severity is Severity.critical for rule in policy.rules),
         "left": console.queue.left(user.reviewer, item.policy),
         "minutes": _minutes(console, user.reviewer),
@@ -162,10 +159,10 @@ def _item_page(request: Request, console: Console, open_item: Assignment, item: 
 
 
 def _minutes(console: Console, reviewer: str) -> int | None:
-    recent = console.journal.decisions("reviewer = ?", reviewer)[-2_000:]
     now = console.clock()
-    times = [d.decided_at.timestamp() for d in recent if now - d.decided_at.timestamp() < WORK_S]
-    return minutes_without_break(times, now)
+    since = datetime.fromtimestamp(now - WORK_S, UTC).isoformat()
+    recent = console.journal.decisions("reviewer = ? AND decided_at > ?", reviewer, since)
+    return minutes_without_break([decision.decided_at.timestamp() for decision in recent], now)
 
 
 routes = [

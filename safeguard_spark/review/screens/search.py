@@ -21,7 +21,8 @@ async def search(request: Request) -> Response:
     items = console.items.of_content(content_id)
     decisions = console.journal.decisions("json_extract(row, '$.content_id') = ?", content_id)
     # Another collection may have another content under the same id.
-    collections = {row["collection"] for row in labels} | {one.collection for one in (*items, *decisions)}
+    collections = {row["collection"] for row in (*labels, *(item.row for item in items))}
+    collections |= {decision.collection for decision in decisions}
     if len(collections) == 1:
         (collection,) = collections
     if content_id and (collection in collections or not collections):

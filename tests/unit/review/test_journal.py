@@ -2,6 +2,8 @@
 
 import random
 import signal
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import yaml
 from deltalake.exceptions import DeltaError
 
 from safeguard_spark.errors import ConfigError, SafeguardError
+from safeguard_spark.review.console import REFRESH_S
 from safeguard_spark.review.journal import append_new, synchronize
 from safeguard_spark.review.queue import Answer, NotYoursError
 from safeguard_spark.schema import DECISIONS
@@ -141,6 +144,25 @@ def test_what_is_erased_from_the_table_leaves_the_journal_to_the_last_byte(world
     folder = world.output / "_review"
     assert not any(reason.encode() in file.read_bytes() for file in folder.iterdir())
     assert any(b"another" in file.read_bytes() for file in folder.iterdir())
+
+
+def test_a_console_that_runs_notices_an_erasure_after_a_refresh_that_found_no_change(world: World) -> None:
+    world.draw("a", "b")
+    with world.console() as console:
+        for item_id in ("0" * 64, f"{1:064x}"):
+            item = console.items.find(item_id)
+            assert item
+            made = replace(item.template, decision_id=item_id, reviewer="r", decided_at=datetime.now(UTC))
+            console.journal.insert(made, is_again=False)
+        append_new(console.journal, console.tables)
+        for expected in (2, 2, 1, 1):
+            if expected == 1:
+                table = world.tables.open(DECISIONS)
+                assert table
+                table.delete("content_id = 'p0'")
+            world.clock.now += REFRESH_S
+            console.refresh()
+            assert len(console.journal.decisions()) == expected
 
 
 def test_appending_twice_or_with_nothing_to_append_changes_nothing(world: World) -> None:
