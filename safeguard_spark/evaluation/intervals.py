@@ -6,7 +6,7 @@ unless `level` says otherwise. The tests simulate the coverage of every interval
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import NamedTuple
@@ -233,15 +233,6 @@ def screen_rank(positives: int, floor: float, risk: float = 1 - LEVEL) -> int | 
 
     allowed = bisect_right(range(positives + 1), risk, key=lambda k: bdtr(k, positives, 1 - floor))
     return allowed - 1 if allowed else None
-
-
-def screen_threshold(scores: Sequence[float], floor: float, risk: float = 1 - LEVEL) -> float | None:
-    """The score strictly below which a screen may clear, from the scores of the calibration positives.
-
-    None if there are too few of them to prove the floor: `smallest_n(floor)` are needed.
-    """
-    rank = screen_rank(len(scores), floor, risk)
-    return None if rank is None else sorted(scores)[rank]
 
 
 def audited_recall(flagged: int, cleared: int, checked: int, missed: int, level: float = LEVEL) -> float:

@@ -7,8 +7,6 @@ from typing import NamedTuple
 from safeguard_spark.evaluation.intervals import LEVEL, Rate, Stratum, clopper_pearson, stratified_rate
 from safeguard_spark.review.sampling import ReviewStratum
 
-METHOD = "MOVER over Clopper-Pearson"
-
 
 class Judged(NamedTuple):
     """An item that people have judged. `stratum` is null for items that were looked for.

@@ -1,8 +1,7 @@
 """Sampling: how many contents people must judge for an interval, and with which probability each is drawn. Pure.
 
 The estimating sample is stratified by the model's verdict: violations are rare, so a random sample would spend nearly
-every decision on contents that everybody agrees about. A content is drawn if its score, a number from 0 to 1 that a
-hash of its id gives, is below the probability of its stratum. So a draw can be repeated, and a larger one contains it.
+every decision on contents that everybody agrees about.
 """
 
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from enum import StrEnum
 
 from safeguard_spark.evaluation.intervals import LEVEL, Stratum, stratified_rate
 
-FLAGGED_SHARE = 0.25  # of the sample; at 2 % flagged this halves the interval of a random sample
+FLAGGED_SHARE = 0.25  # of the sample: where few are flagged, 0.3 points take fewer decisions than in proportion
 # What the size of a sample assumes before anybody has judged one: of the flagged contents this share are violations,
 # and of the others one in 2,000 is.
 PRECISION, MISS_RATE = 0.8, 0.0005

@@ -1,1 +1,1 @@
-"""The screen: a light classifier that may clear a content under a proved recall floor, so that no call is made."""
+"""The screen: a light classifier with a threshold that keeps a recall floor, to spare calls. No run uses it yet."""

@@ -1,8 +1,8 @@
 """The audit: the reasoner is asked about some of what a screen cleared, and the screen's recall is bounded by that.
 
 A screen is retired when the audit shows that its recall is below the target, not when it cannot show that it is above:
-a screen that just keeps its promise lets some violations through, and an audit of a usual size finds one or two of
-them, after which no bound reaches the target. What is shown and what is not is reported either way.
+a screen that just keeps its promise lets some violations through, and an audit that finds one of them may be too small
+for the bound to reach the target.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from safeguard_spark.evaluation.intervals import LEVEL, audit_size, audited_recall, lower_bound
 
-# A screen is looked at in every run, so a wrong retirement has to be rarer than 5 % a run.
+# A screen is audited again and again, so a wrong retirement has to be rarer than 5 % each time.
 RETIRE_LEVEL = 0.99
 
 

@@ -1,7 +1,7 @@
 """The linear screen: hashed n-grams and logistic regression (scikit-learn).
 
-Hashing has no vocabulary, so what is stored is one number per bucket (4 MB), nothing of the contents can be read from
-it, and a word that was never seen needs no care. It is stored by skops, which cannot run code when it is read.
+Hashing has no vocabulary, so what is stored is one number per bucket and no word of the contents, and a word that was
+never seen needs no care. It is stored by skops, which runs no code of the file when it is read.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 require("sklearn", "skops")  # imported by the functions that need them
-# Character n-grams inside words see spellings that evade words ("v1agra", "viaaagra"); word pairs see phrases. Longer
-# or word-crossing n-grams cleared no more of the public sets and took four times as long.
+# Character n-grams inside words see parts of words that are spelled in new ways; word pairs see phrases.
 CHARACTERS, WORDS = (3, 5), (1, 2)
 BUCKETS = 1 << 18  # of each of the two
-STRENGTH = 10.0  # inverse of the regularization: of 0.1, 1, 10 and 100 the one that cleared most of the public sets
+STRENGTH = 10.0  # inverse of the regularization
 
 
 class LinearScreen:

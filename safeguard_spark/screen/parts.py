@@ -1,7 +1,7 @@
 """Parts: which contents train a screen, which set its threshold, and which say what it is worth.
 
-A content belongs to one part by its hash, so equal contents never meet a screen that has seen them, and every run and
-every machine divides alike.
+A content belongs to one part by its hash, so equal contents are in one part, and every run and every machine divides
+alike.
 """
 
 from enum import StrEnum
@@ -22,8 +22,6 @@ SHARES = {Part.train: 0.4, Part.calibration: 0.8, Part.test: 1.0}
 
 
 def part(content_hash: str, seed: int = 0) -> Part:
-    """The part of a content. `content_hash`: lower-case hex. Spark's `sha2(concat(seed, ':', content_hash), 256)`
-    gives the same.
-    """
+    """The part of a content. `content_hash`: lower-case hex."""
     position = int(sha256(f"{seed}:{content_hash}".encode()).hexdigest()[:13], 16) / 16**13
     return next(name for name, end in SHARES.items() if position < end)

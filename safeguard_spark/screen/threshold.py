@@ -2,7 +2,7 @@
 
 What is promised: with probability 1 - risk over the calibration contents, the screen keeps at least the share `target`
 of the violations that the reasoner would find, whatever the distribution of the scores (a tolerance limit; S. S. Wilks,
-1941). It holds for contents like those it was calibrated on, which is why every run audits what was cleared.
+1941). It holds for contents like those it was calibrated on, so what was cleared has to be audited.
 """
 
 from collections.abc import Sequence

@@ -27,11 +27,11 @@ from safeguard_spark.evaluation.intervals import (
     mcnemar,
     paired_difference,
     rate,
-    screen_threshold,
     stratified_rate,
     upper_bound,
     wilson,
 )
+from safeguard_spark.screen.threshold import calibrate
 
 pytestmark = pytest.mark.unit
 
@@ -169,8 +169,8 @@ def test_a_rare_rate_from_a_stratified_sample_is_covered_and_narrower_than_from_
 def test_a_screens_recall_is_below_its_floor_at_most_as_often_as_it_says(positives: int, floor: float) -> None:
     # With scores from 0 to 1 the share of positives below a threshold is the threshold.
     scores = np.random.default_rng(9).random((2_000, positives))
-    thresholds = [screen_threshold(row, floor) for row in scores.tolist()]
-    broken = np.mean([threshold is not None and 1 - threshold < floor for threshold in thresholds])
+    thresholds = np.array([calibrate(row, floor).score for row in scores])
+    broken = np.mean(1 - thresholds < floor)
     quantile = np.quantile(scores, 1 - floor, axis=1)
     assert 0.01 < broken < 0.065
     assert np.mean(1 - quantile < floor) > 0.4  # an empirical quantile breaks it every other time

@@ -3,10 +3,12 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safeguard_spark.errors import GateError
 from safeguard_spark.evaluation.intervals import (
     PairedCounts,
     Rate,
@@ -22,12 +24,12 @@ from safeguard_spark.evaluation.intervals import (
     paired_difference,
     rate,
     screen_rank,
-    screen_threshold,
     smallest_n,
     stratified_rate,
     upper_bound,
     wilson,
 )
+from safeguard_spark.screen.threshold import calibrate
 
 pytestmark = pytest.mark.unit
 
@@ -192,9 +194,11 @@ def test_a_screen_without_enough_positives_has_no_threshold(positives: int, floo
 
 def test_a_threshold_is_the_score_after_those_that_may_be_cleared() -> None:
     scores = [k / 160 for k in range(160)]
-    assert screen_threshold(scores[::-1], 0.95) == scores[3]
-    assert screen_threshold(scores[:58], 0.95) is None and screen_threshold(scores[:59], 0.95) == 0
-    assert screen_threshold([0.2] * 160, 0.95) == 0.2  # clears strictly below, so ties are all kept
+    assert calibrate(np.array(scores[::-1]), 0.95).score == scores[3]
+    assert calibrate(np.array(scores[:59]), 0.95).score == 0
+    assert calibrate(np.full(160, 0.2), 0.95).score == 0.2  # clears strictly below, so ties are all kept
+    with pytest.raises(GateError, match="58 violations to calibrate on, 59 are needed"):
+        calibrate(np.array(scores[:58]), 0.95)
 
 
 def test_an_audit_proves_a_recall_with_as_many_contents_as_it_says() -> None:

@@ -19,6 +19,7 @@ counts = st.integers(0, 10**7)
 def test_the_size_follows_from_the_interval() -> None:
     sizes = [sample_size(half_width, TABLE) for half_width in (0.01, 0.005, 0.003, 0.001)]
     assert sizes == [511, 1_085, 1_952, 8_036]
+    assert sample_size(0.003, TABLE, share=0.02) == 2_175  # in proportion
     assert sample_size(0.003, {FLAGGED: 20, UNFLAGGED: 80}) is None  # all of them are too few to show it
     assert sample_size(0.003, {FLAGGED: 0, UNFLAGGED: 0}) is None
 
