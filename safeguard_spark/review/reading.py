@@ -30,7 +30,7 @@ def reasoning_of(tables: LabelTables, work_keys: Iterable[str | None]) -> dict[s
 def labels_of(tables: LabelTables, content_id: str) -> Rows:
     """The labels of an id in every collection, newest first."""
     rows = _newest_first(rows_where(tables, LABELS, "content_id", [content_id]))
-    # As `schema.COLLECTION`: rows of earlier releases have only a source.
+    # As `views.COLLECTION`: rows of earlier releases have only a source.
     return [{**row, "collection": row.get("collection") or row["source"]} for row in rows]
 
 
