@@ -47,11 +47,11 @@ def evaluate(
 ) -> Result:
     """Measure how right a policy's labels are on golden sets. Exit code 7 if a line of the gate is not met."""
     from safeguard_spark import api
+    from safeguard_spark.config.load import with_settings
 
     settings = [text for text in sets if "=" in text and not Path(text).exists()]
-    run = api.build_config(run.model_dump(), settings)
     result = api.evaluate(
-        run,
+        with_settings(run, settings),
         *(policy or ()),
         sets=[text for text in sets if text not in settings],
         versus=versus or (),

@@ -93,7 +93,7 @@ def verify_policies(
         verification_text,
     )
     from safeguard_spark.authoring.verify_output import answers_text, side_by_side, side_name, verification_html
-    from safeguard_spark.config.load import with_setting
+    from safeguard_spark.config.load import with_settings
     from safeguard_spark.tracking.registry import resolve
 
     if versus and len(refs) > 1:
@@ -106,7 +106,7 @@ def verify_policies(
     cases = {file: _selected(required_cases(file), file, case) for file in files[: len(refs)]}
     sides = [_Side(policies[file], cases[file], run) for file in files[: len(refs)]]
     for other in others:  # all sides of a comparison have the cases of the first
-        config = with_setting(run, other) if "=" in other else run
+        config = with_settings(run, [other]) if "=" in other else run
         policy = policies[files[0] if "=" in other else find_policy_file(other, run)]
         sides.append(_Side(policy, sides[0].cases, config))
     done = [_verify(side) for side in sides]

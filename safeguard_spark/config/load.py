@@ -120,10 +120,10 @@ def build_config(values: dict[str, Any]) -> RunConfig:
     return config
 
 
-def with_setting(config: RunConfig, text: str) -> RunConfig:
-    """A configuration with one `key=value` set as by `--set`. Raises ConfigError."""
+def with_settings(config: RunConfig, texts: Iterable[str]) -> RunConfig:
+    """A configuration with each `key=value` set as by `--set`. Raises ConfigError."""
     values = config.model_dump(exclude_unset=True)
-    set_values(values, [parse_assignment(text)])
+    set_values(values, [parse_assignment(text) for text in texts])
     return build_config(values)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from safeguard_spark.config.load import build_config, parse_assignment, set_value
+from safeguard_spark.config.load import with_settings
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling.labeler import Labeler
@@ -39,9 +39,7 @@ class Side:
         Raises ConfigError, PolicyError.
         """
         if "=" in text and not Path(text).exists():
-            values = self.config.model_dump()
-            set_value(values, *parse_assignment(text))
-            other = replace(self, config=build_config(values))
+            other = replace(self, config=with_settings(self.config, [text]))
             same = [Labeler.of(self.config, p) == Labeler.of(other.config, p) for p in self.policies]
             if all(same):
                 raise ConfigError(f"--versus {text} changes nothing about the labeler. Name a setting that does.")

@@ -5,18 +5,20 @@ import json
 import pytest
 
 from safeguard_spark import schema
+from safeguard_spark.config.engine import ScriptedConfig
 from safeguard_spark.errors import ConfigError, ExitCode
 from safeguard_spark.evaluation.checks import Check, checked_policy
 from safeguard_spark.evaluation.measures import Measure
 from safeguard_spark.evaluation.names import NameCount, name_metrics
 from safeguard_spark.evaluation.page import evaluation_page
 from safeguard_spark.evaluation.replay import recorded_verdict
+from safeguard_spark.evaluation.side import Side
 from safeguard_spark.evaluation.text import evaluation_text
 from safeguard_spark.labelling.contract import Contract
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Output, load_policy
 from safeguard_spark.policy.layout import policy_refs
-from tests.build import RULES, policy
+from tests.build import RULES, policy, run_config
 from tests.evaluations import two_sides
 from tests.unit.commands import Safeguard
 from tools.rooms import ROOT
@@ -34,6 +36,14 @@ def test_the_text_has_the_counts_the_differences_and_the_gate() -> None:
     assert "market@1.0.0 by model/low minus market@1.0.0 by model/high, same contents:" in text
     assert "gate: golden@1 market: recall 0.8696, at least 0.5 is required: met, at least 0.797" in text
     assert text.count("gate:") == 2 and two_sides().exit_code is ExitCode.gate
+
+
+def test_another_kind_of_engine_is_compared_without_the_keys_of_the_first() -> None:
+    engine = {"kind": "endpoint", "url": "http://a", "model": "m", "window": 3}
+    side = Side(run_config(engine=engine), (policy(),)).versus("engine.kind=scripted")
+    assert side.config.engine == ScriptedConfig(window=3)
+    with pytest.raises(ConfigError, match=r"--versus engine\.window=9 changes nothing about the labeler"):
+        side.versus("engine.window=9")
 
 
 def test_the_object_of_json_keeps_its_keys() -> None:
