@@ -14,7 +14,6 @@ from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.authoring.draft import Draft, read_draft
 from safeguard_spark.authoring.structure import read_source
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import LabelerDefaults
 from safeguard_spark.policy.layout import Stray, stray_files
 from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_files, lock_path
 from safeguard_spark.policy.positions import Span
@@ -93,8 +92,8 @@ def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
         problem = f"{draft.policy.ref} is published, but its text, rules or output form have changed since"
         hint = f"bump the version: copy it with `safeguard new {draft.policy.name}@VERSION`, then restore this one"
         yield draft.source.diagnose("published-changed", where, problem, hint)
-    elif status is LockStatus.labeler_changed and pin:
-        changes = ", ".join(labeler_changes(LabelerDefaults.model_validate(pin.labeler), draft.policy.labeler))
+    elif status is LockStatus.labeler_changed and pin and pin.labeler:
+        changes = ", ".join(labeler_changes(pin.labeler, draft.policy.labeler))
         problem = f"{draft.policy.ref} is published, but {changes} since: {RELABELS}"
         hint = "restore it, or record the change with `safeguard publish`"
         yield draft.source.diagnose("labeler-changed", draft.front.key_span(("labeler",)), problem, hint)

@@ -10,7 +10,7 @@ from safeguard_spark.authoring.check_output import problem_counts
 from safeguard_spark.authoring.diagnostics import Level, Report
 from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.policy.document import LabelerDefaults, Policy, load_policy, read_text, ref_key
+from safeguard_spark.policy.document import Policy, load_policy, read_text, ref_key
 from safeguard_spark.policy.layout import Stray
 from safeguard_spark.policy.lock import LockStatus, load_lock, lock_path, save_lock
 from safeguard_spark.tracking.registry import Published, Registry
@@ -72,9 +72,9 @@ def publish_all(
         # Last: text that the registry refused may still be corrected.
         save_lock(lock, path)
     relabelled = tuple(
-        (p.ref, ", ".join(labeler_changes(LabelerDefaults.model_validate(before.pins[p.ref].labeler), p.labeler)))
-        for p in (candidate.policy for candidate in candidates)
-        if before.status(p) is LockStatus.labeler_changed
+        (policy.ref, ", ".join(labeler_changes(earlier, policy.labeler)))
+        for policy in (candidate.policy for candidate in candidates)
+        if before.status(policy) is LockStatus.labeler_changed and (earlier := before.pins[policy.ref].labeler)
     )
     return Publication(store.display_name if store else None, tuple(published), pinned, tuple(moved), path, relabelled)
 

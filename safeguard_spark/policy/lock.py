@@ -22,9 +22,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
-from safeguard_spark.policy.document import Policy, ref_key
+from safeguard_spark.policy.document import LabelerDefaults, Policy, ref_key
 from safeguard_spark.policy.yaml_problems import CONFLICT
 
 LOCK_FOLDER, OLD_LOCK_FILE = "lock", "lock.json"
@@ -36,7 +38,7 @@ class Pin(NamedTuple):
 
     policy_hash: str
     document_hash: str
-    labeler: dict[str, Any] | None = None
+    labeler: LabelerDefaults | None = None
 
 
 class LockStatus(StrEnum):
@@ -70,7 +72,7 @@ class Lock:
             return LockStatus.changed
         if pin.document_hash == policy.document_hash:
             return LockStatus.same
-        is_other_labeler = pin.labeler is not None and pin.labeler != policy.labeler.model_dump(mode="json")
+        is_other_labeler = pin.labeler is not None and pin.labeler != policy.labeler
         return LockStatus.labeler_changed if is_other_labeler else LockStatus.document_changed
 
     def verify(self, policy: Policy) -> Policy:
@@ -90,7 +92,7 @@ class Lock:
         for policy in policies:  # one by one: two files may claim to be the same version
             lock.verify(policy)
             if lock.status(policy) is not LockStatus.same:
-                pin = Pin(policy.policy_hash, policy.document_hash, policy.labeler.model_dump(mode="json"))
+                pin = Pin(policy.policy_hash, policy.document_hash, policy.labeler)
                 lock = Lock({**lock.pins, policy.ref: pin})
         return lock
 
@@ -113,13 +115,16 @@ def load_lock(path: Path) -> Lock:
         value = _read(file, OLD_FORMAT if is_old else FORMAT)
         try:
             entries = value["policies"] if is_old else {file.name.removesuffix(".json"): value}
-            pins |= {
-                ref: Pin(entry["policy_hash"], entry["document_hash"], entry.get("labeler"))
-                for ref, entry in entries.items()
-            }
-        except (KeyError, TypeError, AttributeError) as error:
+            pins |= {ref: _pin(entry) for ref, entry in entries.items()}
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
             raise PolicyError(f"Lock {file} is damaged; restore it from version control.") from error
     return Lock(pins)
+
+
+def _pin(entry: dict[str, Any]) -> Pin:
+    labeler = entry.get("labeler")
+    known = None if labeler is None else LabelerDefaults.model_validate(labeler)
+    return Pin(entry["policy_hash"], entry["document_hash"], known)
 
 
 def _read(file: Path, file_format: int) -> dict[str, Any]:
@@ -156,7 +161,9 @@ def save_lock(lock: Lock, path: Path) -> None:
     stored = load_lock(path).pins
     for ref in sorted(lock.pins, key=ref_key):
         if stored.get(ref) != lock.pins[ref]:
-            _write(path / f"{ref}.json", {"lock": FORMAT, **lock.pins[ref]._asdict()})
+            pin = lock.pins[ref]
+            labeler = pin.labeler and pin.labeler.model_dump(mode="json")
+            _write(path / f"{ref}.json", {"lock": FORMAT, **pin._asdict(), "labeler": labeler})
 
 
 def _write(file: Path, value: dict[str, Any]) -> None:

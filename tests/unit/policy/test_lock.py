@@ -79,7 +79,13 @@ def test_a_damaged_lock_is_an_error_and_never_an_empty_lock(tmp_path: Path, text
         load_lock(lock_path(tmp_path))
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"lock": 2}', '{"lock": 3, "policy_hash": "a", "document_hash": "b"}'])
+PINNED = '"policy_hash": "a", "document_hash": "b"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"lock": 2}', f'{{"lock": 3, {PINNED}}}', f'{{"lock": 2, {PINNED}, "labeler": {{"effort": 7}}}}'],
+)
 def test_a_damaged_entry_is_an_error_that_names_its_file(tmp_path: Path, text: str) -> None:
     lock_path(tmp_path).mkdir()
     (lock_path(tmp_path) / "market@1.0.0.json").write_text(text)
