@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
     table = 4, "The operator must act: the source cannot be read, or the label tables cannot be read or written."
     engine = 5, "The operator must act: the engine or MLflow cannot be reached or started; retry when it is back."
     partial = 6, "Partial: issue the same command again to finish."
-    gate = 7, "The policy author must act: a promotion gate is not met."
+    gate = 7, "The policy author must act: a case failed, or a gate is not met."
 
 
 class SafeguardError(Exception):
