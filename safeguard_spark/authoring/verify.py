@@ -295,13 +295,17 @@ def _failure(result: CaseResult) -> list[str]:
     lines = [f"  {result.finding.value.replace('_', ' ')}: {case.id}"]
     lines.append(f"    expected  {case.expected}" + (f": {case.why}" if case.why else ""))
     reason = verdict.rationale or verdict.error
-    actual: str = verdict.outcome.value
-    if verdict.outcome is Outcome.review:
-        actual = verdict_words(REVIEW, (), None)
-    elif verdict.violation is not None:
-        actual = verdict_words(verdict.violation, verdict.rule_ids, verdict.category)
-    lines.append(f"    actual    {actual}" + (f": {reason}" if reason else ""))
+    lines.append(f"    actual    {verdict_text(verdict)}" + (f": {reason}" if reason else ""))
     return lines
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """A verdict in a few words; its outcome if it decides nothing."""
+    if verdict.outcome is Outcome.review:
+        return verdict_words(REVIEW, (), None)
+    if verdict.violation is None:
+        return verdict.outcome.value
+    return verdict_words(verdict.violation, verdict.rule_ids, verdict.category)
 
 
 def _gate_line(line: Requirement) -> str:

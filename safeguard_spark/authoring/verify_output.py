@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from textwrap import indent
 
-from safeguard_spark.authoring.cases import verdict_words
-from safeguard_spark.authoring.verify import CaseResult, Finding, Verification, verification_text
-from safeguard_spark.labelling.verdict import Outcome, Verdict
-from safeguard_spark.policy.document import REVIEW
+from safeguard_spark.authoring.verify import CaseResult, Finding, Verification, verdict_text, verification_text
 
 MISSING = "-"  # a case that a side does not have
 PAGE = """\
@@ -23,15 +20,6 @@ td.failed {{ background: #fde8e8 }} pre {{ background: #f5f5f5; padding: .6rem; 
 {body}
 </html>
 """
-
-
-def verdict_text(verdict: Verdict) -> str:
-    """A verdict in a few words; its outcome if it decides nothing."""
-    if verdict.outcome is Outcome.review:
-        return verdict_words(REVIEW, (), None)
-    if verdict.violation is None:
-        return verdict.outcome.value
-    return verdict_words(verdict.violation, verdict.rule_ids, verdict.category)
 
 
 def answers_text(verification: Verification) -> str:

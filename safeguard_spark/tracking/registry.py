@@ -29,10 +29,9 @@ from safeguard_spark.policy.ref import (
     versions_of,
 )
 from safeguard_spark.redact import without_password
-from safeguard_spark.tracking.aliases import Aliases, read_aliases
+from safeguard_spark.tracking.aliases import MISSING, Aliases, read_aliases
 from safeguard_spark.tracking.store import answering, mlflow_client, registry_exists, registry_uri, try_server
 
-MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a sqlite store answers the second to an alias
 LATEST = "latest"  # MLflow's own alias: what was registered last, even if that is an old version published again
 PAGE_SIZE = 200  # entries per search request
 

@@ -27,15 +27,11 @@ LABELS_IN_NOTES = 12
 class Imported:
     """A policy made from a pack: the file's text, its cases, the importer's decisions, and what was not imported."""
 
+    policy: Policy
     text: str
     cases: tuple[Case, ...]
     notes: tuple[str, ...]
     lost: tuple[str, ...] = ()
-
-    @property
-    def policy(self) -> Policy:
-        """The policy in the text."""
-        return parse_policy(self.text)
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ def _imported(source: _Source, version: str, golden: tuple[Path, ...], columns: 
         body = _with_answer_format(source, output, answers, form.answers if is_usual else None)
     golden_set = _golden(golden, Vocabulary(labels, form.answers), columns)
     document = document_text({key: value for key, value in front.items() if value}, body)
-    parse_policy(document)
+    policy = parse_policy(document)
     listed = ", ".join(rule.id for rule in labels.rules[:LABELS_IN_NOTES])
     notes = [
         *([] if is_named else [f"named {source.name}; --name NAME chooses another name"]),
@@ -139,7 +135,7 @@ def _imported(source: _Source, version: str, golden: tuple[Path, ...], columns: 
         *([f"left to a person: {', '.join(form.review)}"] if form.review else []),
         f"output is {output.value}: " + _decision(form, answers, is_complete),
     ]
-    return Imported(document, golden_set.cases, (*notes, *golden_set.notes), (*source.lost, *golden_set.lost))
+    return Imported(policy, document, golden_set.cases, (*notes, *golden_set.notes), (*source.lost, *golden_set.lost))
 
 
 def _decision(form: AnswerForm, answers: Answers | None, is_complete: bool) -> str:
