@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option, Typer
 
-from safeguard_spark.cli.options import Config, OptionalConfig, Output, Policies, Result, command, load_options
+from safeguard_spark.cli.options import (
+    Config,
+    OptionalConfig,
+    Output,
+    Policies,
+    Result,
+    command,
+    load_options,
+    require_folder,
+)
 from safeguard_spark.cli.result_output import print_message
 
 if TYPE_CHECKING:
@@ -49,6 +58,7 @@ def evaluate(
     from safeguard_spark import api
     from safeguard_spark.config.load import with_settings
 
+    require_folder(html)
     settings = [text for text in sets if "=" in text and not Path(text).exists()]
     result = api.evaluate(
         with_settings(run, settings),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from safeguard_spark.config import LOG_LEVEL_VARIABLE
-from safeguard_spark.errors import PolicyError
+from safeguard_spark.errors import ConfigError, PolicyError
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
@@ -38,6 +38,13 @@ Output = Annotated[str | None, typer.Option(help="Where the label tables are: a 
 def has_color() -> bool:
     """Whether standard output shows colors: a terminal, unless NO_COLOR is set (no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def require_folder(file: Path | None) -> None:
+    """Raise ConfigError before anything is paid for if a page cannot be written there: its folder does not exist."""
+    if file and (file.is_dir() or not file.absolute().parent.is_dir()):
+        what = "is a folder" if file.is_dir() else f"the folder {file.parent} does not exist"
+        raise ConfigError(f"--html {file}: {what}. Name a file in a folder that exists.")
 
 
 class Result(NamedTuple):

@@ -18,6 +18,7 @@ from safeguard_spark.cli.options import (
     find_policy_file,
     folder_config,
     has_color,
+    require_folder,
 )
 from safeguard_spark.errors import ConfigError, ExitCode, PolicyError
 from safeguard_spark.policy.alias import Alias
@@ -87,7 +88,6 @@ def verify_policies(
     """
     from safeguard_spark.authoring.verify import (
         overall_exit_code,
-        required_cases,
         verification_errors,
         verification_json,
         verification_text,
@@ -99,19 +99,19 @@ def verify_policies(
     if versus and len(refs) > 1:
         raise ConfigError("--versus compares one policy: give one REF.")
     others = versus or []
-    files = [find_policy_file(ref, run) for ref in [*refs, *(other for other in others if "=" not in other)]]
-    errors = verification_errors(files)
+    require_folder(html)
+    files = [find_policy_file(ref, run) for ref in refs]
+    versions = {other: find_policy_file(other, run) for other in others if "=" not in other}
+    errors = verification_errors([*files, *versions.values()])
     _require_none(errors, "The model was not called. Correct the errors above, then verify again.")
-    policies = {file: resolve(str(file), run) for file in files}
-    cases = {file: _selected(required_cases(file), file, case) for file in files[: len(refs)]}
-    sides = [_Side(policies[file], cases[file], run) for file in files[: len(refs)]]
+    sides = [_Side(resolve(str(file), run), _cases(file, case), run) for file in files]
     for other in others:  # all sides of a comparison have the cases of the first
-        config = with_settings(run, [other]) if "=" in other else run
-        policy = policies[files[0] if "=" in other else find_policy_file(other, run)]
-        sides.append(_Side(policy, sides[0].cases, config))
+        if other in versions:
+            sides.append(sides[0]._replace(policy=resolve(str(versions[other]), run)))
+        else:
+            sides.append(sides[0]._replace(config=with_settings(run, [other]), setting=other))
     done = [_verify(side) for side in sides]
-    settings = [*([""] * len(refs)), *(other if "=" in other else "" for other in others)]
-    names = [setting or side_name(v) for setting, v in zip(settings, done, strict=True)]
+    names = [side.setting or side_name(v) for side, v in zip(sides, done, strict=True)]
     text = side_by_side(done, names) if others else "\n".join(verification_text(v) for v in done)
     if show_answers:
         text += "".join(f"\n{answers}" for v in done if (answers := answers_text(v)))
@@ -126,6 +126,7 @@ class _Side(NamedTuple):
     policy: "Policy"
     cases: tuple["Case", ...]
     config: "RunConfig"
+    setting: str = ""  # that makes it another side than the first
 
 
 def _verify(side: _Side) -> "Verification":
@@ -144,10 +145,11 @@ def _verify(side: _Side) -> "Verification":
         return verify_policy(side.policy, side.cases, Labeler.of(side.config, side.policy), opened, progress)
 
 
-def _selected(cases: tuple["Case", ...], file: Path, ids: list[str] | None) -> tuple["Case", ...]:
+def _cases(file: Path, ids: list[str] | None) -> tuple["Case", ...]:
     from safeguard_spark.authoring.cases import find_case
+    from safeguard_spark.authoring.verify import required_cases
 
-    return tuple(find_case(file, id) for id in ids) if ids else cases
+    return tuple(find_case(file, id) for id in ids) if ids else required_cases(file)
 
 
 def _log_verifications(run: "RunConfig", verifications: "list[Verification]") -> None:

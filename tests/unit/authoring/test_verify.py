@@ -308,6 +308,17 @@ def test_versions_and_settings_stand_side_by_side_on_the_same_cases(safeguard: S
     assert safeguard("verify", "market@1.0.0", "market@1.1.0", *SCRIPTED, "--versus", "labeler.effort=high").code == 2
 
 
+def test_a_page_that_cannot_be_written_is_refused_before_a_model_is_called(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    Path("conf.yaml").write_text("engine: {kind: scripted}\n")
+    calls = ("--set", "engine.args.calls_file=calls")
+    for page, problem in (("pages/a.html", "the folder pages does not exist"), ("policies", "is a folder")):
+        ran = safeguard("verify", "market", *SCRIPTED, *calls, "--html", page)
+        assert (ran.code, f"--html {page}: {problem}." in ran.err, Path("calls").exists()) == (2, True, False)
+        ran = safeguard("evaluate", "--config", "conf.yaml", "--set", "golden", "--html", page)
+        assert (ran.code, f"--html {page}: {problem}." in ran.err) == (2, True)
+
+
 def test_an_engine_that_fails_midway_is_no_failure_of_the_policy(safeguard: Safeguard) -> None:
     write_policy(Path("policies"))
     settings = (*SCRIPTED, "--set", "engine.args={words: {replica: M1}, misbehave: {truck: fail}}")
