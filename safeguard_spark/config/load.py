@@ -17,18 +17,8 @@ from safeguard_spark.suggest import closest_match
 from safeguard_spark.value_problems import place_words, problem_words, value_words
 
 ENV_PREFIX = "SAFEGUARD_"
-FREE = (
-    "spark.conf",
-    "engine.env",
-    "review.users",
-)  # mappings whose keys are other programs' names and may contain dots
-OPEN = (
-    "spark.conf.",
-    "engine.env.",
-    "engine.args.",
-    "source.options.",
-    "review.users.",
-)  # sections whose keys are not checked
+FREE = ("spark.conf", "engine.env", "review.users")  # mappings whose keys are other programs' names, perhaps with dots
+OPEN = tuple(f"{section}." for section in (*FREE, "engine.args", "source.options"))  # whose keys are not checked
 
 
 def load_config(
@@ -144,7 +134,7 @@ def parse_scalar(raw: str) -> Any:
 
 
 def set_value(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set the dotted `name` in nested `values`. Everything after `spark.conf.` or `engine.env.` is one key."""
+    """Set the dotted `name` in nested `values`. Everything after a section of FREE is one key."""
     section = next((free for free in FREE if name.startswith(f"{free}.")), None)
     *path, last = [*section.split("."), name.removeprefix(f"{section}.")] if section else name.split(".")
     for key in path:
@@ -158,9 +148,12 @@ def set_value(values: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _dotted(variable: str) -> str:
-    """`A__B` as `a.b`; a key of `engine.env` keeps its case."""
-    section, free, key = variable.partition("ENGINE__ENV__")
-    return f"engine.env.{key}" if free and not section else variable.lower().replace("__", ".")
+    """`A__B` as `a.b`; the names of variables and of users keep their case."""
+    for section in ("engine.env", "review.users"):
+        prefix = section.upper().replace(".", "__") + "__"
+        if variable.startswith(prefix):
+            return f"{section}.{variable.removeprefix(prefix)}"
+    return variable.lower().replace("__", ".")
 
 
 def _message(problem: Any) -> str:

@@ -77,6 +77,11 @@ def test_any_spark_setting_can_be_set(key: str, value: str) -> None:
     assert build_config(values).spark.conf == {key: value}
 
 
+def test_a_user_of_the_environment_keeps_the_case_of_the_name(tmp_path: Path) -> None:
+    config = loaded(tmp_path, "engine: {kind: scripted}", {"SAFEGUARD_REVIEW__USERS__Ada_L": "lead"})
+    assert config.review.users == {"Ada_L": "lead"}
+
+
 def test_an_empty_file_and_empty_sections_are_defaults(tmp_path: Path) -> None:
     config = loaded(tmp_path, "", None, "engine.kind=scripted")
     assert config == loaded(tmp_path, "source:\nrun:\nlabeler:\ntracking:\nspark:\nengine: {kind: scripted}")
