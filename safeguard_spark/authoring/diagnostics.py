@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from safeguard_spark.errors import ExitCode
-from safeguard_spark.policy.characters import difference_words, look_alike
+from safeguard_spark.policy.characters import look_alike_hint
 from safeguard_spark.policy.positions import Span
 from safeguard_spark.suggest import closest_match
 
@@ -157,8 +157,8 @@ def by_cause(diagnostics: Iterable[Diagnostic]) -> list[Group]:
 def nearest(name: str, defined: Iterable[str]) -> str:
     """A hint for an undefined name: the one that looks the same, the most similar one, or all of them."""
     names = sorted(set(defined))
-    if twin := look_alike(name, names):
-        return f"{difference_words(name, twin)}: type it again"
+    if hint := look_alike_hint(name, names):
+        return hint
     # Ids as short as SP1 are all alike: another one is no suggestion.
     match = closest_match(name, names) if len(name) > 3 else None
     return f"did you mean {match}?" if match else f"defined: {', '.join(names) or 'none'}"

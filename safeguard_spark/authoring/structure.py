@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 
 from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
-from safeguard_spark.policy.characters import difference_words, look_alike
+from safeguard_spark.policy.characters import look_alike_hint
 from safeguard_spark.policy.document import ENCODING
 from safeguard_spark.policy.positions import Span, Yaml
 from safeguard_spark.suggest import closest_match
@@ -86,12 +86,9 @@ def _comment(yaml: Yaml, path: tuple[str | int, ...], value: Any) -> str:
 def unknown_key(source: SourceFile, yaml: Yaml, path: tuple[str | int, ...], valid: Iterable[str]) -> Diagnostic:
     """A diagnostic for a key that is not part of the format: the most similar of the valid ones, or all of them."""
     key, valid = str(path[-1]), list(valid)
-    if twin := look_alike(key, valid):
-        hint = f"{difference_words(key, twin)}: type it again"
-        return source.diagnose("unknown-key", yaml.key_span(path), f"there is no key `{key}` here", hint)
     match = closest_match(key, valid)
     alternatives = f"valid keys: {', '.join(valid)}" if valid else "the text after the second --- is the body"
-    hint = f"did you mean {match}?" if match else alternatives
+    hint = look_alike_hint(key, valid) or (f"did you mean {match}?" if match else alternatives)
     return source.diagnose("unknown-key", yaml.key_span(path), f"there is no key `{key}` here", hint)
 
 

@@ -38,12 +38,10 @@ def character_words(character: str) -> str:
     return f"U+{ord(character):04X} ({name})"
 
 
-def difference_words(name: str, twin: str) -> str:
-    """How a name differs from one that looks the same: by which of its characters."""
+def look_alike_hint(name: str, existing: Iterable[str]) -> str:
+    """What to do about a name that looks the same as another one: which characters differ. Empty if none does."""
+    twin = next((other for other in existing if other != name and skeleton(other) == skeleton(name)), None)
+    if twin is None:
+        return ""
     others = ", ".join(character_words(c) for c in dict.fromkeys(name) if c not in twin)
-    return f"it looks like {twin}, but has {others}"
-
-
-def look_alike(name: str, existing: Iterable[str]) -> str | None:
-    """The existing name that looks the same as `name` and is another one."""
-    return next((other for other in existing if other != name and skeleton(other) == skeleton(name)), None)
+    return f"it looks like {twin}, but has {others}: type it again"
