@@ -89,17 +89,15 @@ class Items:
     def find(self, item_id: str) -> Item | None:
         """An item; None if it is not, or no longer, in the table."""
         number = self._index.get(item_id)
-        return None if number is None else self._at(number)
+        return None if number is None else Item(*self._rows.slice(number, 1).to_pylist())
 
     def of_content(self, content_id: str) -> list[Item]:
         """The items about a content."""
-        matches = pa.compute.equal(self._rows["content_id"], content_id).to_pylist()
-        return [self._at(number) for number, is_match in enumerate(matches) if is_match]
+        return self._where("content_id", content_id)
 
     def of_purpose(self, purpose: str) -> list[Item]:
         """The items that were drawn for a purpose."""
-        matches = pa.compute.equal(self._rows["purpose"], purpose).to_pylist()
-        return [self._at(number) for number, is_match in enumerate(matches) if is_match]
+        return self._where("purpose", purpose)
 
     def entries(self, second_share: float) -> list[Entry]:
         """What the queue needs to know. Appeals come first; the order of the others is that of their hashes."""
@@ -115,6 +113,6 @@ class Items:
             for item_id, policy, purpose in zip(*columns.to_pydict().values(), strict=True)
         ]
 
-    def _at(self, number: int) -> Item:
-        (row,) = self._rows.slice(number, 1).to_pylist()
-        return Item(row)
+    def _where(self, column: str, value: str) -> list[Item]:
+        matches = self._rows.filter(pa.compute.equal(self._rows[column], value))
+        return [Item(row) for row in matches.to_pylist()]

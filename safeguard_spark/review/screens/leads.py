@@ -59,15 +59,13 @@ async def adjudicate(request: Request) -> Response:
 
 def _page(request: Request, console: Console, problem: str = "") -> Response:
     waiting = [
-        (item_id, resolved)
+        (item, resolved)
         for item_id, resolved in _resolved(console).items()
-        if resolved.needs_adjudication and console.items.find(item_id)
+        if resolved.needs_adjudication and (item := console.items.find(item_id))
     ]
     if not waiting:
         return page(request, "message.html", title="Adjudication", message="No two people differ about an item.")
-    item_id, resolved = waiting[0]
-    item = console.items.find(item_id)
-    assert item  # it was found above
+    item, resolved = waiting[0]
     policy = console.policy_of(item)
     return page(
         request,
