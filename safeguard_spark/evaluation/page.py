@@ -1,6 +1,6 @@
 """Page: an evaluation as one self-contained HTML page with figures. It has no content of the sets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from safeguard_spark.evaluation.figures import Interval, Point, interval_figure, scatter
@@ -8,7 +8,7 @@ from safeguard_spark.evaluation.html import html_page, html_table
 from safeguard_spark.evaluation.layout import share
 from safeguard_spark.evaluation.measures import Measure, Metric
 from safeguard_spark.evaluation.names import CategoryCount
-from safeguard_spark.evaluation.result import Evaluation, SetResult, SideResult
+from safeguard_spark.evaluation.result import Evaluation, SetResult, SideResult, by_slice
 from safeguard_spark.policy.document import ALL
 
 STYLE = """
@@ -73,7 +73,7 @@ def _side(side: SideResult) -> Iterator[str]:
             ]
             if lines:
                 yield interval_figure(f"{one.policy}: {measure.replace('_', ' ')}", lines[:MAX_LINES])
-        yield _table(own)
+        yield _table(by_slice(own, one.policy))
         yield _names(one.policy, [metric for metric in side.names if metric.policy == one.policy])
         yield _confusion([count for count in side.categories if count.policy == one.policy])
 
@@ -87,13 +87,10 @@ def _denominator(metric: Metric) -> int:
     return sum(cell or 0 for cell in cells.get(metric.metric, (metric.n,)))
 
 
-def _table(metrics: Sequence[Metric]) -> str:
-    by_slice: dict[str, dict[Measure, Metric]] = {}
-    for metric in metrics:
-        by_slice.setdefault(metric.slice, {})[metric.metric] = metric
+def _table(slices: Mapping[str, Mapping[Measure, Metric]]) -> str:
     head = ("slice", "tp", "fp", "fn", "tn", "unreadable", "unknown", *(name.replace("_", " ") for name in TABLE))
     rows = []
-    for slice_, of_slice in by_slice.items():
+    for slice_, of_slice in slices.items():
         recall = of_slice[Measure.recall]
         cells = (recall.tp, recall.fp, recall.fn, recall.tn, recall.unreadable, recall.unknown)
         rows.append((slice_, *(f"{cell:,}" for cell in cells), *(share(of_slice.get(name)) for name in TABLE)))

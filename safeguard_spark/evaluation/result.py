@@ -1,6 +1,6 @@
 """Result: what one evaluation measured, and its forms for programs and for the table `evaluations`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -52,6 +52,15 @@ class SideResult:
         """A metric, or None if it was not measured."""
         wanted = (policy, slice_, metric)
         return next((m for m in self.metrics if (m.policy, m.slice, m.metric) == wanted), None)
+
+
+def by_slice(metrics: Iterable[Metric], policy: str) -> dict[str, dict[Measure, Metric]]:
+    """The metrics of a policy by slice, or by name for metrics of rules and categories, and measure."""
+    slices: dict[str, dict[Measure, Metric]] = {}
+    for metric in metrics:
+        if metric.policy == policy:
+            slices.setdefault(metric.slice, {})[metric.metric] = metric
+    return slices
 
 
 @dataclass(frozen=True)

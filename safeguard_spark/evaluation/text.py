@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from safeguard_spark.evaluation.layout import aligned, share
 from safeguard_spark.evaluation.measures import Measure, Metric
-from safeguard_spark.evaluation.result import Evaluation, SetResult, SideResult
+from safeguard_spark.evaluation.result import Evaluation, SetResult, SideResult, by_slice
 from safeguard_spark.policy.document import ALL
 
 SHOWN = (Measure.recall, Measure.precision, Measure.f1, Measure.false_positive_rate, Measure.unreadable_rate)
@@ -62,27 +62,21 @@ def _counts(metric: Metric) -> str:
 
 
 def _metrics(side: SideResult, policy: str) -> list[str]:
-    by_slice: dict[str, dict[Measure, Metric]] = {}
-    for metric in side.metrics:
-        if metric.policy == policy:
-            by_slice.setdefault(metric.slice, {})[metric.metric] = metric
-    has_noise = any(Measure.disagreement in metrics for metrics in by_slice.values())
+    slices = by_slice(side.metrics, policy)
+    has_noise = any(Measure.disagreement in metrics for metrics in slices.values())
     shown = (*SHOWN, Measure.disagreement) if has_noise else SHOWN
     head = ("slice", "contents", "violations", *(name.replace("_", " ") for name in shown))
     rows = [head]
-    for slice_, metrics in list(by_slice.items())[:MAX_ROWS]:
+    for slice_, metrics in list(slices.items())[:MAX_ROWS]:
         recall = metrics[Measure.recall]
         values = (share(metrics.get(name)) for name in shown)
         rows.append((slice_, f"{recall.n:,}", f"{recall.positives:,}", *values))
-    more = [f"and {len(by_slice) - MAX_ROWS} more slices"] if len(by_slice) > MAX_ROWS else []
+    more = [f"and {len(slices) - MAX_ROWS} more slices"] if len(slices) > MAX_ROWS else []
     return [*aligned(rows), *more]
 
 
 def _names(side: SideResult, policy: str) -> list[str]:
-    by_name: dict[str, dict[Measure, Metric]] = {}
-    for metric in side.names:
-        if metric.policy == policy:
-            by_name.setdefault(metric.slice, {})[metric.metric] = metric
+    by_name = by_slice(side.names, policy)
     if not by_name:
         return []
     rows = [("named", "by people", "by the labeler", "recall", "precision")]
