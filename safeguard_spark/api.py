@@ -138,7 +138,7 @@ def evaluate(
     label-blindness. The result is appended to the table `evaluations`, if there is an output, and logged to MLflow.
     Its `exit_code` is 7 if a line of the gate is not met. Raises SafeguardError if nothing could be done.
     """
-    from safeguard_spark.evaluation.checks import Check
+    from safeguard_spark.evaluation.checks import Check, checked_policy
     from safeguard_spark.evaluation.sets import find_set
     from safeguard_spark.evaluation.side import EVALUATION_ID, Side
 
@@ -155,13 +155,22 @@ def evaluate(
     first = Side(config, tuple(_all_resolved(policies, config)))
     texts = [versus] if isinstance(versus, str) else list(versus)
     past = tuple(text for text in texts if EVALUATION_ID.fullmatch(text))
-    sides = (first, *(first.versus(text) for text in texts if text not in past))
+    others = {text: first.versus(text) for text in texts if text not in past}
+    for text, side in others.items():
+        if replay is not None and side.policies == first.policies:
+            raise ConfigError(
+                f"--versus {text} with --replay would compare a recording with itself: name another version of a "
+                "policy, or an earlier evaluation."
+            )
+    for check in requested:
+        for policy in first.policies if check != Check.label_blindness else ():
+            checked_policy(policy, Check(check))  # raises if the policy has none, before anything is labelled
     from safeguard_spark.spark.evaluation import evaluate as evaluation
     from safeguard_spark.spark.unreadable import readable
 
     request = evaluation.Request(
         golden_sets,
-        sides,
+        (first, *others.values()),
         slices=tuple(slices),
         repeat=repeat,
         replay=None if replay is None else str(replay),

@@ -48,4 +48,6 @@ class Side:
         if policy.name not in [own.name for own in self.policies]:
             names = ", ".join(own.name for own in self.policies)
             raise ConfigError(f"--versus {text} is a version of {policy.name}. Name one of {names}.")
+        if policy in self.policies:
+            raise ConfigError(f"--versus {text} is what is evaluated. Name another version of it.")
         return replace(self, policies=tuple(policy if own.name == policy.name else own for own in self.policies))

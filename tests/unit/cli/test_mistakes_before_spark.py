@@ -1,4 +1,4 @@
-"""Mistakes in `label` and `relabel` that are found before Spark starts, which takes seconds, and before any table."""
+"""Mistakes in `label`, `evaluate` and `relabel` that are found before Spark starts, and before any table."""
 
 from pathlib import Path
 
@@ -11,6 +11,9 @@ pytestmark = pytest.mark.unit
 
 # Spark would find that the source does not exist, with exit code 4.
 LABEL = ["label", "--config", "conf.yaml", "--policy", "market@1.0.0", "--source", "nowhere", "--text-column", "body"]
+SET = Path(__file__).parents[3] / "sets/demo-posts/1/set.yaml"
+EVALUATE = ["evaluate", "--config", "conf.yaml", "--policy", "market@1.0.0", "--set", str(SET)]
+RECORDED = [*EVALUATE, "--replay", "answers.parquet"]
 RELABEL = ["--config", "conf.yaml", "--output", "tables", "--source", "nowhere", "--text-column", "body"]
 
 
@@ -33,6 +36,11 @@ RELABEL = ["--config", "conf.yaml", "--output", "tables", "--source", "nowhere",
         (["relabel", "compare", "market@1.0.0", "market@9.9.9", *RELABEL], 3, "9.9.9"),
         (["relabel", "compare", "A", "B", "--noise-share", "2", *RELABEL], 2, "not a share"),
         (["relabel", "promote", "market@1.0.0", "--force", *RELABEL], 2, "--reason"),
+        ([*RECORDED, "--versus", "labeler.effort=high"], 2, "compare a recording with itself"),
+        ([*RECORDED, "--versus", "labeler.temperature=0.7"], 2, "compare a recording with itself"),
+        ([*EVALUATE, "--versus", "market@1.0.0"], 2, "is what is evaluated"),
+        ([*RECORDED, "--check", "off-topic"], 2, "needs a model"),
+        ([*EVALUATE, "--check", "label-blindness", "--check", "rule-order"], 2, "no two rules with headings"),
     ],
     ids=str,
 )
