@@ -180,7 +180,8 @@ def _of_flag(source: _Source, flag: str) -> _Source:
         if not is_other:
             kept.append(line)
     about = f"Judge `{flag}` ({rule.title or rule.category}) only; ignore what is said about other flags and JSON."
-    left_out = (f"the JSON object of {len(source.form.flags)} flags, and {num_left_out} sections on the other flags",)
+    sections = f"{num_left_out} section{'' if num_left_out == 1 else 's'}"
+    left_out = (f"the JSON object of {len(source.form.flags)} flags, and {sections} on the other flags",)
     name = f"{source.name}-{slug(rule.title or flag)}"
     form = AnswerForm(Output.binary)
     return _Source(

@@ -156,7 +156,7 @@ def test_flags_become_one_policy_each(safeguard: Safeguard) -> None:
     assert (refused.code, "2 flags in one answer (RUDE, SPAM)" in refused.err) == (3, True)
     assert "Add --split" in refused.err and not Path("policies").exists()
     ran = safeguard("import", "chat", "--split", "--strict")
-    assert ran.code == 6 and "LOST the JSON object of 2 flags, and 1 sections on the other flags" in ran.out
+    assert ran.code == 6 and "LOST the JSON object of 2 flags, and 1 section on the other flags" in ran.out
     files = [Path(f"policies/chat-{name}/1.0.0/policy.md") for name in ("rude", "adverts-shops")]
     assert [d for file in files for d in check_file(file) if d.level == "error"] == []
     rude, adverts = (load_policy(file) for file in files)
