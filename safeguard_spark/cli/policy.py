@@ -94,12 +94,17 @@ def verify_policies(
     )
     from safeguard_spark.authoring.verify_output import answers_text, side_by_side, side_name, verification_html
     from safeguard_spark.config.load import with_settings
+    from safeguard_spark.extras import require
     from safeguard_spark.tracking.registry import resolve
+    from safeguard_spark.tracking.store import tracking_uri, try_server
 
     if versus and len(refs) > 1:
         raise ConfigError("--versus compares one policy: give one REF.")
     others = versus or []
     require_folder(html)
+    if mlflow:  # also before a model is paid for
+        require("mlflow")
+        try_server(tracking_uri(run))
     files = [find_policy_file(ref, run) for ref in refs]
     versions = {other: find_policy_file(other, run) for other in others if "=" not in other}
     errors = verification_errors([*files, *versions.values()])

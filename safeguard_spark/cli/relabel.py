@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from safeguard_spark.cli.options import Result, command, group, table_config
+from safeguard_spark.cli.options import Result, command, group, require_folder, table_config
 from safeguard_spark.cli.result_output import print_message, print_result
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.extras import require
@@ -107,6 +107,7 @@ def compare(
     """
     if noise_share is not None and not 0 < noise_share <= 1:
         raise ConfigError(f"--noise-share {noise_share} is not a share. Give a number above 0, up to 1.")
+    require_folder(html)
     from safeguard_spark.evaluation.comparison.html import comparison_page
     from safeguard_spark.evaluation.comparison.report import report_json, report_text
     from safeguard_spark.evaluation.comparison.run import log_comparison

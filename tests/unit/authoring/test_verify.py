@@ -315,8 +315,19 @@ def test_a_page_that_cannot_be_written_is_refused_before_a_model_is_called(safeg
     for page, problem in (("pages/a.html", "the folder pages does not exist"), ("policies", "is a folder")):
         ran = safeguard("verify", "market", *SCRIPTED, *calls, "--html", page)
         assert (ran.code, f"--html {page}: {problem}." in ran.err, Path("calls").exists()) == (2, True, False)
-        ran = safeguard("evaluate", "--config", "conf.yaml", "--set", "golden", "--html", page)
-        assert (ran.code, f"--html {page}: {problem}." in ran.err) == (2, True)
+        for other in (("evaluate", "--set", "golden"), ("relabel", "compare", "market@1.0.0", "market@1.1.0")):
+            ran = safeguard(*other, "--config", "conf.yaml", "--html", page)
+            assert (ran.code, f"--html {page}: {problem}." in ran.err) == (2, True)
+
+
+def test_an_mlflow_server_that_is_down_is_named_before_a_model_is_called(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        down = f"tracking.uri=http://127.0.0.1:{unused.getsockname()[1]}"
+        calls = ("--set", "engine.args.calls_file=calls")
+        ran = safeguard("verify", "market", *SCRIPTED, *calls, "--mlflow", "--set", down)
+    assert (ran.code, "cannot be reached" in ran.err, Path("calls").exists()) == (5, True, False)
 
 
 def test_an_engine_that_fails_midway_is_no_failure_of_the_policy(safeguard: Safeguard) -> None:
