@@ -1,14 +1,13 @@
 """Policy diff: what changed between two versions, rule by rule; behavior and text are separate."""
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from safeguard_spark.authoring.cases import Case
-from safeguard_spark.authoring.text import PolicyText
+from safeguard_spark.authoring.text import PolicyText, mentions
 from safeguard_spark.policy.document import LabelerDefaults, Policy
 
 RELABELS = "every content is judged again, unless the job's configuration sets these labeler keys itself"
@@ -189,7 +188,7 @@ def _owned(policy: Policy, ids: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def _ids_in(text: str, ids: tuple[str, ...]) -> list[str]:
-    return [i for i in ids if re.search(rf"(?<!\w){re.escape(i)}(?!\w)", text)]
+    return [i for i in ids if mentions(text, i)]
 
 
 def _fields(before: Policy, after: Policy) -> list[FieldChange]:

@@ -44,7 +44,7 @@ LANGUAGES = (
             r"criteri|violat|rules?\b|prohibited|allowed|what counts|decision",
             "example",
         ),
-        example=r"for example|e\.g\.|example",
+        example=r"e\.g\.|example",
         vague=(
             "generally|usually|typically|normally|mostly|in most cases|(?:as|if|where|when) appropriate|"
             "use (?:your )?(?:best |good )?judge?ment|common sense|and so on"
@@ -66,7 +66,7 @@ LANGUAGES = (
             "kriteri|verst(?:oß|oss|öß)|verletz|regel|verboten|erlaubt|zulässig|entscheid",
             "beispiel",
         ),
-        example=r"zum beispiel|z\. ?b\.|beispiel",
+        example=r"z\. ?b\.|beispiel",
         vague=(
             "in der regel|normalerweise|üblicherweise|gewöhnlich|meist(?:ens)?|grundsätzlich|im allgemeinen|"
             "(?:wo|wenn|falls|sofern) angemessen|gegebenenfalls|ggf|nach (?:eigenem )?ermessen|"
@@ -86,7 +86,7 @@ LANGUAGES = (
             "criterio|infracci|infring|viola|regla|prohib|permitid|decisi",
             "ejemplo",
         ),
-        example=r"por ejemplo|p\. ?ej\.|ejemplo",
+        example=r"p\. ?ej\.|ejemplo",
         vague=(
             "generalmente|normalmente|usualmente|habitualmente|por lo general|en la mayoría de los casos|"
             "(?:cuando|si) (?:proceda|procede|corresponda)|según corresponda|sentido común|y así sucesivamente"
@@ -105,7 +105,7 @@ LANGUAGES = (
             "critère|violation|enfrein|infraction|règle|interdit|autoris|permis|décision",
             "exemple",
         ),
-        example=r"par exemple|p\. ?ex\.|exemple",
+        example=r"p\. ?ex\.|exemple",
         vague=(
             "généralement|normalement|habituellement|en général|d['’]habitude|la plupart du temps|"
             "dans la plupart des cas|le cas échéant|si approprié|bon sens|et ainsi de suite"
@@ -124,7 +124,7 @@ LANGUAGES = (
             "critério|viola|infraç|regra|proibid|permitid|decis",
             "exemplo",
         ),
-        example=r"por exemplo|p\. ?ex\.|exemplo",
+        example=r"p\. ?ex\.|exemplo",
         vague=(
             "geralmente|normalmente|habitualmente|em geral|na maioria dos casos|"
             "(?:quando|se|conforme) (?:apropriado|necessário)|bom senso|e assim por diante"

@@ -95,6 +95,11 @@ class PolicyText:
         return tuple(tables)
 
 
+def mentions(text: str, name: str) -> bool:
+    """Whether a text has a name as a word of its own."""
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
+
+
 def without_quotes(text: str, longer_than: int = 0) -> str:
     """The text with quotations of more than `longer_than` words blanked, positions unchanged."""
     return QUOTED.sub(lambda m: " " * len(m[0]) if len(m[0].split()) > longer_than else m[0], text)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from safeguard_spark.authoring.diagnostics import Diagnostic, nearest
 from safeguard_spark.authoring.draft import Draft
-from safeguard_spark.authoring.text import Block, Cell, without_quotes
+from safeguard_spark.authoring.text import Block, Cell, mentions, without_quotes
 from safeguard_spark.policy.document import NONE, REVIEW, Output
 
 LABEL_COLUMN = re.compile(
@@ -146,7 +146,7 @@ def _unmentioned(draft: Draft) -> Iterator[Diagnostic]:
     for rule in draft.rules:
         ids = [rule.id] if draft.output is Output.full else []
         for key, label in [*(("id", name) for name in ids), ("category", rule.category)]:
-            if label and not re.search(rf"(?<!\w){re.escape(label)}(?!\w)", draft.body):
+            if label and not mentions(draft.body, label):
                 span = draft.front.value_span(("rules", rule.position, key))
                 problem = f"the text never mentions the {key} `{label}`, so the model cannot answer it"
                 yield draft.source.diagnose("untold-rule", span, problem, "mention it where the rule is explained")

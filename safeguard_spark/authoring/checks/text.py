@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from safeguard_spark.authoring.diagnostics import Diagnostic
 from safeguard_spark.authoring.draft import Draft
 from safeguard_spark.authoring.languages import ENGLISH, SECTIONS
-from safeguard_spark.authoring.text import Line, without_quotes
+from safeguard_spark.authoring.text import Line, mentions, without_quotes
 from safeguard_spark.labelling.prompt import harmony_encoding
 from safeguard_spark.policy.positions import Span
 
@@ -117,16 +117,12 @@ def _side(line: Line, draft: Draft) -> bool | None:
     """Whether a line of examples shows a violation, safe content, or neither."""
     text, words = without_quotes(line.text, longer_than=2), draft.language or ENGLISH
     if re.search(rf"{SAFE}|\b(?:{words.safe})\b", text, re.IGNORECASE) or any(
-        _names(label, text) for label in draft.words("allowed")
+        mentions(text, label) for label in draft.words("allowed")
     ):
         return False
     rules = [name for rule in draft.rules for name in (rule.id, rule.category) if name]
     if re.search(rf"{VIOLATES}|\b(?:{words.violates})\b", text, re.IGNORECASE) or any(
-        _names(name, text) for name in rules
+        mentions(text, name) for name in rules
     ):
         return True
     return None
-
-
-def _names(label: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text) is not None
