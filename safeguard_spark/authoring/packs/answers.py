@@ -91,6 +91,12 @@ def read_answer_form(text: str) -> AnswerForm:
     return _with_words(AnswerForm(), text)
 
 
+def without_flags(text: str, flags: tuple[str, ...]) -> str:
+    """The text without the JSON objects of these flags, and without the fences that only had one of them."""
+    text = OBJECT.sub(lambda match: "" if set(flags) <= _keys(match).keys() else match[0], text)
+    return re.sub(r"```(?:json)?\s*```", "", text)
+
+
 def _keys(match: re.Match[str]) -> dict[str, str]:
     return {key["key"]: key["value"] for key in KEY.finditer(match[0])}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from safeguard_spark.authoring.cases import Case, dump_cases
 from safeguard_spark.authoring.new import FIRST_VERSION, answer_format, document_text, require_valid_ref, write_new
-from safeguard_spark.authoring.packs.answers import AnswerForm, read_answer_form
+from safeguard_spark.authoring.packs.answers import AnswerForm, read_answer_form, without_flags
 from safeguard_spark.authoring.packs.files import find_files, policy_name, read_policy_text
 from safeguard_spark.authoring.packs.golden import Columns, Golden, Vocabulary, read_golden
 from safeguard_spark.authoring.packs.labels import Labels, read_labels
@@ -94,6 +94,8 @@ def write_packs(imported: list[Imported], folder: Path) -> list[Path]:
     for file in files:
         if file.exists():
             raise PolicyError(f"{file} already exists. Choose another --name or --version.")
+        if files.count(file) > 1:
+            raise PolicyError(f"Two flags of the pack would both be {file}. Give one another name in the pack's text.")
     return [
         write_new(file, one.text, dump_cases(one.cases) if one.cases else None)
         for file, one in zip(files, imported, strict=True)
@@ -165,7 +167,7 @@ def _with_answer_format(source: _Source, output: Output, answers: Answers | None
 def _of_flag(source: _Source, flag: str) -> _Source:
     """The part of a pack that is about one flag: without the sections of the others, and without the JSON object."""
     rule = next((rule for rule in source.labels.rules if rule.id == flag), None) or Rule(id=flag, category=slug(flag))
-    text = re.sub(r"```(?:json)?\s*\{[^{}]*\}\s*```", "", source.text)
+    text = without_flags(source.text, source.form.flags)
     kept, num_left_out, is_other = list[str](), 0, False
     others = [other for other in source.form.flags if other != flag]
     for line in text.splitlines():
@@ -182,7 +184,7 @@ def _of_flag(source: _Source, flag: str) -> _Source:
     about = f"Judge `{flag}` ({rule.title or rule.category}) only; ignore what is said about other flags and JSON."
     sections = f"{num_left_out} section{'' if num_left_out == 1 else 's'}"
     left_out = (f"the JSON object of {len(source.form.flags)} flags, and {sections} on the other flags",)
-    name = f"{source.name}-{slug(rule.title or flag)}"
+    name = f"{source.name}-{slug(rule.category)}"  # of two flags with one title, the categories differ
     form = AnswerForm(Output.binary)
     return _Source(
         name, source.file, f"{about}\n\n" + "\n".join(kept), Labels((rule,)), form, (*source.lost, *left_out)
@@ -195,8 +197,9 @@ def _golden(files: tuple[Path, ...], vocabulary: Vocabulary, columns: Columns) -
         return Golden((), ("no golden set in the pack, so no cases; add one with --golden FILE",))
     sets = [read_golden(read_text(file), vocabulary, file.name, columns) for file in files]
     cases: list[Case] = []
-    for file, golden_set in zip(files, sets, strict=True):
-        prefix = f"{slug(file.stem)}-" if len(files) > 1 else ""
+    stems = [slug(file.stem) for file in files]
+    for number, (stem, golden_set) in enumerate(zip(stems, sets, strict=True), 1):
+        prefix = "" if len(files) == 1 else f"{stem}-" if stems.count(stem) == 1 else f"{stem}-{number}-"
         cases += [case.model_copy(update={"id": (prefix + case.id)[-80:]}) for case in golden_set.cases]
     notes, lost = ([item for one in sets for item in getattr(one, name)] for name in ("notes", "lost"))
     return Golden(tuple(cases), tuple(notes), tuple(lost))

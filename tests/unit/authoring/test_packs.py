@@ -171,6 +171,24 @@ def test_flags_become_one_policy_each(safeguard: Safeguard) -> None:
     assert "nothing to split" in safeguard("import", "plain.txt", "--split").err
 
 
+def test_flags_of_one_title_and_golden_sets_of_one_name_stay_apart(safeguard: Safeguard) -> None:
+    text = (
+        '# Pets\nReturn JSON:\n{"P1": 0 or 1, "P2": 0 or 1}\n\n### P1 (Cruel) - VIOLATES\n### P2 (Cruel) - VIOLATES\n'
+    )
+    for folder, content in (("a", "Kicks"), ("b", "Bites")):
+        Path("pets", folder).mkdir(parents=True)
+        Path("pets", folder, "set.csv").write_text(f"text,P1,P2\n{content},1,0\nPurrs {folder},0,1\n")
+    Path("pets/policy.md").write_text(text)
+    assert safeguard("import", "pets", "--split").code == 0
+    files = [Path(f"policies/pets-cruel-{flag}/1.0.0/policy.md") for flag in ("p1", "p2")]
+    assert [load_policy(file).rule_ids for file in files] == [("P1",), ("P2",)]
+    assert [d for file in files for d in check_file(file) if d.level == "error"] == []
+    Path("pets/policy.md").write_text('Return JSON:\n{"p_1": 0 or 1, "p-1": 0 or 1}\n')
+    refused = safeguard("import", "pets", "--split", "--name", "cats")
+    assert (refused.code, "Two flags of the pack would both be" in refused.err) == (3, True)
+    assert not list(Path("policies").glob("cats*"))
+
+
 def test_a_folder_with_annexes_and_files_without_ending(tmp_path: Path, safeguard: Safeguard) -> None:
     folder = tmp_path / "pets"
     folder.mkdir()
