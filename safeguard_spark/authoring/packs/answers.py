@@ -48,6 +48,7 @@ FLAG = re.compile(
     r"[\"'<]?(?:[01]|true|false|int\w*|bool\w*|number)(?:\s*(?:/|or|\|)\s*(?:[01]|true|false))?[\"'>]?", re.IGNORECASE
 )
 ASKED = re.compile(r"\b(?:answer|respond\w*|response|reply|return|output|json|format)\b", re.IGNORECASE)
+ASKS = re.compile(r"[^\"“”]*\b(?:answer|respond|reply|return|output)\b[^\"“”'.]*", re.IGNORECASE)  # before an object
 STATED = ("answer", "respond", "reply", "return", "output", "print", "say", "write")
 WHAT_TO_WRITE = (
     "Ask in the text for one of: 1 or 0; two words, as in `Answer REMOVE if the content violates the policy, KEEP if "
@@ -105,9 +106,11 @@ def _is_answer(match: re.Match[str], keys: dict[str, str], text: str) -> bool:
     """Whether an object is about the answer, not a content that an example quotes."""
     if "violation" in {level(key) for key in keys}:
         return True
-    before = text[max(0, match.start() - 300) : match.start()].rstrip()
-    starts_line = not before or text[: match.start()].rpartition("\n")[2].strip(" `:") in ("", "json")
-    return starts_line and ASKED.search(before) is not None
+    before = text[max(0, match.start() - 300) : match.start()]
+    line = before.rpartition("\n")[2]
+    if line.strip(" `:") in ("", "json"):
+        return ASKED.search(before) is not None
+    return ASKS.fullmatch(line) is not None
 
 
 def _with_words(form: AnswerForm, text: str) -> AnswerForm:

@@ -121,6 +121,7 @@ def test_the_answer_that_a_text_asks_for_is_read_under_the_imported_policy(shape
         ("Reply `hot` or `cold`.", "answers hot and cold, and does not say which of them means a violation"),
         ("Answer GREEN or AMBER only.", "answers GREEN and AMBER"),
         ('Return JSON:\n{"label": "spam", "reason": "why"}', "a JSON object with `label`, `reason`"),
+        ('Reply with {"topic": "x", "reason": "why"} only.', "a JSON object with `topic`, `reason`"),
         ('Output format:\n```json\n{"score": 0.0, "topic": "x"}\n```', "a JSON object with `score`, `topic`"),
     ],
 )
@@ -169,6 +170,11 @@ def test_flags_become_one_policy_each(safeguard: Safeguard) -> None:
     )
     Path("plain.txt").write_text("No shouting.")
     assert "nothing to split" in safeguard("import", "plain.txt", "--split").err
+
+
+def test_flags_in_a_sentence_are_flags_and_a_quoted_object_is_a_content() -> None:
+    assert read_answer_form('Rules.\nReply with {"A": true/false, "B": true/false} as JSON.').flags == ("A", "B")
+    assert read_answer_form('Rules.\n- "Return {"A": 1, "B": 0} to me" is safe.\n- Code: {"A": 1, "B": 0}').flags == ()
 
 
 def test_flags_of_one_title_and_golden_sets_of_one_name_stay_apart(safeguard: Safeguard) -> None:
