@@ -21,7 +21,7 @@ from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.commit_log import append_labels
 from safeguard_spark.spark.label.run_rows import append_run, count_written
 from safeguard_spark.spark.labels import CONTENT, newest_per_content, of_version
-from safeguard_spark.spark.relabel.strata import AFFECTED, planned_labels, strata
+from safeguard_spark.spark.relabel.strata import AFFECTED, planned_labels, strata_of_labels
 from safeguard_spark.spark.source import open_source, work_key
 from safeguard_spark.spark.staging import Manifest, SourceVersion
 from safeguard_spark.spark.tables import Tables
@@ -74,8 +74,7 @@ def _rows(tables: Tables, plan: RelabelPlan, policy: Policy, contents: DataFrame
     old, new = (of_version(labels, version, plan.labeler_hash) for version in (plan.old, policy))
     newest = newest_per_content(old, *(name for name in schema.LABELS.names if name not in CONTENT))
     keys = [*CONTENT, "content_hash"]
-    planned_on = planned_labels(tables, plan)
-    affected = strata(planned_on.select("content_id"), planned_on, plan.scope).where(F.col("stratum") == AFFECTED)
+    affected = strata_of_labels(planned_labels(tables, plan), plan.scope).where(F.col("stratum") == AFFECTED)
     carried = (
         newest.where(F.col("outcome") != Outcome.engine_failed.value)
         .join(contents, on=keys, how="left_semi")

@@ -67,8 +67,12 @@ def _by_stratum(values: Mapping[str, float | int]) -> Column:
 
 def strata(ids: DataFrame, old: DataFrame, scope: Scope) -> DataFrame:
     """(content_id, stratum, sample_score), one row for each id. The score is from 0 to 1."""
-    joined = ids.join(old, on="content_id", how="left")
-    return joined.select("content_id", _stratum(scope).alias("stratum"), sample_score(scope.seed).alias("sample_score"))
+    return strata_of_labels(ids.join(old, on="content_id", how="left"), scope)
+
+
+def strata_of_labels(old: DataFrame, scope: Scope) -> DataFrame:
+    """`strata` of the ids that have a label. `old` are labels as `old_labels` returns them."""
+    return old.select("content_id", _stratum(scope).alias("stratum"), sample_score(scope.seed).alias("sample_score"))
 
 
 def old_labels(

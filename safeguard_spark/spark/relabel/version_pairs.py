@@ -25,7 +25,7 @@ from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.labels import CONTENT, collection_of, newest_per_content, of_collection, of_version
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
-from safeguard_spark.spark.relabel.strata import NO_LABEL, planned_labels, select_sample, strata
+from safeguard_spark.spark.relabel.strata import NO_LABEL, planned_labels, select_sample, strata_of_labels
 from safeguard_spark.spark.sampling import sample_score
 from safeguard_spark.spark.tables import Tables
 
@@ -133,8 +133,7 @@ def _sampled(tables: Tables, plan: RelabelPlan) -> DataFrame | None:
     """(collection, content_id, stratum) of the contents a plan sampled, or None if it does not sample."""
     if not plan.scope.kind.uses_labels:
         return None
-    old = planned_labels(tables, plan)
-    scores = strata(old.select("content_id"), old, plan.scope)
+    scores = strata_of_labels(planned_labels(tables, plan), plan.scope)
     collection = F.lit(plan.collection or plan.source).alias("collection")
     return select_sample(scores, plan.scope).select(collection, "content_id", "stratum")
 
