@@ -13,7 +13,7 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.label.executor import COST_TYPE, Recipe, count_calls
-from safeguard_spark.spark.label.pending import pending_keys, requested_keys, reusable_labels
+from safeguard_spark.spark.label.pending import cached_pending_keys, requested_keys, reusable_labels
 from safeguard_spark.spark.label.run import by_work, specs_of
 from safeguard_spark.spark.source import Source, open_source, refuse_overlap, work_key
 from safeguard_spark.spark.tables import Tables
@@ -62,14 +62,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
 
 def cost_of(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame) -> Cost:
     """What labelling a source under one policy would cost now."""
-    staged: list[DataFrame] = []
-
-    def stage(keys: DataFrame) -> DataFrame:
-        staged.append(keys.cache())
-        return staged[-1]
-
-    keys = pending_keys(config, spec, source, labels, stage).cache()
-    try:
+    with cached_pending_keys(config, spec, source, labels) as keys:
         pending = source.frame.join(keys, on=["content_id", "content_hash"], how="inner")
         calls = (
             pending.withColumn("work_key", work_key(spec.policy.policy_hash, spec.labeler.labeler_hash))
@@ -86,9 +79,6 @@ def cost_of(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFram
             int(total["calls"]),
             int(total["prompt_tokens"]),
         )
-    finally:
-        for frame in (keys, *staged):
-            frame.unpersist()
 
 
 def calls_per_s(tables: Tables, labeler_hashes: set[str]) -> float | None:

@@ -5,7 +5,8 @@ belongs to the same content hash. So new rows, edited rows, reverted edits, new 
 same case: pending.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import ClassVar, NamedTuple
 
 from pyspark.sql import Column, DataFrame, Window
@@ -147,11 +148,11 @@ def pending_keys(
     spec: LabelSpec,
     source: Source,
     labels: DataFrame,
-    stage: Callable[[DataFrame], DataFrame] = lambda keys: keys,
+    stage: Callable[[DataFrame], DataFrame],
 ) -> DataFrame:
     """(content_id, content_hash, attempt) of the contents that need a verdict, without duplicates.
 
-    `stage` may write an intermediate result, which is used twice, and return it as read from there.
+    `stage` keeps an intermediate result, which is used several times, and returns it as read from there.
     """
     existing = labels_of(labels, spec, config, source)
     keys = stage(_without_final(requested_keys(source, config.source.limit), existing, spec, config.run.max_attempts))
@@ -161,6 +162,22 @@ def pending_keys(
     doubled = keys.where("doubled AND NOT done").join(labelled, on=["content_id", "content_hash"], how="left_anti")
     keys = keys.where("NOT doubled AND NOT done").unionByName(doubled).drop("doubled", "done", "given_up")
     return keys.dropDuplicates(["content_id", "content_hash"])
+
+
+@contextlib.contextmanager
+def cached_pending_keys(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame) -> Iterator[DataFrame]:
+    """`pending_keys`, computed once within a block."""
+    frames = list[DataFrame]()
+
+    def cached(keys: DataFrame) -> DataFrame:
+        frames.append(keys.cache())
+        return keys
+
+    try:
+        yield cached(pending_keys(config, spec, source, labels, cached))
+    finally:
+        for frame in frames:
+            frame.unpersist()
 
 
 def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, max_attempts: int) -> DataFrame:

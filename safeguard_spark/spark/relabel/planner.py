@@ -17,7 +17,7 @@ from safeguard_spark.relabel.scope import Scope, ScopeKind
 from safeguard_spark.spark.activations import labeler_of
 from safeguard_spark.spark.failures import is_denied
 from safeguard_spark.spark.label.dry_run import Cost, cost_of
-from safeguard_spark.spark.label.pending import pending_keys, requested_keys, reusable_labels
+from safeguard_spark.spark.label.pending import cached_pending_keys, requested_keys, reusable_labels
 from safeguard_spark.spark.label.run_rows import past_runs
 from safeguard_spark.spark.relabel.human_decisions import decide_again
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
@@ -136,22 +136,23 @@ def _others(
         "content_id", ((F.col("stratum") == AFFECTED) | (F.col("sample_score") < touched.share)).alias("in_touched")
     )
     contents = requested_keys(whole, config.source.limit)
-    keys = pending_keys(config, spec, whole, labels).drop("attempt")
     judged = reusable_labels(labels, spec).select("work_key").distinct().withColumn("already_judged", F.lit(True))
-    joined = (
-        contents.join(keys.withColumn("is_pending", F.lit(True)), on=["content_id", "content_hash"], how="left")
-        .withColumn("work_key", work_key(spec.policy.policy_hash, spec.labeler.labeler_hash))
-        .join(judged, on="work_key", how="left")
-        .join(sampled, on="content_id", how="left")
-    )
     call = F.when(F.col("is_pending") & F.col("already_judged").isNull(), F.col("work_key"))
-    row = joined.agg(
-        F.count(F.lit(1)).alias("rows"),
-        F.count_if("is_pending").alias("pending"),
-        F.count_distinct(call).alias("calls"),
-        F.count_if("in_touched").alias("touched_rows"),
-        F.count_distinct(F.when(F.col("in_touched"), call)).alias("touched_calls"),
-    ).first()
+    with cached_pending_keys(config, spec, whole, labels) as keys:
+        pending = keys.drop("attempt").withColumn("is_pending", F.lit(True))
+        joined = (
+            contents.join(pending, on=["content_id", "content_hash"], how="left")
+            .withColumn("work_key", work_key(spec.policy.policy_hash, spec.labeler.labeler_hash))
+            .join(judged, on="work_key", how="left")
+            .join(sampled, on="content_id", how="left")
+        )
+        row = joined.agg(
+            F.count(F.lit(1)).alias("rows"),
+            F.count_if("is_pending").alias("pending"),
+            F.count_distinct(call).alias("calls"),
+            F.count_if("in_touched").alias("touched_rows"),
+            F.count_distinct(F.when(F.col("in_touched"), call)).alias("touched_calls"),
+        ).first()
     assert row is not None  # an aggregate without groups has one row
     sizes = {"all": ScopeSize(row["rows"], row["calls"])} if scope.kind is not ScopeKind.all else {}
     if scope.kind is not ScopeKind.touched and scope.rules:
