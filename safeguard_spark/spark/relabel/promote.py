@@ -40,7 +40,7 @@ from safeguard_spark.spark.activations import (
 from safeguard_spark.spark.evaluation.evaluate import Request, evaluate_and_record, gates_of
 from safeguard_spark.spark.labels import of_collection, of_version
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
-from safeguard_spark.spark.relabel.version_pairs import compare_versions
+from safeguard_spark.spark.relabel.version_pairs import compare_verdicts
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.tracking.registry import Registry, resolve
@@ -133,10 +133,11 @@ def _gate_lines(
     verification = _verify_cases(config, policy) if required.cases else None
     lines = gate.cases_lines(verification) if required.cases else []
     comparison = (
-        _compare_with_active(spark, config, policy, current) if required.max_unexplained_flips is not None else None
+        _compare_with_active(tables, config, policy, current) if required.max_unexplained_flips is not None else None
     )
     coverage = _coverage(spark, config, tables, spec) if required.min_coverage is not None else None
-    agreement = human_agreement(spark, config, tables, policy, spec.labeler.labeler_hash)
+    needs_people = required.min_gold_precision is not None or required.min_gold_recall is not None
+    agreement = human_agreement(spark, config, tables, policy, spec.labeler.labeler_hash) if needs_people else None
     precision, recall = (agreement.precision, agreement.recall) if agreement else (None, None)
     lines += gate.table_lines(required, coverage, comparison, precision, recall)
     set_lines, calls = _set_lines(spark, config, policy)
@@ -168,14 +169,12 @@ def _verify_cases(config: RunConfig, policy: Policy) -> Verification | None:
         return verify_policy(policy, cases, Labeler.of(config, policy), engine)
 
 
-def _compare_with_active(
-    spark: SparkSession, config: RunConfig, policy: Policy, current: Row | None
-) -> Comparison | None:
+def _compare_with_active(tables: Tables, config: RunConfig, policy: Policy, current: Row | None) -> Comparison | None:
     if current is None:
         return None
     try:
         old = resolve(f"{policy.name}@{current['policy_version']}", config)
-        return compare_versions(spark, config, old, policy).comparison
+        return compare_verdicts(tables, config, old, policy)
     except TableError:
         return None
 

@@ -1,5 +1,7 @@
 """Count pairs of verdicts of two versions on the same contents. `evaluation.comparison` does the statistics."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -9,7 +11,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema, views
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import TableError
-from safeguard_spark.evaluation.comparison.compare import Pair, VerdictKey, compare_pairs
+from safeguard_spark.evaluation.comparison.compare import Comparison, Pair, VerdictKey, compare_pairs
 from safeguard_spark.evaluation.comparison.report import ComparisonReport, Example
 from safeguard_spark.labelling.content import from_json
 from safeguard_spark.labelling.labeler import Labeler, LabelerRef, salted_hash
@@ -42,7 +44,54 @@ def compare_versions(
     it, or those of the `labeler` with this name or start of a hash. So one version may be compared under two labelers.
     """
     tables = Tables.open(spark, config.output)
-    collection = collection_of(spark, config)
+    with _compared(tables, config, old, new, labeler) as (comparison, compared, sides, plan):
+        agreement = (
+            human_agreement(spark, config, tables, policy, side.hash)
+            for policy, side in zip((old, new), sides.labelers, strict=True)
+        )
+        unfinished = None if plan is None else _progress(tables, plan)
+        return ComparisonReport(
+            comparison=comparison,
+            plan_id=plan.plan_id if plan else None,
+            coverage=coverage(plan, weighted=comparison.weighted, unfinished=unfinished),
+            unfinished=unfinished,
+            examples=_examples(compared),
+            agreement=tuple(measured for measured in agreement if measured is not None),
+        )
+
+
+def compare_verdicts(tables: Tables, config: RunConfig, old: Policy, new: Policy) -> Comparison:
+    """The comparison of `compare_versions`, without what else is in its report."""
+    with _compared(tables, config, old, new, None) as compared:
+        return compared.comparison
+
+
+class _Side(NamedTuple):
+    """A version as one labeler labelled it."""
+
+    policy: PolicyVersion
+    labeler: LabelerRef
+
+
+class _Sides(NamedTuple):
+    old: _Side
+    new: _Side
+
+    @property
+    def labelers(self) -> tuple[LabelerRef, LabelerRef]:
+        return self.old.labeler, self.new.labeler
+
+
+class _Compared(NamedTuple):
+    comparison: Comparison
+    pairs: DataFrame  # as `_paired` returns them, with `stratum`; cached
+    sides: _Sides
+    plan: RelabelPlan | None
+
+
+@contextlib.contextmanager
+def _compared(tables: Tables, config: RunConfig, old: Policy, new: Policy, labeler: str | None) -> Iterator[_Compared]:
+    collection = collection_of(tables.spark, config)
     labels = of_collection(tables.read(schema.LABELS), collection)
     sides = _sides(tables, config, old, new, labeler)
     plan = _newest_plan(tables, sides, collection)
@@ -65,37 +114,9 @@ def compare_versions(
             sizes = {stratum.name: stratum.size for stratum in plan.scope.strata if stratum.name != NO_LABEL}
         comparison = compare_pairs((old.ref, new.ref), pairs, _count(noise), sizes, rule_changes(old, new))
         comparison = replace(comparison, labelers=(str(sides.labelers[0]), str(sides.labelers[1])))
-        agreement = (
-            human_agreement(spark, config, tables, policy, side.hash)
-            for policy, side in zip((old, new), sides.labelers, strict=True)
-        )
-        unfinished = None if plan is None else _progress(tables, plan)
-        return ComparisonReport(
-            comparison=comparison,
-            plan_id=plan.plan_id if plan else None,
-            coverage=coverage(plan, weighted=comparison.weighted, unfinished=unfinished),
-            unfinished=unfinished,
-            examples=_examples(compared),
-            agreement=tuple(measured for measured in agreement if measured is not None),
-        )
+        yield _Compared(comparison, compared, sides, plan)
     finally:
         compared.unpersist()
-
-
-class _Side(NamedTuple):
-    """A version as one labeler labelled it."""
-
-    policy: PolicyVersion
-    labeler: LabelerRef
-
-
-class _Sides(NamedTuple):
-    old: _Side
-    new: _Side
-
-    @property
-    def labelers(self) -> tuple[LabelerRef, LabelerRef]:
-        return self.old.labeler, self.new.labeler
 
 
 def _sides(tables: Tables, config: RunConfig, old: Policy, new: Policy, labeler: str | None) -> _Sides:
