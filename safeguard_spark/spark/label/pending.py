@@ -71,15 +71,13 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     planned_on = run.tables.version(schema.LABELS)
     labels = run.tables.read(schema.LABELS, planned_on)
     has_keys = config.source.limit is not None or labels_of(labels, spec, config, source).limit(1).count() > 0
-    num_rows, pending, num_pending, given_up = _pending_contents(
-        config, spec, source, labels if has_keys else None, folder
-    )
+    pending, num_pending, given_up = _pending_contents(run, spec, labels if has_keys else None, folder)
     plan = StagedPlan(
         policy=spec.policy,
         labeler=spec.labeler,
         policy_number=policy_number,
         planned_on=planned_on,
-        counts=Counts(num_rows, 0, 0),
+        counts=Counts(run.num_rows, 0, 0),
         activates=run.selection.activates,
         given_up=given_up,
     )
@@ -97,32 +95,31 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     sizes = _chunk_sizes(folder, has_reused)
     num_staged = sum(size.ids for size in sizes.values())
     remaining = 0 if max_chunks is None else max(0, num_pending - num_staged)
-    counts = Counts(num_rows, num_staged + remaining, sum(size.calls for size in sizes.values()))
+    counts = Counts(run.num_rows, num_staged + remaining, sum(size.calls for size in sizes.values()))
     calls = {chunk: size.calls for chunk, size in sorted(sizes.items())}
     found = {"counts": counts, "chunks": calls, "has_reused": has_reused, "remaining": remaining}
     return plan.model_copy(update=found)
 
 
 def _pending_contents(
-    config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame | None, folder: Files
-) -> tuple[int, DataFrame, int, int]:
-    """The number of requested contents, the pending ones with their attempt, about how many are pending, and given up.
+    run: RunContext, spec: LabelSpec, labels: DataFrame | None, folder: Files
+) -> tuple[DataFrame, int, int]:
+    """The pending contents with their attempt, about how many they are, and how many were given up.
 
     Without `labels` all are pending.
     """
-    num_rows, limit = source.frame.count(), config.source.limit
-    num_rows = min(num_rows, limit) if limit else num_rows
+    source = run.source
     if labels is None:
-        return num_rows, source.frame.withColumn("attempt", F.lit(1)), num_rows, 0
+        return source.frame.withColumn("attempt", F.lit(1)), run.num_rows, 0
 
     def stage(keys: DataFrame) -> DataFrame:
         keys.write.parquet(folder.path("keys"))
         return folder.spark.read.schema(KEYS_DDL).parquet(folder.path("keys"))
 
-    keys = pending_keys(config, spec, source, labels, stage)
+    keys = pending_keys(run.config, spec, source, labels, stage)
     pending = source.frame.join(keys, on=["content_id", "content_hash"], how="inner")
     given_up = folder.spark.read.schema(KEYS_DDL).parquet(folder.path("keys")).where("given_up")
-    return num_rows, pending, keys.count(), given_up.select("content_id", "content_hash").distinct().count()
+    return pending, keys.count(), given_up.select("content_id", "content_hash").distinct().count()
 
 
 def requested_keys(source: Source, limit: int | None) -> DataFrame:

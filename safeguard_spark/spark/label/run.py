@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -106,6 +107,12 @@ class RunContext:
             manifest=manifest,
             run_id=f"{manifest.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
         )
+
+    @cached_property
+    def num_rows(self) -> int:
+        """The number of contents to label, counted once for all policies."""
+        num_rows, limit = self.source.frame.count(), self.config.source.limit
+        return min(num_rows, limit) if limit else num_rows
 
     @contextlib.contextmanager
     def heartbeat(self) -> Iterator[None]:
