@@ -82,9 +82,7 @@ class VllmEngine(EndpointEngine):
         self._own_server.ensure_running()
         self._watcher = threading.Thread(target=self._watch, name="engine-watch", daemon=True)
         self._watcher.start()
-        if (
-            self._own_server.owner.pid != os.getpid()
-        ):  # in an executor's worker: a caller's own process keeps its priority
+        if self._own_server.owner.pid != os.getpid():  # a worker; a caller's own process keeps its priority
             lower_priority(threading.get_native_id(), self._niceness)
 
     def _watch(self) -> None:
