@@ -1,7 +1,7 @@
 """Checks on Spark: a part of a set labelled by another text, and compared with the verdicts of the policy itself."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pyspark.sql import DataFrame, SparkSession
@@ -39,8 +39,11 @@ def compared(gold: Gold, policy: Policy, check: Check, own: DataFrame, other: Da
     return _result(gold, policy, check, row["hits"], row["n"], words[check])
 
 
-def label_blindness(spark: SparkSession, gold: Gold, policy: Policy) -> CheckResult:
-    """Whether contents stay the same when every column that holds answers is emptied. No model is called."""
+def changed_contents(spark: SparkSession, gold: Gold) -> tuple[int, int]:
+    """How many contents change when every column that holds answers is emptied, and of how many.
+
+    That is of the set, whatever the policy. No model is called.
+    """
     manifest = gold.golden_set.manifest
     expressions = [*manifest.mapping.values(), *manifest.rules.values(), *manifest.categories.values()]
 
@@ -55,8 +58,7 @@ def label_blindness(spark: SparkSession, gold: Gold, policy: Policy) -> CheckRes
     joined = gold.contents.frame.select("content_id", "content_hash").join(blind, on="content_id", how="inner")
     row = joined.agg(F.count_if(F.expr("blind <> content_hash")), F.count(F.lit(1))).first()
     assert row is not None  # an aggregate without groups has one row
-    words = "have another prompt when people's answers are taken away (none may)"
-    return _result(gold, policy, Check.label_blindness, row[0], row[1], words)
+    return row[0], row[1]
 
 
 def _result(gold: Gold, policy: Policy, check: Check, hits: int, n: int, words: str) -> CheckResult:
@@ -77,12 +79,17 @@ def _result(gold: Gold, policy: Policy, check: Check, hits: int, n: int, words: 
 def run_check(
     spark: SparkSession,
     gold: Gold,
-    policy: Policy,
     check: Check,
-    own: DataFrame,
+    verdicts: Sequence[DataFrame],
     label: Callable[[Gold, Policy], DataFrame],
-) -> CheckResult:
-    """One check of a policy, whose verdicts are `own`. `label` labels a set by a text and returns the verdicts."""
+) -> list[CheckResult]:
+    """One check of each of the set's policies, which gave `verdicts`. `label` labels a set by a text and reads that."""
     if check is Check.label_blindness:
-        return label_blindness(spark, gold, policy)
-    return compared(gold, policy, check, own, label(part_of(gold), checked_policy(policy, check)))
+        hits, n = changed_contents(spark, gold)
+        words = "have another prompt when people's answers are taken away (none may)"
+        return [_result(gold, policy, check, hits, n, words) for policy in gold.policies]
+    part = part_of(gold)
+    return [
+        compared(gold, policy, check, own, label(part, checked_policy(policy, check)))
+        for policy, own in zip(gold.policies, verdicts, strict=True)
+    ]

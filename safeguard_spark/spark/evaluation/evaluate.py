@@ -22,6 +22,7 @@ from safeguard_spark.evaluation.run import log_evaluation
 from safeguard_spark.evaluation.set_gate import SetCounts, decide
 from safeguard_spark.evaluation.sets import GoldenSet
 from safeguard_spark.evaluation.side import Side
+from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import ALL, Policy, SetGate
 from safeguard_spark.relabel.estimate import estimate_cost
@@ -76,7 +77,7 @@ def evaluate(spark: SparkSession, config: RunConfig, request: Request, *, show: 
     """
     _refuse_unused(request)
     evaluated_at = datetime.now(UTC)
-    run = _Run(spark, config, request, show, calls=0, run_ids=())
+    run = _Run(spark, config, request, show)
     results: list[SetResult] = []
     sets: dict[str, SetCounts] = {}
     message = None
@@ -156,8 +157,8 @@ class _Run:
     config: RunConfig
     request: Request
     show: bool
-    calls: int
-    run_ids: tuple[str, ...]
+    calls: int = 0
+    run_ids: tuple[str, ...] = ()
 
     def measure(self, golden_set: GoldenSet) -> tuple[SetResult, SetCounts]:
         """Label and measure one set."""
@@ -165,31 +166,33 @@ class _Run:
         names = [policy.name for policy in first.policies if policy.name in manifest.mapping]
         sides = [side.of_policies(names) for side in self.request.sides]
         changes, notes = _changes(golden_set, sides)
-        gold = open_gold(self.spark, golden_set, sides[0].policies, self.request.slices, changes)
-        verdicts = [self._verdicts(gold, side) for side in sides]
-        results, tally, again = self._counted(gold, sides, verdicts)
         left_out = [f"{name} {rule}" for name, change in changes.items() for rule in change.affected]
+        cohort = Cohort.of(manifest, names, left_out=left_out)
+        # Before a call on this set: a wrong id, or another cohort, is refused.
+        past = [side for id in self.request.past for side in past_sides(self.spark, self.config, id, manifest, cohort)]
+        gold = open_gold(self.spark, golden_set, sides[0].policies, self.request.slices, changes)
+        verdicts = self._verdicts(gold, sides)
+        results, tally, again = self._counted(gold, sides, verdicts)
         notes += [
             f"{count:,} answers for {name} name a rule that changed since people decided: unknown until decided again."
             for name, count in again.items()
         ]
         checks = [
-            run_check(self.spark, gold, policy, check, own, self._label_by)
+            result
             for check in self.request.checks
-            for policy, own in zip(sides[0].policies, verdicts[0].frames, strict=True)
+            for result in run_check(self.spark, gold, check, verdicts[0].frames, self._label_by)
         ]
         result = SetResult(
             ref=manifest.ref,
             digest=manifest.digest,
-            cohort=Cohort.of(manifest, names, left_out=left_out),
+            cohort=cohort,
             contents=sum(item.contents for item in tally.items if item.slice == ALL),
-            sides=tuple(results),
+            sides=(*results, *past),
             decide_again=again,
             notes=tuple(notes),
             checks=tuple(checks),
         )
-        past = [side for id in self.request.past for side in past_sides(self._tables, id, result)]
-        return replace(result, sides=(*result.sides, *past)), tally
+        return result, tally
 
     def _counted(
         self, gold: Gold, sides: Sequence[Side], verdicts: Sequence[_Verdicts]
@@ -197,42 +200,49 @@ class _Run:
         """What each side did, the counts of the first side for the gate, and the answers to decide again by policy."""
         ref = gold.golden_set.manifest.ref
         frames = [side.frames for side in verdicts]
-        frames += [self._labels(gold, sides[0], f"repeat-{n}") for n in range(2, self.request.repeat + 1)]
+        salts = [f"repeat-{number}" for number in range(2, self.request.repeat + 1)]
+        frames += [[*map(labelled_verdicts, self._labels(gold, sides[0], salt))] for salt in salts]
         with counts.grouped(gold.answers, sides[0].policies, frames) as cells:
+            tallies = [
+                SetCounts(counts.counts(cells, number), counts.item_counts(cells, number))
+                for number in range(len(sides))
+            ]
             results = [
-                _side_result(ref, cells, number, self._name(side), verdicts[number].evaluated)
+                _side_result(ref, cells, number, self._name(side), verdicts[number].evaluated, tallies[number])
                 for number, side in enumerate(sides)
             ]
             if self.request.repeat > 1:
                 runs = [0, *range(len(sides), len(frames))]
                 noise = disagreement(ref, counts.repeat_counts(cells, runs))
                 results[0] = replace(results[0], metrics=(*results[0].metrics, *noise))
-            tally = SetCounts(counts.counts(cells), counts.item_counts(cells))
-            return results, tally, counts.decide_again_counts(cells)
+            return results, tallies[0], counts.decide_again_counts(cells)
 
-    def _verdicts(self, gold: Gold, side: Side) -> _Verdicts:
-        """The verdicts of each policy, and what gave them."""
-        if self.request.replay:
-            replay = open_replay(self.spark, self.request.replay, gold.golden_set.manifest)
-            digest = recording_digest(self.request.replay)
-            evaluated = [Evaluated(p.ref, p.policy_hash, f"replay of {replay.name}", digest) for p in side.policies]
-            return _Verdicts([replayed_verdicts(replay, policy) for policy in side.policies], tuple(evaluated))
-        frames = self._labels(gold, side)
-        labels = self._tables.read(schema.LABELS)
-        config = gold.label_config(side.config)
-        evaluated = []
-        for policy in side.policies:
-            spec = LabelSpec.of(config, policy)
-            tokens = tokens_of(labels_of(labels, spec, config, gold.contents))
-            cost = self._cost(spec.labeler.labeler_hash)
-            labeler = spec.labeler
-            evaluated.append(
-                Evaluated(policy.ref, policy.policy_hash, labeler.name, labeler.labeler_hash, *tokens, cost)
+    def _verdicts(self, gold: Gold, sides: Sequence[Side]) -> list[_Verdicts]:
+        """The verdicts of each side, by a model or from the recording, and what gave them."""
+        location = self.request.replay
+        if not location:
+            return [self._labelled(gold, side) for side in sides]
+        replay = open_replay(self.spark, location, gold.golden_set.manifest)
+        name, digest = f"replay of {replay.name}", recording_digest(location)
+        return [
+            _Verdicts(
+                [replayed_verdicts(replay, policy) for policy in side.policies],
+                tuple(Evaluated(policy.ref, policy.policy_hash, name, digest) for policy in side.policies),
             )
-        return _Verdicts(frames, tuple(evaluated))
+            for side in sides
+        ]
+
+    def _labelled(self, gold: Gold, side: Side) -> _Verdicts:
+        """The verdicts of each policy by a model, and what gave them."""
+        labels, evaluated = self._labels(gold, side), []
+        for policy, own in zip(side.policies, labels, strict=True):
+            labeler = Labeler.of(side.config, policy)
+            hashes = (policy.policy_hash, labeler.name, labeler.labeler_hash)
+            evaluated.append(Evaluated(policy.ref, *hashes, *tokens_of(own), self._cost(labeler.labeler_hash)))
+        return _Verdicts([labelled_verdicts(own) for own in labels], tuple(evaluated))
 
     def _labels(self, gold: Gold, side: Side, salt: str | None = None) -> list[DataFrame]:
-        """Label the set, where it has no labels yet, and read them back."""
+        """Label the set, where it has no labels yet, and read the labels of each policy back."""
         config = gold.label_config(side.config)
         selection = Selection(gold.contents, salt=salt, activates=False)
         result = label_table(self.spark, config, side.policies, show=self.show, selection=selection)
@@ -242,12 +252,12 @@ class _Run:
             raise _UnfinishedError(f"{gold.golden_set.manifest.ref}, {side.name}: {result.message}")
         labels = self._tables.read(schema.LABELS)
         specs = [LabelSpec.of(config, policy, salt) for policy in side.policies]
-        return [labelled_verdicts(labels_of(labels, spec, config, gold.contents)) for spec in specs]
+        return [labels_of(labels, spec, config, gold.contents) for spec in specs]
 
     def _label_by(self, gold: Gold, policy: Policy) -> DataFrame:
         """The verdicts on a set by another text than the side's policies."""
-        (frame,) = self._labels(gold, replace(self.request.sides[0], policies=(policy,)))
-        return frame
+        (labels,) = self._labels(gold, replace(self.request.sides[0], policies=(policy,)))
+        return labelled_verdicts(labels)
 
     def _name(self, side: Side) -> str:
         """The side in words; recorded answers have no labeler of ours."""
@@ -259,15 +269,15 @@ class _Run:
         return Tables.open(self.spark, self.config.output)
 
     def _cost(self, labeler_hash: str) -> float | None:
-        estimate = estimate_cost(1000, past_runs(self._tables, labeler_hash), self.config.relabel.price_per_engine_hour)
+        price = self.config.relabel.price_per_engine_hour
+        estimate = None if price is None else estimate_cost(1000, past_runs(self._tables, labeler_hash), price)
         return None if estimate is None or estimate.money is None else estimate.money.median
 
 
-def _side_result(ref: str, cells: counts.Cells, number: int, name: str, evaluated: tuple[Evaluated, ...]) -> SideResult:
-    metrics = [
-        *exact_match(ref, counts.item_counts(cells, number)),
-        *measure(ref, counts.counts(cells, number)),
-    ]
+def _side_result(
+    ref: str, cells: counts.Cells, number: int, name: str, evaluated: tuple[Evaluated, ...], tally: SetCounts
+) -> SideResult:
+    metrics = [*exact_match(ref, tally.items), *measure(ref, tally.counts)]
     differences = []
     if number:
         differences += exact_match_differences(ref, counts.item_pair_counts(cells, 0, number))

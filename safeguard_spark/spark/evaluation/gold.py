@@ -72,18 +72,17 @@ def open_gold(
     contents = open_source(spark, config, row_filter=filtered)
     frame = filtered(read_snapshot(spark, config, contents.version).frame)
     with readable(f"Set {manifest.ref}"):
-        columns = [*dict.fromkeys((*manifest.slices, *slices))]
-        parts = [_slice(frame, manifest.ref, column) for column in columns]
-        id = read_column(frame, manifest.ref, manifest.id_column, "id_column")
+        parts = {column: _slice(frame, manifest.ref, column) for column in (*manifest.slices, *slices)}
+        id = id_text(read_column(frame, manifest.ref, manifest.id_column, "id_column"), manifest.ref)
+        _refuse_unusable(frame, manifest.ref, id, parts)
         answers = frame.select(
-            id_text(id, manifest.ref).alias("content_id"),
-            F.array(F.lit(ALL), *parts).alias("slices"),
+            id.alias("content_id"),
+            F.array(F.lit(ALL), *parts.values()).alias("slices"),
             *(
                 _answer(frame, golden_set, policy, (changes or {}).get(policy.name)).alias(f"p{number}")
                 for number, policy in enumerate(policies)
             ),
         )
-        _refuse_repeated_ids(answers, manifest.ref)
     # Not the name of a view, which is gone when the session ends.
     return Gold(golden_set, config, replace(contents, name=golden_set.location), answers, tuple(policies))
 
@@ -123,9 +122,6 @@ def _location(spark: SparkSession, golden_set: GoldenSet) -> str:
 
 def _slice(frame: DataFrame, ref: str, column: str) -> Column:
     value = read_column(frame, ref, column, "slices").column.cast("string")
-    values = frame.select(value.alias("value")).distinct().limit(MAX_SLICES + 1).count()
-    if values > MAX_SLICES:
-        raise ConfigError(f"{column} of {ref} has more than {MAX_SLICES} values. Slice by a column with fewer.")
     return F.concat(F.lit(f"{column}="), F.coalesce(value, F.lit("null")))
 
 
@@ -161,9 +157,13 @@ def _rules(frame: DataFrame, ref: str, expression: str, policy: str) -> Column:
     return F.when(field.column.isNotNull(), F.array(field.column.cast("string")))
 
 
-def _refuse_repeated_ids(answers: DataFrame, ref: str) -> None:
-    row = answers.agg(F.count("content_id"), F.count_distinct("content_id")).first()
+def _refuse_unusable(frame: DataFrame, ref: str, id: Column, slices: Mapping[str, Column]) -> None:
+    """Raise SourceError for repeated ids, ConfigError for a slice of too many values. Reads the set once."""
+    row = frame.agg(F.count(id), F.count_distinct(id), *map(F.count_distinct, slices.values())).first()
     assert row is not None  # an aggregate without groups has one row
+    for column, values in zip(slices, row[2:], strict=True):
+        if values > MAX_SLICES:
+            raise ConfigError(f"{column} of {ref} has more than {MAX_SLICES} values. Slice by a column with fewer.")
     if row[0] != row[1]:
         raise SourceError(
             f"{row[0] - row[1]:,} of {row[0]:,} rows of {ref} repeat the id of another. Name what identifies a row in "

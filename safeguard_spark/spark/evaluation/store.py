@@ -7,10 +7,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.evaluation.cohort import Cohort, differences
 from safeguard_spark.evaluation.measures import Measure, Metric
-from safeguard_spark.evaluation.result import Evaluated, Evaluation, SetResult, SideResult
+from safeguard_spark.evaluation.result import Evaluated, Evaluation, SideResult
+from safeguard_spark.evaluation.sets import SetManifest
 from safeguard_spark.spark.tables import Tables
 
 
@@ -20,18 +22,20 @@ def append_evaluation(spark: SparkSession, output: str, evaluation: Evaluation) 
     tables.append(schema.EVALUATIONS, evaluation.rows(), evaluation.evaluation_id)
 
 
-def past_sides(tables: Tables, evaluation_id: str, result: SetResult) -> list[SideResult]:
-    """What an earlier evaluation measured on the same set, to stand in one figure with `result`.
+def past_sides(
+    spark: SparkSession, config: RunConfig, evaluation_id: str, manifest: SetManifest, cohort: Cohort
+) -> list[SideResult]:
+    """What an earlier evaluation measured on the same set, to stand in one figure with one of this cohort.
 
     Raises ConfigError if there is no such evaluation, or its cohort is another one; it says what differs.
     """
+    tables = Tables.open_or_create(spark, config.output)  # tables of an earlier release lack `evaluations`
     rows = tables.read(schema.EVALUATIONS).where(F.col("evaluation_id") == evaluation_id)
-    rows = rows.where(F.col("golden_set").startswith(result.ref.partition("@")[0] + "@"))
+    rows = rows.where(F.col("golden_set").startswith(f"{manifest.name}@"))
     found = [row.asDict() for row in rows.collect()]
     if not found:
-        raise ConfigError(f"--versus {evaluation_id}: no such evaluation of {result.ref} is in {tables.output}.")
-    cohort = Cohort.model_validate(json.loads(found[0]["cohort"]))
-    if other := differences(result.cohort, cohort):
+        raise ConfigError(f"--versus {evaluation_id}: no such evaluation of {manifest.ref} is in {tables.output}.")
+    if other := differences(cohort, Cohort.model_validate(json.loads(found[0]["cohort"]))):
         raise ConfigError(
             f"Evaluation {evaluation_id} cannot stand in one figure with this one. They differ in {'; '.join(other)}."
         )

@@ -144,6 +144,10 @@ def test_two_sides_are_compared_on_the_same_contents_and_one_with_itself(lake: L
     noise = first.metric("market", Measure.disagreement)
     assert noise is not None and noise.value is not None and 0.1 < noise.value < 0.9
     assert lake.spark.sql("SELECT * FROM labels_current").count() == 0
+    calls = lake.calls()
+    with pytest.raises(ConfigError, match="no such evaluation of golden@1"):  # before any call
+        evaluate(lake, write_set(tmp_path, contents(2 * ROWS)), versus=["e20260101T000000-00000000"])
+    assert lake.calls() == calls
     other = write_set(tmp_path, contents(), filter="language = 'en'")
     with pytest.raises(ConfigError, match=r"cannot stand in one figure.*the filter: language = 'en' and none"):
         evaluate(lake, other, sections=noisy, versus=[found.evaluation_id])
@@ -229,7 +233,7 @@ def test_answers_that_name_a_changed_rule_are_unknown_under_the_new_version(lake
         evaluate(lake, golden_set, "market@1.1.0", sections=sections, versus=[old.evaluation_id])
 
 
-def test_a_set_without_its_data_says_what_to_get(lake: Lake, tmp_path: Path) -> None:
+def test_a_set_that_cannot_be_read_or_divided_says_what_to_do(lake: Lake, tmp_path: Path) -> None:
     golden_set = write_set(tmp_path, contents(6), download="The file rows.jsonl of the repository ada/rows.")
     (tmp_path / "rows.jsonl").unlink()
     with pytest.raises(
@@ -239,6 +243,8 @@ def test_a_set_without_its_data_says_what_to_get(lake: Lake, tmp_path: Path) -> 
     golden_set = write_set(tmp_path, [*contents(6), contents(6)[0]], id_column="text")
     with pytest.raises(SourceError, match="1 of 7 rows of golden@1 repeat the id of another"):
         evaluate(lake, golden_set)
+    with pytest.raises(ConfigError, match="text of golden@1 has more than 500 values"):
+        evaluate(lake, write_set(tmp_path, contents(501)), slices=["language", "text"])
 
 
 def test_checks_show_what_a_keyword_script_does_not_understand(lake: Lake, tmp_path: Path) -> None:
@@ -250,8 +256,11 @@ def test_checks_show_what_a_keyword_script_does_not_understand(lake: Lake, tmp_p
     assert [by_name[name].value for name in ("steerability", "rule-order")] == [0.0, 0.0]
     assert by_name["off-topic"].value == pytest.approx(30 / 40)  # a script follows no policy; 20 cannot be read
     assert by_name["label-blindness"].value == pytest.approx(54 / 60)  # the text names the answer where it is known
-    blind = evaluate(lake, write_set(tmp_path, contents()), policy(text=text), checks=["label-blindness"])
-    assert blind.sets[0].checks[0].value == 0.0 and blind.sets[0].checks[0].n == ROWS
+    blind = evaluate(lake, write_set(tmp_path, contents()), policy(text=text), ARMS, checks=["label-blindness"])
+    assert [(one.policy, one.value, one.n) for one in blind.sets[0].checks] == [
+        ("market", 0.0, ROWS),
+        ("arms", 0.0, ROWS),
+    ]
 
 
 def test_tables_of_an_earlier_release_are_read_and_kept_without_the_new_one(lake: Lake, tmp_path: Path) -> None:
