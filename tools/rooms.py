@@ -71,6 +71,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         ("safeguard_spark/keys.py", "identity: SHA-256 over canonical JSON"),
         ("safeguard_spark/redact.py", "configurations without their secrets"),
         ("safeguard_spark/suggest.py", "which existing name a mistyped one means"),
+        ("safeguard_spark/terminal.py", "what a model or a content says, as a terminal may show it"),
         ("safeguard_spark/value_problems.py", "what is wrong with a value of a user's file, in the user's words"),
     ),
 )

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from safeguard_spark.authoring.diagnostics import Diagnostic, Level, Report, by_cause
+from safeguard_spark.terminal import one_line
 
 WIDTH = 100  # of an excerpt, in columns
 COLORS = {Level.error: "\x1b[1;31m", Level.warning: "\x1b[1;33m"}  # bold red, bold yellow
@@ -102,17 +103,18 @@ def diagnostic_text(d: Diagnostic, others: str = "", *, color: bool = False) -> 
     margin = " " * len(number)
     excerpt, column = _crop(d.excerpt, d.span.column)
     begin, end = (COLORS[d.level], "\x1b[0m") if color else ("", "")
-    head = f"{d.file}:{d.span.line}:{d.span.column}: {begin}{d.level.value}[{d.code}]{end}: {d.message}"
+    head = f"{d.file}:{d.span.line}:{d.span.column}: {begin}{d.level.value}[{d.code}]{end}: {one_line(d.message)}"
     before, marked = excerpt[: column - 1], excerpt[column - 1 : column - 1 + d.span.length]
     caret = " " * _columns(before) + "^" * max(_columns(marked), 1)
     lines = [head, f"{number} | {excerpt}".rstrip(), f"{margin} | {begin}{caret}{end}"]
-    lines += [f"{margin} = {hint}" for hint in (d.hint, others) if hint]
+    lines += [f"{margin} = {one_line(hint)}" for hint in (d.hint, others) if hint]
     return "\n".join([*lines, ""])
 
 
 def _crop(line: str, column: int) -> tuple[str, int]:
-    """A long line cut around the column; tabs become one space, so that the caret stays under the word."""
-    line = "".join(" " if unicodedata.category(c) == "Cc" else c for c in line)
+    """A long line cut around the column; tabs and what is invisible become one space, so that the caret stays under the
+    word."""
+    line = "".join(c if c.isprintable() else " " for c in line)
     if len(line) <= WIDTH:
         return line, column
     start = min(max(column - 1 - WIDTH // 3, 0), len(line) - WIDTH)

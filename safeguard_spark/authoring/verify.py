@@ -18,6 +18,7 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import NO_FINAL_MESSAGE, Outcome, Verdict
 from safeguard_spark.policy.document import REVIEW, Output, Policy
+from safeguard_spark.terminal import as_lines
 
 FIRST_ANSWERS = 5  # if none of so many is in the dialect's format, no later one will be
 SAFE = "safe"  # the report's line for cases that violate nothing
@@ -287,7 +288,7 @@ def verification_text(verification: Verification) -> str:
     lines.extend(_gate_line(requirement) for requirement in v.requirements)
     if v.requirements:
         lines += ["  These are point values on the cases. They show no rate of other contents: safeguard evaluate.", ""]
-    return "\n".join([*lines, _summary(v), ""])
+    return as_lines([*lines, _summary(v), ""])
 
 
 def _failure(result: CaseResult) -> list[str]:

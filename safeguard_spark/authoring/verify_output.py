@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from html import escape
-from textwrap import indent
 
 from safeguard_spark.authoring.verify import CaseResult, Finding, Verification, verdict_text, verification_text
+from safeguard_spark.terminal import as_lines, one_line
 
 MISSING = "-"  # a case that a side does not have
 PAGE = """\
@@ -27,12 +27,15 @@ def answers_text(verification: Verification) -> str:
     lines = [f"Answers of {side_name(verification)} to the cases that failed", ""]
     for result in verification.failed:
         lines += [f"  {result.case.id} ({result.finding.value.replace('_', ' ')})", *_said(result), ""]
-    return "\n".join(lines) if verification.failed else ""
+    return as_lines(lines) if verification.failed else ""
 
 
 def _said(result: CaseResult) -> list[str]:
     parts = (("reasoning", result.verdict.reasoning), ("answer", result.verdict.raw_output))
-    lines = [f"    {name}:\n{indent(text.strip(), '      ')}" for name, text in parts if text]
+    lines = list[str]()
+    for name, text in parts:
+        if text:
+            lines += [f"    {name}:", *(f"      {line}" for line in text.strip().split("\n"))]
     return lines or [f"    no answer: {result.verdict.error or result.verdict.outcome.value}"]
 
 
@@ -49,7 +52,7 @@ def side_by_side(sides: Sequence[Verification], names: Sequence[str]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     differing = sum(len(set(row[2:])) > 1 for row in rows[1:-1])
-    return "\n".join([*lines, "", f"{differing} of {len(rows) - 2} cases differ; * is not what the case expects.", ""])
+    return as_lines([*lines, "", f"{differing} of {len(rows) - 2} cases differ; * is not what the case expects.", ""])
 
 
 def _rows(sides: Sequence[Verification]) -> list[tuple[str, ...]]:
@@ -71,7 +74,8 @@ def verification_html(sides: Sequence[Verification], names: Sequence[str], *, wi
     """A page: the report of each verification, all of them side by side and, if wanted, the model's answers."""
     head = "".join(f"<th>{escape(name)}</th>" for name in ("case", "expected", *names))
     rows = "".join(
-        "<tr>" + "".join(f"<td{_class(cell)}>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in _rows(sides)
+        "<tr>" + "".join(f"<td{_class(cell)}>{escape(one_line(cell))}</td>" for cell in row) + "</tr>\n"
+        for row in _rows(sides)
     )
     reports = "".join(f"<pre>{escape(verification_text(side))}</pre>\n" for side in sides)
     answers = "".join(f"<pre>{escape(answers_text(side))}</pre>\n" for side in sides) if with_answers else ""

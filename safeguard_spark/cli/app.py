@@ -29,6 +29,7 @@ from safeguard_spark.cli.relabel import relabel
 from safeguard_spark.cli.review import review
 from safeguard_spark.config import LOG_LEVEL_VARIABLE
 from safeguard_spark.errors import ConfigError, ExitCode, SafeguardError
+from safeguard_spark.terminal import in_own_lines
 
 app = typer.Typer(
     name="safeguard",
@@ -194,7 +195,7 @@ def _report(status: str, message: str, code: ExitCode, options: GlobalOptions) -
     """Say why a command did not finish: a sentence on stderr, and the object of --json. Called in an `except`."""
     if options.debug:
         traceback.print_exc()
-    print(message, file=sys.stderr)
+    print(in_own_lines(message), file=sys.stderr)
     return _print_json(status, message.removeprefix("Error: "), code, options)
 
 

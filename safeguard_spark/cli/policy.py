@@ -22,6 +22,7 @@ from safeguard_spark.cli.options import (
 )
 from safeguard_spark.errors import ConfigError, ExitCode, PolicyError
 from safeguard_spark.policy.alias import Alias
+from safeguard_spark.terminal import in_own_lines, one_line
 
 if TYPE_CHECKING:
     from safeguard_spark.authoring.cases import Case
@@ -190,7 +191,10 @@ def show_prompt(
     case: Annotated[str | None, Option(help="Show the prompt of this case of the policy instead.")] = None,
     mark: Annotated[bool, Option("--mark", help="Mark what is template, policy and content.")] = False,
 ) -> Result:
-    """Print exactly what the model would receive for a text, and on standard error how many tokens it has."""
+    """Print exactly what the model would receive for a text, and on standard error how many tokens it has.
+
+    On a terminal, control characters and invisible characters are escaped.
+    """
     from safeguard_spark.authoring.prompt_output import marked_text, prompt_json, prompt_text, token_counts
     from safeguard_spark.labelling.rows import LabelSpec, prepare
     from safeguard_spark.labelling.verdict import Verdict
@@ -205,6 +209,8 @@ def show_prompt(
         typer.echo(f"The model would not be called. The outcome is {prepared.outcome.value}{cause}.", err=True)
         return Result({"policy": policy.ref, "outcome": prepared.outcome.value, "error": prepared.error})
     text = (marked_text if mark else prompt_text)(prepared) + "\n"
+    if sys.stdout.isatty():  # a file or another program gets the prompt as it is
+        text = in_own_lines(text)
     return Result(prompt_json(prepared, spec), text, note=token_counts(prepared, spec))
 
 
@@ -286,7 +292,7 @@ def import_pack(
     for file, one in zip(files, imported, strict=True):
         lines += [f"Wrote {file}.", *(f"  - {note}" for note in one.notes), *(f"  - LOST {part}" for part in one.lost)]
         values.append({"file": str(file), "notes": one.notes, "lost": one.lost})
-    lines += ["", report_text(report)]
+    lines = [one_line(line) for line in lines] + ["", report_text(report)]
     if report.errors:
         where = " ".join(map(str, files))
         lines[-1] += f"Correct the errors above before you use the policy, then: safeguard check {where}\n"

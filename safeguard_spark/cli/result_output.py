@@ -3,6 +3,8 @@
 import sys
 from typing import TYPE_CHECKING
 
+from safeguard_spark.terminal import in_own_lines
+
 if TYPE_CHECKING:
     from safeguard_spark.result import RunResult
 
@@ -39,4 +41,4 @@ def print_result(result: "RunResult") -> None:
 def print_message(text: str) -> None:
     """Print a message for people on stderr, unless it is empty: stdout is for results."""
     if text:
-        print(text, file=sys.stderr)
+        print(in_own_lines(text), file=sys.stderr)

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from safeguard_spark.terminal import in_own_lines, one_line
+
 NOTHING_IS_LOADED = (
     """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">"""
 )
@@ -28,12 +30,14 @@ def html_page(title: str, parts: Iterable[str], style: str = "") -> str:
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table; a column named `text` keeps line breaks."""
+    """A table; a column named `text` keeps line breaks. Invisible characters are escaped, as on a terminal."""
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = []
     for row in rows:
         cells = [
-            f'<td class="text">{escape(str(cell))}</td>' if name == "text" else f"<td>{escape(str(cell))}</td>"
+            f'<td class="text">{escape(in_own_lines(str(cell)))}</td>'
+            if name == "text"
+            else f"<td>{escape(one_line(str(cell)))}</td>"
             for name, cell in zip(head, row, strict=True)
         ]
         body.append(f"<tr>{''.join(cells)}</tr>")

@@ -6,6 +6,7 @@ from safeguard_spark.evaluation.layout import aligned, share
 from safeguard_spark.evaluation.measures import Measure, Metric
 from safeguard_spark.evaluation.result import Evaluation, SetResult, SideResult, by_slice
 from safeguard_spark.policy.document import ALL
+from safeguard_spark.terminal import as_lines
 
 SHOWN = (Measure.recall, Measure.precision, Measure.f1, Measure.false_positive_rate, Measure.unreadable_rate)
 MAX_ROWS = 40  # slices, or names, of a policy on the terminal; --json and the page have all
@@ -23,7 +24,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
     lines += [f"gate: {line}" for line in evaluation.gate]
     where = "recorded answers, no call" if evaluation.answers != "model" else f"{evaluation.calls:,} calls"
     lines.append(f"Evaluation {evaluation.evaluation_id}: {where}.")
-    return "\n".join([*lines, ""])
+    return as_lines([*lines, ""])
 
 
 def _side(result: SetResult, side: SideResult, currency: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pydantic_core import to_jsonable_python
 from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group, NoiseFloor, Significance
 from safeguard_spark.evaluation.intervals import Rate
 from safeguard_spark.relabel.coverage import Progress
+from safeguard_spark.terminal import as_lines
 
 MAX_TEXT = 200  # characters of an example's text on a terminal
 FLIP_NAMES = {
@@ -65,7 +66,8 @@ def report_text(report: ComparisonReport) -> str:
     for example in report.examples:
         line = f"  {example.content_id}: {example.old} -> {example.new}"
         lines.append(line if example.text is None else f"{line}: {' '.join(example.text.split())[:MAX_TEXT]}")
-    return "\n".join([comparison_text(report.comparison, report.coverage), *([*lines, ""] if lines else [])])
+    examples = [as_lines([*lines, ""])] if lines else []
+    return "\n".join([comparison_text(report.comparison, report.coverage), *examples])
 
 
 def agreement_text(agreement: HumanAgreement) -> str:
@@ -109,7 +111,7 @@ def comparison_text(comparison: Comparison, coverage: str) -> str:
     for title, groups in (("category", comparison.categories), ("rule", comparison.rules)):
         if groups:
             lines += ["", *(f"  {line}" for line in _aligned(group_rows(title, groups)))]
-    return "\n".join([*lines, "", comparison_verdict(comparison), ""])
+    return as_lines([*lines, "", comparison_verdict(comparison), ""])
 
 
 def labelers_text(comparison: Comparison) -> str:

@@ -90,6 +90,15 @@ def test_the_text_of_a_content_is_in_a_report_only_if_it_was_requested() -> None
     assert 'class="text"' not in comparison_page(hidden)
 
 
+def test_an_example_is_one_line_on_a_terminal_whatever_its_id_and_text_are() -> None:
+    hostile = example_report("all", Example("p\x1b[1A\n1", "weapons\u2066", "none", "a\x07 ri\u200ffle"))
+    text, plain = report_text(hostile), report_text(example_report("all", Example("p", "weapons", "none", "a rifle")))
+    assert r"  p\x1b[1A\n1: weapons\u2066 -> none: a\x07 ri\u200ffle" in text
+    assert text.count("\n") == plain.count("\n")
+    page = comparison_page(hostile)
+    assert r"ri\u200ffle" in page and page.replace("\n", "").isprintable()
+
+
 def test_the_metrics_of_a_comparison_are_its_rates_and_counts() -> None:
     metrics = comparison_metrics(example_comparison())
     assert metrics["compared"] == 2000 and 0 < metrics["noise"] < metrics["flipped"] < 1
