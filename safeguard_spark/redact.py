@@ -6,6 +6,7 @@ from typing import Any
 HIDDEN = "***"
 # `HF_TOKEN`, `fs.s3a.secret.key` and `authToken`, but neither `tokenizer` nor `max_tokens`.
 _NAME = re.compile(r"password|passwd|secret|credential|(?:token|key)(?![a-z])", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _USER = re.compile(r"(?<=://)(?!/)\S*@")
 
 
@@ -20,7 +21,8 @@ def without_password(text: str) -> str:
 def redacted(value: Any) -> Any:
     """A configuration's plain values without secrets: texts whose key names a secret, and passwords in URIs.
 
-    `api_key_env` and other keys ending in `_env` hold the name of a variable, which is not a secret.
+    `api_key_env` and other keys ending in `_env` hold the name of a variable, which is not a secret. One that does not
+    look like such a name is hidden: it may be the secret itself, by mistake.
     """
     if isinstance(value, dict):
         return {key: HIDDEN if _is_secret(str(key), inner) else redacted(inner) for key, inner in value.items()}
@@ -30,4 +32,6 @@ def redacted(value: Any) -> Any:
 
 
 def _is_secret(name: str, value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and not name.endswith("_env") and bool(_NAME.search(name))
+    if not isinstance(value, str) or not value or not _NAME.search(name):
+        return False
+    return not (name.endswith("_env") and _VARIABLE.fullmatch(value))

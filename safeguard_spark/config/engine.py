@@ -1,5 +1,6 @@
 """The `engine` section, one model for each kind: a kind has only the keys that it reads."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -8,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from safeguard_spark.config.fields import FilePath, Positive, Seconds, Section, Word
 from safeguard_spark.keys import canonical_json
 
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # the name of an environment variable
 BATCH = 256  # requests that vLLM's scheduler runs at once, unless `max_num_seqs` is set
 
 
@@ -82,8 +84,19 @@ class EndpointConfig(HttpConfig):
     @classmethod
     def _address(cls, url: str) -> str:
         if not url.startswith(("http://", "https://", "unix:")):
-            raise ValueError(f"engine.url must begin with http://, https:// or unix:, not {url!r}")
+            # Not repeated: it may have a password.
+            raise ValueError("engine.url must begin with http://, https:// or unix:, for example http://localhost:8000")
         return url
+
+    @field_validator("api_key_env", mode="before")
+    @classmethod
+    def _variable_name(cls, value: Any) -> Any:
+        if value and not (isinstance(value, str) and VARIABLE.fullmatch(value)):
+            raise ValueError(
+                "engine.api_key_env must be the name of an environment variable, such as MY_KEY, and is not. It is not "
+                "repeated here, because it may be the key: put the key into a variable, and name that variable"
+            )
+        return value
 
 
 class VllmConfig(HttpConfig):

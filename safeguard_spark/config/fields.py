@@ -26,7 +26,7 @@ Refs = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]  # a single one ne
 class Section(BaseModel):
     """A section of the configuration: frozen, without unknown keys; the docstring of a field is its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -52,15 +52,20 @@ def _proxy(scheme: str, host: str) -> str | None:
 
 
 def api_key(variable: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The key in the environment variable that `engine.api_key_env` names; None without one. Raises ConfigError."""
+    """The key in the environment variable that `engine.api_key_env` names; None without one.
+
+    Raises ConfigError, which does not repeat the name: it may be the key itself, by mistake.
+    """
     if not variable:
         return None
     key = environ.get(variable, "").strip()
     if not key:
         raise ConfigError(
-            f"The environment variable {variable}, named by engine.api_key_env, is not set here. Set it on the driver "
-            "and on every executor."
+            "The environment variable that engine.api_key_env names is not set here. Set it on the driver and on every "
+            "executor, and write its name, not the key, into engine.api_key_env."
         )
     if not key.isprintable() or not key.isascii():
-        raise ConfigError(f"The environment variable {variable} does not contain an API key. Use printable ASCII.")
+        raise ConfigError(
+            "The environment variable that engine.api_key_env names does not contain an API key. Use printable ASCII."
+        )
     return key

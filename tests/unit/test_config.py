@@ -2,6 +2,7 @@
 
 import re
 import string
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,23 @@ def test_a_variable_for_an_unknown_key_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_key_unlike_any_other_has_no_suggestion() -> None:
     assert problem({**SCRIPTED, "qqqqqq": 1}) == "Configuration: there is no key qqqqqq."
+
+
+@pytest.mark.parametrize("mistaken", ["sk-sesame", "Bearer sesame", "se.sa.me", 8315, ["sesame"], "sésame=="])
+def test_a_key_in_place_of_a_variables_name_is_refused_and_not_repeated(mistaken: Any) -> None:
+    engine = {"kind": "endpoint", "model": "m", "url": "http://a"}
+    with pytest.raises(ConfigError, match="must be the name of an environment variable") as caught:
+        build_config({"engine": {**engine, "api_key_env": mistaken}})
+    with_debug = "".join(traceback.format_exception(caught.value))
+    assert "sesame" not in with_debug.replace("mistaken", "") and "8315" not in with_debug
+    assert build_config({"engine": {**engine, "api_key_env": "a_Key2"}}).engine.api_key_env == "a_Key2"  # type: ignore[union-attr]
+
+
+def test_no_error_repeats_a_password_in_an_address() -> None:
+    settings = {"kind": "endpoint", "model": "m", "url": "me:sesame@host:8000"}
+    with pytest.raises(ConfigError, match=r"engine\.url must begin with") as caught:
+        build_config({"engine": settings})
+    assert "sesame" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

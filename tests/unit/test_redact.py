@@ -51,6 +51,8 @@ def test_a_configuration_loses_its_secrets_and_nothing_else() -> None:
     }  # fmt: skip
     assert logged["spark"]["conf"] == {"spark.hadoop.fs.s3a.secret.key": HIDDEN, "spark.sql.shuffle.partitions": "8"}
     assert logged["tracking"]["uri"] == "https://mlflow.example.org"
+    mistaken = {"api_key_env": "gsk_sesame", "token_env": "sk-sesame", "key_env": "OUR_KEY"}
+    assert redacted(mistaken) == {"api_key_env": HIDDEN, "token_env": HIDDEN, "key_env": "OUR_KEY"}
     without = build_config(
         {"engine": {"kind": "endpoint", "url": "http://a", "model": "m", "api_key_env": "MY_KEY"}}
     ).model_dump(mode="json")

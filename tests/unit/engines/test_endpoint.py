@@ -145,8 +145,20 @@ def test_the_key_comes_from_the_environment_alone(monkeypatch: pytest.MonkeyPatc
         ask(server, api_key_env="OUR_KEY")
         assert {call.authorization for call in server.calls} == {"Bearer k-123"}
         monkeypatch.delenv("OUR_KEY")
-        with pytest.raises(ConfigError, match=r"variable OUR_KEY, named by engine\.api_key_env, is not set"):
+        with pytest.raises(ConfigError, match=r"variable that engine\.api_key_env names is not set"):
             ask(server, api_key_env="OUR_KEY")
+
+
+def test_a_key_that_stands_where_its_variable_should_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultyServer() as server:
+        for key in ("gsk_0pensesame", "AKIA0PENSESAME", "0pensesame"):
+            with pytest.raises(ConfigError, match=r"engine\.api_key_env") as caught:
+                ask(server, api_key_env=key)
+            assert key not in str(caught.value)
+        monkeypatch.setenv("OUR_KEY", "sesame\u2028")
+        with pytest.raises(ConfigError, match="does not contain an API key") as caught:
+            ask(server, api_key_env="OUR_KEY")
+        assert "sesame" not in str(caught.value) and not server.calls
 
 
 def test_a_key_in_the_address_is_refused_without_repeating_it() -> None:
