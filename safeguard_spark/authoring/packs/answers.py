@@ -37,7 +37,7 @@ SENTENCE = re.compile(
 QUOTED = re.compile(r"[\"“‘'`*]{1,2}(?P<word>[^\W_][\w -]{0,30}?)[.]?[\"”’'`*]{1,2}(?=\W|\Z)")
 CAPITALS = re.compile(r"(?<![\w\"'`])[A-Z]{2,}(?:[-_ ][A-Z]{2,})*(?![\w\"'`])")
 DIGITS = re.compile(
-    r"\b(?:answer|respond|reply|return|output)\b[^.\n{]{0,120}(?<![\w.])[01](?![\w.])[^.\n{]{0,120}(?<![\w.])[01](?![\w.])",
+    r"\b(?:answer|respond|reply|return|output)\b[^.\n{]{0,120}(?<![\w.])[01](?!\w|\.\d)[^.\n{]{0,120}(?<![\w.])[01](?!\w|\.\d)",
     re.I,
 )
 OBJECT = re.compile(r"\{(?:[^{}]|\{[^{}]*\}){0,1500}\}")
@@ -47,9 +47,50 @@ KEY = re.compile(
 FLAG = re.compile(
     r"[\"'<]?(?:[01]|true|false|int\w*|bool\w*|number)(?:\s*(?:/|or|\|)\s*(?:[01]|true|false))?[\"'>]?", re.IGNORECASE
 )
+CHOICE = re.compile(r"[\"'<]?(?:0|1|true|false)\s*(?:/|or|\|)\s*(?:0|1|true|false)[\">']?", re.IGNORECASE)
 ASKED = re.compile(r"\b(?:answer|respond\w*|response|reply|return|output|json|format)\b", re.IGNORECASE)
 ASKS = re.compile(r"[^\"“”]*\b(?:answer|respond|reply|return|output)\b[^\"“”'.]*", re.IGNORECASE)  # before an object
 STATED = ("answer", "respond", "reply", "return", "output", "print", "say", "write")
+# What a sentence tells the model to do, not what it says about a content: the verb is first, or follows one of these.
+TELLS = (
+    r"(?:(?:^|[.!?:;])[\s>*#_\d-]*|\b(?:and|must|should|please|only|always|then|to)\s+)"
+    r"(?:answer|respond|reply|return|output|print|give|provide|score|rate|grade)\b"
+)
+NUMBER = r"\d+(?:\.\d+)?\s?%?"
+ENDS = r"(?=\s*(?:[.,;:)(`\"*]|$|(?:and|only|where|with|for|how|based|as|on|if|inclusive)\b))"
+# Forms of an answer that no policy can have, and their names in the message. The first ones also have digits or words.
+SCALES = {
+    "a number on a scale": re.compile(
+        rf"{TELLS}[^.\n{{]{{0,120}}?(?:\bbetween\s+{NUMBER}\s*(?:and|to|-|–)|(?<![\w.]){NUMBER}\s*(?:\bto\b|-|–|\.\.))\s*"
+        rf"{NUMBER}{ENDS}",
+        re.IGNORECASE | re.MULTILINE,
+    ),
+    "XML, YAML, CSV or other markup": re.compile(
+        rf"{TELLS}[^.\n{{]{{0,80}}?(?:\b(?:XML|YAML|CSV|HTML|TOML)\b|</?[a-z][\w-]*>)", re.IGNORECASE | re.MULTILINE
+    ),
+}
+BETWEEN = r"\s*(?:,\s*(?:or|and)\b|,|/|\||\bor\b|\band\b)\s*"  # two alternatives
+NUMBERS = re.compile(
+    rf"{TELLS}[^.\n{{\d]{{0,80}}(?<!rule )(?<!rules )(?<!section )(?<!sections )\b"
+    rf"(?P<numbers>\d+(?:{BETWEEN}\d+)+)(?!\.?\d)",
+    re.IGNORECASE | re.MULTILINE,
+)
+OTHERS = {
+    "a score or a number": re.compile(
+        rf"{TELLS}\s+(?:(?:only|just|with|in|as|a|an|the|one|your)\s+)*(?:[a-z]+\s+)??"
+        r"(?:score|rating|probability|likelihood|percentage|number|integer|float|decimal|grade)\b",
+        re.IGNORECASE | re.MULTILINE,
+    ),
+    "a text": re.compile(
+        rf"{TELLS}\s+(?:(?:only|just|with|in|as|a|an|the|one|your)\s+)*(?:[a-z]+\s+)??"
+        r"(?:paragraph|essay|bullet points?|bulleted list|table|prose|sentences?|explanation|summary)\b",
+        re.IGNORECASE | re.MULTILINE,
+    ),
+}
+WORD = r"(?:[\"“‘'`*]{1,2}[^\W_][\w -]{0,30}?[.]?[\"”’'`*]{1,2}|[A-Z]{2,}(?:[-_][A-Z]{2,})*|(?<!\w)[A-Z])(?!\w)"
+CHOICES = re.compile(rf"{WORD}(?:{BETWEEN}{WORD})+")
+CONDITION = r"\W{0,4}(?:(?:if|when|for|means|where|unless|otherwise|else)\b|(?<=[:=] )|[-–—] )"
+QUOTED_LENGTH = 80  # characters of the text that a message quotes
 WHAT_TO_WRITE = (
     "Ask in the text for one of: 1 or 0; two words, as in `Answer REMOVE if the content violates the policy, KEEP if "
     'it does not`; or {"violation": 0 or 1, "policy_category": "..."}; then import it again.'
@@ -87,9 +128,28 @@ def read_answer_form(text: str) -> AnswerForm:
         raise PolicyError(
             f"The text asks for a JSON object with {listed}, which no policy can have as answer. {WHAT_TO_WRITE}"
         )
+    _refuse(SCALES, text)
+    for match in NUMBERS.finditer(text):
+        if set(re.findall(r"\d+", match["numbers"])) - {"0", "1"}:
+            raise _other_form("one of several numbers", match)
     if DIGITS.search(text):
         return AnswerForm(Output.binary)
-    return _with_words(AnswerForm(), text)
+    form = _with_words(AnswerForm(), text)
+    if form.output is None:
+        _refuse(OTHERS, text)
+    return form
+
+
+def _refuse(forms: dict[str, re.Pattern[str]], text: str) -> None:
+    """Raise PolicyError if the text asks for one of these forms."""
+    for name, pattern in forms.items():
+        if match := pattern.search(text):
+            raise _other_form(name, match)
+
+
+def _other_form(name: str, match: re.Match[str]) -> PolicyError:
+    quoted = " ".join(match[0].split()).lstrip("-.:;>*# ")[:QUOTED_LENGTH]
+    return PolicyError(f"The text asks for {name} (`{quoted}`), which no policy can have as answer. {WHAT_TO_WRITE}")
 
 
 def without_flags(text: str, flags: tuple[str, ...]) -> str:
@@ -106,6 +166,8 @@ def _is_answer(match: re.Match[str], keys: dict[str, str], text: str) -> bool:
     """Whether an object is about the answer, not a content that an example quotes."""
     if "violation" in {level(key) for key in keys}:
         return True
+    if len(keys) > 1 and all(CHOICE.fullmatch(value.strip()) for value in keys.values()):
+        return True  # a content has one value, not `0 or 1`
     before = text[max(0, match.start() - 300) : match.start()]
     line = before.rpartition("\n")[2]
     if line.strip(" `:") in ("", "json"):
@@ -123,13 +185,23 @@ def _with_words(form: AnswerForm, text: str) -> AnswerForm:
             [word for word in words if meanings[word] == meaning] for meaning in ("violation", "safe", "review")
         )
         is_stated = match["verb"].lower() in STATED
+        offered = _offered(match["words"], words)
         if violation and safe and not {"1", "0"} & {*violation, *safe}:
-            answers = Answers(violation=(violation[0],), safe=(safe[0],))
+            if is_stated and (unknown := [word for word in offered if meanings.get(word) is None]):
+                raise PolicyError(
+                    f"The text asks for the answers {' and '.join(offered)}, and does not say whether "
+                    f"{' and '.join(unknown)} means a violation, safe content, or that a person must decide. "
+                    f"{WHAT_TO_WRITE}"
+                )
+            answers = Answers(
+                violation=tuple(word for word in violation if word in offered) or (violation[0],),
+                safe=tuple(word for word in safe if word in offered) or (safe[0],),
+            )
             output = form.output or (Output.binary if is_stated else None)
             return AnswerForm(output, answers, tuple(review))
-        if is_stated and form.output is None and len(words) in (2, 3) and _offers(match["words"], words):
+        if is_stated and form.output is None and (choices := _choices(match["words"])):
             raise PolicyError(
-                f"The text asks for the answers {' and '.join(words)}, and does not say which of them means a "
+                f"The text asks for the answers {' and '.join(choices)}, and does not say which of them means a "
                 f"violation. {WHAT_TO_WRITE}"
             )
     return form
@@ -157,9 +229,14 @@ def _meaning(word: str, sentence: str) -> str | None:
     return MEANINGS.get(level(word))
 
 
-def _offers(sentence: str, words: list[str]) -> bool:
-    """Whether a sentence names words as alternatives: `"A" or "B"`."""
-    return (
-        re.search(rf"{re.escape(words[0])}\W+(?:,|or|/|and)\W*(?:or\W+)?[\"“'`*]*{re.escape(words[1])}", sentence, re.I)
-        is not None
-    )
+def _choices(sentence: str) -> list[str]:
+    """The words of the first list of alternatives in a sentence: `"A", "B" or "C"`. Empty if there is none."""
+    match = CHOICES.search(sentence)
+    return [word.strip("\"“”‘’'`*. ") for word in re.findall(WORD, match[0])] if match else []
+
+
+def _offered(sentence: str, words: list[str]) -> list[str]:
+    """The words that a sentence offers as answers: in a list of alternatives, or each with its condition."""
+    choices = _choices(sentence)
+    conditional = [w for w in words if re.search(rf"(?<!\w){re.escape(w)}(?!\w){CONDITION}", sentence, re.IGNORECASE)]
+    return list(dict.fromkeys((*choices, *conditional)))

@@ -131,6 +131,85 @@ def test_another_answer_is_refused_with_what_to_write(text: str, message: str) -
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("Rate how severe the post is on a scale of 1-5.", "a number on a scale"),
+        ("# Ads\nRules.\n\n**Output**: give a risk from 0.0 to 1.0, rounded.", "a number on a scale"),
+        ("You must return a likelihood between 0 % and 100 %.", "a number on a scale"),
+        ("Reply with a percentage.", "a score or a number"),
+        ("Decide, then output only a confidence score.", "a score or a number"),
+        ("Answer 0, 1 or 2.", "one of several numbers"),
+        ("- Respond with 1, 2, 3 or 4 and nothing else", "one of several numbers"),
+        ("Respond in YAML with the key label.", "XML, YAML, CSV or other markup"),
+        ("Return <decision>remove</decision> at the end.", "XML, YAML, CSV or other markup"),
+        ("Answer in one short paragraph.", "a text"),
+        ("Please give a summary.", "a text"),
+        ("Answer P or Q.", "the answers P and Q, and does not say which"),
+        ("Output `low`, `medium`, `high` or `severe`.", "the answers low and medium and high and severe"),
+    ],
+)
+def test_a_form_of_answer_that_no_policy_can_have_is_refused(text: str, what: str) -> None:
+    for whole in (text, f"# Pets\n## Cruelty (P1 - high)\nKicks.\n\n{text}\n\n## More\nNo bites."):
+        with pytest.raises(PolicyError, match="Ask in the text for one of: 1 or 0; two words") as refused:
+            read_answer_form(whole)
+        assert f"The text asks for {what}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("Reply with one word: KEEP, HIDE or REMOVE.", "HIDE"),
+        ("Answer REJECT if it violates a rule, BLUR if it is graphic, ACCEPT otherwise.", "BLUR"),
+        ("Return one of:\n- **Unsafe**: breaks a rule\n- **Rude**: insults\n- **Safe**: breaks none", "Rude"),
+    ],
+)
+def test_a_word_that_a_text_offers_as_answer_is_never_left_out(text: str, unknown: str) -> None:
+    with pytest.raises(PolicyError, match=f"does not say whether {unknown} means a violation, safe content, or"):
+        read_answer_form(text)
+
+
+def test_every_word_for_a_violation_and_for_safe_content_is_an_answer() -> None:
+    answers = read_answer_form("Answer with one word: BLOCK, REMOVE, KEEP or ALLOW.").answers
+    assert answers is not None and (answers.violation, answers.safe) == (("BLOCK", "REMOVE"), ("KEEP", "ALLOW"))
+    answers = read_answer_form('Reply "Bad" if it violates the policy and "Good" if not. ONLY one word.').answers
+    assert answers is not None and (answers.violation, answers.safe) == (("Bad",), ("Good",))
+
+
+@pytest.mark.parametrize(
+    ("text", "output"),
+    [
+        ("Answer with one number: 1 or 0.", "binary"),
+        ("Respond with a single digit, 0/1.", "binary"),
+        ("Return 1 if the post breaks rule 2 or 3, and 0 if it breaks none.", "binary"),
+        ("Answer VIOLATES or SAFE and give a short explanation.", "binary"),
+        ("Users who reply with 3 to 5 links are spammers. Posts that rate doctors from 1 to 5 are fine.", None),
+        ("People return <b>goods</b> within 5 to 10 days. Never output of a shop in XML.", None),
+    ],
+)
+def test_what_only_looks_like_another_form_is_no_form(text: str, output: str | None) -> None:
+    assert read_answer_form(text).output == output
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'Return only JSON: {"L": 0 or 1, "M": 0 or 1}',
+        'For each "post", JSON only: {"L": 0/1, "M": 0/1}',
+        'Nothing else than this object. {"L": true/false, "M": true/false}',
+        'Your answer:\n\n```json\n{\n  "L": 0 or 1,\n  "M": 0 or 1\n}\n```',
+    ],
+)
+@pytest.mark.parametrize("is_last", [False, True])
+def test_flags_are_found_wherever_their_object_stands(safeguard: Safeguard, line: str, is_last: bool) -> None:
+    rules = "### L (Loans) - VIOLATES\n- debts\n### M (Medicine) - VIOLATES\n- pills\n"
+    Path("shop.md").write_text(f"# Shop\n{rules}{line}\n" if is_last else f"# Shop\n{line}\n{rules}")
+    assert safeguard("import", "shop.md", "--split").code == 0
+    files = [Path(f"policies/shop-{name}/1.0.0/policy.md") for name in ("loans", "medicine")]
+    assert [load_policy(file).rule_ids for file in files] == [("L",), ("M",)]
+    assert ["pills" in load_policy(file).body for file in files] == [False, True]
+
+
 FLAGS = """\
 # Chat rules
 Return a JSON object:
