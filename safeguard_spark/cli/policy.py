@@ -48,7 +48,7 @@ def check_policies(
     ] = None,
     output: Annotated[Format, Option("--format", help="How to print problems.")] = Format.text,
     strict: Annotated[bool, Option("--strict", help="Fail on warnings too.")] = False,
-    max_errors: Annotated[int, Option(min=0, help="Show at most so many problems as text; 0: all.")] = 20,
+    max_errors: Annotated[int, Option(min=0, help="Show at most so many problems as text, errors first; 0: all.")] = 20,
 ) -> Result:
     """Show every problem of every policy, with file, line and column. Exit code 3 if there are errors."""
     from safeguard_spark.authoring.check import check_paths
@@ -276,7 +276,9 @@ def import_pack(
     split: Annotated[
         bool, Option("--split", help="One policy per flag, if the text asks for a JSON of flags.")
     ] = False,
-    strict: Annotated[bool, Option("--strict", help="Exit with 6 if a part of the pack was not imported.")] = False,
+    strict: Annotated[
+        bool, Option("--strict", help="Write nothing and exit with 6 if a part of the pack would be lost.")
+    ] = False,
 ) -> Result:
     """Convert a policy pack written for gpt-oss-safeguard or a similar model to this format, and check it."""
     from safeguard_spark.authoring.check import check_paths
@@ -286,22 +288,28 @@ def import_pack(
 
     columns = Columns(text_column, label_column)
     imported = read_pack(path, golden=golden, name=name, version=version, columns=columns, split=split)
-    files = write_packs(imported, run.policies)
+    is_refused = strict and any(one.lost for one in imported)
+    files = [] if is_refused else write_packs(imported, run.policies)
     report = check_paths(files)
     lines, values = list[str](), []
-    for file, one in zip(files, imported, strict=True):
-        lines += [f"Wrote {file}.", *(f"  - {note}" for note in one.notes), *(f"  - LOST {part}" for part in one.lost)]
-        values.append({"file": str(file), "notes": one.notes, "lost": one.lost})
-    lines = [one_line(line) for line in lines] + ["", report_text(report)]
+    written: list[Path | None] = [*files] or [None] * len(imported)
+    for file, one in zip(written, imported, strict=True):
+        lines += [
+            f"Wrote {file}." if file else f"{one.policy.ref}:",
+            *(f"  - {note}" for note in one.notes),
+            *(f"  - LOST {part}" for part in one.lost),
+        ]
+        values.append({"file": str(file) if file else None, "notes": one.notes, "lost": one.lost})
+    refusal = "Nothing was written, because of --strict: correct the pack, or leave out --strict.\n"
+    lines = [one_line(line) for line in lines] + ["", refusal if is_refused else report_text(report)]
     if report.errors:
         where = " ".join(map(str, files))
         lines[-1] += f"Correct the errors above before you use the policy, then: safeguard check {where}\n"
     value = {"policies": values} if split else values[0]
-    is_partial = strict and any(one.lost for one in imported)
     return Result(
         {**value, "check": report_value(report)},
         "\n".join(lines),
-        ExitCode.partial if is_partial else ExitCode.complete,
+        ExitCode.partial if is_refused else ExitCode.complete,
     )
 
 

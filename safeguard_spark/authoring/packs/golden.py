@@ -25,9 +25,11 @@ from typing import Any, Literal, NamedTuple
 from safeguard_spark.authoring.cases import Case, CaseTurn
 from safeguard_spark.authoring.packs import answers
 from safeguard_spark.authoring.packs.labels import NUMBERED, Labels
+from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling.content import from_json
 from safeguard_spark.policy.document import REVIEW, Answers, Rule
 from safeguard_spark.policy.names import level
+from safeguard_spark.suggest import closest_match
 
 # What the words in a column's name mean, in the order of precedence.
 WORDS = {
@@ -138,17 +140,22 @@ class _Item(NamedTuple):
 
 
 def read_golden(text: str, vocabulary: Vocabulary, file: str, columns: Columns = Columns()) -> Golden:
-    """The cases in a file's text: CSV with any usual separator, or JSON. What cannot be understood is in `lost`."""
+    """The cases in a file's text: CSV with any usual separator, or JSON. What cannot be understood is in `lost`.
+
+    Raises PolicyError if `columns` names some and the file does not have them.
+    """
     try:
         rows = _rows(text.removeprefix("\ufeff"))
     except (csv.Error, ValueError) as error:
+        if any(columns):
+            raise PolicyError(f"{file} is not CSV or JSON ({error}), so it has no columns to name.") from error
         return Golden(lost=(f"{file} is not CSV or JSON ({error}); no cases were read",))
     texts, header = _layout(rows, vocabulary, columns)
     if texts:
         items = list(_in_columns(rows, header, texts, vocabulary))
         found, num_others = _found(rows[header], texts), 0
     elif any(columns):
-        return Golden(lost=(f"{file} has no row with the columns {', '.join(filter(None, columns))}",))
+        raise _columns_error(rows, columns, file)
     else:
         items, found = list(_in_sections(rows, vocabulary)), "sections of labels"
         last = max((item.row for item in items), default=len(rows))
@@ -269,6 +276,32 @@ def _named(rows: list[list[str]], columns: Columns) -> tuple[list[_Text], int]:
         if texts and labels and all(name in names for name in (text, label) if name):
             return [_Text(texts[0], tuple(n for n in labels if n != texts[0]))], number
     return [], 0
+
+
+def _columns_error(rows: list[list[str]], columns: Columns, file: str) -> PolicyError:
+    """An error for a file without the named columns: it suggests the most similar ones, and lists those there are."""
+    header = max(rows[:HEADER_ROWS], key=lambda row: _num_named(row, columns), default=[])
+    names = [name for cell in header if (name := cell.strip())]
+    folded = [name.casefold() for name in names]
+    options = dict(zip(("--text-column", "--label-column"), columns, strict=True))
+    problems = []
+    for option, name in options.items():
+        if name and name.casefold() not in folded:
+            match = closest_match(name, names)
+            problems.append(f"no column {name} ({option})" + (f"; did you mean {match}?" if match else ""))
+    if not problems:
+        missing, what = ("--label-column", "labels") if columns.text else ("--text-column", "texts")
+        problems = [f"no other column that is recognized as that of {what}: name it with {missing}"]
+    return PolicyError(
+        f"{file} has {' and '.join(problems)}{'' if problems[-1].endswith('?') else '.'} "
+        f"Its columns: {', '.join(names) or 'none'}."
+    )
+
+
+def _num_named(row: list[str], columns: Columns) -> int:
+    """How many of the named columns a row has as cells."""
+    cells = [cell.strip().casefold() for cell in row]
+    return sum(name.casefold() in cells for name in columns if name)
 
 
 def _is_readable(column: int, rows: list[list[str]], vocabulary: Vocabulary) -> bool:

@@ -58,7 +58,8 @@ def read_pack(
     """Read a pack's folder or a policy text: one policy, or with `split` one per flag of its answer.
 
     `golden` is the file to read the cases from, if it is not in the folder; `columns` are its columns, if they are not
-    to be found by their meaning. Raises PolicyError unless there is exactly one policy text, whose answer can be read.
+    to be found by their meaning. Raises PolicyError unless there is exactly one policy text, whose answer can be read,
+    and for named columns that are not there.
     """
     files = find_files(path)
     text, front = read_policy_text(files.policy)
@@ -193,6 +194,10 @@ def _of_flag(source: _Source, flag: str) -> _Source:
 
 def _golden(files: tuple[Path, ...], vocabulary: Vocabulary, columns: Columns) -> Golden:
     """The golden sets of all files as one."""
+    if not files and any(columns):
+        raise PolicyError(
+            "--text-column and --label-column name columns of a golden set, and there is none: add --golden."
+        )
     if not files:
         return Golden((), ("no golden set in the pack, so no cases; add one with --golden FILE",))
     sets = [read_golden(read_text(file), vocabulary, file.name, columns) for file in files]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from safeguard_spark.authoring.packs.golden import Columns, Golden, Vocabulary, read_golden
 from safeguard_spark.authoring.packs.labels import Labels
+from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Answers, Rule
 
 pytestmark = pytest.mark.unit
@@ -163,8 +164,11 @@ def test_columns_can_be_named() -> None:
     text = "Alpha,Beta,Gamma\nSome words,x,SP2\nOther words,y,SP0\n"
     golden = read_golden(text, LABELS, "set.csv", Columns("alpha", "Gamma"))
     assert [case.violation for case in golden.cases] == [True, False]
-    missing = read_golden(text, LABELS, "set.csv", Columns("alpha", "Delta"))
-    assert missing.lost == ("set.csv has no row with the columns alpha, Delta",)
+    with pytest.raises(PolicyError) as refused:
+        read_golden(text, LABELS, "set.csv", Columns("alpha", "Gama"))
+    assert str(refused.value) == (
+        "set.csv has no column Gama (--label-column); did you mean Gamma? Its columns: Alpha, Beta, Gamma."
+    )
 
 
 def test_content_left_to_a_person_is_neither_safe_nor_a_violation() -> None:

@@ -1,5 +1,6 @@
 """Packs as people publish them: each kind of heading, answer and folder is read, or refused with what to write."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -235,8 +236,11 @@ def test_flags_become_one_policy_each(safeguard: Safeguard) -> None:
     refused = safeguard("import", "chat")
     assert (refused.code, "2 flags in one answer (RUDE, SPAM)" in refused.err) == (3, True)
     assert "Add --split" in refused.err and not Path("policies").exists()
-    ran = safeguard("import", "chat", "--split", "--strict")
-    assert ran.code == 6 and "LOST the JSON object of 2 flags, and 1 section on the other flags" in ran.out
+    for _ in range(2):
+        ran = safeguard("import", "chat", "--split", "--strict")
+        assert ran.code == 6 and "LOST the JSON object of 2 flags, and 1 section on the other flags" in ran.out
+        assert "Nothing was written, because of --strict" in ran.out and not Path("policies").exists()
+    assert safeguard("import", "chat", "--split").code == 0
     files = [Path(f"policies/chat-{name}/1.0.0/policy.md") for name in ("rude", "adverts-shops")]
     assert [d for file in files for d in check_file(file) if d.level == "error"] == []
     rude, adverts = (load_policy(file) for file in files)
@@ -319,6 +323,39 @@ def test_nothing_of_a_text_is_named_or_lost_without_saying_so(tmp_path: Path) ->
 
 def options(**columns: Any) -> list[str]:
     return [word for name, value in columns.items() for word in (f"--{name}-column", value)]
+
+
+def test_a_strict_import_that_loses_nothing_writes_and_one_that_does_says_so_to_programs(safeguard: Safeguard) -> None:
+    Path("bets.txt").write_text("# Bets\n## Odds (BT1 - high)\nNo.\n")
+    Path("set.csv").write_text("text,label\nTen on red,BT1\nMaybe,BT7\n")
+    for _ in range(2):
+        ran = safeguard("import", "bets.txt", "--golden", "set.csv", "--strict", "--json")
+        value = json.loads(ran.out)
+        assert (ran.code, value["file"], value["check"]["errors"], len(value["lost"])) == (6, None, 0, 1)
+    assert not Path("policies").exists()
+    Path("set.csv").write_text("text,label\nTen on red,BT1\n")
+    ran = safeguard("import", "bets.txt", "--golden", "set.csv", "--strict", "--json")
+    assert (ran.code, json.loads(ran.out)["file"]) == (0, "policies/bets/1.0.0/policy.md")
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (("--text-column", "Postt"), "no column Postt (--text-column); did you mean post? Its columns: post, verdict"),
+        (("--label-column", "zzz"), "set.csv has no column zzz (--label-column). Its columns: post, verdict, n."),
+        (("--text-column", "q", "--label-column", "r"), "no column q (--text-column) and no column r (--label-column)"),
+    ],
+)
+@pytest.mark.parametrize("text", ["post,verdict,n\nTen on red,BT1,1\n", '[{"post": "Ten", "verdict": "BT1", "n": 1}]'])
+def test_a_named_column_that_is_not_there_is_an_error_that_names_those_there_are(
+    safeguard: Safeguard, named: tuple[str, ...], message: str, text: str
+) -> None:
+    Path("bets.txt").write_text("# Bets\n## Odds (BT1 - high)\nNo.\n")
+    Path("set.csv").write_text(text)
+    ran = safeguard("import", "bets.txt", "--golden", "set.csv", *named)
+    assert (ran.code, message in ran.err, Path("policies").exists()) == (3, True, False), ran.err
+    assert "add --golden" in safeguard("import", "bets.txt", *named).err
+    assert not Path("policies").exists()
 
 
 def test_columns_of_a_golden_set_can_be_named_on_the_command_line(safeguard: Safeguard) -> None:
