@@ -18,10 +18,13 @@ PLACES = 10  # at most so many lines are named where one mistake has many conseq
 def report_text(report: Report, max_shown: int = 0, *, color: bool = False) -> str:
     """For a terminal: file:line:column, the line, a caret and a hint per problem; then a summary.
 
-    Problems of one cause are shown once, with the lines of the others. `max_shown`: problems at most; 0 shows all.
+    Problems of one cause are shown once, with the lines of the others. `max_shown`: problems at most, and then errors
+    first; 0 shows all.
     `color`: for a terminal that shows colors.
     """
     groups = by_cause(report.diagnostics)
+    if 0 < max_shown < len(groups):  # then no error is hidden behind warnings
+        groups = sorted(groups, key=lambda group: group.first.level is not Level.error)
     shown = groups[:max_shown] if max_shown else groups
     parts = [diagnostic_text(first, _others_words(others), color=color) for first, others in shown]
     if len(shown) < len(groups):

@@ -163,6 +163,18 @@ def test_check_shows_at_most_so_many_problems_and_says_how_many_more_there_are(s
     assert safeguard("check", "--max-errors", "1", "--format", "json").out.count("vague-word") == 30
 
 
+def test_no_error_is_hidden_behind_warnings(safeguard: Safeguard) -> None:
+    vague = edited(POLICY, ("are safe.", "are safe.\n" + "This is mostly so.\n" * 25 + "See M9 and M8.\n"))
+    write_policy(Path("policies"), vague)
+    shown = safeguard("check").out
+    assert shown.count("error[undefined-rule]") == 2 and shown.rindex("error[") < shown.index("warning[")
+    for number in ("1", "2", "7"):
+        text = safeguard("check", "--max-errors", number).out
+        assert text.count("error[") == min(int(number), 2) and text.count("warning[") == max(int(number) - 2, 0)
+    in_order = safeguard("check", "--max-errors", "0").out  # all of them: in the order of the file
+    assert in_order.index("warning[vague-word]") < in_order.index("error[undefined-rule]")
+
+
 def test_publishing_with_lock_only_needs_no_registry_and_is_idempotent(
     safeguard: Safeguard,
 ) -> None:
