@@ -285,10 +285,10 @@ def _columns_error(rows: list[list[str]], columns: Columns, file: str) -> Policy
     folded = [name.casefold() for name in names]
     options = dict(zip(("--text-column", "--label-column"), columns, strict=True))
     problems = []
-    for option, name in options.items():
-        if name and name.casefold() not in folded:
-            match = closest_match(name, names)
-            problems.append(f"no column {name} ({option})" + (f"; did you mean {match}?" if match else ""))
+    for option, column in options.items():
+        if column and column.casefold() not in folded:
+            match = closest_match(column, names)
+            problems.append(f"no column {column} ({option})" + (f"; did you mean {match}?" if match else ""))
     if not problems:
         missing, what = ("--label-column", "labels") if columns.text else ("--text-column", "texts")
         problems = [f"no other column that is recognized as that of {what}: name it with {missing}"]
