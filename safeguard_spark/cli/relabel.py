@@ -156,6 +156,7 @@ def promote(
     for line in done.lines:
         print_message(f"  {'met' if line.met else 'NOT MET, forced'}: {line}")
     print_message(str(done))
+    print_message(done.leaving.sentence)
     return Result(done.to_json())
 
 

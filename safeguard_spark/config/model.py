@@ -144,7 +144,8 @@ class GateConfig(Section):
     """Of the contents compared with the active version: at most this share flipped without a changed rule in the
     verdict, noise subtracted"""
     min_coverage: Share | None = 0.99
-    """At least this share of the source's contents has a label under the version that could be read"""
+    """At least this share of the source's contents has a label under the version that could be read, and of
+    all collections' contents together"""
     min_gold_precision: Share | None = None
     """Precision against the gold table"""
     min_gold_recall: Share | None = None

@@ -40,13 +40,18 @@ def table_lines(
     comparison: Comparison | None,
     precision: Rate | None,
     recall: Rate | None,
+    *,
+    coverage_of_all: float | None = None,
 ) -> list[Requirement]:
     """What the configuration requires of the labelled table.
 
+    `coverage` is of the source, `coverage_of_all` of all collections together, None if no other has labels.
     `precision` and `recall` are against human decisions, and decided on one-sided exact bounds.
     """
+    min_of_all = None if coverage_of_all is None else config.min_coverage
     candidates = (
         ("coverage of the table", Bound.minimum, config.min_coverage, coverage, ""),
+        ("coverage of all collections", Bound.minimum, min_of_all, coverage_of_all, ""),
         ("unexplained flips", Bound.maximum, config.max_unexplained_flips, *unexplained(comparison)),
     )
     gold = (

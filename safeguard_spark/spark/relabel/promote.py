@@ -38,14 +38,13 @@ from safeguard_spark.spark.activations import (
     was_active,
 )
 from safeguard_spark.spark.evaluation.evaluate import Request, evaluate_and_record, gates_of
-from safeguard_spark.spark.labels import of_collection, of_version
+from safeguard_spark.spark.labels import collection_of, of_collection, of_version
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
+from safeguard_spark.spark.relabel.leaving import Covered, Leaving, contents_that_leave, is_readable
 from safeguard_spark.spark.relabel.version_pairs import compare_verdicts
 from safeguard_spark.spark.source import open_source
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.tracking.registry import Registry, resolve
-
-UNREADABLE = (Outcome.unparseable, Outcome.truncated, Outcome.refused)  # answers that never help a bound
 
 
 class Promotion(NamedTuple):
@@ -62,6 +61,7 @@ class Promotion(NamedTuple):
     alias: str  # the state of the registry's alias, in words
     labeler: str
     labeler_before: str | None  # None: no version was active
+    leaving: Leaving = Leaving()
 
     def __str__(self) -> str:
         ref = f"{self.policy}@{self.version}"
@@ -76,7 +76,8 @@ class Promotion(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The object `--json` prints."""
-        return {**self._asdict(), "lines": [line.to_json() for line in self.lines]}
+        lines = [line.to_json() for line in self.lines]
+        return {**self._asdict(), "lines": lines, "leaving": self.leaving.to_json()}
 
 
 def promote_version(
@@ -104,11 +105,13 @@ def promote_version(
         hint = f", or use the configuration of a labeler that has labels: {others}" if others else ""
         raise TableError(f"Nothing is labelled under {policy.ref} by {labeler} yet: plan and apply first{hint}.")
     is_rollback = was_active(tables, spec)
-    lines, calls = ((), 0) if is_rollback else _gate_lines(spark, config, tables, spec, current)
+    leaving = contents_that_leave(tables, spec, current, collection_of(spark, config))
+    lines, calls = ((), 0) if is_rollback else _gate_lines(spark, config, tables, spec, current, leaving)
     failed = gate.failed(lines)
     if failed and not force:
         failures = "; ".join(str(line) for line in failed)
-        raise GateError(f"{policy.ref} is not promoted. {failures}. To promote it anyway: --force --reason TEXT.")
+        sentences = f"{policy.ref} is not promoted. {failures}.", leaving.sentence
+        raise GateError(" ".join(filter(None, (*sentences, "To promote it anyway: --force --reason TEXT."))))
     forced = bool(failed)
     reason = reason or ("rolled back" if is_rollback else "promoted")
     run_id = f"promote-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
@@ -116,7 +119,7 @@ def promote_version(
     activate(tables, policy, labeler, run_id, reason, forced=forced, gate=evaluated)
     alias = _move_alias(registry, policy)
     return Promotion(
-        policy.name, policy.version, before, True, is_rollback, forced, calls, tuple(lines), alias, *labelers
+        policy.name, policy.version, before, True, is_rollback, forced, calls, tuple(lines), alias, *labelers, leaving
     )
 
 
@@ -127,7 +130,7 @@ def _judged(tables: Tables, spec: LabelSpec) -> DataFrame:
 
 
 def _gate_lines(
-    spark: SparkSession, config: RunConfig, tables: Tables, spec: LabelSpec, current: Row | None
+    spark: SparkSession, config: RunConfig, tables: Tables, spec: LabelSpec, current: Row | None, leaving: Leaving
 ) -> tuple[tuple[Requirement, ...], int]:
     required, policy = config.relabel.gate, spec.policy
     verification = _verify_cases(config, policy) if required.cases else None
@@ -135,11 +138,13 @@ def _gate_lines(
     comparison = (
         _compare_with_active(tables, config, policy, current) if required.max_unexplained_flips is not None else None
     )
-    coverage = _coverage(spark, config, tables, spec) if required.min_coverage is not None else None
+    of_source = Covered() if required.min_coverage is None else _covered_of_source(spark, config, tables, spec)
+    # Of other collections what is labelled is all that is known. One without them would be the first line again.
+    of_all = of_source.plus(leaving.elsewhere).share if leaving.elsewhere.total else None
     needs_people = required.min_gold_precision is not None or required.min_gold_recall is not None
     agreement = human_agreement(spark, config, tables, policy, spec.labeler.labeler_hash) if needs_people else None
     precision, recall = (agreement.precision, agreement.recall) if agreement else (None, None)
-    lines += gate.table_lines(required, coverage, comparison, precision, recall)
+    lines += gate.table_lines(required, of_source.share, comparison, precision, recall, coverage_of_all=of_all)
     set_lines, calls = _set_lines(spark, config, policy)
     return (*lines, *set_lines), calls + (len(verification.results) if verification else 0)
 
@@ -179,19 +184,15 @@ def _compare_with_active(tables: Tables, config: RunConfig, policy: Policy, curr
         return None
 
 
-def _coverage(spark: SparkSession, config: RunConfig, tables: Tables, spec: LabelSpec) -> float | None:
-    """The share of the source's contents with a label that could be read, under the version by the labeler.
-
-    None without contents.
-    """
+def _covered_of_source(spark: SparkSession, config: RunConfig, tables: Tables, spec: LabelSpec) -> Covered:
+    """The source's contents, and those with a label that could be read, under the version by the labeler."""
     source = open_source(spark, config.source)
     ids = source.frame.select("content_id", "content_hash").distinct().cache()
     try:
-        unreadable = [outcome.value for outcome in UNREADABLE]
         judged = of_collection(_judged(tables, spec), config.source.collection(source.name))
-        labelled = judged.where(~F.col("outcome").isin(unreadable)).select("content_id", "content_hash")
-        total = ids.count()
-        return ids.join(labelled, on=["content_id", "content_hash"], how="left_semi").count() / total if total else None
+        labelled = judged.where(is_readable()).select("content_id", "content_hash")
+        covered = ids.join(labelled, on=["content_id", "content_hash"], how="left_semi")
+        return Covered(covered.count(), ids.count())
     finally:
         ids.unpersist()
 
