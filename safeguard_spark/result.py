@@ -37,6 +37,7 @@ class RunResult(BaseModel):
     calls: int
     written: int
     outcomes: dict[str, int]
+    judged: int = 0  # of the rows written, those with a verdict
     engine_starts: int = 0
     tokens: dict[str, int]
     seconds: dict[str, float] = {}

@@ -18,6 +18,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, EngineError, PolicyError, SafeguardError, TableError
 from safeguard_spark.extras import require
 from safeguard_spark.labelling.rows import SECOND_LOOK_SHARE, LabelSpec
+from safeguard_spark.labelling.unjudged import num_judged, unjudged_message
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
@@ -331,6 +332,11 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
             f"{given_up:,} contents failed {max_attempts} times (run.max_attempts) and are not tried again. When the "
             f"cause is fixed, try them again with --set run.max_attempts={2 * max_attempts}."
         )
+    by_outcome = {
+        ref: {name: count for name, count in counts.items() if name != "violations"}
+        for ref, counts in written.by_policy.items()
+    }
+    sentences += [unjudged] if (unjudged := unjudged_message(by_outcome)) else []
     if run.selection == Selection():  # a plan, a sample or a shadow labels another version on purpose
         sentences += [inactive] if (inactive := inactive_message(run.tables, run.specs)) else []
     tally.seconds["total"] = (datetime.now(UTC) - run.manifest.started_at).total_seconds()
@@ -342,6 +348,7 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         calls=tally.counts["called"],
         written=written.rows,
         outcomes=written.outcomes,
+        judged=num_judged(written.outcomes),
         engine_starts=len(tally.server_ids),
         tokens={name: tally.counts[name] for name in ("prompt", "cached", "completion")},
         seconds={name: round(seconds, 3) for name, seconds in tally.seconds.items()},

@@ -68,5 +68,11 @@ def test_a_run_says_that_its_second_looks_reached_their_bound(lake: Lake) -> Non
     assert result.calls == lake.calls() == 40 + MIN_SECOND_LOOKS
     assert result.status is Status.complete
     assert f"{40 - MIN_SECOND_LOOKS} unreadable answers had no second look" in str(result.message)
+    assert "market@1.0.0 could judge only 0 of 40 contents (unparseable 40): " in str(result.message)
+    assert result.to_json()["judged"] == 0
     again = lake.label()
     assert (again.pending, again.calls, again.message) == (0, 0, None)
+    # As the message says: once the server was corrected, they are called again.
+    corrected = lake.label(engine={"version_class": "corrected", "args": {"misbehave": {}}})
+    assert (corrected.pending, corrected.judged, corrected.outcomes) == (40, 40, {"labelled": 40})
+    assert "could judge" not in str(corrected.message) and "relabel promote" in str(corrected.message)
