@@ -126,6 +126,12 @@ def test_an_id_is_erased_in_one_collection_or_in_all(
     printed = capsys.readouterr()
     assert json.loads(printed.out.splitlines()[-1])["found"] == 0
     assert "other collections have too, where they were not erased: 1 in comments." in printed.err
+    # A mistyped collection is no collection without these ids.
+    for mistyped, hint in (("comment", "Did you mean comments?"), ("profile-texts", "Collections: comments.")):
+        assert run_command([*command, "--ids", "1", "--collection", mistyped]) == 2
+        printed = capsys.readouterr()
+        assert f"There is no collection {mistyped} in " in printed.err and hint in printed.err
+    assert set(current(lake)) == {("comments", "1"), ("comments", "4")}
 
 
 # Tables of the release before collections

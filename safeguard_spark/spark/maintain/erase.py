@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import ConfigError
 from safeguard_spark.result import Status
 from safeguard_spark.schema import Table
 from safeguard_spark.spark.failures import retrying
@@ -16,10 +17,12 @@ from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.labels import CONTENT, of_collection
 from safeguard_spark.spark.staging import Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
+from safeguard_spark.suggest import closest_match
 
 BY_ID = tuple(table for table in schema.TABLES if "content_id" in table.names)
 BY_KEY = tuple(table for table in schema.TABLES if "work_key" in table.names and table not in BY_ID)
 BY_WORK_KEY = "t.work_key = k.work_key"
+MAX_NAMES = 20  # of collections, in a message
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 COMMIT_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -58,7 +61,7 @@ def erase_contents(
 ) -> Erasure:
     """Remove content ids, their labels and their reasoning from the label tables. Safe to repeat. Raises TableError.
 
-    Only in one collection, if it is named; without, in every collection.
+    Only in one collection, if it is named; without, in every collection. Raises ConfigError for one that never was.
     What a dead run left staged is committed first, and so is erased too. Reasoning belongs to a content, not to an id:
     if other ids have the same content, it is kept and counted. With `vacuum` the files that held the rows are deleted
     too, and so is every older version of those tables. There is no vacuum while a run is in progress: it would delete
@@ -75,6 +78,8 @@ def erase_contents(
     labelled = labels.join(requested.select("content_id"), on="content_id", how="left_semi").select(*CONTENT).distinct()
     collections = {row[0]: row["count"] for row in labelled.groupBy("collection").count().sort("collection").collect()}
     num_labelled = of_collection(labelled, collection).select("content_id").distinct().count()
+    if collection is not None and not num_labelled:  # or the ids have no labels, or the name is mistyped
+        _require_collection(tables, collection)
     work_keys, shared = _work_keys(labels, requested)
     # Reasoning first: its work keys are looked up in the labels.
     rows = {table.name: _remove(tables, table, work_keys, BY_WORK_KEY, len(distinct)) for table in BY_KEY}
@@ -85,6 +90,21 @@ def erase_contents(
                 spark.sql(f"VACUUM {tables.sql(table)} RETAIN 0 HOURS")
     vacuumed = vacuum and not running
     return Erasure(len(distinct), num_labelled, rows, shared, running, vacuumed, collections)
+
+
+def _require_collection(tables: Tables, collection: str) -> None:
+    """Raise ConfigError unless a row has the collection, or a run labelled it of which everything is erased by now."""
+    by_runs = "coalesce(get_json_object(config, '$.source.name'), source) AS collection"
+    frames = [tables.read(table).select("collection") for table in BY_ID if "collection" in table.names]
+    for frame in (*frames, tables.read(schema.RUNS).selectExpr(by_runs)):
+        if frame.where(F.col("collection") == collection).limit(1).count():
+            return
+    names = tables.read(schema.LABELS).groupBy("collection").count().orderBy(F.desc("count"), "collection")
+    existing = [str(row["collection"]) for row in names.limit(MAX_NAMES + 1).collect()]
+    match = closest_match(collection, existing)
+    more = ", …" if len(existing) > MAX_NAMES else ""
+    hint = f"Did you mean {match}?" if match else f"Collections: {', '.join(existing[:MAX_NAMES]) or 'none'}{more}."
+    raise ConfigError(f"There is no collection {collection} in {tables.output}, so nothing was erased. {hint}")
 
 
 def _running(staging: Staging, config: RunConfig) -> tuple[str, ...]:
