@@ -5,6 +5,7 @@ Modules of this package import pydantic, MLflow, Spark and our own modules that 
 """
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -92,7 +93,7 @@ def run_command(argv: Sequence[str]) -> int:
     try:
         if is_main:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
-        _start_logging(options.log_level)
+        _start_logging(options.log_level, tracebacks=options.debug)
         command = typer.main.get_command(app)
         _refuse_repeated(command, options.arguments)
         # Not `main`, which turns an interrupt into an exit code of its own.
@@ -172,20 +173,32 @@ def _refuse_repeated(command: Any, arguments: Sequence[str]) -> None:
 
 
 class _StandardError(logging.Handler):
-    """Writes to what `sys.stderr` is at the moment of the message: a progress bar replaces it while it is shown."""
+    """Writes to what `sys.stderr` is at the moment of the message: a progress bar replaces it while it is shown.
+
+    Without `tracebacks`, which may quote content, a message is one line. Py4J logs one of each interrupt that it sees.
+    """
+
+    def __init__(self, *, tracebacks: bool) -> None:
+        super().__init__()
+        self._tracebacks = tracebacks
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line."""
+        """Print a message."""
+        if record.exc_info and not self._tracebacks:
+            if isinstance(record.exc_info[1], KeyboardInterrupt):
+                return  # `run_command` says it
+            record = copy.copy(record)
+            record.exc_info = record.exc_text = None
         print(self.format(record), file=sys.stderr, flush=True)
 
 
-def _start_logging(level: str) -> None:
+def _start_logging(level: str, *, tracebacks: bool) -> None:
     """Log our own messages from `level` on, and those of libraries from warnings on. Raises ConfigError."""
     if level.lower() not in LOG_LEVELS:
         raise ConfigError(f"{LOG_LEVEL} {level}: give one of {', '.join(LOG_LEVELS)}.")
     form = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     form.converter = time.gmtime  # UTC, as in the tables
-    handler = _StandardError()
+    handler = _StandardError(tracebacks=tracebacks)
     handler.setFormatter(form)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("safeguard_spark").setLevel(level.upper())

@@ -72,3 +72,45 @@ def test_a_command_that_waits_for_the_model(tmp_path: Path, number: signal.Signa
         time.sleep(0.02)
     out, err = interrupted(process, number)
     assert (err, json.loads(out)["status"]) == (f"{MESSAGE}\n", "partial")
+
+
+# A call to a JVM that is busy, as PySpark makes it.
+CALL = """
+import signal, socket, sys
+from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
+from safeguard_spark.cli import app
+signal.signal(signal.SIGINT, signal.default_int_handler)
+app._start_logging("warning", tracebacks="--debug" in sys.argv)
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+jvm = socket.create_server(("127.0.0.1", 0))
+java = JavaParameters(port=jvm.getsockname()[1])
+python = PythonParameters(port=0, daemonize=True, daemonize_connections=True)
+client = ClientServer(java, python)
+try:
+    print("calls", flush=True)
+    client.jvm.java.lang.System.currentTimeMillis()
+except KeyboardInterrupt:
+    print("ended")
+"""
+
+
+@SIGNALS
+@pytest.mark.parametrize("options", [[], ["--debug"]], ids=str)
+def test_a_call_to_the_jvm_shows_a_traceback_only_on_request(
+    tmp_path: Path, options: list[str], number: signal.Signals
+) -> None:
+    program = [sys.executable, "-c", CALL, *options]
+    process = subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "calls\n"
+    time.sleep(0.5)  # until it waits for the reply
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert out == "ended\n"
+    assert err.count("Traceback") == len(options) and (options or err == "")
+
+
+def test_the_log_of_a_library_is_one_line_without_its_traceback(tmp_path: Path) -> None:
+    call = "import logging\ntry:\n    int('secret')\nexcept ValueError:\n    logging.exception('It failed.')"
+    program = f"from safeguard_spark.cli import app\napp._start_logging('warning', tracebacks=False)\n{call}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr.endswith("Z ERROR It failed.\n") and done.stderr.count("\n") == 1
