@@ -330,7 +330,7 @@ class Client:
         if failure.wait_s is not None:
             how_long = f", the server asks to wait {failure.wait_s:.0f} s, over what engine.patience_s leaves"
         elif self._transport.is_reached:
-            how_long = f", {self._gate.outage_s:.0f} s long (engine.patience_s)"
+            how_long = f", for {self._gate.outage_s:.0f} s (engine.patience_s)"
         self._mark_unavailable_by(failure._replace(cause=failure.cause + how_long))
 
     def _mark_unavailable_by(self, failure: RequestFailure, spec: CallSpec | None = None) -> None:

@@ -231,8 +231,14 @@ def _content(value: Any) -> tuple[str, str]:
 
 
 def _choice(reply: Any) -> dict[str, Any]:
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+    if not isinstance(reply, dict):
+        raise MalformedReplyError("JSON that is no object")
+    choices = reply.get("choices")
+    if not choices and reply.get("error"):
+        raise MalformedReplyError("an error in place of an answer")
+    if choices == []:
+        raise MalformedReplyError("an empty list of choices")
+    if not isinstance(choices, list) or not isinstance(choices[0], dict):
         raise MalformedReplyError("no choices")
     choice: dict[str, Any] = choices[0]
     finish = _text(choice.get("finish_reason"))

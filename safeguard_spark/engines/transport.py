@@ -1,8 +1,11 @@
 """Transport: the connections to one endpoint. One request goes out, one value comes back, whatever happens."""
 
+import codecs
 import contextlib
+import re
 import socket
 import ssl
+from typing import Any
 
 import aiohttp
 import orjson
@@ -18,7 +21,6 @@ from safeguard_spark.labelling.verdict import Completion
 
 REPLY_BYTES, ERROR_BYTES = 32 << 20, 64 << 10
 CONTENT_FILTER = "content_filter"
-MALFORMED = RequestFailure(FailureKind.transient, "malformed reply")
 
 
 class Transport:
@@ -62,14 +64,12 @@ class Transport:
                         body = await _read(response, ERROR_BYTES)
                     return _refusal(response, body, spec, form)
                 body = await _read(response, REPLY_BYTES)
-                if len(body) > REPLY_BYTES:
-                    return MALFORMED
-                return _whole(form.route.read(orjson.loads(body)), spec, prompt)
+                return _whole(form.route.read(_json(body)), spec, prompt)
         except ChatReplyError:  # no outage: every reply will be one
             remedy = "set engine.dialect=chat"
             return RequestFailure(FailureKind.refused_form, "it answers as a chat server", remedy=remedy)
-        except (MalformedReplyError, orjson.JSONDecodeError):
-            return MALFORMED
+        except MalformedReplyError as error:
+            return RequestFailure(FailureKind.transient, f"malformed reply, {error}")
         except aiohttp.ClientConnectorCertificateError:
             return RequestFailure(FailureKind.untrusted, "its certificate cannot be verified")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -87,6 +87,29 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             break
     return bytes(body)
+
+
+def _json(body: bytes) -> Any:
+    """The value of a reply's body. Raises MalformedReplyError, which says what kind of thing came instead."""
+    if len(body) > REPLY_BYTES:
+        raise MalformedReplyError(f"more than {REPLY_BYTES >> 20} MiB")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedReplyError(_kind_of(body[:1024])) from error
+
+
+def _kind_of(start: bytes) -> str:
+    """What kind of body begins so, if it is not JSON."""
+    start = start.removeprefix(codecs.BOM_UTF8).strip().lower()
+    if not start:
+        return "an empty body"
+    if start.startswith(b"<"):
+        is_page = re.match(rb"<(!doctype )?html", start)
+        return "an HTML page" if is_page else "XML or HTML"
+    if re.match(rb"(data|event|id|retry)?:", start):
+        return "a stream of events, which was not requested"
+    return "broken JSON" if start[:1] in (b"{", b"[") else "text that is not JSON"
 
 
 def _cause(error: BaseException, connect_s: float) -> str:

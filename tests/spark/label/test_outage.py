@@ -139,7 +139,9 @@ def test_each_row_that_fails_alone_has_its_own_outcome_and_no_other_is_touched(l
     failed = lake.read("labels").where("outcome != 'labelled'").collect()
     by_row = {int(row.content_id[1:]): (row.outcome, row.error) for row in failed}
     assert set(by_row) == {number for number in range(rows) if number % 100 in (1, 2, 3)}
-    assert {by_row[number] for number in by_row if number % 100 == 2} == {("engine_failed", "malformed reply")}
+    assert {by_row[number] for number in by_row if number % 100 == 2} == {
+        ("engine_failed", "malformed reply, an HTML page")
+    }
     rejected = {by_row[number] for number in by_row if number % 100 == 3}
     assert rejected == {("engine_failed", "HTTP 400, json_validate_failed")}
     assert len({by_row[number] for number in by_row if number % 100 == 1}) == 1

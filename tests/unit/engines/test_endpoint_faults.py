@@ -54,13 +54,34 @@ def test_a_transient_failure_is_retried(behavior: Behavior) -> None:
 
 @pytest.mark.parametrize(
     ("behavior", "cause"),
-    [(status(500), "HTTP 500"), (closed(), "connection closed"), (malformed(), "malformed reply")],
+    [(status(500), "HTTP 500"), (closed(), "connection closed"), (malformed(), "malformed reply, an HTML page")],
 )
 def test_a_row_that_always_fails_is_sent_a_bounded_number_of_times(behavior: Behavior, cause: str) -> None:
     with FaultyServer(lambda call: behavior if row_of(call.text) == 3 else ANSWER) as server:
         answers = ask(server, 10, retries=3)
         assert server.count(3) == 4
     assert {answer.key: answer.failure for answer in answers if answer.failure} == {3: cause}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", "an empty body"), (b" \r\n", "an empty body"), (b"\xef\xbb\xbf<!DOCTYPE html><p>canary", "an HTML page"),
+        (b"<HTML lang=en>canary", "an HTML page"), (b"<?xml version='1.0'?><canary/>", "XML or HTML"),
+        (b'data: {"choices": [{"delta": {"content": "canary"}}]}\n\n', "a stream of events, which was not requested"),
+        (b": canary\n\ndata: [DONE]", "a stream of events, which was not requested"),
+        (b'{"choices": [{"message": {"content": "canary', "broken JSON"),
+        (b"canary: upstream", "text that is not JSON"),
+        (b'"canary"', "JSON that is no object"), (b"null", "JSON that is no object"),
+        (b'{"error": {"message": "canary"}}', "an error in place of an answer"),
+        (b'{"choices": [], "error": "canary"}', "an error in place of an answer"),
+        (b'{"choices": [], "usage": {"canary": 1}}', "an empty list of choices"), (b'{"canary": 1}', "no choices"),
+    ],
+)  # fmt: skip
+def test_a_malformed_reply_is_called_by_its_kind_and_never_quoted(body: bytes, kind: str) -> None:
+    with FaultyServer(lambda call: malformed(body) if row_of(call.text) == 1 else ANSWER) as server:
+        answers = ask(server, 4, retries=0)
+    assert {answer.key: answer.failure for answer in answers if answer.failure} == {1: f"malformed reply, {kind}"}
 
 
 @pytest.mark.parametrize("code", [400, 413, 422])

@@ -246,6 +246,7 @@ def test_any_reply_is_a_completion_with_sound_counts_or_malformed_and_not_quoted
         completion = ROUTES[path].read(anything)
     except MalformedReplyError as error:
         assert str(error) in {
+            "JSON that is no object", "an empty list of choices", "an error in place of an answer",
             "no choices", "finish reason abort", "finish reason error", "a value that is not text",
             "no token ids", "neither token ids nor text", "a chat message in place of token ids", "no message",
         }  # fmt: skip
