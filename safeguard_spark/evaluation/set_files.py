@@ -55,7 +55,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             raise SourceError(f"{path}: line {number} is not a JSON object.")

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from safeguard_spark.labelling.conversation import Text, UnreadableError, read_turns
 
-# Anything but white space, and characters that take no room or have no ink: marks of direction, joiners, fillers.
+# Anything but white space, control characters, and characters that take no room or have no ink: marks of direction,
+# joiners, fillers.
 _VISIBLE = re.compile(
-    "[^\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0]"
+    "[^\\s\\x00-\\x1f\\x7f-\\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0]"
 )
 TURN_CHARACTERS = 8  # what a turn adds to a prompt, at least, before its role and text
 

@@ -138,7 +138,7 @@ def _read(file: Path, file_format: int) -> dict[str, Any]:
             raise PolicyError(f"Lock {file} has format {value.get('lock')!r}; this release reads format {file_format}.")
     except OSError as error:
         raise PolicyError(f"Lock {file} cannot be read: {error.strerror}.") from error
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise PolicyError(f"Lock {file} is damaged; restore it from version control.") from error
     return dict(value)
 

@@ -1,5 +1,6 @@
 """Positions: YAML with the position of every key and value, so that a problem can be shown where it is in the file."""
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import yaml
 from safeguard_spark.policy.yaml_problems import ParserStop, YamlProblem, explain_date, explain_yaml
 
 YamlPath = tuple[str | int, ...]  # keys and list indices from the outermost value to an inner one
+MAX_DEPTH = 100  # of values inside each other
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times as fast
 
 
@@ -65,6 +67,7 @@ class Yaml:
 
 def read_yaml(text: str, first_line: int = 1) -> Yaml:
     """Read one YAML document whose first line is line `first_line` of its file. Raises InvalidYamlError."""
+    _require_shallow(text, first_line)
     loader = Loader(text)
     try:
         node = loader.get_single_node()
@@ -73,8 +76,6 @@ def read_yaml(text: str, first_line: int = 1) -> Yaml:
         raise _invalid(explain_yaml(_stop(text, error)), first_line) from error
     except ValueError as error:
         raise _invalid(explain_date(text), first_line) from error
-    except RecursionError as error:
-        raise InvalidYamlError("too many brackets are open at once", Span(first_line), "close them") from error
     finally:
         loader.dispose()
     collector = _SpanCollector(text, first_line)
@@ -83,6 +84,18 @@ def read_yaml(text: str, first_line: int = 1) -> Yaml:
     return Yaml(
         value, collector.value_spans, collector.key_spans, tuple(collector.duplicate_keys), tuple(collector.comments)
     )
+
+
+def _require_shallow(text: str, first_line: int) -> None:
+    """Raise InvalidYamlError for values that are nested too deeply: the C parser would end the process."""
+    depth = 0
+    with contextlib.suppress(yaml.YAMLError):  # which the parser reports below
+        for event in yaml.parse(text, Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                span = Span(event.start_mark.line + first_line, event.start_mark.column + 1)
+                what = f"more than {MAX_DEPTH} lists and mappings are inside each other"
+                raise InvalidYamlError(what, span, "close a bracket, or indent less")
 
 
 def _stop(text: str, error: yaml.YAMLError) -> ParserStop:

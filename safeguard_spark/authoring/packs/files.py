@@ -84,7 +84,7 @@ def read_policy_text(file: Path) -> tuple[str, dict[str, object]]:
     match = re.match(r"\A---[ \t]*\n(.*?)^---[ \t]*\n", text, re.DOTALL | re.MULTILINE)
     try:
         front = yaml.safe_load(match[1]) if match else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         front = None
     if match is None or not isinstance(front, dict):
         return text, {}

@@ -146,7 +146,7 @@ def read_golden(text: str, vocabulary: Vocabulary, file: str, columns: Columns =
     """
     try:
         rows = _rows(text.removeprefix("\ufeff"))
-    except (csv.Error, ValueError) as error:
+    except (csv.Error, ValueError, RecursionError) as error:
         if any(columns):
             raise PolicyError(f"{file} is not CSV or JSON ({error}), so it has no columns to name.") from error
         return Golden(lost=(f"{file} is not CSV or JSON ({error}); no cases were read",))

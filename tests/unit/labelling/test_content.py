@@ -107,15 +107,28 @@ def test_a_blank_text_and_a_conversation_with_a_blank_last_turn_are_empty(blank:
     assert not from_turns([("user", blank), ("assistant", "an answer")]).is_empty
 
 
-@pytest.mark.parametrize("unseen", ["\u200b\u200b", "\ufeff\n", "\u2060\u00ad", "\u3164", " \u200e\u200f ", "\ufe0f"])
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        "\u200b\u200b",
+        "\ufeff\n",
+        "\u2060\u00ad",
+        "\u3164",
+        " \u200e\u200f ",
+        "\ufe0f",
+        "\0",
+        "\x01\0\x1b",
+        "\x7f\x80\x9f",
+    ],
+)
 def test_a_text_of_characters_without_ink_is_empty_and_one_with_them_is_not(unseen: str) -> None:
     assert from_text(unseen).is_empty
     assert not from_text(f"{unseen}a").is_empty and not from_text(f"\U0001f600{unseen}").is_empty
 
 
-def test_a_conversation_without_turns_is_empty_and_control_characters_are_content() -> None:
+def test_a_conversation_without_turns_is_empty_and_control_characters_in_a_text_are_kept() -> None:
     assert from_turns([]).is_empty and from_turns(None).is_empty
-    assert not from_text("\0").is_empty
+    assert not from_text("\0a").is_empty
 
 
 def test_size_counts_every_turn_even_one_without_text() -> None:
