@@ -10,9 +10,10 @@ from safeguard_spark.authoring.cases import SCHEMA_LINE, cases_path
 from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import NAME, NONE, VERSION, Answers, Output, Rule, read_text, version_key
-from safeguard_spark.policy.ref import policy_file, versions_of
+from safeguard_spark.policy.ref import policy_file, policy_names, require_distinct_name, versions_of
 
 FIRST_VERSION = "1.0.0"
+MAX_NAME = 70  # characters: the template's category, NAME-violation, may have 80
 JSON_FORMAT = {
     Output.category: '{"violation": 0 or 1, "policy_category": "..."}',
     Output.full: (
@@ -76,6 +77,11 @@ def create_policy(ref: str, folder: Path) -> Path:
     if version in existing:
         raise PolicyError(f"Policy {ref} exists. Choose a version other than {', '.join(existing)}.")
     if not existing:
+        if len(name) > MAX_NAME:
+            raise PolicyError(
+                f"The name of a new policy has at most {MAX_NAME} characters, not {len(name)}: shorten it."
+            )
+        require_distinct_name(name, policy_names(folder))
         return write_new(policy_file(folder, name, version), new_policy(name, version), new_cases(name))
     older = [tag for tag in existing if version_key(tag) < version_key(version)]
     if not older:

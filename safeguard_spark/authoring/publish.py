@@ -10,9 +10,11 @@ from safeguard_spark.authoring.check_output import problem_counts
 from safeguard_spark.authoring.diagnostics import Level, Report
 from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Policy, load_policy, read_text, ref_key
 from safeguard_spark.policy.layout import Stray
 from safeguard_spark.policy.lock import LockStatus, load_lock, lock_path, save_lock
+from safeguard_spark.policy.ref import policy_file, require_distinct_name
 from safeguard_spark.tracking.registry import Published, Registry
 
 
@@ -36,10 +38,13 @@ class Publication:
     relabelled: tuple[tuple[str, str], ...] = ()  # (name@version, the labeler settings that changed since)
 
 
-def publish_candidates(files: Sequence[Path], strays: Sequence[Stray] = ()) -> tuple[list[Candidate], Report]:
+def publish_candidates(
+    files: Sequence[Path], folder: Path, strays: Sequence[Stray] = ()
+) -> tuple[list[Candidate], Report]:
     """The files that are ready to be published, and what keeps the others from it: errors and placeholders.
 
-    `strays` are files that are meant to be policies and are in no version's place.
+    `strays` are files that are meant to be policies and are in no version's place. Raises PolicyError for a file
+    without problems that is not where its version belongs below `folder`: no command would find it there.
     """
     ready: list[Candidate] = []
     refused = list(stray_diagnostics(strays))
@@ -48,7 +53,13 @@ def publish_candidates(files: Sequence[Path], strays: Sequence[Stray] = ()) -> t
         blocking = [d for d in diagnostics if d.level is Level.error or d.code == "todo"]
         refused.extend(blocking)
         if not blocking:
-            ready.append(Candidate(load_policy(file), read_text(file), problem_counts(Report(1, diagnostics))))
+            policy = load_policy(file)
+            place = policy_file(folder, policy.name, policy.version)
+            if file.resolve() != place.resolve():
+                raise PolicyError(
+                    f"{file} is {policy.ref}, which belongs into {place}. Move it there, with its cases, then publish."
+                )
+            ready.append(Candidate(policy, read_text(file), problem_counts(Report(1, diagnostics))))
     return ready, Report(len(files), tuple(refused))
 
 
@@ -62,6 +73,10 @@ def publish_all(
     candidates = sorted(candidates, key=lambda c: ref_key(c.policy.ref))
     path = lock_path(config.policies)
     before = load_lock(path)
+    for candidate in candidates:
+        pinned_names = {ref.partition("@")[0] for ref in before.pins}
+        if candidate.policy.name not in pinned_names:
+            require_distinct_name(candidate.policy.name, pinned_names | {c.policy.name for c in candidates})
     lock = before.with_policies(candidate.policy for candidate in candidates)
     store = Registry.of(config) if registry else None
     published = [store.publish(c.document, c.check, lock.lock_hash) for c in candidates] if store else []

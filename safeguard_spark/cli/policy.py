@@ -350,7 +350,7 @@ def publish_policies(
 
     files = [find_policy_file(ref, run) for ref in refs] if refs else all_policy_files(run.policies)
     strays = [stray for stray in stray_files(run.policies) if not refs or stray.path in files]
-    ready, problems = publish_candidates(files, strays)
+    ready, problems = publish_candidates(files, run.policies, strays)
     _require_none(problems, "Nothing was published. Correct the problems above, then publish again.")
     done = publish_all(ready, run, alias=alias, registry=not lock_only)
     return Result(publication_json(done), publication_text(done))

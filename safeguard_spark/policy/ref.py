@@ -73,6 +73,19 @@ def versions_of(folder: Path, name: str) -> list[str]:
     return [tag for policy, _, tag in (ref.partition("@") for ref in policy_refs(folder)) if policy == name]
 
 
+def require_distinct_name(name: str, existing: Iterable[str]) -> None:
+    """Raise PolicyError if the name of a policy differs from an existing one in upper and lower case only.
+
+    Some file systems take the two for one folder, and so do readers.
+    """
+    for other in existing:
+        if other != name and other.casefold() == name.casefold():
+            raise PolicyError(
+                f"There is a policy {other}, and {name} differs from it only in upper and lower case. Choose "
+                "another name."
+            )
+
+
 def no_policies_error(folder: Path) -> PolicyError:
     """An error for a folder without a policy."""
     what = "holds no policies" if folder.is_dir() else "does not exist"

@@ -276,12 +276,14 @@ def _unknown_error(ref: Ref, config: RunConfig, registry: Registry) -> PolicyErr
     listed = ", ".join(f"{alias} is {version}" for alias, version in aliases.items()) or "none is set"
     newest = max(versions, key=version_key)
     choice = ", ".join(sorted(set(versions), key=version_key))
-    command = f"relabel promote {ref.name}@{newest}"
-    if ref.tag in (Alias.draft, Alias.shadow):
-        command = f"publish {ref.name}@{newest} --alias {ref.tag}"
+    command = f"publish {ref.name}@{newest} --alias {ref.tag}"
+    if ref.tag == Alias.active:
+        command = f"relabel promote {ref.name}@{newest}"
+    other = f"set the alias: `safeguard {command}`"
+    if ref.tag not in list(Alias):
+        other = f"an alias: {', '.join(Alias)}"
     return PolicyError(
-        f"Policy {ref.name} has no alias {ref.tag} (aliases: {listed}). Name a version: {choice}; or set the alias: "
-        f"`safeguard {command}`."
+        f"Policy {ref.name} has no alias {ref.tag} (aliases: {listed}). Name a version: {choice}; or {other}."
     )
 
 

@@ -23,6 +23,10 @@ DATABASES = ("postgresql", "mysql", "mssql")
 REFUSED = re.compile(
     r"authentication failed|no password supplied|pg_hba\.conf|does not exist|Access denied|Unknown database"
 )
+# What one of two processes meets that create the tables of a database at the same time; the next try finds them.
+RACE = re.compile(
+    r"Online migration expected to match one row|(?:table|index) \S+ already exists|duplicate column name"
+)
 # By MLflow's own limits a caller waits four minutes for a server that is down and 20 for one that is silent, and an
 # interrupt waits with it. With these it is about 10 s and 90 s. Variables that are set take precedence.
 HTTP_LIMITS = {"MAX_RETRIES": "3", "BACKOFF_FACTOR": "1", "TIMEOUT": "20"}
@@ -110,6 +114,8 @@ def answering(uri: str) -> Iterator[None]:
 def _is_outage(error: BaseException) -> bool:
     """Whether an error, or what it was raised for, is a lost connection or a server that cannot answer now."""
     errors = list(_chain(error))
+    if any(RACE.search(str(error)) for error in errors):
+        return True
     if any(REFUSED.search(str(error)) for error in errors if type(error).__name__ == "OperationalError"):
         return False
     for error in errors:

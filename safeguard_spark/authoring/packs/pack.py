@@ -19,6 +19,7 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Answers, Output, Policy, Rule, parse_policy, read_text
 from safeguard_spark.policy.layout import POLICY_FILE
 from safeguard_spark.policy.names import slug
+from safeguard_spark.policy.ref import policy_names, require_distinct_name
 
 LABELS_IN_NOTES = 12
 
@@ -93,6 +94,7 @@ def write_packs(imported: list[Imported], folder: Path) -> list[Path]:
     anything, instead of overwriting one."""
     files = [folder / one.policy.name / one.policy.version / POLICY_FILE for one in imported]
     for file in files:
+        require_distinct_name(file.parents[1].name, policy_names(folder))
         if file.exists():
             raise PolicyError(f"{file} already exists. Choose another --name or --version.")
         if files.count(file) > 1:

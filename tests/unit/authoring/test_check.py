@@ -211,7 +211,7 @@ def test_a_merge_conflict_is_the_only_problem_of_its_file_and_is_not_published(t
     both = "<<<<<<< ours\nM1 (counterfeit): offers a fake.\n=======\nM1 (stolen): offers loot.\n>>>>>>> theirs\n"
     file = write_policy(tmp_path, edited(POLICY, ("M1 (counterfeit): offers a replica.\n", both)))
     assert [d.code for d in check_file(file)] == ["merge-conflict"]
-    ready, problems = publish_candidates([file])
+    ready, problems = publish_candidates([file], file.parents[2])
     assert (ready, [d.code for d in problems.diagnostics]) == ([], ["merge-conflict"])
     file.write_text(edited(POLICY, ("Market\n", "Market\n=======\n")))  # a heading in Markdown
     assert check_file(file) == ()

@@ -211,9 +211,60 @@ def test_nothing_is_published_while_any_policy_has_an_error_or_a_todo(safeguard:
 def test_two_files_of_one_version_cannot_both_be_published(safeguard: Safeguard) -> None:
     write_policy(Path("policies"))
     Path("other.md").write_text(edited(POLICY, ("are safe.", "are safe!")))
-    ran = safeguard("publish", "market", "other.md", "--lock-only")
-    assert ran.code == POLICY_AUTHOR
-    assert "bump the version" in ran.err
+    for refs in (["market", "other.md"], ["other.md"]):
+        ran = safeguard("publish", *refs, "--lock-only")
+        assert (ran.code, Path("policies/lock").exists()) == (POLICY_AUTHOR, False)
+        assert "other.md is market@1.0.0, which belongs into policies/market/1.0.0/policy.md" in ran.err
+
+
+def test_a_file_outside_the_folder_is_not_published_and_a_path_into_it_is(safeguard: Safeguard) -> None:
+    Path("drafts").mkdir()
+    Path("drafts/new.md").write_text(edited(POLICY, ("1.0.0", "3.0.0")))
+    write_policy(Path("policies"))
+    ran = safeguard("publish", "drafts/new.md", "--lock-only")
+    assert (ran.code, ran.out, Path("policies/lock").exists()) == (POLICY_AUTHOR, "", False)
+    assert "belongs into policies/market/3.0.0/policy.md" in ran.err
+    Path("link").symlink_to("policies")
+    assert safeguard("publish", "./link/market/1.0.0/policy.md", "--lock-only").code == 0
+    assert "missing" not in safeguard("list").out
+
+
+def test_two_policies_never_differ_in_upper_and_lower_case_only(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    Path("text.txt").write_text("No shouting.")
+    for argv in (["new", "MARKET"], ["new", "mArket@2.0.0"], ["import", "text.txt", "--name", "Market"]):
+        ran = safeguard(*argv)
+        assert (ran.code, "There is a policy market, and" in ran.err) == (POLICY_AUTHOR, True)
+    upper = edited(POLICY, ("name: market", "name: Market"))
+    write_policy(Path("policies"), upper, name="Market")
+    assert safeguard("publish", "--lock-only").code == POLICY_AUTHOR
+    assert safeguard("publish", "Market", "--lock-only").code == 0  # alone it is one
+    ran = safeguard("publish", "market", "--lock-only")
+    assert (ran.code, "There is a policy Market, and market differs" in ran.err) == (POLICY_AUTHOR, True)
+
+
+@pytest.mark.parametrize("name", ["a" * 71, "x" * 300, "-".join("abcdefghijklmnopqrst" * 2)])
+def test_a_name_that_is_too_long_for_the_template_is_refused_with_the_limit(safeguard: Safeguard, name: str) -> None:
+    ran = safeguard("new", name)
+    assert (ran.code, "at most 70 characters" in ran.err, Path("policies").exists()) == (POLICY_AUTHOR, True, False)
+    for longest in (name[:70], "-".join("abcdefghijklmnopqrstuvwxyzabcdefghi")):
+        assert safeguard("new", longest).code == 0
+        assert "error[" not in safeguard("check", longest).out
+
+
+@pytest.mark.parametrize("nested", ["[" * 4000 + "]" * 4000, "{a: " * 500 + "1" + "}" * 500, "\n  " + "- " * 150 + "x"])
+@pytest.mark.parametrize("number", [1, 60])
+def test_values_that_are_nested_too_deeply_are_one_problem(safeguard: Safeguard, nested: str, number: int) -> None:
+    nested = nested if number == 1 else nested.replace("[", "[" * number).replace("]", "]" * number)
+    write_policy(Path("policies"), edited(POLICY, ("owner: trust@example.org", f"owner: {nested}")))
+    for argv in (["check", "market"], ["diff", "market", "1.0.0", "1.0.0"], ["show-prompt", "market@1.0.0", "hi"]):
+        ran = safeguard(*argv)
+        assert ran.code == POLICY_AUTHOR
+        assert "more than 100 lists and mappings are inside each other" in ran.out + ran.err
+    write_policy(Path("policies"), cases=f"cases: {nested}")
+    assert "more than 100 lists and mappings" in safeguard("check", "market").out
+    Path("conf.yaml").write_text(f"engine: {nested}")
+    assert safeguard("list", "--config", "conf.yaml").code == USAGE
 
 
 def test_every_command_that_would_use_a_changed_published_version_refuses_it(safeguard: Safeguard) -> None:

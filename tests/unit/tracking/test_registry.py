@@ -43,7 +43,7 @@ def pinned_files(done: Publication) -> dict[str, bytes]:
 
 def published(run: RunConfig, *versions: str, alias: str | None = None) -> Publication:
     files = [f for f in all_policy_files(run.policies) if not versions or f.parent.name in versions]
-    return publish_all(publish_candidates(files)[0], run, alias=alias)
+    return publish_all(publish_candidates(files, run.policies)[0], run, alias=alias)
 
 
 def write_version(run: RunConfig, text: str, version: str = "1.0.0") -> None:
@@ -107,7 +107,7 @@ def test_a_new_owner_is_published_again_and_aliases_of_the_version_follow(run: R
 def test_a_changed_text_of_a_published_version_is_refused_with_and_without_the_lock(run: RunConfig) -> None:
     published(run, "1.0.0")
     write_version(run, edited(POLICY, ("are safe.", "are safe!")))
-    _, problems = publish_candidates(all_policy_files(run.policies))
+    _, problems = publish_candidates(all_policy_files(run.policies), run.policies)
     assert [d.code for d in problems.diagnostics] == ["published-changed"]
     shutil.rmtree(lock_path(run.policies))
     with pytest.raises(PolicyError, match=rf"market@1\.0\.0 is in MLflow .* with policy hash {HASH[:12]}"):
@@ -166,6 +166,12 @@ def test_an_alias_that_is_not_set_names_those_that_are_and_how_to_set_one(run: R
     published(run, "1.0.0", alias="shadow")
     with pytest.raises(PolicyError, match=r"\(aliases: shadow is 1\.0\.0\).*relabel promote market@1\.1\.0`"):
         resolve("market@active", run)
+    with pytest.raises(PolicyError, match=r"publish market@1\.1\.0 --alias draft`"):
+        resolve("market@draft", run)
+    for unknown in ("newest", "Active", "latest"):
+        with pytest.raises(PolicyError, match=rf"no alias {unknown} .*; or an alias: ") as refused:
+            resolve(f"market@{unknown}", run)
+        assert "safeguard" not in str(refused.value)
     with pytest.raises(PolicyError, match=r"no version 2\.0\.0 in .* Versions: 1\.0\.0, 1\.1\.0\."):
         resolve("market@2.0.0", run)
     with pytest.raises(PolicyError, match=r"There is no policy markt in .* Did you mean market"):
@@ -192,7 +198,7 @@ def test_a_document_with_template_syntax_is_read_back_unchanged(run: RunConfig) 
 def test_an_unusable_registry_is_an_error_of_one_sentence(run: RunConfig, tmp_path: Path) -> None:
     broken = run.model_copy(update={"tracking": run.tracking.model_copy(update={"uri": f"sqlite:///{tmp_path}"})})
     with pytest.raises(ConfigError, match="cannot be used"):
-        publish_all(publish_candidates(all_policy_files(run.policies))[0], broken)
+        publish_all(publish_candidates(all_policy_files(run.policies), run.policies)[0], broken)
     assert not lock_path(run.policies).exists()
 
 

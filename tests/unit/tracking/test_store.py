@@ -101,3 +101,16 @@ def test_a_locked_database_is_an_outage_and_one_without_the_tables_is_not(tmp_pa
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(TrackingError if "BEGIN" in sql else ConfigError), store.answering(f"sqlite:///{file}"):
             ours.execute(sql)
+
+
+def test_two_processes_that_create_the_database_at_once_are_told_to_try_again() -> None:
+    class CommandError(Exception):
+        """As alembic's."""
+
+    first = "Online migration expected to match one row when updating 'a1' to 'b2' in 'alembic_version'; 0 found"
+    for error in (CommandError(first), sqlite3.OperationalError("table metrics already exists")):
+        with pytest.raises(TrackingError, match="Issue the same command again"), store.answering("sqlite:////tmp/x.db"):
+            try:
+                raise error
+            except Exception as cause:
+                raise RuntimeError("setup failed") from cause
