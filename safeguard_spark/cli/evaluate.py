@@ -16,6 +16,7 @@ from safeguard_spark.cli.options import (
     require_folder,
 )
 from safeguard_spark.cli.result_output import print_message
+from safeguard_spark.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
@@ -88,10 +89,20 @@ def list_sets(
     run: "RunConfig",
     name: Annotated[list[str] | None, Argument(help="Sets, as NAME or NAME@VERSION; by default all.")] = None,
 ) -> Result:
-    """List golden sets: what they answer, whether their data is here and is the right file, or what to download."""
-    from safeguard_spark.evaluation.set_listing import listing_text, status_of
-    from safeguard_spark.evaluation.sets import find_set, set_versions
+    """List golden sets: what they answer, whether their data is here and is the right file, or what to download.
 
-    refs = name or [f"{known}@{version}" for known, versions in set_versions(run.sets).items() for version in versions]
-    statuses = [status_of(find_set(ref, run.sets)) for ref in refs]
-    return Result([status._asdict() for status in statuses], listing_text(statuses, in_full=bool(name)))
+    Exit code 2 if a manifest cannot be read; the others are listed.
+    """
+    from safeguard_spark.evaluation.set_listing import listing_text, status_of
+    from safeguard_spark.evaluation.sets import find_set, set_refs
+
+    statuses, code = [], ExitCode.complete
+    for ref in name or set_refs(run.sets):
+        try:
+            statuses.append(status_of(find_set(ref, run.sets)))
+        except ConfigError as error:
+            if name:
+                raise
+            print_message(f"Error: {error}\n")  # and list the others
+            code = error.exit_code
+    return Result([status._asdict() for status in statuses], listing_text(statuses, in_full=bool(name)), code)

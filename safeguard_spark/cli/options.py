@@ -41,10 +41,19 @@ def has_color() -> bool:
 
 
 def require_folder(file: Path | None) -> None:
-    """Raise ConfigError before anything is paid for if a page cannot be written there: its folder does not exist."""
-    if file and (file.is_dir() or not file.absolute().parent.is_dir()):
-        what = "is a folder" if file.is_dir() else f"the folder {file.parent} does not exist"
-        raise ConfigError(f"--html {file}: {what}. Name a file in a folder that exists.")
+    """Raise ConfigError before anything is paid for if a page cannot be written there."""
+    if file is None:
+        return
+    try:
+        if file.is_dir() or not file.absolute().parent.is_dir():
+            what = "is a folder" if file.is_dir() else f"the folder {file.parent} does not exist"
+            raise ConfigError(f"--html {file}: {what}. Name a file in a folder that exists.")
+        is_new = not file.exists()
+        file.open("ab").close()
+        if is_new:
+            file.unlink()
+    except OSError as error:
+        raise ConfigError(f"--html {file} cannot be written: {error.strerror}. Name another file.") from error
 
 
 class Result(NamedTuple):

@@ -65,6 +65,8 @@ def listing_text(statuses: Sequence[SetStatus], *, in_full: bool) -> str:
     """One line per set; `in_full` with everything that is known of it."""
     if in_full:
         return "\n".join(map(_in_full, statuses))
+    if not statuses:
+        return "No golden sets.\n"
     width = max((len(status.ref) for status in statuses), default=0)
     lines = [f"{status.ref:{width}}  {status.data:9}  {', '.join(status.policies)}" for status in statuses]
     return "\n".join([*lines, "", "One set, and what to download for it: safeguard sets NAME", ""])

@@ -256,6 +256,13 @@ def set_versions(folder: Path) -> dict[str, list[str]]:
     return dict(sorted(versions.items()))
 
 
+def set_refs(folder: Path) -> list[str]:
+    """Every set below a folder as name@version, as `set_versions` orders them. Raises ConfigError without a folder."""
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {folder} of golden sets. Name one: --sets FOLDER.")
+    return [f"{name}@{version}" for name, versions in set_versions(folder).items() for version in versions]
+
+
 def _version_key(version: str) -> list[tuple[int, str]]:
     """Numbers in a version are compared as numbers: 1.9 is older than 1.10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", version)]

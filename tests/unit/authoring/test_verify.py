@@ -312,12 +312,22 @@ def test_a_page_that_cannot_be_written_is_refused_before_a_model_is_called(safeg
     write_policy(Path("policies"))
     Path("conf.yaml").write_text("engine: {kind: scripted}\n")
     calls = ("--set", "engine.args.calls_file=calls")
-    for page, problem in (("pages/a.html", "the folder pages does not exist"), ("policies", "is a folder")):
+    problems = {
+        "pages/a.html": ": the folder pages does not exist",
+        "policies": ": is a folder",
+        "a" * 300: " cannot be written: File name too long",
+        "/proc/page.html": " cannot be written: No such file or directory",
+    }
+    for page, problem in problems.items():
         ran = safeguard("verify", "market", *SCRIPTED, *calls, "--html", page)
-        assert (ran.code, f"--html {page}: {problem}." in ran.err, Path("calls").exists()) == (2, True, False)
+        assert (ran.code, f"--html {page}{problem}." in ran.err, Path("calls").exists()) == (2, True, False)
         for other in (("evaluate", "--set", "golden"), ("relabel", "compare", "market@1.0.0", "market@1.1.0")):
             ran = safeguard(*other, "--config", "conf.yaml", "--html", page)
-            assert (ran.code, f"--html {page}: {problem}." in ran.err) == (2, True)
+            assert (ran.code, f"--html {page}{problem}." in ran.err) == (2, True)
+    assert safeguard("verify", "market", "--html", "page.html").code == 2  # no engine
+    assert not Path("page.html").exists()
+    Path("page.html").write_text("old")
+    assert (safeguard("verify", "market", "--html", "page.html").code, Path("page.html").read_text()) == (2, "old")
 
 
 def test_an_mlflow_server_that_is_down_is_named_before_a_model_is_called(safeguard: Safeguard) -> None:

@@ -1,6 +1,7 @@
 """The forms of an evaluation: text, JSON, rows, page; and what recorded answers and names mean."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +125,26 @@ def test_sets_are_listed_with_what_to_download(safeguard: Safeguard) -> None:
     one = safeguard("sets", "toxicchat", "--sets", str(ROOT / "sets"))
     assert "CC-BY-NC-4.0, may not be passed on" in one.out and "lmsys/toxic-chat" in one.out
     assert safeguard("sets", "toxichat", "--sets", str(ROOT / "sets")).err.count("Did you mean toxicchat?") == 1
+
+
+def test_a_manifest_that_cannot_be_read_hides_no_other_set(safeguard: Safeguard) -> None:
+    good = (ROOT / "sets" / "toxicchat" / "0124" / "set.yaml").read_text()
+    for name, text in (("toxicchat", good), ("aaa", good), ("zzz", "name: [")):
+        Path("mine", name, "0124").mkdir(parents=True)
+        Path("mine", name, "0124", "set.yaml").write_text(text)
+    listed = safeguard("sets", "--sets", "mine", "--json")
+    assert (listed.code, [one["ref"] for one in json.loads(listed.out)]) == (2, ["toxicchat@0124"])
+    assert "mine/zzz/0124/set.yaml:1" in listed.err and "aaa/0124/set.yaml is toxicchat@0124" in listed.err
+    assert safeguard("sets", "toxicchat", "--sets", "mine").code == 0
+    assert safeguard("sets", "zzz", "--sets", "mine").code == 2
+
+
+def test_a_folder_of_sets_that_does_not_exist_is_named(safeguard: Safeguard) -> None:
+    for argv in (["sets"], ["sets", "--sets", "nowhere"], ["sets", "--json"]):
+        ran = safeguard(*argv)
+        assert (ran.code, "There is no folder" in ran.err and "--sets" in ran.err) == (2, True)
+    Path("sets").mkdir()
+    assert safeguard("sets") == (0, "No golden sets.\n", "")
 
 
 def test_the_rules_change_places_and_nothing_else_does() -> None:
