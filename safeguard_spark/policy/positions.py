@@ -93,7 +93,8 @@ def _require_shallow(text: str, first_line: int) -> None:
         for event in yaml.parse(text, Loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
-                span = Span(event.start_mark.line + first_line, event.start_mark.column + 1)
+                mark: Any = event.start_mark  # which this parser always sets
+                span = Span(mark.line + first_line, mark.column + 1)
                 what = f"more than {MAX_DEPTH} lists and mappings are inside each other"
                 raise InvalidYamlError(what, span, "close a bracket, or indent less")
 
