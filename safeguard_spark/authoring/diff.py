@@ -9,6 +9,7 @@ from typing import Any
 from safeguard_spark.authoring.cases import Case
 from safeguard_spark.authoring.text import PolicyText, mentions
 from safeguard_spark.policy.document import LabelerDefaults, Policy
+from safeguard_spark.terminal import as_lines
 
 RELABELS = "every content is judged again, unless the job's configuration sets these labeler keys itself"
 
@@ -113,7 +114,7 @@ def diff_text(diff: PolicyDiff) -> str:
         entries = list(part)
         if entries:
             lines.extend(["", title, *entries])
-    return "\n".join([*lines, ""])
+    return as_lines([*lines, ""])
 
 
 def _behavior_lines(diff: PolicyDiff) -> Iterator[str]:

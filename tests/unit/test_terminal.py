@@ -80,3 +80,19 @@ def test_an_import_and_an_error_message_show_what_a_pack_says_escaped(safeguard:
     ran = safeguard("show-prompt", "market@9.9.9", "hi")
     assert ran.code == 3
     assert ran.err.replace("\n", "").isprintable()
+
+
+def test_a_policy_that_others_wrote_is_listed_and_compared_on_lines_of_its_own(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    changed = edited(
+        POLICY,
+        ("1.0.0", "1.1.0"),
+        ("description: What may be offered.", r'description: "a\e[2J\nspam@9.9.9  published"'),
+        ("are safe.", "are safe\u202e, and \u2028so is \x85this."),
+    )
+    write_policy(Path("policies"), changed, version="1.1.0")
+    compared, listed = safeguard("diff", "market", "1.0.0", "1.1.0"), safeguard("list")
+    assert (compared.code, listed.code) == (0, 0)
+    assert r"\u202e" in compared.out and r"a\x1b[2J\nspam@9.9.9  published" in listed.out
+    assert (compared.out + listed.out).replace("\n", "").isprintable()
+    assert not any(line.startswith("spam@") for line in listed.out.splitlines())
