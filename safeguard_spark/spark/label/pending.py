@@ -217,7 +217,7 @@ def _refuse_doubled(ids: DataFrame, config: SourceConfig, source: Source) -> Non
     """Raise SourceError if there are ids with several contents, unless all of them are to be labelled."""
     if config.duplicate_ids == "refuse" and (count := ids.count()):
         raise SourceError(
-            f"Several contents under one id in {source.name} (ids: {count:,}). Name what identifies a content, for "
+            f"Number of ids with several contents in {source.name}: {count:,}. Name what identifies a content, for "
             "example --id-column \"concat(site, '/', id)\", or label all of them with --set source.duplicate_ids=all."
         )
 
