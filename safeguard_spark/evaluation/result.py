@@ -98,12 +98,16 @@ class SetResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation. `message`: why it has no figures, if a label run did not finish."""
+    """One evaluation. `message`: why it has no figures, if a label run did not finish.
+
+    `not_decided`: the configuration's lines of the gate that are about other sets or policies, each a sentence.
+    """
 
     evaluation_id: str
     evaluated_at: datetime
     sets: tuple[SetResult, ...]
     gate: tuple[SetGateLine, ...] = ()
+    not_decided: tuple[str, ...] = ()
     calls: int = 0
     run_ids: tuple[str, ...] = ()
     currency: str = ""
@@ -144,6 +148,7 @@ class Evaluation:
             "checks": [asdict(check) for result in self.sets for check in result.checks],
             "decide_again": {result.ref: result.decide_again for result in self.sets},
             "gate": [line.to_json() for line in self.gate],
+            "gate_not_decided": self.not_decided,
             "message": self.message,
             "mlflow_run_id": self.mlflow_run_id,
         }

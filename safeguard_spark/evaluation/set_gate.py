@@ -24,6 +24,7 @@ from safeguard_spark.evaluation.measures import (
 )
 from safeguard_spark.policy.document import ALL, SetGate
 
+MAX_VALUES = 10  # of a slice's column, in a message
 # What a share is of, and what a further content must be for the requirement to come nearer.
 NOUNS = {
     Measure.recall: ("positives", "all of them flagged"),
@@ -140,7 +141,7 @@ def _lines(gate: SetGate, sets: Mapping[str, SetCounts]) -> Iterator[SetGateLine
         counts, items = sets.get(ref, SetCounts(()))
         cells = confusions(counts)
         policies = sorted({policy for policy, _ in cells}) if gate.policy is None else [gate.policy]
-        note = "" if refs else "the set was not evaluated"
+        note = _slice_note(ref, gate.slice, counts) if refs else "the set was not evaluated"
         for key, required in gate.requirements.items():
             bound, _, name = key.partition("_")
             metric = Measure(name)
@@ -151,6 +152,17 @@ def _lines(gate: SetGate, sets: Mapping[str, SetCounts]) -> Iterator[SetGateLine
             for policy in policies or [ALL]:
                 share = SHARES[metric](cells.get((policy, gate.slice), Confusion()))
                 yield _line(ref, policy, gate.slice, metric, Bound(bound), required, share, note)
+
+
+def _slice_note(ref: str, slice_: str, counts: Sequence[Count]) -> str:
+    """Why a slice has no contents, if no content of the set has its value."""
+    column = slice_.partition("=")[0]
+    slices = {count.slice for count in counts if count.slice.startswith(f"{column}=")}
+    if slice_ in slices or not slices:
+        return ""
+    values = sorted(name.removeprefix(f"{column}=") for name in slices)
+    more = ", …" if len(values) > MAX_VALUES else ""
+    return f"no content of {ref} has {slice_}; its values of {column} are {', '.join(values[:MAX_VALUES])}{more}"
 
 
 def _line(

@@ -22,6 +22,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
         lines += [f"  {check.policy} {check.check}: {check.sentence}" for check in result.checks]
         lines.append("")
     lines += [f"gate: {line}" for line in evaluation.gate]
+    lines += [f"gate, not decided here: {line}" for line in evaluation.not_decided]
     where = "recorded answers, no call" if evaluation.answers != "model" else f"{evaluation.calls:,} calls"
     lines.append(f"Evaluation {evaluation.evaluation_id}: {where}.")
     return as_lines([*lines, ""])

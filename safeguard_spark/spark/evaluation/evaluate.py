@@ -15,6 +15,7 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.evaluation.checks import Check
 from safeguard_spark.evaluation.cohort import Cohort
 from safeguard_spark.evaluation.differences import disagreement, exact_match_differences, paired_differences
+from safeguard_spark.evaluation.gate_lines import not_decided, refuse_mistakes
 from safeguard_spark.evaluation.measures import exact_match, measure
 from safeguard_spark.evaluation.names import name_metrics
 from safeguard_spark.evaluation.result import Evaluated, Evaluation, SetResult, SideResult
@@ -76,6 +77,10 @@ def evaluate(spark: SparkSession, config: RunConfig, request: Request, *, show: 
     The labels are those of the ordinary label job, so what has one is not called again.
     """
     _refuse_unused(request)
+    manifests, configured = [golden_set.manifest for golden_set in request.sets], config.relabel.gate.sets
+    gates, own = _gates(config, request), gates_of(config, request.sides[0].policies)
+    refuse_mistakes(gates, manifests, request.slices)
+    refuse_mistakes(configured, manifests, request.slices, config.sets)
     evaluated_at = datetime.now(UTC)
     run = _Run(spark, config, request, show)
     results: list[SetResult] = []
@@ -87,12 +92,12 @@ def evaluate(spark: SparkSession, config: RunConfig, request: Request, *, show: 
             results.append(result)
     except _UnfinishedError as unfinished:
         message = str(unfinished)
-    gates = _gates(config, request)
     return Evaluation(
         evaluation_id=f"e{evaluated_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
         evaluated_at=evaluated_at,
         sets=tuple(results),
         gate=() if message else tuple(decide(gates, sets)),
+        not_decided=tuple(not_decided([*own, *(line for line in configured if line not in own)], gates, manifests)),
         calls=run.calls,
         run_ids=run.run_ids,
         currency=config.relabel.currency,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -11,11 +12,12 @@ from pyspark.sql import types as T
 from safeguard_spark.config.model import RunConfig, SourceConfig
 from safeguard_spark.errors import ConfigError, SourceError
 from safeguard_spark.evaluation.set_files import read_rows
-from safeguard_spark.evaluation.sets import GoldenSet, verify_file
+from safeguard_spark.evaluation.sets import GoldenSet, SetManifest, verify_file
 from safeguard_spark.policy.document import ALL, Policy
 from safeguard_spark.relabel.rules import RuleChanges
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.source import Source, id_text, is_path, open_source, read_column, read_snapshot
+from safeguard_spark.spark.source.columns import conversation_payload, text_payload
 from safeguard_spark.spark.unreadable import readable
 
 MAX_SLICES = 500  # values of a column that divides a set: each is a row of every report
@@ -69,17 +71,22 @@ def open_gold(
     def filtered(frame: DataFrame) -> DataFrame:
         return filtered_rows(frame, golden_set)
 
+    with readable(f"Set {manifest.ref}"):
+        _refuse_wrong_columns(read_snapshot(spark, config).frame, manifest)
     contents = open_source(spark, config, row_filter=filtered)
     frame = filtered(read_snapshot(spark, config, contents.version).frame)
     with readable(f"Set {manifest.ref}"):
         parts = {column: _slice(frame, manifest.ref, column) for column in (*manifest.slices, *slices)}
         id = id_text(read_column(frame, manifest.ref, manifest.id_column, "id_column"), manifest.ref)
-        _refuse_unusable(frame, manifest.ref, id, parts)
+        expected = {policy.name: _expected(frame, manifest, policy.name) for policy in policies}
+        _refuse_unusable(frame, manifest.ref, id, parts, expected)
         answers = frame.select(
             id.alias("content_id"),
             F.array(F.lit(ALL), *parts.values()).alias("slices"),
             *(
-                _answer(frame, golden_set, policy, (changes or {}).get(policy.name)).alias(f"p{number}")
+                _answer(frame, manifest, policy, expected[policy.name].value, (changes or {}).get(policy.name)).alias(
+                    f"p{number}"
+                )
                 for number, policy in enumerate(policies)
             ),
         )
@@ -125,10 +132,42 @@ def _slice(frame: DataFrame, ref: str, column: str) -> Column:
     return F.concat(F.lit(f"{column}="), F.coalesce(value, F.lit("null")))
 
 
-def _answer(frame: DataFrame, golden_set: GoldenSet, policy: Policy, changes: RuleChanges | None) -> Column:
-    manifest, name = golden_set.manifest, policy.name
-    (expression,) = manifest.answers_for([name]).values()
-    expected = read_column(frame, manifest.ref, expression, f"mapping.{name}").column.cast("boolean")
+class _Expected(NamedTuple):
+    """The answers for a policy: true, false or null for unknown; which are none of these; and what to write then."""
+
+    value: Column
+    is_other: Column
+    advice: str
+
+
+def _expected(frame: DataFrame, manifest: SetManifest, policy: str) -> _Expected:
+    """Raises SourceError for a type that has no truth values."""
+    (expression,) = manifest.answers_for([policy]).values()
+    option = f"mapping.{policy}"
+    field = read_column(frame, manifest.ref, expression, option)
+    example = f"{field.sql} = 'VALUE'"
+    match field.type:
+        case T.BooleanType() | T.NullType():
+            value = field.column.cast("boolean")
+            is_other = F.lit(False)
+        case T.StringType():
+            value = field.column.try_cast("boolean")
+            is_other = field.column.isNotNull() & value.isNull()
+        case T.NumericType():
+            value, example = field.column.cast("boolean"), f"{field.sql} >= NUMBER"
+            is_other = ~field.column.isin(0, 1)
+        case _:
+            kind = field.type.simpleString()
+            raise SourceError(
+                f"{option} {field.name} of {manifest.ref} is {kind}, not true or false. Write an expression that is."
+            )
+    return _Expected(value, is_other, f'Write which values mean a violation, as {option}: "{example}"')
+
+
+def _answer(
+    frame: DataFrame, manifest: SetManifest, policy: Policy, expected: Column, changes: RuleChanges | None
+) -> Column:
+    name = policy.name
     rules, category = F.lit(None).cast("array<string>"), F.lit(None).cast("string")
     if name in manifest.rules:
         rules = _rules(frame, manifest.ref, manifest.rules[name], name)
@@ -157,11 +196,34 @@ def _rules(frame: DataFrame, ref: str, expression: str, policy: str) -> Column:
     return F.when(field.column.isNotNull(), F.array(field.column.cast("string")))
 
 
-def _refuse_unusable(frame: DataFrame, ref: str, id: Column, slices: Mapping[str, Column]) -> None:
-    """Raise SourceError for repeated ids, ConfigError for a slice of too many values. Reads the set once."""
-    row = frame.agg(F.count(id), F.count_distinct(id), *map(F.count_distinct, slices.values())).first()
+def _refuse_wrong_columns(frame: DataFrame, manifest: SetManifest) -> None:
+    """Raise SourceError in the manifest's words for a column of contents that is not there, or of another type."""
+    ref = manifest.ref
+    id_text(read_column(frame, ref, manifest.id_column, "id_column"), ref)
+    if manifest.conversation_column is not None:
+        conversation_payload(read_column(frame, ref, manifest.conversation_column, "conversation_column"), ref)
+    else:
+        text_payload(read_column(frame, ref, str(manifest.text_column), "text_column"), ref)
+
+
+def _refuse_unusable(
+    frame: DataFrame, ref: str, id: Column, slices: Mapping[str, Column], expected: Mapping[str, _Expected]
+) -> None:
+    """Raise SourceError for repeated ids and for answers that are none, ConfigError for a slice of too many values.
+
+    Reads the set once.
+    """
+    others = [F.count_if(answers.is_other) for answers in expected.values()]
+    row = frame.agg(F.count(id), F.count_distinct(id), *others, *map(F.count_distinct, slices.values())).first()
     assert row is not None  # an aggregate without groups has one row
-    for column, values in zip(slices, row[2:], strict=True):
+    num_others, num_values = row[2 : 2 + len(others)], row[2 + len(others) :]
+    for policy, count in zip(expected, num_others, strict=True):
+        if count:
+            raise SourceError(
+                f"{count:,} answers for {policy} in {ref} are neither true nor false, 1 nor 0. "
+                f"{expected[policy].advice}."
+            )
+    for column, values in zip(slices, num_values, strict=True):
         if values > MAX_SLICES:
             raise ConfigError(f"{column} of {ref} has more than {MAX_SLICES} values. Slice by a column with fewer.")
     if row[0] != row[1]:

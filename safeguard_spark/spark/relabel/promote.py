@@ -20,6 +20,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import EngineError, GateError, PolicyError, TableError
 from safeguard_spark.evaluation import gate
 from safeguard_spark.evaluation.comparison.compare import Comparison
+from safeguard_spark.evaluation.gate_lines import refuse_mistakes
 from safeguard_spark.evaluation.sets import find_set
 from safeguard_spark.evaluation.side import Side
 from safeguard_spark.labelling.labeler import Labeler
@@ -133,6 +134,7 @@ def _gate_lines(
     spark: SparkSession, config: RunConfig, tables: Tables, spec: LabelSpec, current: Row | None, leaving: Leaving
 ) -> tuple[tuple[Requirement, ...], int]:
     required, policy = config.relabel.gate, spec.policy
+    refuse_mistakes(required.sets, (), folder=config.sets)  # before any call
     verification = _verify_cases(config, policy) if required.cases else None
     lines = gate.cases_lines(verification) if required.cases else []
     comparison = (

@@ -16,6 +16,7 @@ import safeguard_spark as sg
 from safeguard_spark.errors import ConfigError, GateError, SourceError
 from safeguard_spark.evaluation.measures import Measure
 from safeguard_spark.evaluation.result import Evaluation
+from safeguard_spark.evaluation.text import evaluation_text
 from safeguard_spark.spark.maintain.files import optimize_tables
 from safeguard_spark.spark.relabel.promote import promote_version
 from tests.build import policy, policy_text
@@ -56,6 +57,7 @@ def write_set(folder: Path, rows: Sequence[dict[str, Any]], **changes: Any) -> P
         "id_column": "_row", "text_column": "text", "mapping": {"market": "market", "arms": "arms"},
         "rules": {"market": "rule"}, "slices": ["language"], **changes,
     }  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({key: value for key, value in row.items() if value is not None}) for row in rows]
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "set.yaml").write_text(yaml.safe_dump(manifest), encoding="utf-8")
@@ -197,6 +199,40 @@ def test_five_of_five_right_do_not_show_a_floor(lake: Lake, tmp_path: Path) -> N
     assert evaluate(lake, write_set(tmp_path, rows, slices=[], rules={}), policy(**gate)).exit_code == 0
 
 
+def test_no_line_of_the_gate_vanishes(lake: Lake, tmp_path: Path) -> None:
+    golden_set = write_set(tmp_path / "golden", contents(12))
+    other = tmp_path / "sets" / "chats" / "3"
+    write_set(other, contents(2), name="chats", version="3")
+
+    def lines(*gates: dict[str, Any]) -> Evaluation:
+        sections = {"sets": str(tmp_path / "sets"), "relabel": {"gate": {"sets": list(gates)}}}
+        return evaluate(lake, golden_set, sections=sections)
+
+    for gate, message in (
+        ({"set": "chat"}, r"\(chat, min_recall\)\. There is no set chat in .*Did you mean chats\?"),
+        (
+            {"set": "golden", "policy": "arm"},
+            r"\(golden arm, min_recall\).* no answers for policy arm\. Did you mean arms",
+        ),
+        ({"set": "chats@3", "policy": "hate"}, "chats@3 has no answers for policy hate"),
+        ({"set": "golden", "slice": "langage=en"}, "golden@1 is not divided by langage: .* Did you mean language"),
+        ({"set": "golden", "slice": "en"}, "Its slice en is not COLUMN=VALUE"),
+    ):
+        with pytest.raises(ConfigError, match=r"A line of the gate can never be decided .*" + message):
+            lines({"min_recall": 0.1, **gate})
+    assert lake.calls() == 0
+    done = lines(
+        {"set": "chats", "max_unreadable_rate": 0.5}, {"set": "golden", "policy": "arms", "min_recall": 0.5},
+        {"set": "golden", "slice": "language=fr", "min_recall": 0.1},
+    )  # fmt: skip
+    (line,) = done.gate
+    assert line.reason == "cannot be shown: no content of golden@1 has language=fr; its values of language are de, en"
+    text = evaluation_text(done)
+    assert "gate, not decided here: chats, max_unreadable_rate: set chats is not evaluated\n" in text
+    assert "gate, not decided here: golden arms, min_recall: policy arms is not evaluated\n" in text
+    assert len(done.to_json()["gate_not_decided"]) == 2
+
+
 def test_a_promotion_asks_the_sets_of_the_gate(lake: Lake, tmp_path: Path) -> None:
     lake.write([(f"p{n}", f"a replica {n}") for n in range(4)])
     folder = tmp_path / "sets" / "golden" / "1"
@@ -207,6 +243,9 @@ def test_a_promotion_asks_the_sets_of_the_gate(lake: Lake, tmp_path: Path) -> No
     sections = {"sets": str(tmp_path / "sets"), "relabel": {"gate": {"cases": False, "min_coverage": None}}}
     for version in (policy(), new):
         lake.label(version)
+    mistyped = {"gate": {"cases": False, "sets": [{"set": "golden", "policy": "markets", "min_recall": 0.5}]}}
+    with pytest.raises(ConfigError, match=r"\(golden markets, min_recall\)\. .* Did you mean market\?"):
+        promote_version(lake.spark, lake.config(**{**sections, "relabel": mistyped}), new)
     with pytest.raises(GateError, match=r"1 observed; cannot be shown: 5 positives, 59 are needed"):
         promote_version(lake.spark, lake.config(**sections), new)
     write_set(folder, rows, slices=[], rules={}, mapping={"market": "market"})
@@ -240,6 +279,19 @@ def test_a_set_that_cannot_be_read_or_divided_says_what_to_do(lake: Lake, tmp_pa
         SourceError, match=r"rows\.jsonl\. To get it: The file rows\.jsonl of the repository ada/rows\."
     ):
         evaluate(lake, golden_set)
+    for column, message in (
+        ("tekst", r"no column tekst in golden@1 \(text_column\); did you mean text\?"),
+        ("market", r"Column market of golden@1 is bigint, not text\. Write text_column"),
+    ):
+        with pytest.raises(SourceError, match=message):
+            evaluate(lake, write_set(tmp_path, contents(6), text_column=column))
+    for mapping, message in (
+        ("language", r"6 answers for market in golden@1 are neither .* mapping\.market: \"language = 'VALUE'\""),
+        ("_row", r"5 answers for market in golden@1 are neither .* mapping\.market: \"_row >= NUMBER\""),
+        ("array(text)", r"mapping\.market array\(text\) of golden@1 is array<string>, not true or false"),
+    ):
+        with pytest.raises(SourceError, match=message):
+            evaluate(lake, write_set(tmp_path, contents(6), mapping={"market": mapping}))
     golden_set = write_set(tmp_path, [*contents(6), contents(6)[0]], id_column="text")
     with pytest.raises(SourceError, match="1 of 7 rows of golden@1 repeat the id of another"):
         evaluate(lake, golden_set)

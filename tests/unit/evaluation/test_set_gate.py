@@ -61,6 +61,10 @@ def test_five_of_five_do_not_show_a_recall() -> None:
          "(25 more, all of them readable)"),
         (gate(min_recall=1), verdicts(tp=20),
          "recall 1, at least 1 is required: cannot be shown by any number of positives"),
+        (gate(min_recall=0.95, slice="kind=a=b"),
+         [Count("hate", f"kind={n:02}", True, True, 9) for n in range(12)] + [Count("hate", "kin=d", True, True, 1)],
+         "recall, at least 0.95 is required: cannot be shown: no content of golden@1 has kind=a=b; its values of kind "
+         "are 00, 01, 02, 03, 04, 05, 06, 07, 08, 09, …"),
         (gate(min_recall=0.95, slice="kind=a"), verdicts(tp=900),
          "recall, at least 0.95 is required: cannot be shown: 0 positives, 59 are needed "
          "(59 more, all of them flagged)"),
