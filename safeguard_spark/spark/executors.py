@@ -6,7 +6,7 @@ Read from Spark's status store, which knows them on every cluster manager; `spar
 import contextlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pyspark.resource import ResourceProfile, ResourceProfileBuilder, TaskResourceRequests
@@ -47,9 +47,9 @@ def executors(spark: SparkSession) -> list[Executor]:
     ]
 
 
-def task_slots(spark: SparkSession) -> Slots:
+def task_slots(spark: SparkSession, running: Sequence[Executor]) -> Slots:
     """Task slots, limited by cores and, if tasks need GPUs, by GPUs. With dynamic allocation, those it may ask for."""
-    conf, running = spark.sparkContext.getConf(), executors(spark)
+    conf = spark.sparkContext.getConf()
     cores = max((executor.cores for executor in running), default=0) or int(conf.get("spark.executor.cores") or 1)
     gpus = max((len(executor.gpus) for executor in running), default=0)
     per_executor = max(1, cores // int(conf.get("spark.task.cpus") or 1))
@@ -63,14 +63,14 @@ def task_slots(spark: SparkSession) -> Slots:
     return Slots(count * per_executor, per_executor)
 
 
-def label_profile(spark: SparkSession, slots: Slots) -> ResourceProfile | None:
+def label_profile(spark: SparkSession, running: Sequence[Executor], slots: Slots) -> ResourceProfile | None:
     """What a label task needs where tasks do not ask for GPUs by themselves: its share of an executor's GPUs.
 
     So that only the label stage is limited by GPUs, and planning uses every core. None where nothing is to be asked
     for, or where Spark cannot.
     """
     conf = spark.sparkContext.getConf()
-    gpus = max((len(executor.gpus) for executor in executors(spark)), default=0)
+    gpus = max((len(executor.gpus) for executor in running), default=0)
     if not gpus or conf.get("spark.task.resource.gpu.amount") or not may_have_profile(spark):
         return None
     share = gpus / slots.per_executor

@@ -14,14 +14,14 @@ pytestmark = pytest.mark.spark
 SCRIPT = """
 import sys
 from safeguard_spark.config.load import build_config
-from safeguard_spark.spark.executors import task_slots
+from safeguard_spark.spark.executors import executors, task_slots
 from safeguard_spark.spark.session import session
 
 conf = {"spark.driver.memory": "512m", "spark.task.cpus": sys.argv[2]}
 config = build_config({"engine": {"kind": "scripted"}, "spark": {"master": sys.argv[1], "conf": conf}})
 spark = session(config)
 spark.range(4).repartition(4).count()  # executors register while the plan is made
-print(*task_slots(spark))
+print(*task_slots(spark, executors(spark)))
 """
 
 

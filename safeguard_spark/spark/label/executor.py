@@ -22,8 +22,8 @@ from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.spark.label.devices import devices
 from safeguard_spark.spark.label.progress import Address, Reporter
 
-# An outgoing batch ends at either limit, so that memory stays flat and results leave as they finish.
 MOVE_S = 5.0  # until the driver has taken an executor out of use
+# An outgoing batch ends at either limit, so that memory stays flat and results leave as they finish.
 MAX_BATCH_ROWS, MAX_BATCH_BYTES = 1024, 4 << 20
 
 # One row per content, and one more for the other call of a second look, without outcome and tokens: the content's row

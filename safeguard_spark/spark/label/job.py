@@ -220,15 +220,16 @@ def _label_chunk(run: RunContext, chunk: Chunk) -> Summary:
     contents = pending.where("is_first")
     if (reused := chunk.reused) is not None:
         contents = contents.join(reused, on="work_key", how="left_anti")
-    slots = executors.task_slots(spark)
+    running = executors.executors(spark)  # once: each is several calls to the JVM
+    slots = executors.task_slots(spark, running)
     num_partitions = max(1, min(slots.total * PARTITIONS_PER_SLOT, calls // MIN_PARTITION_ROWS))
     window = -(-run.config.engine.requests_in_flight // min(num_partitions, slots.per_executor))
-    gpus = {executor.id: executor.gpus for executor in executors.executors(spark)}
+    gpus = {executor.id: executor.gpus for executor in running}
     recipe = Recipe(
         run.config, chunk.plan.spec, run.run_id, window, run.listener.address, gpus=gpus, attempts=task_attempts(run)
     )
     inputs = contents.select("work_key", run.source.payload).repartition(num_partitions, "work_key")
-    profile = executors.label_profile(spark, slots)
+    profile = executors.label_profile(spark, running, slots)
     results = inputs.mapInArrow(label_batches(recipe), RESULT_TYPE, profile=profile)
     watch: contextlib.AbstractContextManager[dict[str, str]] = contextlib.nullcontext({})
     if recipe.attempts > 1:

@@ -13,7 +13,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.inputs import content_of
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
 from safeguard_spark.policy.document import Policy
-from safeguard_spark.spark.executors import task_slots
+from safeguard_spark.spark.executors import executors, task_slots
 from safeguard_spark.spark.label.executor import VERDICT_COLUMNS, VERDICT_TYPE, Recipe
 
 NAME = "safeguard_label"
@@ -49,7 +49,7 @@ def _query_id() -> str:
 
 def _window(config: RunConfig) -> int:
     spark = SparkSession.getActiveSession()
-    slots = task_slots(spark).per_executor if spark else 1
+    slots = task_slots(spark, executors(spark)).per_executor if spark else 1
     return -(-config.engine.requests_in_flight // slots)
 
 
