@@ -42,7 +42,9 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     labels = tables.read(schema.LABELS) if exists else spark.createDataFrame([], schema.LABELS.ddl)
     first, later = by_work(specs)
     costs = [cost_of(config, spec, source, labels) for spec in first]
-    costs += [cost_of(config, spec, source, labels)._replace(calls=0, prompt_tokens=0) for spec in later]
+    for spec in later:  # they reuse the verdicts of the first
+        with cached_pending_keys(config, spec, source, labels) as keys:
+            costs.append(Cost(costs[0].rows, keys.count(), 0, 0))
     rate = calls_per_s(tables, {spec.labeler.labeler_hash for spec in specs}) if exists else None
     calls = sum(cost.calls for cost in costs)
     return RunResult(

@@ -44,7 +44,8 @@ def human_agreement(
         if "collection" not in on:
             labels = of_collection(labels, collection_of(spark, config))
         counted = decisions.where("NOT decide_again")
-        joined = counted.join(newest_per_content(labels, "violation"), on=on, how="inner")
+        decided = labels.join(counted.select(on), on=on, how="left_semi")  # first: they are few, and the labels are not
+        joined = counted.join(newest_per_content(decided, "violation"), on=on, how="inner")
         rows = joined.groupBy("decided", "violation").count().collect()
     if all(row["violation"] is None for row in rows):
         return None
