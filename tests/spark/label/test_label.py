@@ -5,6 +5,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark.errors import SourceError, TableError
 from safeguard_spark.result import Status
+from safeguard_spark.spark.label.dry_run import dry_run
 from tests.build import policy, posts
 from tests.spark.lake import Lake
 
@@ -69,6 +70,8 @@ def test_new_edited_and_reposted_rows_cost_only_calls_for_new_contents(lake: Lak
 def test_several_policies_and_versions_have_separate_labels(lake: Lake) -> None:
     lake.write(posts(40, *FIFTH))
     one, other = policy(), policy(name="other", text="Something else.")
+    twins = dry_run(lake.spark, lake.config(), [one, policy(version="1.0.1")])
+    assert (twins.rows, twins.pending, twins.calls) == (80, 80, 40)
     both = lake.label(one, other)
     assert (both.rows, both.written, lake.calls()) == (80, 80, 80)
     newer = policy(version="1.1.0", text="No replicas at all.")
