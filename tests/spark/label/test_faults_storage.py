@@ -23,6 +23,7 @@ from tests.staged import manifest
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 LONG = "a table {n} " + "x" * 400
+HADOOPS_MARKER = "mapreduce.fileoutputcommitter.marksuccessfuljobs"
 
 
 def assert_labelled_once(lake: Lake, count: int) -> None:
@@ -140,12 +141,18 @@ def test_if_the_clock_goes_back_newer_labels_stay_newer(lake: Lake, monkeypatch:
     assert {row.policy_hash for row in lake.current().values()} == {changed.policy_hash}
 
 
-def test_several_drivers_can_recover_the_same_dead_run_at_once(lake: Lake) -> None:
+@pytest.mark.parametrize("hadoops_marker", [True, False])
+def test_several_drivers_can_recover_the_same_dead_run_at_once(lake: Lake, hadoops_marker: bool) -> None:
     lake.write(posts(200, LONG))
     staged = lake.tables / "_staging"
-    with labels_table_accepts(lake, "chunk < 0"), pytest.raises(TableError):
-        lake.label(run={"chunk_rows": 25})
-    assert len(list(staged.glob("*/0/results/*/_SUCCESS"))) >= 2
+    lake.spark.conf.set(HADOOPS_MARKER, str(hadoops_marker).lower())
+    try:
+        with labels_table_accepts(lake, "chunk < 0"), pytest.raises(TableError):
+            lake.label(run={"chunk_rows": 25})
+    finally:
+        lake.spark.conf.unset(HADOOPS_MARKER)
+    assert len(list(staged.glob("*/0/results/*/_COMPLETE"))) >= 2
+    assert bool(list(staged.glob("*/0/results/*/_SUCCESS"))) == hadoops_marker
     tables, config = Tables(lake.spark, str(lake.tables)), lake.config()
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(recover, tables, Staging(lake.spark, str(staged)), config) for _ in range(4)]:
