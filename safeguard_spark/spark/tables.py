@@ -133,9 +133,9 @@ class Tables:
                 self._update_checks(table)
         if self.in_folder:
             self.create_session_views()
-            files, views = Files(self.spark, self.output), self._views()
-            if files.read_text("views.sql") != views:
-                files.write_text(views, "views.sql")
+            files, script = Files(self.spark, self.output), self._views()
+            if files.read_text("views.sql") != script:
+                files.write_text(script, "views.sql")
         elif self._catalog_view() != self.labels_current:
             with contextlib.suppress(AnalysisException):  # this catalog cannot store functions
                 function = self._labels_as_of(f"{table_sql(self.output)}.labels_as_of")
