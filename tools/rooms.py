@@ -56,7 +56,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         ("safeguard_spark/tracking/", "MLflow: runs, and the registry of published policies"),
     ),
     _rooms(("safeguard_spark/views.py", "which label of a content counts, as SQL")),
-    _rooms(("safeguard_spark/schema.py", "the tables that other programs read")),
+    _rooms(("safeguard_spark/schema/", "the tables that other programs read")),
     _rooms(
         ("safeguard_spark/labelling/", "one model call: content, prompt, contract, verdict, and the engine interface")
     ),

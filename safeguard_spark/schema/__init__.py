@@ -1,0 +1,26 @@
+"""The tables other programs read. Adding a column is fine, renaming one is not."""
+
+from safeguard_spark.schema.evaluations import EVALUATIONS
+from safeguard_spark.schema.labels import LABELS, REASONING, RUNS
+from safeguard_spark.schema.policies import ACTIVATIONS, PLANS
+from safeguard_spark.schema.review import ANSWERS, DECISIONS, PURPOSES, REVIEW_ITEMS, STAGES
+from safeguard_spark.schema.table import Column, Table
+
+TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS, PLANS, REVIEW_ITEMS, DECISIONS, EVALUATIONS)
+
+__all__ = [
+    "ACTIVATIONS",
+    "ANSWERS",
+    "DECISIONS",
+    "EVALUATIONS",
+    "LABELS",
+    "PLANS",
+    "PURPOSES",
+    "REASONING",
+    "REVIEW_ITEMS",
+    "RUNS",
+    "STAGES",
+    "TABLES",
+    "Column",
+    "Table",
+]
