@@ -39,8 +39,8 @@ def readable(what: str) -> Iterator[None]:
 
 def problem_of(error: BaseException, what: str = "A table") -> SafeguardError | None:
     """The error to show in place of one of Spark's, or None if that is not about what was read."""
-    if isinstance(error, Py4JNetworkError | ConnectionError) and "OutOfMemoryError" in jvm_output():
-        return ConfigError(OUT_OF_MEMORY)  # Spark's process ends itself then
+    if _is_ended(error) and "OutOfMemoryError" in jvm_output():
+        return ConfigError(OUT_OF_MEMORY)
     if not isinstance(error, FAILED) or isinstance(error, PythonException):
         return None
     chain = causes(error)
@@ -56,6 +56,16 @@ def problem_of(error: BaseException, what: str = "A table") -> SafeguardError | 
     if sentence is None and isinstance(error, AnalysisException):  # of names and types; others may quote a row
         sentence = first_sentence(error)
     return SourceError(f"{what} cannot be read: {sentence}") if sentence else None
+
+
+def _is_ended(error: BaseException) -> bool:
+    """Whether Spark's process has ended or is ending: it does so by itself when it is out of memory."""
+    if not isinstance(error, FAILED):
+        return isinstance(error, Py4JNetworkError | ConnectionError)
+    try:
+        return any("SparkContext was shut down" in str(java.getMessage()) for java in causes(error))
+    except (Py4JNetworkError, ConnectionError):
+        return True
 
 
 def _file_sentence(conditions: dict[str, Any], text: str) -> str | None:
