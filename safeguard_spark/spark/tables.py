@@ -15,6 +15,7 @@ from safeguard_spark.errors import TableError
 from safeguard_spark.schema import Column, Table
 from safeguard_spark.spark.failures import retrying
 from safeguard_spark.spark.files import Files
+from safeguard_spark.spark.shared import refuse_unconditional
 from safeguard_spark.spark.source import is_path, quoted, table_sql, table_version
 
 PROPERTIES = {
@@ -58,9 +59,16 @@ class Tables:
 
     @classmethod
     def open_or_create(cls, spark: SparkSession, output: str | None) -> "Tables":
-        """The tables for the label job, with their views: missing ones are created. Raises TableError."""
+        """The tables for the label job, with their views: missing ones are created.
+
+        Raises TableError, and ConfigError if two programs that write to them could overwrite each other's commits.
+        """
         tables = cls(spark, output or "")
+        if tables.in_folder:  # a schema's folder is known when its tables are there
+            refuse_unconditional(spark, tables.output)
         tables.create()
+        if not tables.in_folder:
+            refuse_unconditional(spark, tables.sibling_folder(schema.LABELS.name))
         return tables
 
     def path(self, table: Table) -> str:

@@ -21,6 +21,7 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.spark.label.progress import Listener
+from safeguard_spark.spark.shared import refuse_driver_local, refuse_unshared
 from safeguard_spark.spark.source import Source, open_source, refuse_overlap
 from safeguard_spark.spark.staging import Manifest, SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
@@ -84,6 +85,7 @@ class RunContext:
         specs = specs_of(config, policies, selection.salt)
         source = selection.source or open_source(spark, config.source)
         refuse_overlap(spark, config, source)
+        refuse_driver_local(spark, config)
         tables = Tables.open_or_create(spark, config.output)
         manifest = Manifest.of(
             config,
@@ -95,6 +97,7 @@ class RunContext:
             plan_id=selection.plan_id,
         )
         staging = Staging(spark, config.run.staging or tables.sibling_folder("_staging"))
+        refuse_unshared(spark, [staging.root, *([tables.sibling_folder("")] if config.run.staging else [])])
         return cls(
             spark=spark,
             config=config,

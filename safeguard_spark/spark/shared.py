@@ -1,0 +1,103 @@
+"""Whether the places of a run can be shared by its machines: by executors and driver, and by two drivers at once."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import ConfigError
+from safeguard_spark.spark.executors import executors, is_local, task_slots
+from safeguard_spark.spark.files import Files
+from safeguard_spark.spark.session import DATABRICKS
+
+CONDITIONAL = "fs.s3a.create.conditional.enabled"
+CONDITIONAL_SINCE = (3, 4, 2)  # hadoop-aws, HADOOP-19256: a PUT that fails if the object is there
+SQLITE = "sqlite:"
+TASK_S = 0.2  # so that the probe's tasks are spread over all slots
+
+
+def refuse_unshared(spark: SparkSession, folders: list[str]) -> None:
+    """Raise ConfigError if an executor does not see what the driver writes to one of these folders, or cannot write.
+
+    A path without a scheme names another folder on each machine: its rows would be lost without an error.
+    """
+    if is_local(spark.sparkContext.master):
+        return
+    for folder in dict.fromkeys(folders):
+        files = Files(spark, folder)
+        if files.scheme == "file":
+            _probe(spark, folder, files.folder(f"_probe-{secrets.token_hex(4)}"))
+            files.delete_empty()
+
+
+def _probe(spark: SparkSession, folder: str, probe: Files) -> None:
+    probe.write_text("driver", "driver")
+    try:
+        path, count = probe.local_path(), task_slots(spark, executors(spark)).total
+        problems = spark.sparkContext.parallelize(range(count), count).mapPartitions(_problems(path)).collect()
+    finally:
+        probe.delete()
+    if problems:
+        raise ConfigError(
+            f"{folder} is not shared by all machines: {problems[0]}. Name a folder that driver and executors have in "
+            "common and may write, or an object store (s3a://…)."
+        )
+
+
+def _problems(path: str) -> Any:
+    """The function for the executors: what is wrong with a folder there."""
+
+    def run(_rows: Iterator[int]) -> Iterator[str]:
+        import socket
+        import time
+
+        time.sleep(TASK_S)
+        where, own = f"an executor on {socket.gethostname()} (user {os.getuid()})", Path(path) / secrets.token_hex(8)
+        if not (Path(path) / "driver").exists():
+            yield f"{where} does not see what the driver writes there"
+            return
+        try:
+            own.write_text("")
+        except OSError as error:
+            yield f"{where} cannot write there ({error.strerror})"
+        else:
+            own.unlink()
+
+    return run
+
+
+def refuse_unconditional(spark: SparkSession, folder: str) -> None:
+    """Raise ConfigError if two drivers that commit to a table on S3 at once could overwrite each other's commit."""
+    files = Files(spark, folder)
+    is_safe = DATABRICKS in os.environ or _log_store(spark, files.scheme)  # Databricks commits through a service
+    if files.scheme not in ("s3a", "s3", "s3n") or is_safe:
+        return
+    version = str(spark._jvm.org.apache.hadoop.util.VersionInfo.getVersion())  # type: ignore[union-attr]
+    numbers = tuple(int(part) for part in version.split("-")[0].split(".")[:3] if part.isdigit())
+    is_off = str(files.setting(CONDITIONAL, "true")).lower() != "true"
+    if is_off or numbers < CONDITIONAL_SINCE:
+        cause = f"{CONDITIONAL} is off" if is_off else f"Hadoop {version} has no conditional writes (3.4.2 has)"
+        raise ConfigError(
+            f"Two runs at once could overwrite each other's labels on {folder}: {cause}. Switch them on, or set "
+            "spark.delta.logStore.s3a.impl=io.delta.storage.S3DynamoDBLogStore."
+        )
+
+
+def refuse_driver_local(spark: SparkSession, config: RunConfig) -> None:
+    """Raise ConfigError if the run would be logged to a file on a machine that the cluster chose for the driver."""
+    is_elsewhere = spark.sparkContext.getConf().get("spark.submit.deployMode") == "cluster"
+    uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or SQLITE
+    if is_elsewhere and config.tracking.enabled and uri.startswith((SQLITE, "file:")):
+        raise ConfigError(
+            "In cluster deploy mode the driver's files are lost with its machine, and runs would be logged to one. Set "
+            "tracking.uri to an MLflow server, or tracking.enabled=false."
+        )
+
+
+def _log_store(spark: SparkSession, scheme: str) -> bool:
+    names = (f"spark.delta.logStore.{scheme}.impl", "spark.delta.logStore.class")
+    return any(spark.conf.get(name, None) or spark.sparkContext.getConf().get(name) for name in names)
