@@ -151,11 +151,11 @@ def test_the_key_comes_from_the_environment_alone(monkeypatch: pytest.MonkeyPatc
 
 def test_a_key_that_stands_where_its_variable_should_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultyServer() as server:
-        for key in ("gsk_0pensesame", "AKIA0PENSESAME", "0pensesame"):
+        for key in ("gsk_0pensesame", "AKIA0PENSESAME"):
             with pytest.raises(ConfigError, match=r"engine\.api_key_env") as caught:
                 ask(server, api_key_env=key)
             assert key not in str(caught.value)
-        monkeypatch.setenv("OUR_KEY", "sesame\u2028")
+        monkeypatch.setenv("OUR_KEY", "open\u2028sesame")
         with pytest.raises(ConfigError, match="does not contain an API key") as caught:
             ask(server, api_key_env="OUR_KEY")
         assert "sesame" not in str(caught.value) and not server.calls
