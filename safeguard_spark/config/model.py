@@ -116,7 +116,9 @@ class TrackingConfig(Section):
     """Tracking server and policy registry; null: `MLFLOW_TRACKING_URI`, else a SQLite file `mlflow.db`: for runs next
     to tables in a local folder, else in the current folder; for policies next to the policies folder"""
     experiment: str = "safeguard-spark"
-    """The MLflow experiment of the runs"""
+    """The MLflow experiment of the runs; on Databricks, where it is a path, below `/Shared/`"""
+    prompt_schema: Annotated[str, Field(pattern=r"^[^.'\s]+\.[^.'\s]+$")] | None = None
+    """On Databricks: the schema of Unity Catalog in which policies are published, `CATALOG.SCHEMA`"""
 
 
 class GoldConfig(Section):

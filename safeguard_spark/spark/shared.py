@@ -13,6 +13,7 @@ from safeguard_spark.errors import ConfigError
 from safeguard_spark.spark.executors import executors, is_local, task_slots
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.session import DATABRICKS
+from safeguard_spark.spark.source import is_path
 
 CONDITIONAL = "fs.s3a.create.conditional.enabled"
 CONDITIONAL_SINCE = (3, 4, 2)  # hadoop-aws, HADOOP-19256: a PUT that fails if the object is there
@@ -84,6 +85,15 @@ def refuse_unconditional(spark: SparkSession, folder: str) -> None:
         raise ConfigError(
             f"Two runs at once could overwrite each other's labels on {folder}: {cause}. Switch them on, or set "
             "spark.delta.logStore.s3a.impl=io.delta.storage.S3DynamoDBLogStore."
+        )
+
+
+def require_volume(config: RunConfig) -> None:
+    """Raise ConfigError on Databricks if results would be staged next to the folders of managed tables."""
+    if DATABRICKS in os.environ and config.output and not is_path(config.output) and not config.run.staging:
+        raise ConfigError(
+            "On Databricks nothing can be written next to the tables of a schema. Set run.staging to a folder of a "
+            "volume: /Volumes/CATALOG/SCHEMA/VOLUME/staging."
         )
 
 

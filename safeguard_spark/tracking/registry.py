@@ -4,6 +4,8 @@ A published version is one MLflow prompt version whose template is the whole pol
 (semantic), `policy_hash`, `document_hash`, `owner`, `check` (the result of `safeguard check`) and `lock_hash` (of the
 lock it was published with). MLflow numbers prompt versions itself and keeps identical texts apart, so versions are
 found by tag and compared by hash, never by number.
+
+On Databricks a prompt is an object of Unity Catalog: its name begins with a schema's, and a search is in one schema.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import PolicyError
+from safeguard_spark.errors import ConfigError, PolicyError, SafeguardError
 from safeguard_spark.extras import require
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy, load_policy, parse_policy, version_key
@@ -34,6 +36,11 @@ from safeguard_spark.tracking.store import answering, mlflow_client, registry_ex
 
 LATEST = "latest"  # MLflow's own alias: what was registered last, even if that is an old version published again
 PAGE_SIZE = 200  # entries per search request
+DATABRICKS = "databricks"  # what its addresses begin with
+NO_SCHEMA = (
+    "On Databricks policies are published in a schema of Unity Catalog, and none is named. Set "
+    "tracking.prompt_schema=CATALOG.SCHEMA."
+)
 
 
 class Entry(NamedTuple):
@@ -59,19 +66,29 @@ class Published(NamedTuple):
 
 @dataclass(frozen=True)
 class Registry:
-    """MLflow's Prompt Registry at an address. MLflow is imported and the server contacted at the first request."""
+    """MLflow's Prompt Registry at an address. MLflow is imported and the server contacted at the first request.
+
+    `schema` is that of the prompts in Unity Catalog (`CATALOG.SCHEMA`), which a registry on Databricks needs.
+    """
 
     uri: str
+    schema: str | None = None
 
     @classmethod
     def of(cls, config: RunConfig) -> "Registry":
         """The registry of a configuration."""
-        return cls(registry_uri(config))
+        uri = registry_uri(config)
+        return cls(uri, config.tracking.prompt_schema if uri.startswith(DATABRICKS) else None)
 
     @property
     def exists(self) -> bool:
         """Whether anything may have been published; False needs neither MLflow nor a connection."""
-        return registry_exists(self.uri)
+        return registry_exists(self.uri) and not self.lacks_schema
+
+    @property
+    def lacks_schema(self) -> bool:
+        """Whether this is a registry on Databricks without the schema in which policies are published."""
+        return self.uri.startswith(DATABRICKS) and self.schema is None
 
     @property
     def display_name(self) -> str:
@@ -81,19 +98,27 @@ class Registry:
     @cached_property
     def _client(self) -> Any:
         require("mlflow")
+        if self.lacks_schema:
+            raise ConfigError(NO_SCHEMA)
         try_server(self.uri)
         return mlflow_client(self.uri)
 
+    def _prompt(self, name: str) -> str:
+        """The name of a policy's prompt."""
+        return f"{self.schema}.{name}" if self.schema else name
+
     def names(self) -> list[str]:
-        """The names of all published policies."""
-        prompts = self._all_pages(lambda size, token: self._client.search_prompts(max_results=size, page_token=token))
+        """The names of all published policies; on Databricks, of all prompts in the schema."""
+        where = "catalog = '{}' AND schema = '{}'".format(*self.schema.split(".")) if self.schema else None
+        prompts = self._all_pages(lambda size, token: self._client.search_prompts(where, size, token))
+        if self.schema:  # a search there returns no tags
+            return sorted(prompt.name.removeprefix(f"{self.schema}.") for prompt in prompts)
         return sorted(prompt.name for prompt in prompts if "policy_hash" in prompt.tags)
 
     def entries(self, name: str) -> list[Entry]:
         """Everything published under a name, the latest first."""
-        versions = self._all_pages(
-            lambda size, token: self._client.search_prompt_versions(name, max_results=size, page_token=token)
-        )
+        prompt = self._prompt(name)
+        versions = self._all_pages(lambda size, token: self._client.search_prompt_versions(prompt, size, token))
         entries = [_entry(version) for version in versions]
         return sorted((entry for entry in entries if entry.version), key=lambda entry: -entry.number)
 
@@ -113,7 +138,7 @@ class Registry:
             return None
         # A search does not return aliases, so each is requested. The store's own method also bypasses MLflow's cache.
         with answering(self.uri):
-            version = _or_none(lambda: self._client.get_prompt_version_by_alias(ref.name, ref.tag))
+            version = _or_none(lambda: self._client.get_prompt_version_by_alias(self._prompt(ref.name), ref.tag))
         return _entry(version) if version is not None else None
 
     def aliases(self, name: str) -> dict[str, str]:
@@ -133,6 +158,7 @@ class Registry:
         A document of which only the front matter changed is published again, and aliases of the version follow it.
         """
         policy = parse_policy(document)
+        prompt = self._prompt(policy.name)
         earlier = self.entry(Ref(policy.name, policy.version))
         if earlier is not None:
             published = self.policy(policy.name, earlier)
@@ -145,7 +171,7 @@ class Registry:
             if published.document_hash == policy.document_hash:
                 if earlier.tags.get("check") != check:
                     with answering(self.uri):
-                        self._client.set_prompt_version_tag(policy.name, earlier.number, "check", check)
+                        self._client.set_prompt_version_tag(prompt, earlier.number, "check", check)
                 return Published(policy.ref, earlier.number, False)
         tags = {
             "version": policy.version,
@@ -156,10 +182,10 @@ class Registry:
             "lock_hash": lock_hash,
         }
         with answering(self.uri):
-            number = int(self._client.register_prompt(policy.name, document, policy.ref, tags).version)
+            number = int(self._client.register_prompt(prompt, document, policy.ref, tags).version)
             for alias, version in self.aliases(policy.name).items() if earlier else ():
                 if version == policy.version:
-                    self._client.set_prompt_alias(policy.name, alias, number)
+                    self._client.set_prompt_alias(prompt, alias, number)
         return Published(policy.ref, number, True)
 
     def set_alias(self, name: str, alias: str, version: str) -> bool:
@@ -171,7 +197,7 @@ class Registry:
         if current is not None and current.number == entry.number:
             return False
         with answering(self.uri):
-            self._client.set_prompt_alias(name, alias, entry.number)
+            self._client.set_prompt_alias(self._prompt(name), alias, entry.number)
         return True
 
     def policy(self, name: str, entry: Entry) -> Policy:
@@ -260,8 +286,10 @@ def _version_missing_error(ref: Ref, config: RunConfig) -> PolicyError:
     return PolicyError(f"Policy {ref.name} needs a version: {choice}; or an alias, such as {ref.name}@active.")
 
 
-def _unknown_error(ref: Ref, config: RunConfig, registry: Registry) -> PolicyError:
+def _unknown_error(ref: Ref, config: RunConfig, registry: Registry) -> SafeguardError:
     """The error for a reference that is neither in the folder nor in the registry."""
+    if registry.lacks_schema and not ref.is_version:
+        return ConfigError(NO_SCHEMA)
     folder = config.policies
     published = [entry.version for entry in registry.entries(ref.name)] if registry.exists else []
     versions = [*versions_of(folder, ref.name), *published]

@@ -21,7 +21,7 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.spark.label.progress import Listener
-from safeguard_spark.spark.shared import refuse_driver_local, refuse_unshared
+from safeguard_spark.spark.shared import refuse_driver_local, refuse_unshared, require_volume
 from safeguard_spark.spark.source import Source, open_source, refuse_overlap
 from safeguard_spark.spark.staging import Manifest, SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
@@ -86,6 +86,7 @@ class RunContext:
         source = selection.source or open_source(spark, config.source)
         refuse_overlap(spark, config, source)
         refuse_driver_local(spark, config)
+        require_volume(config)
         tables = Tables.open_or_create(spark, config.output)
         manifest = Manifest.of(
             config,
