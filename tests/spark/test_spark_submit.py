@@ -28,7 +28,7 @@ print(*(spark.conf.get(key) for key in sys.argv[1:]))
 def documented_line() -> tuple[list[str], list[str]]:
     """The words of the line in jobs/label.py: spark-submit's own, and the script's."""
     docstring = ast.get_docstring(ast.parse((REPOSITORY / "jobs" / "label.py").read_text(encoding="utf-8"))) or ""
-    words = shlex.split(docstring.partition("\n\n")[2])
+    words = shlex.split(docstring.split("\n\n")[1])
     script = words.index("jobs/label.py")
     return words[:script], words[script:]
 
