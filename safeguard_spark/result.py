@@ -44,6 +44,9 @@ class RunResult(BaseModel):
     tables: dict[str, str] = {}
     message: str | None = None
     mlflow_run_id: str | None = None
+    screen_id: str | None = None
+    spared: int = 0  # calls that the screen spared
+    screen_recall_low: float | None = None  # of the screen, by the audits of all its runs
     by_policy: dict[str, dict[str, int]] = {}  # outcomes and `violations` per name@version
     shadow: "RunResult | None" = None  # the result of the run of the shadow versions
 

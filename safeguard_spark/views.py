@@ -5,6 +5,7 @@ from safeguard_spark.schema import LABELS, Table
 # Which of a content's labels is the newest: the one with the highest values of these columns, in this order.
 NEWEST = ("labelled_at", "attempt", "run_id", "chunk", "work_key")
 NEWEST_ACTIVATION = ("activated_at", "run_id")
+LABELER_HASH = "coalesce(l.screened_for, l.labeler_hash)"  # of a label `l`: a screen stands in for its labeler
 COLLECTION = "coalesce(collection, source)"  # of a label or plan: rows of earlier releases have only a source
 
 
@@ -17,8 +18,8 @@ def select_list(table: Table) -> str:
 def labels_current(labels: str, activations: str, moment: str | None = None) -> str:
     """The SELECT behind the view `labels_current`, over two table expressions. Spark and DuckDB read it alike.
 
-    The newest label per content and policy under the active version of the policy, by its active labeler. With
-    `moment`, a timestamp expression, what it was then, less what was erased since.
+    The newest label per content and policy under the active version of the policy, by its active labeler or by a screen
+    that stands in for it. With `moment`, a timestamp expression, what it was then, less what was erased since.
     """
     labelled_by, activated_by = (
         ("", "") if moment is None else (f" AND labelled_at <= {moment}", f" WHERE activated_at <= {moment}")
@@ -36,5 +37,6 @@ SELECT {", ".join(LABELS.names)} FROM (
     ) AS latest
     FROM {activations}{activated_by}
   ) a ON a.latest = 1 AND a.policy = l.policy AND a.policy_version = l.policy_version
-    AND a.policy_hash = l.policy_hash AND (a.labeler_hash IS NULL OR a.labeler_hash = l.labeler_hash)
+    AND a.policy_hash = l.policy_hash
+    AND (a.labeler_hash IS NULL OR a.labeler_hash = {LABELER_HASH})
 ) WHERE newest = 1"""

@@ -39,6 +39,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     ),
     _rooms(("safeguard_spark/cli/", "the command line: one file per group of commands, no logic")),
     _rooms(("safeguard_spark/api.py", "what `import safeguard_spark as sg` offers Python programs")),
+    _rooms(("safeguard_spark/spark/screen/", "screens on Spark: train, calibrate and plan them from labels")),
     _rooms(("safeguard_spark/spark/relabel/", "re-labelling on Spark: plan, apply, compare, promote")),
     _rooms(("safeguard_spark/spark/evaluation/", "golden sets on Spark: contents, verdicts, counts, evaluations")),
     _rooms(("safeguard_spark/spark/maintain/", "erase, optimize and vacuum the label tables")),

@@ -28,6 +28,7 @@ from safeguard_spark.cli.options import DEBUG, GLOBAL_HELP, LOG_LEVEL, LOG_LEVEL
 from safeguard_spark.cli.policy import policy
 from safeguard_spark.cli.relabel import relabel
 from safeguard_spark.cli.review import review
+from safeguard_spark.cli.screen import screen
 from safeguard_spark.config import LOG_LEVEL_VARIABLE
 from safeguard_spark.errors import ConfigError, ExitCode, SafeguardError
 from safeguard_spark.terminal import in_own_lines
@@ -47,6 +48,7 @@ app.add_typer(evaluation)
 app.add_typer(maintain, name="maintain")
 app.add_typer(relabel, name="relabel")
 app.add_typer(review, name="review")
+app.add_typer(screen, name="screen")
 COMPLETION = "_SAFEGUARD_COMPLETE"  # what the shell sets to ask for completions
 STDOUT = 1
 USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, which newer releases of Typer vendor

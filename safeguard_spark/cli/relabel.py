@@ -29,7 +29,9 @@ relabel = group("Plan, apply, compare and promote another version of a policy.")
 def plan(
     run: "RunConfig",
     policy: Annotated[str, Option("--policy", help="The version to label under: a file, name@version or an alias.")],
-    scope: Annotated[str, Option(help="all, touched, 'since DATE', 'where CONDITION' or 'sample N'.")] = "touched",
+    scope: Annotated[
+        str, Option(help="all, touched, 'since DATE', 'where CONDITION', 'sample N' or 'screened-by ID'.")
+    ] = "touched",
     old: Annotated[str | None, Option("--from", help="The version to start from; default: the active version.")] = None,
     share: Annotated[float, Option(help="With --scope touched: the share of the other contents, from 0 to 1.")] = 0.01,
     seed: Annotated[int, Option(help="Another number samples other contents.")] = 0,
@@ -37,7 +39,7 @@ def plan(
 ) -> Result:
     """Print what a version changes, which contents that affects, and what labelling them costs. Labels nothing."""
     from safeguard_spark.relabel.plan import plan_text
-    from safeguard_spark.relabel.scope import parse_scope
+    from safeguard_spark.relabel.scope import ScopeKind, parse_scope
     from safeguard_spark.tracking.registry import resolve
 
     requested = parse_scope(scope, share=share, seed=seed)
@@ -46,7 +48,8 @@ def plan(
     from safeguard_spark.spark.session import session
 
     spark = session(run)
-    start = _start_version(spark, run, new, old, labeler)
+    is_screened = requested.kind is ScopeKind.screened_by  # these contents have labels under the version itself
+    start = new if is_screened else _start_version(spark, run, new, old, labeler)
     report = plan_relabel(spark, run, PlanRequest(start, new, requested, labeler))
     print_message(plan_text(report))
     return Result(report.to_json())

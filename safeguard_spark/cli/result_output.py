@@ -14,7 +14,9 @@ def print_result(result: "RunResult") -> None:
     from safeguard_spark.result import Status
 
     if result.status is Status.planned:
-        print_message(f"{result.rows:,} rows, {result.pending:,} without a final label: {result.calls:,} model calls.")
+        spared = f", {result.spared:,} spared by screen {result.screen_id}" if result.screen_id else ""
+        counts = f"{result.rows:,} rows, {result.pending:,} without a final label"
+        print_message(f"{counts}: {result.calls:,} model calls{spared}.")
         seconds = result.seconds.get("label")
         rate = f"about {seconds:,.0f} s at the rate of past runs" if seconds is not None else "no past run to go by"
         tokens = result.tokens["prompt"]
@@ -25,8 +27,9 @@ def print_result(result: "RunResult") -> None:
         return
     nothing = "none" if result.pending else "nothing to do"
     outcomes = ", ".join(f"{name} {count:,}" for name, count in sorted(result.outcomes.items())) or nothing
+    spared = f" ({result.spared:,} spared by screen {result.screen_id})" if result.screen_id else ""
     print_message(
-        f"{result.status.value}: {result.rows:,} rows, {result.pending:,} pending, {result.calls:,} calls, "
+        f"{result.status.value}: {result.rows:,} rows, {result.pending:,} pending, {result.calls:,} calls{spared}, "
         f"{result.written:,} labels written ({outcomes}), {result.engine_starts} engine starts, "
         f"{result.seconds.get('total', 0):.0f} s."
     )

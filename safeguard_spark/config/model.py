@@ -168,6 +168,17 @@ class RelabelConfig(Section):
     gate: GateConfig = GateConfig()
 
 
+class ScreenConfig(Section):
+    """A light classifier in front of the model: `docs/screening.md`."""
+
+    id: Word | None = None
+    """The screen that clears contents before the model is called (`safeguard screen train` prints its id); null: none.
+    It is refused for another policy text or labeler than its own; of several policies it screens its own"""
+    audit: Positive | None = None
+    """How many of the contents that it clears each run has the model judge too, to audit it; null: as many as show its
+    target if none is a violation, at least 100, at most a tenth of what it clears"""
+
+
 class SparkConfig(Section):
     """The Spark session, where there is none yet. spark-submit's own settings win."""
 
@@ -197,6 +208,7 @@ class RunConfig(Section):
     labeler: LabelerConfig = LabelerConfig()
     tracking: TrackingConfig = TrackingConfig()
     relabel: RelabelConfig = RelabelConfig()
+    screen: ScreenConfig = ScreenConfig()
     review: ReviewConfig = ReviewConfig()
     spark: SparkConfig = SparkConfig()
 

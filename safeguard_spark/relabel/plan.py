@@ -113,6 +113,7 @@ class PlanReport(BaseModel):
     others: dict[str, ScopeSize]  # by scope
     labelers: tuple[str, str] | None = None  # of the old and the new labels, for people, if they differ
     decide_again: DecideAgain | None = None  # None: the table of decisions does not say rules and versions
+    screens: tuple[str, ...] = ()  # a sentence for each screen that falls with the change
     currency: str = ""
     not_stored: str = ""  # why the plan could not be stored, if the user may not write to `plans`
 
@@ -129,6 +130,7 @@ class PlanReport(BaseModel):
             "others": {
                 name: {"rows": size.rows, "calls_at_most": size.max_calls} for name, size in self.others.items()
             },
+            "screens": list(self.screens),
             "decide_again": None if self.decide_again is None else self.decide_again._asdict(),
         }
 
@@ -176,4 +178,4 @@ def _notes(report: PlanReport) -> list[str]:
         contents, ids = report.decide_again
         listed = ", ".join(ids[:10]) + (", …" if contents > 10 else "")
         notes.append(f"Human decisions that name a changed rule, to be decided again: {contents:,} ({listed}).")
-    return notes
+    return [*notes, *report.screens]

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_serializer
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.policy.document import Share
@@ -22,6 +22,7 @@ class ScopeKind(StrEnum):
     since = "since"
     where = "where"
     sample = "sample"
+    screened_by = "screened-by"
 
     @property
     def uses_labels(self) -> bool:
@@ -56,11 +57,19 @@ class Scope(BaseModel):
     since: str | None = None
     where: str | None = None
     size: Annotated[int, Field(gt=0)] | None = None  # of a sample
+    screen: str | None = None  # the id of a screen
     share: Share = DEFAULT_SHARE  # of the contents not affected
     seed: int = 0
     rules: tuple[str, ...] = ()  # those that affect old labels
     categories: tuple[str, ...] = ()
     strata: tuple[Stratum, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _stored(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        if self.screen is None:
+            del values["screen"]  # the hash of plans of earlier releases stays
+        return values
 
     def __str__(self) -> str:
         details = {
@@ -68,13 +77,14 @@ class Scope(BaseModel):
             ScopeKind.since: self.since,
             ScopeKind.where: self.where,
             ScopeKind.sample: f"{self.size:,}" if self.size else None,
+            ScopeKind.screened_by: self.screen,
         }
         detail = details.get(self.kind)
         return f"{self.kind.value} {detail}" if detail else self.kind.value
 
 
 def parse_scope(text: str, *, share: float = DEFAULT_SHARE, seed: int = 0) -> Scope:
-    """`all`, `touched`, `since DATE`, `where SQL` or `sample N`. Raises ConfigError."""
+    """`all`, `touched`, `since DATE`, `where SQL`, `sample N` or `screened-by ID`. Raises ConfigError."""
     word, _, rest = text.strip().partition(" ")
     rest = rest.strip()
     values: dict[str, Any] = {"share": share, "seed": seed}
@@ -92,8 +102,11 @@ def parse_scope(text: str, *, share: float = DEFAULT_SHARE, seed: int = 0) -> Sc
         return Scope(kind=ScopeKind.where, where=rest, **values)
     if word == "sample" and re.fullmatch(r"\d[\d,_]*", rest) and int(re.sub(r"\D", "", rest)):
         return Scope(kind=ScopeKind.sample, size=int(re.sub(r"\D", "", rest)), **values)
+    if word == "screened-by" and re.fullmatch(r"\w+", rest):
+        return Scope(kind=ScopeKind.screened_by, screen=rest, **values)
     raise ConfigError(
-        f"--scope {text}: write all, touched, since 2026-05-01, where CONDITION, or sample 2000 (in quotation marks)."
+        f"--scope {text}: write all, touched, since 2026-05-01, where CONDITION, sample 2000 or screened-by ID (in "
+        "quotation marks)."
     )
 
 

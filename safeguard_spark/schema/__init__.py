@@ -4,9 +4,10 @@ from safeguard_spark.schema.evaluations import EVALUATIONS
 from safeguard_spark.schema.labels import LABELS, REASONING, RUNS
 from safeguard_spark.schema.policies import ACTIVATIONS, PLANS
 from safeguard_spark.schema.review import ANSWERS, DECISIONS, PURPOSES, REVIEW_ITEMS, STAGES
+from safeguard_spark.schema.screens import SCREEN_AUDITS, SCREENS
 from safeguard_spark.schema.table import Column, Table
 
-TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS, PLANS, REVIEW_ITEMS, DECISIONS, EVALUATIONS)
+TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS, PLANS, REVIEW_ITEMS, DECISIONS, EVALUATIONS, SCREENS, SCREEN_AUDITS)
 
 __all__ = [
     "ACTIVATIONS",
@@ -19,6 +20,8 @@ __all__ = [
     "REASONING",
     "REVIEW_ITEMS",
     "RUNS",
+    "SCREENS",
+    "SCREEN_AUDITS",
     "STAGES",
     "TABLES",
     "Column",

@@ -23,9 +23,12 @@ LABELS = Table(
         "labeler STRING": "For people: model and effort, for example `safeguard-demo/low`",
         "labeler_hash STRING": (
             "SHA-256 over everything besides policy and content that can change a label: model and revision, dialect, "
-            "effort, sampling, limits, versions of prompt and contract"
+            "effort, sampling, limits, versions of prompt and contract. Of a screened content, the screen's hash"
         ),
-        "work_key STRING": "Identity of the model call: SHA-256 of content, policy, labeler hash; joins to `reasoning`",
+        "work_key STRING": (
+            "Identity of the model call, or of the one that a screen spared: SHA-256 of content, policy, labeler hash; "
+            "joins to `reasoning`"
+        ),
         "outcome STRING": "The result for this content; only `labelled` and `screened` have a violation",
         "violation BOOLEAN": "Whether the policy is violated; null unless `labelled` or `screened`",
         "category STRING": (
@@ -61,6 +64,13 @@ LABELS = Table(
             "Version whose verdict this is, where a change of the policy did not affect it and the model was not "
             "called again; null for every label that was made"
         ),
+        "screen STRING": (
+            "The screen that cleared the content; joins to `screens`. With another outcome than `screened` the labeler "
+            "was called all the same, to audit the screen"
+        ),
+        "screened_for STRING": (
+            "Hash of the labeler that the screen stands in for, whose call was spared; null unless `screened`"
+        ),
         "error STRING": "Short cause of an outcome other than `labelled`; never content",
         "rationale STRING": "The model's one-line reason. It may quote the content",
     },
@@ -71,7 +81,7 @@ LABELS = Table(
         ("attempt_positive", "attempt >= 1"),
     ),
     private=("content_id", "content_hash", "work_key", "rationale"),
-    added=("collection",),
+    added=("collection", "screen", "screened_for"),
 )
 
 REASONING = Table(
@@ -118,10 +128,14 @@ RUNS = Table(
         "seconds MAP<STRING, DOUBLE>": "Wall seconds: `recover`, `plan`, `label`, `commit`, `total`; phases overlap",
         "mlflow_run_id STRING": "The MLflow run, if there was one",
         "message STRING": "One sentence if something is left to do or went wrong",
+        "screen_id STRING": "The screen that it used; null if none",
+        "spared BIGINT": "Calls that the screen spared",
+        "screen_recall_low DOUBLE": "Lower bound (95 %) of the screen's recall, by the audits of all its runs so far",
         "plan_id STRING": "The plan of `plans` it applied; null for any other run",
         "config STRING": (
             "The resolved configuration as JSON, secrets hidden; `engine_forms` is how requests were written"
         ),
     },
     (("status_known", "status IN ('complete', 'partial', 'failed', 'died')"),),
+    added=("screen_id", "spared", "screen_recall_low"),
 )

@@ -36,7 +36,7 @@ PLANS = Table(
         "new_version STRING": "Version to label under",
         "new_hash STRING": "Its policy hash",
         "labeler_hash STRING": "The labeler to label with, for which the calls were counted",
-        "scope_kind STRING": "`all`, `touched`, `since`, `where` or `sample`",
+        "scope_kind STRING": "`all`, `touched`, `since`, `where`, `sample` or `screened-by`",
         "scope STRING": "The scope as JSON: rules, dates, strata with their sizes, seed",
         "collection STRING": "The collection of the contents; null in rows of earlier releases: as `source`",
         "source STRING": "Table or path of the content",
@@ -48,6 +48,6 @@ PLANS = Table(
         "prompt_tokens BIGINT": "Tokens of their prompts, before the prefix cache",
         "estimate STRING": "Tokens, engine-hours and cost at the rates of past runs, as JSON; null without past runs",
     },
-    (("scope_known", "scope_kind IN ('all', 'touched', 'since', 'where', 'sample')"),),
+    (("scope_known", "scope_kind IN ('all', 'touched', 'since', 'where', 'sample', 'screened-by')"),),
     added=("old_labeler_hash", "collection"),
 )

@@ -13,6 +13,10 @@ from safeguard_spark.evaluation.intervals import LEVEL, audit_size, audited_reca
 # A screen is audited again and again, so a wrong retirement has to be rarer than 5 % each time.
 RETIRE_LEVEL = 0.99
 
+# Of the contents that a run clears: at least so many are checked, so that a change shows, and at most this share, so
+# that a small run does not pay more for its audit than its screen spares. Audits add up over the runs.
+MIN_CHECKS, MAX_CHECKED_SHARE = 100, 0.1
+
 
 class Finding(StrEnum):
     """What the audits say about a screen's recall, relative to the reasoner."""
@@ -78,6 +82,12 @@ class Audit:
 def needed_checks(flagged: int, cleared: int, target: float) -> int | None:
     """The fewest contents to check for `Finding.shown` if none of them is a violation; None if no number does."""
     return audit_size(flagged, cleared, target)
+
+
+def num_checks(flagged: int, cleared: int, target: float) -> int:
+    """How many of the cleared contents a run checks: as many as are needed, within the limits above."""
+    needed, most = needed_checks(flagged, cleared, target), max(MIN_CHECKS, round(cleared * MAX_CHECKED_SHARE))
+    return min(cleared, max(MIN_CHECKS, most if needed is None else min(needed, most)))
 
 
 def is_broken(earlier: Audit, latest: Audit, target: float) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 
 from safeguard_spark.errors import GateError, TableError
 from safeguard_spark.extras import require
-from safeguard_spark.screen.scorer import Scores
+from safeguard_spark.labelling.content import Content
+from safeguard_spark.screen.scorer import Scores, screen_text
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -24,14 +25,14 @@ STRENGTH = 10.0  # inverse of the regularization
 
 
 class LinearScreen:
-    """Scores texts by a logistic regression over hashed n-grams; a `Scorer`."""
+    """Scores contents by a logistic regression over hashed n-grams; a `Scorer`."""
 
     def __init__(self, pipeline: "Pipeline") -> None:
         self._pipeline = pipeline
 
     @classmethod
-    def train(cls, texts: Sequence[str], violations: Sequence[bool]) -> "LinearScreen":
-        """A screen from texts with their verdicts. Raises GateError unless there are violations and safe texts."""
+    def train(cls, contents: Sequence[Content], violations: Sequence[bool]) -> "LinearScreen":
+        """A screen from contents with their verdicts. Raises GateError unless there are violations and safe texts."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
 
@@ -42,14 +43,14 @@ class LinearScreen:
             )
         regression = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300, random_state=0)
         pipeline = make_pipeline(_features(), regression)
-        pipeline.fit(list(texts), np.asarray(violations, dtype=bool))
+        pipeline.fit([screen_text(content) for content in contents], np.asarray(violations, dtype=bool))
         return cls(pipeline)
 
-    def scores(self, texts: Sequence[str]) -> Scores:
-        """The log odds of a violation, one for each text."""
-        if not texts:
+    def scores(self, contents: Sequence[Content]) -> Scores:
+        """The log odds of a violation, one for each content."""
+        if not contents:
             return np.empty(0)
-        return cast(Scores, self._pipeline.decision_function(list(texts)))
+        return cast(Scores, self._pipeline.decision_function([screen_text(content) for content in contents]))
 
     def dumps(self) -> bytes:
         """The screen as bytes, by skops."""

@@ -6,16 +6,25 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from safeguard_spark.labelling.content import Content
+
 Scores = npt.NDArray[np.float64]
 
 
 class Scorer(Protocol):
     """Scores contents under one policy."""
 
-    def scores(self, texts: Sequence[str]) -> Scores:
-        """One finite number for each text, in their order: the higher, the more likely a violation.
+    def scores(self, contents: Sequence[Content]) -> Scores:
+        """One finite number for each content, in their order: the higher, the more likely a violation.
 
-        Only the order of the numbers counts. A text has the same score whichever texts stand beside it, because the
-        threshold is compared one text at a time.
+        Only the order of the numbers counts. A content has the same score whichever contents are scored with it,
+        because the threshold is compared with one score at a time.
         """
         ...
+
+
+def screen_text(content: Content) -> str:
+    """A content as the text that a screen scores: of a conversation, `role: text` of every turn."""
+    if content.turns is None:
+        return content.text or ""
+    return "\n".join(f"{turn.role or ''}: {turn.text or ''}" for turn in content.turns)

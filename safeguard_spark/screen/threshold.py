@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from safeguard_spark.errors import GateError
 from safeguard_spark.evaluation.intervals import LEVEL, Rate, Weighted, rate, screen_rank, smallest_n
-from safeguard_spark.screen.audit import needed_checks
+from safeguard_spark.screen.audit import num_checks
 from safeguard_spark.screen.scorer import Scores
 
+WORTH_IT = 0.1  # of a run's calls: what trains, audits and watches a screen costs people's time too
 TARGETS = (0.99, 0.98, 0.95, 0.90, 0.80)  # what a plan shows
 
 
@@ -106,7 +107,7 @@ def _share(hits: npt.NDArray[np.bool_]) -> Rate | None:
 
 @dataclass(frozen=True)
 class Savings:
-    """Calls of a run with a screen. `spared` has the interval's ends; `audit` are calls for what was cleared."""
+    """Calls of a run with a screen. `spared` has the interval's ends; `audit` of them are made to check the screen."""
 
     pending: int
     spared: int
@@ -116,8 +117,8 @@ class Savings:
 
     @property
     def is_worth_it(self) -> bool:
-        """Whether even the low end spares more calls than the audit makes."""
-        return self.spared_low > self.audit
+        """Whether even the low end, less the audit, spares a tenth of the calls."""
+        return self.spared_low - self.audit >= WORTH_IT * self.pending
 
 
 def savings(point: Point, pending: int, prevalence: float) -> Savings | None:
@@ -130,6 +131,5 @@ def savings(point: Point, pending: int, prevalence: float) -> Savings | None:
     spared, low, high = (
         round(pending * share) for share in (point.cleared.value, point.cleared.low, point.cleared.high)
     )
-    flagged = round(pending * prevalence * point.target)
-    checks = needed_checks(flagged, spared, point.target)
-    return Savings(pending, spared, low, high, min(spared, checks if checks is not None else spared))
+    checks = num_checks(round(pending * prevalence * point.target), spared, point.target)
+    return Savings(pending, spared, low, high, checks)

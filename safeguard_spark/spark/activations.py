@@ -118,7 +118,7 @@ def name_labelers(tables: Tables) -> None:
 
 def labelers_of(tables: Tables, policy: Policy | PolicyVersion) -> list[LabelerRef]:
     """The labelers that labelled under a version, the one of the newest label first."""
-    labels = of_version(tables.read(schema.LABELS), policy)
+    labels = of_version(tables.read(schema.LABELS), policy).where("screened_for IS NULL")
     newest = F.max(F.struct(F.col("carried_from").isNull(), *views.NEWEST)).alias("newest")
     rows = labels.groupBy("labeler_hash").agg(newest, F.max("labeler").alias("labeler")).collect()
     return [LabelerRef(row["labeler"], row["labeler_hash"]) for row in sorted(rows, key=_newest, reverse=True)]

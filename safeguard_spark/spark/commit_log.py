@@ -111,10 +111,17 @@ def _has_chunk(commits: list[Commit], run_id: str, chunk: int) -> bool:
 
 
 def _without_labels_of(tables: Tables, rows: DataFrame, run_ids: list[str], version: int) -> DataFrame:
-    """Rows whose content and work key none of these runs has labelled up to `version`."""
+    """Rows whose content and work key none of these runs has labelled up to `version`.
+
+    A row of the labeler stays if the others only screened its content: the labeler's verdict counts.
+    """
     labels = tables.read(schema.LABELS, version).where(F.col("run_id").isin(run_ids))
     keys = ["collection", "content_id", "work_key", "policy", "policy_version"]
-    return rows.join(labels.select(keys), on=keys, how="left_anti")
+    any_label = labels.select(keys)
+    judged = labels.where("screened_for IS NULL").select(keys)
+    by_labeler = rows.where("screened_for IS NULL").join(judged, on=keys, how="left_anti")
+    screened = rows.where("screened_for IS NOT NULL").join(any_label, on=keys, how="left_anti")
+    return by_labeler.unionByName(screened)
 
 
 def _parse_commit(version: int, user_metadata: str | None) -> Commit | None:

@@ -1,6 +1,6 @@
 """Rows of `labels`: those of a collection, of a policy version and a labeler, and the newest of each content."""
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import views
@@ -21,6 +21,11 @@ def collection_of(spark: SparkSession, config: RunConfig) -> str | None:
     return config.source.collection(Files(spark, location).qualified() if is_path(location) else location)
 
 
+def stands_for() -> Column:
+    """The hash of the labeler that a label is by, or whose call a screen spared."""
+    return F.coalesce("screened_for", "labeler_hash")
+
+
 def of_collection(labels: DataFrame, collection: str | None) -> DataFrame:
     """The labels of a collection, or of all for None."""
     return labels if collection is None else labels.where(F.col("collection") == collection)
@@ -31,9 +36,9 @@ def of_version(
 ) -> DataFrame:
     """The labels of exactly this policy text under this version by a labeler, or by any for None.
 
-    Those that count, or those with a salt.
+    Those that count, or those with a salt. What a screen cleared in a labeler's place is among that labeler's.
     """
-    rows = labels if labeler_hash is None else labels.where(F.col("labeler_hash") == labeler_hash)
+    rows = labels if labeler_hash is None else labels.where(stands_for() == labeler_hash)
     return rows.where(
         (F.col("policy") == policy.name)
         & (F.col("policy_version") == policy.version)

@@ -5,6 +5,7 @@
                    <policy number>/plan.json     written when the plan is complete
                                    pending/bucket=<n>/    content ids and contents to label, by chunk
                                    reused/bucket=<n>/     verdicts that other ids of the same content have
+                                   cleared/bucket=<n>/    work keys of the contents that a screen cleared
                                    results/<n>/           the model's results (with _COMPLETE when complete)
 """
 
@@ -23,10 +24,10 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.redact import redacted
 from safeguard_spark.spark.files import Files
 
-FORMAT = 4  # of the JSON files and of the results' columns; a change of either is a new number
+FORMAT = 5  # of the JSON files and of the results' columns; a change of either is a new number
 # Formats that this release can commit. The results of 1 lack `engine_forms` and `exit_code`, those of 1 and 2 have no
-# second looks, and the sources of 1 to 3 have no `collection`.
-READABLE_FORMATS = (1, 2, 3, 4)
+# second looks, the sources of 1 to 3 have no `collection`, and the plans of 1 to 4 no screen.
+READABLE_FORMATS = (1, 2, 3, 4, 5)
 DEAD_BEATS = 30  # heartbeats a driver may miss before it counts as dead
 
 

@@ -1,8 +1,10 @@
 """Runs: one MLflow run per job run. Never gets content, and never runs a Spark plan."""
 
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from safeguard_spark.config.model import RunConfig
@@ -63,17 +65,27 @@ class Tracker:
 
 
 def log_finished_run(
-    config: RunConfig, name: str, params: Mapping[str, Any], metrics: Mapping[str, float], texts: Mapping[str, str]
+    config: RunConfig,
+    name: str,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    files: Mapping[str, str | bytes],
 ) -> str:
-    """Log a run that is finished: parameters, metrics, and texts by file name as its artifacts. Returns its id.
+    """Log a run that is finished: parameters, metrics, and texts or bytes by file name as artifacts. Returns its id.
 
     Raises ConfigError if the tracking server refuses, TrackingError if it is down.
     """
     tracker = Tracker.begin(config, name)
     with answering(tracking_uri(config)):
         tracker.log(params, metrics)
-        for file, text in texts.items():
-            tracker.client.log_text(tracker.mlflow_run_id, text, file)
+        for file, content in files.items():
+            if isinstance(content, str):
+                tracker.client.log_text(tracker.mlflow_run_id, content, file)
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / file
+                path.write_bytes(content)
+                tracker.client.log_artifact(tracker.mlflow_run_id, str(path))
         tracker.client.set_terminated(tracker.mlflow_run_id, "FINISHED")
     return tracker.mlflow_run_id
 
@@ -126,6 +138,10 @@ def metrics(result: RunResult) -> dict[str, float]:
         judged = counts.get("labelled", 0) + counts.get("screened", 0)
         if judged:
             values[f"violation_rate.{names[ref]}"] = counts["violations"] / judged
+    if result.screen_id:
+        values["spared"] = result.spared
+    if result.screen_recall_low is not None:
+        values["screen_recall_low"] = result.screen_recall_low
     return values
 
 

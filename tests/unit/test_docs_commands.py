@@ -30,7 +30,6 @@ PAGES = sorted(str(file.relative_to(ROOT)) for file in [*ROOT.glob("*.md"), *ROO
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n```(?P<kind>console|sh|bash)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACEHOLDER = r"NAME|VERSION"
 NOT_HERE = (
-    *("safeguard_spark/screen/", "safeguard_spark/spark/screen/", "cli/screen.py"),  # where they will be
     *("pending/", "reused/"),  # in a run's staging
 )
 # A command of ours, with a prompt or a folder in front, up to a pipe.

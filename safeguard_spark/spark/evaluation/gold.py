@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from safeguard_spark.config.model import RunConfig, SourceConfig
+from safeguard_spark.config.model import RunConfig, ScreenConfig, SourceConfig
 from safeguard_spark.errors import ConfigError, SourceError
 from safeguard_spark.evaluation.set_files import read_rows
 from safeguard_spark.evaluation.sets import GoldenSet, SetManifest, verify_file
@@ -42,8 +42,8 @@ class Gold:
         return filtered_rows(frame, self.golden_set)
 
     def label_config(self, config: RunConfig) -> RunConfig:
-        """A configuration whose source is the set."""
-        return config.model_copy(update={"source": self.config})
+        """A configuration whose source is the set. No screen: the labeler is what is measured."""
+        return config.model_copy(update={"source": self.config, "screen": ScreenConfig()})
 
 
 def open_gold(

@@ -62,6 +62,12 @@ class Chunk:
         return self._read("reused") if self.plan.has_reused else None
 
     @property
+    def cleared(self) -> DataFrame | None:
+        """(work_key, is_audited) of its contents that a screen cleared, or None."""
+        rows = self._read("cleared") if self.plan.screened else None
+        return None if rows is None or self.plan.screened is None else self.plan.screened.cleared(rows)
+
+    @property
     def results(self) -> DataFrame:
         """The model's results; no rows if the model was not called."""
         if not self.folder.exists("results", self.number):
@@ -113,6 +119,12 @@ def _label_rows(pending: DataFrame, results: DataFrame, chunk: Chunk, source: So
     if (reused := chunk.reused) is not None:
         uncalled = {"called": F.lit(False), "engine_unavailable": F.lit(False)}
         verdicts = verdicts.unionByName(reused.withColumns(uncalled), allowMissingColumns=True)
+    screen, cleared = chunk.plan.screened, chunk.cleared
+    if screen is None or cleared is None:
+        verdicts = verdicts.withColumn("screen", F.lit(None).cast("string"))
+    else:
+        verdicts = verdicts.join(screen.audited(cleared), on="work_key", how="left")
+        verdicts = verdicts.unionByName(screen.verdicts(cleared), allowMissingColumns=True)
     joined = pending.join(verdicts, on="work_key", how="left")
     joined = joined.where("engine_unavailable IS NULL OR NOT engine_unavailable")
     is_paid = F.col("is_first") & F.col("called")  # tokens are counted once, however many ids share the call
@@ -130,7 +142,12 @@ def _label_rows(pending: DataFrame, results: DataFrame, chunk: Chunk, source: So
         "source": source.name,
         "salt": labeler.salt,
         "carried_from": None,
+        "screened_for": None,
     }
+    is_screened = F.coalesce(F.col("outcome") == Outcome.screened.value, F.lit(False))
+    of_screened = {**screen.label_columns, "screened_for": labeler.labeler_hash} if screen else {}
+    values = {name: F.lit(value).cast("string") for name, value in constants.items()}
+    values |= {name: F.when(is_screened, value).otherwise(values[name]) for name, value in of_screened.items()}
     return joined.select(
         "content_id",
         "content_hash",
@@ -147,5 +164,6 @@ def _label_rows(pending: DataFrame, results: DataFrame, chunk: Chunk, source: So
         F.coalesce("effort", F.lit(labeler.effort.value)).alias("effort"),
         F.lit(chunk.number).alias("chunk"),
         F.lit(source.version).cast("bigint").alias("source_version"),
-        *(F.lit(value).cast("string").alias(name) for name, value in constants.items()),
+        "screen",
+        *(value.alias(name) for name, value in values.items()),
     )

@@ -5,27 +5,35 @@ from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.result import RunResult, Status
+from safeguard_spark.screen.record import Screen
 from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.label.executor import COST_TYPE, Recipe, count_calls
 from safeguard_spark.spark.label.pending import cached_pending_keys, requested_keys, reusable_labels
-from safeguard_spark.spark.label.run import by_work, specs_of
+from safeguard_spark.spark.label.run import by_work, configured_screen, specs_of
+from safeguard_spark.spark.label.screening import SCREENED_COST, ScreenRecipe, cost_batches
+from safeguard_spark.spark.screens import without_retired
 from safeguard_spark.spark.source import Source, open_source, refuse_overlap, work_key
 from safeguard_spark.spark.tables import Tables
 
 
 class Cost(NamedTuple):
-    """What one policy would cost. Tokens are those of the prompts, before the prefix cache."""
+    """What one policy would cost. Tokens are those of the prompts, before the prefix cache.
+
+    `spared`: calls that a screen spares, which are in neither of the others.
+    """
 
     rows: int
     pending: int
     calls: int
     prompt_tokens: int
+    spared: int = 0
 
 
 def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) -> RunResult:
@@ -39,9 +47,12 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
     refuse_overlap(spark, config, source)
     tables = Tables(spark, config.output or "")
     exists = tables.exists()
-    labels = tables.read(schema.LABELS) if exists else spark.createDataFrame([], schema.LABELS.ddl)
+    labels = spark.createDataFrame([], schema.LABELS.ddl)
+    if exists:
+        labels = without_retired(tables, tables.read(schema.LABELS))
+    screen = configured_screen(tables, config, specs) if config.screen.id else None
     first, later = by_work(specs)
-    costs = [cost_of(config, spec, source, labels) for spec in first]
+    costs = [cost_of(config, spec, source, labels, screen) for spec in first]
     for spec in later:  # they reuse the verdicts of the first
         with cached_pending_keys(config, spec, source, labels) as keys:
             costs.append(Cost(costs[0].rows, keys.count(), 0, 0))
@@ -59,11 +70,15 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
         seconds={"label": round(calls / rate, 1)} if rate else {},
         tables={table.name: tables.path(table) for table in schema.TABLES},
         message=inactive_message(tables, specs) if exists else None,
+        screen_id=screen.screen_id if screen and not screen.is_retired else None,
+        spared=sum(cost.spared for cost in costs),
     )
 
 
-def cost_of(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame) -> Cost:
-    """What labelling a source under one policy would cost now."""
+def cost_of(
+    config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame, screen: Screen | None = None
+) -> Cost:
+    """What labelling a source under one policy would cost now, with a screen if it is one of this spec."""
     with cached_pending_keys(config, spec, source, labels) as keys:
         pending = source.frame.join(keys, on=["content_id", "content_hash"], how="inner")
         calls = (
@@ -72,14 +87,20 @@ def cost_of(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFram
             .join(reusable_labels(labels, spec).select("work_key"), on="work_key", how="left_anti")
             .select("work_key", source.payload)
         )
-        costs = calls.mapInArrow(count_calls(Recipe(config, spec, "", 1)), COST_TYPE)
+        if screen is None or screen.is_retired or not screen.fits(spec):
+            costs = calls.mapInArrow(count_calls(Recipe(config, spec, "", 1)), COST_TYPE)
+            screen = None
+        else:
+            recipe = ScreenRecipe.of(config, spec, screen)
+            costs = calls.mapInArrow(cost_batches(recipe), from_arrow_schema(SCREENED_COST))
         total = costs.agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in costs.columns)).first()
         assert total is not None  # an aggregate without groups has one row
+        num_calls, tokens, spared = int(total["calls"]), int(total["prompt_tokens"]), 0
+        if screen is not None and (cleared := int(total["cleared"])):
+            spared = cleared - screen.checks_of_run(cleared, num_calls, config.screen.audit)
+            tokens -= round(int(total["cleared_tokens"]) * spared / cleared)
         return Cost(
-            requested_keys(source, config.source.limit).count(),
-            keys.count(),
-            int(total["calls"]),
-            int(total["prompt_tokens"]),
+            requested_keys(source, config.source.limit).count(), keys.count(), num_calls - spared, tokens, spared
         )
 
 

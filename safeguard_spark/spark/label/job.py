@@ -25,6 +25,7 @@ from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark import executors
 from safeguard_spark.spark.activations import activate_if_first, inactive_message
 from safeguard_spark.spark.failures import FAILED, storage_cause
+from safeguard_spark.spark.label.audit import audit_of_run
 from safeguard_spark.spark.label.commit import Chunk, chunks_of, commit_chunk
 from safeguard_spark.spark.label.executor import RESULT_TYPE, Recipe, label_batches
 from safeguard_spark.spark.label.pending import StagedPlan, make_plan
@@ -220,6 +221,8 @@ def _label_chunk(run: RunContext, chunk: Chunk) -> Summary:
     contents = pending.where("is_first")
     if (reused := chunk.reused) is not None:
         contents = contents.join(reused, on="work_key", how="left_anti")
+    if (cleared := chunk.cleared) is not None:
+        contents = contents.join(cleared.where("NOT is_audited"), on="work_key", how="left_anti")
     running = executors.executors(spark)  # once: each is several calls to the JVM
     slots = executors.task_slots(spark, running)
     num_partitions = max(1, min(slots.total * PARTITIONS_PER_SLOT, calls // MIN_PARTITION_ROWS))
@@ -333,6 +336,8 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
             f"{given_up:,} contents failed {max_attempts} times (run.max_attempts) and are not tried again. When the "
             f"cause is fixed, try them again with --set run.max_attempts={2 * max_attempts}."
         )
+    audit = audit_of_run(run)
+    sentences += audit.sentences
     by_outcome = {
         ref: {name: count for name, count in counts.items() if name != "violations"}
         for ref, counts in written.by_policy.items()
@@ -343,7 +348,7 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
     tally.seconds["total"] = (datetime.now(UTC) - run.manifest.started_at).total_seconds()
     result = RunResult(
         run_id=run.run_id,
-        status=Status.partial if tally.message or written.to_retry else Status.complete,
+        status=Status.partial if tally.message or written.to_retry or audit.retires else Status.complete,
         rows=sum(plan.counts.rows for plan in plans),
         pending=pending,
         calls=tally.counts["called"],
@@ -356,6 +361,9 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         tables={table.name: run.tables.path(table) for table in schema.TABLES},
         message=" ".join(sentences) or None,
         mlflow_run_id=tracker.mlflow_run_id if tracker else None,
+        screen_id=audit.screen_id,
+        spared=sum(plan.screened.spared for plan in plans if plan.screened),
+        screen_recall_low=audit.recall_low,
         by_policy=written.by_policy,
     )
     labels_version_out = append_run(run.tables, run.manifest, result, tally.engine_forms)

@@ -23,7 +23,9 @@ from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank
 from safeguard_spark.spark.label.executor import VERDICT_COLUMNS
 from safeguard_spark.spark.label.run import RunContext
+from safeguard_spark.spark.label.screening import CLEARED_DDL, StagedScreen, stage_cleared
 from safeguard_spark.spark.labels import of_collection, of_version
+from safeguard_spark.spark.screens import without_retired
 from safeguard_spark.spark.source import RANK, Source, work_key
 from safeguard_spark.spark.staging import StagedFile
 
@@ -53,6 +55,7 @@ class StagedPlan(StagedFile):
     remaining: int = 0  # pending contents that are not staged because the run may not label so many
     activates: bool = True  # as in the run's selection
     given_up: int = 0  # contents that are not pending because they failed `run.max_attempts` times
+    screened: StagedScreen | None = None
 
     @property
     def spec(self) -> LabelSpec:
@@ -69,7 +72,7 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     config, source, max_calls = run.config, run.source, run.selection.budget.calls
     folder = run.staging.folder(run.run_id, policy_number)
     planned_on = run.tables.version(schema.LABELS)
-    labels = run.tables.read(schema.LABELS, planned_on)
+    labels = without_retired(run.tables, run.tables.read(schema.LABELS, planned_on), run.selection.rejudged)
     has_keys = config.source.limit is not None or labels_of(labels, spec, config, source).limit(1).count() > 0
     pending, num_pending, given_up = _pending_contents(run, spec, labels if has_keys else None, folder)
     plan = StagedPlan(
@@ -92,12 +95,16 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     if not has_keys:  # else `pending_keys` has looked at all rows
         _refuse_doubled(_doubled_ids(folder), config.source, source)
     has_reused = _stage_reused(labels, spec, folder)
-    sizes = _chunk_sizes(folder, has_reused)
+    screen = run.screen_of(spec)
+    screened = (
+        None if screen is None else stage_cleared(config, spec, screen, folder, run.run_id, has_reused=has_reused)
+    )
+    sizes = _chunk_sizes(folder, has_reused, screened)
     num_staged = sum(size.ids for size in sizes.values())
     remaining = 0 if max_chunks is None else max(0, num_pending - num_staged)
     counts = Counts(run.num_rows, num_staged + remaining, sum(size.calls for size in sizes.values()))
     calls = {chunk: size.calls for chunk, size in sorted(sizes.items())}
-    found = {"counts": counts, "chunks": calls, "has_reused": has_reused, "remaining": remaining}
+    found = {"counts": counts, "chunks": calls, "has_reused": has_reused, "remaining": remaining, "screened": screened}
     return plan.model_copy(update=found)
 
 
@@ -270,7 +277,7 @@ class _ChunkSize(NamedTuple):
     calls: int  # distinct contents without a verdict
 
 
-def _chunk_sizes(folder: Files, has_reused: bool) -> dict[int, _ChunkSize]:
+def _chunk_sizes(folder: Files, has_reused: bool, screened: StagedScreen | None) -> dict[int, _ChunkSize]:
     """The size of each staged chunk."""
     staged = folder.spark.read.parquet(folder.path("pending")).select("work_key", "is_first", "bucket")
     if has_reused:
@@ -278,6 +285,12 @@ def _chunk_sizes(folder: Files, has_reused: bool) -> dict[int, _ChunkSize]:
         staged = staged.join(reused.withColumn("is_reused", F.lit(True)), on="work_key", how="left")
     else:
         staged = staged.withColumn("is_reused", F.lit(None).cast("boolean"))
-    calls = F.count_if(F.col("is_first") & F.col("is_reused").isNull())
+    if screened is not None:
+        spared = screened.cleared(folder.spark.read.schema(CLEARED_DDL).parquet(folder.path("cleared")))
+        spared = spared.where("NOT is_audited").select("work_key", F.lit(True).alias("is_spared"))
+        staged = staged.join(spared, on="work_key", how="left")
+    else:
+        staged = staged.withColumn("is_spared", F.lit(None).cast("boolean"))
+    calls = F.count_if(F.col("is_first") & F.col("is_reused").isNull() & F.col("is_spared").isNull())
     rows = staged.groupBy("bucket").agg(F.count(F.lit(1)).alias("ids"), calls.alias("calls")).collect()
     return {int(row["bucket"]): _ChunkSize(int(row["ids"]), int(row["calls"])) for row in rows}

@@ -11,6 +11,7 @@ from safeguard_spark.spark.failures import FAILED, failure_cause
 from safeguard_spark.spark.label.commit import chunks_of, commit_chunk
 from safeguard_spark.spark.label.pending import StagedPlan
 from safeguard_spark.spark.label.run_rows import append_died_run
+from safeguard_spark.spark.screens import audit_run, find_screen
 from safeguard_spark.spark.staging import Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
 
@@ -54,6 +55,8 @@ def _recover(tables: Tables, staging: Staging, config: RunConfig, run_id: str) -
     log.info("Recovery of run %s, whose driver %s: %d chunks committed.", run_id, driver, committed)
     if not has_driver:
         append_died_run(tables, run_id, manifest, [plan.counts for plan in plans])
+        for screen_id in {plan.screened.screen_id for plan in plans if plan.screened}:
+            audit_run(tables, find_screen(tables, screen_id), run_id)
         staging.clear(run_id)
 
 

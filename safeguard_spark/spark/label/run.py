@@ -20,7 +20,9 @@ from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
+from safeguard_spark.screen.record import Screen
 from safeguard_spark.spark.label.progress import Listener
+from safeguard_spark.spark.screens import find_screen
 from safeguard_spark.spark.shared import refuse_driver_local, refuse_unshared, require_volume
 from safeguard_spark.spark.source import Source, open_source, refuse_overlap
 from safeguard_spark.spark.staging import Manifest, SourceVersion, Staging
@@ -31,8 +33,8 @@ from safeguard_spark.spark.tables import Tables
 class Selection:
     """The part of the source that a run labels, by default all of it, and how much it may spend.
 
-    With a `salt` its labels only measure noise and never count. `activates`: whether a policy that has no active
-    version becomes active with it.
+    With a `salt` its labels only measure noise and never count, and no screen is used. `activates`: whether a policy
+    that has no active version becomes active with it. `rejudged`: hashes of screens whose contents are pending again.
     """
 
     source: Source | None = None
@@ -40,6 +42,7 @@ class Selection:
     plan_id: str | None = None
     salt: str | None = None
     activates: bool = True
+    rejudged: tuple[str, ...] = ()
 
 
 def specs_of(config: RunConfig, policies: Sequence[Policy], salt: str | None = None) -> tuple[LabelSpec, ...]:
@@ -52,6 +55,16 @@ def specs_of(config: RunConfig, policies: Sequence[Policy], salt: str | None = N
                 "another version."
             )
     return tuple(LabelSpec.of(config, policy, salt) for policy in by_ref.values())
+
+
+def configured_screen(tables: Tables, config: RunConfig, specs: Sequence[LabelSpec]) -> Screen | None:
+    """The screen of a run, which may be retired. Raises ConfigError if it is none of these policies and labelers."""
+    if config.screen.id is None:
+        return None
+    screen = find_screen(tables, config.screen.id)
+    if not any(screen.fits(spec) for spec in specs):
+        screen.refuse_other(next((spec for spec in specs if spec.policy.name == screen.policy), specs[0]))
+    return screen
 
 
 def by_work(specs: Sequence[LabelSpec]) -> tuple[list[LabelSpec], list[LabelSpec]]:
@@ -97,6 +110,8 @@ class RunContext:
             labels_version=tables.version(schema.LABELS),
             plan_id=selection.plan_id,
         )
+        if selection.salt is None:
+            configured_screen(tables, config, specs)  # raises, before anything is done
         staging = Staging(spark, config.run.staging or tables.sibling_folder("_staging"))
         refuse_unshared(spark, [staging.root, *([tables.sibling_folder("")] if config.run.staging else [])])
         return cls(
@@ -111,6 +126,16 @@ class RunContext:
             manifest=manifest,
             run_id=f"{manifest.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
         )
+
+    @cached_property
+    def screen(self) -> Screen | None:
+        """The configured screen, which may be retired. Read after the recovery, which may retire it."""
+        return configured_screen(self.tables, self.config, self.specs) if self.selection.salt is None else None
+
+    def screen_of(self, spec: LabelSpec) -> Screen | None:
+        """The screen that clears contents in front of a spec's labeler; None if there is none, or it is retired."""
+        screen = self.screen
+        return screen if screen is not None and not screen.is_retired and screen.fits(spec) else None
 
     @cached_property
     def num_rows(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pyspark.sql import SparkSession
 
-from safeguard_spark.config.model import RunConfig
+from safeguard_spark.config.model import RunConfig, ScreenConfig
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.policy.ref import Ref
@@ -56,4 +56,5 @@ def label_shadows(
         return None
     source = open_source(spark, config.source)
     sample = replace(source, frame=source.frame.where(sample_score(SEED) < share))
-    return label_table(spark, config, versions, show=show, selection=Selection(sample))
+    unscreened = config.model_copy(update={"screen": ScreenConfig()})  # a screen is of one version
+    return label_table(spark, unscreened, versions, show=show, selection=Selection(sample))

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema
-from safeguard_spark.config.model import RunConfig
+from safeguard_spark.config.model import RunConfig, ScreenConfig
 from safeguard_spark.errors import ConfigError, PolicyError, SourceError, TableError
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy
@@ -20,7 +20,7 @@ from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.label.run_rows import past_runs
 from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts, require_scope
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
-from safeguard_spark.spark.relabel.strata import planned_labels, select_scope
+from safeguard_spark.spark.relabel.strata import planned_labels, rejudged, select_scope
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
@@ -156,7 +156,10 @@ def apply_plan(
         rows = estimate.calls_per_s.median * budget.seconds / CHUNKS_PER_TIME_BUDGET if estimate else DEFAULT_CHUNK_ROWS
         chunk_rows = min(chunk_rows, max(1, int(rows)))
     run = config.model_copy(update={"run": config.run.model_copy(update={"chunk_rows": chunk_rows})})
-    selection = Selection(application.source, budget, plan.plan_id)
+    again = rejudged(Tables.open(spark, config.output), plan.scope)
+    if again:
+        run = run.model_copy(update={"screen": ScreenConfig()})
+    selection = Selection(application.source, budget, plan.plan_id, rejudged=again)
     result = label_table(spark, run, [application.policy], show=show, selection=selection)
     carried = carry_over_verdicts(spark, config, plan, application.policy) if carry and not result.exit_code else 0
     return Applied(result, carried)

@@ -76,7 +76,7 @@ def _rows(tables: Tables, plan: RelabelPlan, policy: Policy, contents: DataFrame
     keys = [*CONTENT, "content_hash"]
     affected = strata_of_labels(planned_labels(tables, plan), plan.scope).where(F.col("stratum") == AFFECTED)
     carried = (
-        newest.where(F.col("outcome") != Outcome.engine_failed.value)
+        newest.where(~F.col("outcome").isin(Outcome.engine_failed.value, Outcome.screened.value))
         .join(contents, on=keys, how="left_semi")
         .join(affected, on="content_id", how="left_anti")
         .join(new.select(keys), on=keys, how="left_anti")

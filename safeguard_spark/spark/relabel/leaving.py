@@ -9,7 +9,7 @@ from safeguard_spark import schema
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.spark.activations import active_labeler
-from safeguard_spark.spark.labels import CONTENT
+from safeguard_spark.spark.labels import CONTENT, stands_for
 from safeguard_spark.spark.tables import Tables
 
 NAMED = 5  # collections in a message: there may be thousands
@@ -121,4 +121,4 @@ def is_readable() -> Column:
 def _is_by(version: str, policy_hash: str, labeler_hash: str | None) -> Column:
     """Whether a label is of this text under this version, by this labeler, or by any for None."""
     of_text = (F.col("policy_version") == version) & (F.col("policy_hash") == policy_hash)
-    return of_text if labeler_hash is None else of_text & (F.col("labeler_hash") == labeler_hash)
+    return of_text if labeler_hash is None else of_text & (stands_for() == labeler_hash)

@@ -14,6 +14,7 @@ from safeguard_spark.relabel.estimate import Estimate, estimate_cost
 from safeguard_spark.relabel.plan import PlanReport, RelabelPlan, ScopeSize
 from safeguard_spark.relabel.rules import RuleChanges, rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
+from safeguard_spark.screen.record import Screen, fallen_text
 from safeguard_spark.spark.activations import labeler_of
 from safeguard_spark.spark.failures import is_denied
 from safeguard_spark.spark.label.dry_run import Cost, cost_of
@@ -21,7 +22,8 @@ from safeguard_spark.spark.label.pending import cached_pending_keys, requested_k
 from safeguard_spark.spark.label.run_rows import past_runs
 from safeguard_spark.spark.relabel.human_decisions import decide_again
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
-from safeguard_spark.spark.relabel.strata import AFFECTED, old_labels, plan_strata, select_scope, strata
+from safeguard_spark.spark.relabel.strata import AFFECTED, old_labels, plan_strata, rejudged, select_scope, strata
+from safeguard_spark.spark.screens import all_screens, find_screen, without_retired
 from safeguard_spark.spark.source import Source, work_key
 from safeguard_spark.spark.tables import Tables
 
@@ -43,11 +45,16 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
     """Make a plan and store it, if the user may; nothing else changes. Raises SafeguardError."""
     tables = Tables.open(spark, config.output)
     version = tables.version(schema.LABELS)
-    labels = tables.read(schema.LABELS, version)
+    all_labels = tables.read(schema.LABELS, version)
     spec = LabelSpec.of(config, request.new)
     old, changes = request.old, RuleChanges()
     scope, configured = request.scope, spec.labeler.ref
+    is_screened = scope.kind is ScopeKind.screened_by
+    if is_screened:
+        find_screen(tables, str(scope.screen)).refuse_other(spec)
+    labels = without_retired(tables, all_labels, rejudged(tables, scope))
     old_labeler = None if old is None else labeler_of(tables, old, configured, request.labeler)
+    old_labeler = configured if is_screened else old_labeler  # the screen's, see below
     is_relabelled = old_labeler is not None and old_labeler.hash != configured.hash
     if is_relabelled and scope.kind is ScopeKind.touched:
         raise ConfigError(
@@ -62,10 +69,11 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
         raise ConfigError("--scope touched reads the labels of an earlier version: name it with --from VERSION.")
     base = open_scoped(spark, config, scope)
     old_hash = old_labeler.hash if old_labeler else None
-    previous = old_labels(labels, old, old_hash, config.source.collection(base.name))
+    previous = old_labels(all_labels, old, old_hash, config.source.collection(base.name))
     scope = plan_strata(base, previous, scope)
     selected = select_scope(base, previous, scope)
-    size = cost_of(config, spec, selected, labels)
+    screen = None if is_screened else _configured_screen(tables, config, spec)
+    size = cost_of(config, spec, selected, labels, screen)
     plan = _plan_of(config, request, scope, base, version, old_hash, configured.hash, size)
     is_filtered = scope.kind in (ScopeKind.since, ScopeKind.where)
     whole = open_scoped(spark, config, Scope(kind=ScopeKind.all)) if is_filtered else base
@@ -80,9 +88,21 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
         others=others,
         labelers=(str(old_labeler), str(configured)) if is_relabelled else None,
         decide_again=decide_again(spark, config, request.new),
+        screens=tuple(
+            fallen_text(screen, request.new)
+            for screen in all_screens(tables)
+            if old is not None and screen.policy_hash == old.policy_hash and not screen.is_retired
+            if not screen.fits(spec)
+        ),
         currency=config.relabel.currency,
         not_stored=_store(tables, plan, cost),
     )
+
+
+def _configured_screen(tables: Tables, config: RunConfig, spec: LabelSpec) -> Screen | None:
+    """The configured screen if it is one of the version to label under: `apply` refuses any other."""
+    screen = find_screen(tables, config.screen.id) if config.screen.id else None
+    return screen if screen and screen.fits(spec) else None
 
 
 def _store(tables: Tables, plan: RelabelPlan, cost: Estimate | None) -> str:
@@ -122,7 +142,10 @@ def _plan_of(
         source=base.name,
         source_version=base.version,
         labels_version=labels_version,
-        **size._asdict(),
+        rows=size.rows,
+        pending=size.pending,
+        calls=size.calls,
+        prompt_tokens=size.prompt_tokens,
     )
 
 

@@ -12,14 +12,19 @@ from safeguard_spark.relabel.scope import Scope, ScopeKind, Stratum, allocate
 from safeguard_spark.spark.commit_log import labels_at
 from safeguard_spark.spark.labels import newest_per_content, of_collection, of_version
 from safeguard_spark.spark.sampling import DISTINCT_SCORES, sample_score
+from safeguard_spark.spark.screens import find_screen
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
+OLD_COLUMNS = ("outcome", "violation", "category", "rule_ids", "screen", "screened_for")
 AFFECTED, REST, NO_LABEL = "touched", "rest", "no label"  # as plans store them
 
 
 def select_scope(source: Source, old: DataFrame, scope: Scope) -> Source:
     """The contents that a planned scope selects. `old` are labels as `old_labels` returns them."""
+    if scope.kind is ScopeKind.screened_by:
+        cleared = old.where((F.col("screen") == scope.screen) & F.col("screened_for").isNotNull())
+        return replace(source, frame=source.frame.join(cleared.select("content_id"), on="content_id", how="left_semi"))
     if not scope.kind.uses_labels:
         return source
     sample = select_sample(strata(source.frame.select("content_id").distinct(), old, scope), scope)
@@ -78,12 +83,12 @@ def strata_of_labels(old: DataFrame, scope: Scope) -> DataFrame:
 def old_labels(
     labels: DataFrame, old: Policy | PolicyVersion | None, labeler_hash: str | None, collection: str
 ) -> DataFrame:
-    """(content_id, outcome, violation, category, rule_ids) of each id's newest label under a version; none for None.
+    """The id of each content with its newest label under a version (`OLD_COLUMNS`); none for None.
 
     Those of a collection, by a labeler or by any for None.
     """
     rows = labels.limit(0) if old is None else of_version(labels, old, labeler_hash)
-    newest = newest_per_content(of_collection(rows, collection), "outcome", "violation", "category", "rule_ids")
+    newest = newest_per_content(of_collection(rows, collection), *OLD_COLUMNS)
     return newest.drop("collection")
 
 
@@ -91,6 +96,11 @@ def planned_labels(tables: Tables, plan: RelabelPlan) -> DataFrame:
     """`old_labels` as they were when the plan was made, less what was erased since. Raises TableError."""
     labels = labels_at(tables, plan.labels_version)
     return old_labels(labels, plan.old, plan.old_labeler_hash, plan.collection or plan.source)
+
+
+def rejudged(tables: Tables, scope: Scope) -> tuple[str, ...]:
+    """The hashes of the screens whose contents a scope selects, to be judged by the labeler. Raises ConfigError."""
+    return (find_screen(tables, str(scope.screen)).screen_hash,) if scope.kind is ScopeKind.screened_by else ()
 
 
 def _stratum(scope: Scope) -> Column:

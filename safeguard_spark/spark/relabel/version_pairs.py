@@ -163,7 +163,9 @@ def _verdicts(labels: DataFrame, side: _Side, salt: str | None = None) -> DataFr
     """Each content's newest verdict on a side: (collection, content_id, content_hash, verdict)."""
     rules = F.sort_array(F.coalesce("rule_ids", F.array().cast("array<string>")))
     labeler_hash = salted_hash(side.labeler.hash, salt) if salt else side.labeler.hash
-    judged = of_version(labels, side.policy, labeler_hash, salt=salt).where("carried_from IS NULL")
+    judged = of_version(labels, side.policy, labeler_hash, salt=salt).where(
+        "carried_from IS NULL AND screened_for IS NULL"
+    )
     with_verdict = judged.withColumn("verdict", F.struct("violation", "category", rules.alias("rules")))
     return newest_per_content(with_verdict, "content_hash", "verdict")
 
@@ -262,7 +264,9 @@ def label_again(
     """
     tables = Tables.open(spark, config.output)
     labeler = Labeler.of(config, policy)
-    labelled = of_version(tables.read(schema.LABELS), policy, labeler.labeler_hash).where("carried_from IS NULL")
+    labelled = of_version(tables.read(schema.LABELS), policy, labeler.labeler_hash).where(
+        "carried_from IS NULL AND screened_for IS NULL"
+    )
     source = open_scoped(spark, config, Scope(kind=ScopeKind.all))
     labelled = of_collection(labelled, config.source.collection(source.name))
     selected = labelled.select("content_id", "content_hash").distinct().where(sample_score("again") < share)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from safeguard_spark.errors import GateError, TableError
+from safeguard_spark.labelling.content import Content, Turn
 from safeguard_spark.screen.linear import LinearScreen
 
 pytestmark = pytest.mark.unit
@@ -16,11 +17,12 @@ GOODS = ["teapot", "lamp", "chair", "bicycle", "novel", "carpet", "guitar", "mir
 BAD = ["replica rolex", "fake passport", "copied handbag", "counterfeit notes"]
 
 
-def posts(seed: int, count: int) -> tuple[list[str], list[bool]]:
+def posts(seed: int, count: int) -> tuple[list[Content], list[bool]]:
     random = np.random.default_rng(seed)
     violations = random.random(count) < 0.3
     words = [str(random.choice(BAD if violation else GOODS)) for violation in violations]
-    return [f"For sale: {word}, {random.integers(5, 500)} euros" for word in words], violations.tolist()
+    texts = [f"For sale: {word}, {random.integers(5, 500)} euros" for word in words]
+    return [Content(text) for text in texts], violations.tolist()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,13 @@ def test_a_score_is_the_same_alone_among_others_and_after_storing(screen: Linear
     "text", ["", " ", "\x00", "\ud800".encode("utf-8", "replace").decode(), "👩‍👧" * 1_000, "a" * 200_000]
 )
 def test_any_text_has_a_finite_score(screen: LinearScreen, text: str) -> None:
-    assert np.isfinite(screen.scores([text])).all()
+    assert np.isfinite(screen.scores([Content(text)])).all()
+
+
+def test_a_conversation_is_scored_by_all_its_turns(screen: LinearScreen) -> None:
+    turns = (Turn("user", "For sale: lamp"), Turn("user", "or a replica rolex"), Turn(None, None))
+    with_bad, without = screen.scores([Content(turns=turns), Content(turns=turns[:1])])
+    assert with_bad > without
 
 
 def test_no_texts_have_no_scores(screen: LinearScreen) -> None:
@@ -57,7 +65,7 @@ def test_no_texts_have_no_scores(screen: LinearScreen) -> None:
 @pytest.mark.parametrize("violation", [True, False])
 def test_labels_that_are_all_alike_teach_nothing(violation: bool) -> None:
     with pytest.raises(GateError, match="all 2 labels to learn from are alike"):
-        LinearScreen.train(["a", "b"], [violation, violation])
+        LinearScreen.train([Content("a"), Content("b")], [violation, violation])
 
 
 class Evil:

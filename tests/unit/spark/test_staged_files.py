@@ -9,6 +9,7 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.label.executor import RESULT
 from safeguard_spark.spark.label.pending import Counts, StagedPlan
+from safeguard_spark.spark.label.screening import StagedScreen
 from safeguard_spark.spark.staging import FORMAT, Driver, Manifest, SourceVersion, StagedFile, parse_staged
 from tests.build import labeler, policy
 from tests.staged import manifest
@@ -54,7 +55,7 @@ def test_a_run_staged_by_a_release_without_formats_is_refused_with_both_ways_on(
     with pytest.raises(TableError) as caught:
         parse_staged(model, json.dumps(WITHOUT_FORMAT[model]), "r1", "/staging/r1")
     message = str(caught.value)
-    assert message.startswith("Another release staged run r1 (format none; this release reads 1, 2, 3, 4).")
+    assert message.startswith("Another release staged run r1 (format none; this release reads 1, 2, 3, 4, 5).")
     assert "with that release to commit it" in message
     assert "or delete /staging/r1: its contents are then labelled again." in message
 
@@ -62,7 +63,7 @@ def test_a_run_staged_by_a_release_without_formats_is_refused_with_both_ways_on(
 @pytest.mark.parametrize("file", FILES)
 def test_a_newer_format_is_refused_even_if_it_looks_the_same(file: StagedFile) -> None:
     text = json.dumps({**json.loads(file.model_dump_json()), "format": FORMAT + 1})
-    with pytest.raises(TableError, match=rf"\(format {FORMAT + 1}; this release reads 1, 2, 3, 4\)"):
+    with pytest.raises(TableError, match=rf"\(format {FORMAT + 1}; this release reads 1, 2, 3, 4, 5\)"):
         parse_staged(type(file), text, "r", "/staging/r")
 
 
@@ -90,9 +91,9 @@ def test_a_file_that_is_no_object_is_damaged(text: str) -> None:
         parse_staged(Manifest, text, "r", "/staging/r")
 
 
-def test_these_fields_and_columns_are_format_4() -> None:
+def test_these_fields_and_columns_are_format_5() -> None:
     # If this fails, another release's driver would misread what this one stages: raise FORMAT, and read the old one.
-    assert FORMAT == 4
+    assert FORMAT == 5
     assert list(Manifest.model_fields) == [
         "format", "driver", "started_at", "source", "policies", "labelers", "config_hash", "config",
         "labels_version_in", "plan_id", "failed",
@@ -100,7 +101,10 @@ def test_these_fields_and_columns_are_format_4() -> None:
     assert list(SourceVersion.model_fields) == ["name", "version", "collection"]
     assert list(StagedPlan.model_fields) == [
         "format", "policy", "labeler", "policy_number", "planned_on", "counts", "chunks", "has_reused", "remaining",
-        "activates", "given_up",
+        "activates", "given_up", "screened",
+    ]  # fmt: skip
+    assert list(StagedScreen.model_fields) == [
+        "screen_id", "screen_hash", "kind", "run_id", "audited_up_to", "spared",
     ]  # fmt: skip
     assert list(Labeler.model_fields) == [
         "model", "revision", "dialect", "engine_class", "effort", "temperature", "top_p", "max_tokens",

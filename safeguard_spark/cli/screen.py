@@ -1,0 +1,129 @@
+"""Commands for screens, the light classifiers in front of the model: plan, train, calibrate, show, retire."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from safeguard_spark.cli.options import Result, command, group, output_config, table_config
+from safeguard_spark.errors import ConfigError
+
+if TYPE_CHECKING:
+    from safeguard_spark.config.model import RunConfig
+    from safeguard_spark.screen.record import Screen
+
+PolicyRef = Annotated[str, Option("--policy", help="The policy: a file, name@version or an alias.")]
+Target = Annotated[float, Option(help="The share of the labeler's violations that it must keep.")]
+ScreenId = Annotated[str, Argument(help="The id that `screen train` printed.", metavar="SCREEN_ID")]
+
+screen = group("Clear what is clearly safe before the model is called, with a recall that is proved and audited.")
+
+
+@command(screen, table_config)
+def plan(run: "RunConfig", policy: PolicyRef) -> Result:
+    """Print what a screen would spare at several targets, from labels that are there. Makes nothing."""
+    from safeguard_spark.screen.plan import plan_text
+    from safeguard_spark.tracking.registry import resolve
+
+    resolved = resolve(policy, run)
+    from safeguard_spark.spark.screen.make import plan_screen
+    from safeguard_spark.spark.session import session
+
+    report = plan_screen(session(run), run, resolved)
+    return Result(report.to_json(), plan_text(report))
+
+
+@command(screen, table_config)
+def train(
+    run: "RunConfig",
+    policy: PolicyRef,
+    target: Target = 0.95,
+    critical: Annotated[bool, Option("--critical", help="Also for a policy with critical rules.")] = False,
+) -> Result:
+    """Make a screen from labels that are there. Exit code 7 if there are too few violations to show the target."""
+    _refuse_no_share(target)
+    _refuse_untracked(run)
+    from safeguard_spark.tracking.registry import resolve
+
+    resolved = resolve(policy, run)
+    from safeguard_spark.spark.screen.make import train_screen
+    from safeguard_spark.spark.session import session
+
+    return _made(train_screen(session(run), run, resolved, target, critical=critical))
+
+
+@command(screen, table_config)
+def calibrate(run: "RunConfig", screen_id: ScreenId, policy: PolicyRef, target: Target = 0.95) -> Result:
+    """Set a screen's threshold anew, by the labels that are there now. That makes another screen."""
+    _refuse_no_share(target)
+    from safeguard_spark.tracking.registry import resolve
+
+    resolved = resolve(policy, run)
+    from safeguard_spark.spark.screen.make import calibrate_screen
+    from safeguard_spark.spark.session import session
+
+    return _made(calibrate_screen(session(run), run, resolved, screen_id, target))
+
+
+@command(screen, output_config)
+def show(
+    run: "RunConfig", screen_id: Annotated[str | None, Argument(help="A screen; by default all.")] = None
+) -> Result:
+    """List the screens, or show one with its audits."""
+    from safeguard_spark.screen.text import list_text, show_text
+    from safeguard_spark.spark.screens import all_screens, find_screen, past_audits
+    from safeguard_spark.spark.session import session
+    from safeguard_spark.spark.tables import Tables
+
+    tables = Tables.open(session(run), run.output)
+    if screen_id is None:
+        screens = all_screens(tables)
+        return Result([_json(screen) for screen in screens], list_text(screens))
+    one, audits = find_screen(tables, screen_id), past_audits(tables, screen_id)
+    listed = [{"run_id": run_id, **vars(audit), "recall_low": audit.recall_low} for run_id, audit in audits]
+    return Result({**_json(one), "audits": listed}, show_text(one, audits))
+
+
+@command(screen, output_config)
+def retire(
+    run: "RunConfig",
+    screen_id: ScreenId,
+    reason: Annotated[str, Option(help="Why; it is recorded.")],
+) -> Result:
+    """Retire a screen for good: no run uses it, and what it cleared is pending again."""
+    if not reason.strip():
+        raise ConfigError("--reason is empty. Say why in a sentence: it is recorded.")
+    from safeguard_spark.spark.screens import find_screen, retire_screen
+    from safeguard_spark.spark.session import session
+    from safeguard_spark.spark.tables import Tables
+
+    tables = Tables.open(session(run), run.output)
+    one = find_screen(tables, screen_id)
+    if one.is_retired:
+        return Result(_json(one), f"Screen {screen_id} is retired already: {one.retired_reason}\n")
+    retire_screen(tables, one, reason.strip())
+    one = find_screen(tables, screen_id)
+    return Result(
+        _json(one),
+        f"Screen {screen_id} is retired: what it cleared is pending again. The next label run has it judged, or "
+        f"safeguard relabel plan --policy {one.policy_ref} --scope 'screened-by {screen_id}'\n",
+    )
+
+
+def _refuse_no_share(target: float) -> None:
+    if not 0 < target < 1:
+        raise ConfigError(f"--target {target:g} is not a share between 0 and 1, for example 0.95.")
+
+
+def _refuse_untracked(run: "RunConfig") -> None:
+    if not run.tracking.enabled:
+        raise ConfigError("A screen's classifier is kept in MLflow: set tracking.enabled=true.")
+
+
+def _made(screen: "Screen") -> Result:
+    from safeguard_spark.screen.text import made_text
+
+    return Result(_json(screen), made_text(screen))
+
+
+def _json(screen: "Screen") -> dict[str, Any]:
+    return {"screen_id": screen.screen_id, "screen_hash": screen.screen_hash, **screen.model_dump()}

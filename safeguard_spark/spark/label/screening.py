@@ -1,0 +1,167 @@
+"""Screening: which pending contents a screen clears, staged with the plan, and which of those audit it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.labelling.content import Content
+from safeguard_spark.labelling.prompt import Prompt
+from safeguard_spark.labelling.rows import LabelSpec, prepare
+from safeguard_spark.labelling.verdict import Outcome
+from safeguard_spark.policy.document import Effort
+from safeguard_spark.screen.linear import LinearScreen
+from safeguard_spark.screen.record import Screen
+from safeguard_spark.spark.files import Files
+from safeguard_spark.spark.label.executor import READERS
+from safeguard_spark.tracking.artifacts import read_artifact
+
+CLEARED_DDL = "work_key STRING, bucket INT"
+SCREENED_COST = pa.schema([(name, pa.int64()) for name in ("calls", "prompt_tokens", "cleared", "cleared_tokens")])
+BATCH = 1_000  # contents scored at once: their n-grams are in memory together
+SHORT = 8  # a content of so many times fewer characters than a prompt may have tokens is short enough for any prompt
+
+
+class StagedScreen(BaseModel):
+    """A screen as a plan has staged what it clears. `audited_up_to`: contents up to this key are audited."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    screen_id: str
+    screen_hash: str
+    kind: str
+    run_id: str
+    audited_up_to: str
+    spared: int
+
+    def cleared(self, rows: DataFrame) -> DataFrame:
+        """(work_key, is_audited) of staged rows."""
+        return rows.select("work_key", (_audit_key(self.run_id) <= self.audited_up_to).alias("is_audited"))
+
+    def verdicts(self, cleared: DataFrame) -> DataFrame:
+        """The verdicts of cleared contents that are not audited."""
+        spared = cleared.where("NOT is_audited").select("work_key")
+        return spared.withColumns({
+            "outcome": F.lit(Outcome.screened.value),
+            "violation": F.lit(False),
+            "effort": F.lit(Effort.none.value),
+            "called": F.lit(False),
+            "engine_unavailable": F.lit(False),
+            "screen": F.lit(self.screen_id),
+        })  # fmt: skip
+
+    def audited(self, cleared: DataFrame) -> DataFrame:
+        """(work_key, screen) of cleared contents that are audited."""
+        return cleared.where("is_audited").select("work_key", F.lit(self.screen_id).alias("screen"))
+
+    @property
+    def label_columns(self) -> dict[str, str]:
+        """What the columns of a screened label say in place of what they say of the labeler's."""
+        return {"labeler": f"screen/{self.screen_id}", "labeler_hash": self.screen_hash, "model": self.kind}
+
+
+def _audit_key(run_id: str) -> Column:
+    """Uniform over contents, and other contents in every run, so that no content decides whether it is audited."""
+    return F.sha2(F.concat(F.col("work_key"), F.lit(run_id)), 256)
+
+
+@dataclass(frozen=True)
+class ScreenRecipe:
+    """What a worker needs to score contents."""
+
+    spec: LabelSpec
+    screen: Screen
+    classifier: bytes
+
+    @classmethod
+    def of(cls, config: RunConfig, spec: LabelSpec, screen: Screen) -> "ScreenRecipe":
+        """The recipe of a run, with the classifier from MLflow. Raises TableError, ConfigError, TrackingError."""
+        data = read_artifact(config, screen.artifact, str(screen.artifact_sha256)) if screen.artifact else b""
+        return cls(spec, screen, data)
+
+    def clears(self, scorer: LinearScreen, contents: list[Content]) -> list[bool]:
+        """Which contents the screen clears: none that the labeler would not be called for."""
+        candidates = [number for number, content in enumerate(contents) if _has_prompt(self.spec, content)]
+        scores = scorer.scores([contents[number] for number in candidates])
+        cleared = {number for number, score in zip(candidates, scores, strict=True) if score < self.screen.threshold}
+        return [number in cleared for number in range(len(contents))]
+
+
+def _has_prompt(spec: LabelSpec, content: Content) -> bool:
+    """Whether the labeler would be called. Long contents are rendered to see: it costs as much as a score."""
+    if content.invalid or content.is_empty:
+        return False
+    return content.size < spec.labeler.max_prompt_tokens // SHORT or isinstance(prepare(spec, content), Prompt)
+
+
+def clear_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """The function for `mapInArrow`: batches of (work_key, bucket, text or turns) to the rows that are cleared."""
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        scorer = LinearScreen.loads(recipe.classifier)
+        for batch in batches:
+            payload = next(name for name in batch.schema.names if name in READERS)
+            for start in range(0, batch.num_rows, BATCH):
+                part = batch.slice(start, BATCH)
+                contents = [READERS[payload](cell.as_py()) for cell in part.column(payload)]
+                mask = pa.array(recipe.clears(scorer, contents), pa.bool_())
+                yield part.select(["work_key", "bucket"]).filter(mask)
+
+    return run
+
+
+def cost_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """The function for `mapInArrow`: batches of (work_key, text or turns) to `SCREENED_COST`, one row for a batch."""
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        scorer = LinearScreen.loads(recipe.classifier)
+        for batch in batches:
+            payload = next(name for name in batch.schema.names if name in READERS)
+            totals = dict.fromkeys(SCREENED_COST.names, 0)
+            for start in range(0, batch.num_rows, BATCH):
+                contents = [READERS[payload](cell.as_py()) for cell in batch.slice(start, BATCH).column(payload)]
+                prepared = [prepare(recipe.spec, content) for content in contents]
+                for prompt, is_cleared in zip(prepared, recipe.clears(scorer, contents), strict=True):
+                    if isinstance(prompt, Prompt):
+                        tokens = len(prompt.token_ids or ())
+                        totals["calls"] += 1
+                        totals["prompt_tokens"] += tokens
+                        totals["cleared"] += is_cleared
+                        totals["cleared_tokens"] += is_cleared * tokens
+            yield pa.RecordBatch.from_pylist([totals], SCREENED_COST)
+
+    return run
+
+
+def stage_cleared(
+    config: RunConfig, spec: LabelSpec, screen: Screen, folder: Files, run_id: str, *, has_reused: bool
+) -> StagedScreen | None:
+    """Stage which pending contents of a plan the screen clears, and draw those to audit; None if it clears none."""
+    pending = folder.spark.read.parquet(folder.path("pending")).where("is_first").drop("content_id", "content_hash")
+    payload = next(name for name in pending.columns if name in READERS)
+    contents = pending.select("work_key", "bucket", payload)
+    if has_reused:
+        reused = folder.spark.read.parquet(folder.path("reused")).select("work_key")
+        contents = contents.join(reused, on="work_key", how="left_anti").select("work_key", "bucket", payload)
+    recipe = ScreenRecipe.of(config, spec, screen)
+    scored = contents.mapInArrow(clear_batches(recipe), CLEARED_DDL)
+    scored.write.partitionBy("bucket").parquet(folder.path("cleared"))
+    cleared = folder.spark.read.schema(CLEARED_DDL).parquet(folder.path("cleared"))
+    num_cleared, num_calls = cleared.count(), contents.count()
+    if not num_cleared:
+        return None
+    num_checks = screen.checks_of_run(num_cleared, num_calls, config.screen.audit)
+    keys = cleared.select(_audit_key(run_id).alias("key")).orderBy("key").limit(num_checks)
+    last = keys.agg(F.max("key")).first()
+    return StagedScreen(
+        screen_id=screen.screen_id,
+        screen_hash=screen.screen_hash,
+        kind=screen.kind,
+        run_id=run_id,
+        audited_up_to=str(last[0]) if last else "",
+        spared=num_cleared - num_checks,
+    )

@@ -1,0 +1,1 @@
+"""Screens from tables: train, calibrate, plan, show, retire."""

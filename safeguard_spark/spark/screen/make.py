@@ -1,0 +1,160 @@
+"""Make a screen from labels that are there: plan, train, calibrate."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from pyspark.sql import SparkSession
+
+from safeguard_spark import schema
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import GateError
+from safeguard_spark.labelling.rows import LabelSpec
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.relabel.estimate import estimate_cost
+from safeguard_spark.screen.linear import LinearScreen
+from safeguard_spark.screen.parts import Part
+from safeguard_spark.screen.plan import ScreenPlan, Spared
+from safeguard_spark.screen.record import Screen, refuse_critical
+from safeguard_spark.screen.threshold import Scored, calibrate, curve, savings
+from safeguard_spark.spark.label.pending import cached_pending_keys
+from safeguard_spark.spark.label.run_rows import past_runs
+from safeguard_spark.spark.relabel.human_decisions import human_agreement
+from safeguard_spark.spark.screen.material import Judged, Material, read_material, sizes
+from safeguard_spark.spark.screens import add_screen, all_screens, find_screen, without_retired
+from safeguard_spark.spark.source import Source, open_source
+from safeguard_spark.spark.tables import Tables
+from safeguard_spark.tracking.artifacts import artifact_address, read_artifact
+from safeguard_spark.tracking.runs import log_finished_run
+
+FILE = "screen.skops"
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What a screen is made from: the tables, the source, a policy as one labeler applies it, and its verdicts."""
+
+    config: RunConfig
+    tables: Tables
+    source: Source
+    spec: LabelSpec
+    material: Material
+
+    @classmethod
+    def open(cls, spark: SparkSession, config: RunConfig, policy: Policy) -> "Workbench":
+        """Read the verdicts that are there. Raises SafeguardError."""
+        tables = Tables.open(spark, config.output)
+        source, spec = open_source(spark, config.source), LabelSpec.of(config, policy)
+        return cls(config, tables, source, spec, read_material(config, tables, spec, source))
+
+    def train(self) -> LinearScreen:
+        """A classifier from the part for training. Raises GateError if all of it is alike."""
+        return LinearScreen.train(*self.material.parts[Part.train])
+
+    def scored(self, classifier: LinearScreen, part: Part) -> Scored:
+        """A part with its scores."""
+        judged: Judged = self.material.parts[part]
+        return Scored(classifier.scores(judged.contents), np.asarray(judged.violations, dtype=bool))
+
+
+def plan_screen(spark: SparkSession, config: RunConfig, policy: Policy) -> ScreenPlan:
+    """What a linear screen would give at several targets. Writes nothing. Raises SafeguardError."""
+    bench = Workbench.open(spark, config, policy)
+    classifier = bench.train()
+    points = curve(bench.scored(classifier, Part.calibration), bench.scored(classifier, Part.test))
+    labels = without_retired(bench.tables, bench.tables.read(schema.LABELS, bench.material.labels_version))
+    with cached_pending_keys(config, bench.spec, bench.source, labels) as keys:
+        unlabelled = keys.count()
+    rows = bench.source.frame.count()
+    past, price = past_runs(bench.tables, bench.spec.labeler.labeler_hash), config.relabel.price_per_engine_hour
+    targets = []
+    for point in points:
+        spared = savings(point, unlabelled or rows, bench.material.prevalence)
+        cost = estimate_cost(spared.spared - spared.audit, past, price) if spared and spared.is_worth_it else None
+        targets.append(Spared(point, spared, cost))
+    agreement = human_agreement(spark, config, bench.tables, policy, bench.spec.labeler.labeler_hash)
+    return ScreenPlan(
+        kind="linear",
+        policy_ref=policy.ref,
+        labeler=bench.spec.labeler.name,
+        contents=bench.material.num_contents,
+        parts=sizes(bench.material.parts),
+        unlabelled=unlabelled,
+        rows=rows,
+        targets=tuple(targets),
+        labeler_recall=agreement.recall if agreement else None,
+        currency=config.relabel.currency,
+    )
+
+
+def train_screen(spark: SparkSession, config: RunConfig, policy: Policy, target: float, *, critical: bool) -> Screen:
+    """Train a linear screen, set its threshold, and record both. Raises SafeguardError."""
+    refuse_critical(policy, critical)
+    bench = Workbench.open(spark, config, policy)
+    return _record(bench, bench.train(), target, critical=critical)
+
+
+def calibrate_screen(spark: SparkSession, config: RunConfig, policy: Policy, screen_id: str, target: float) -> Screen:
+    """Set the threshold of a screen's classifier anew, by the labels that are there now: another screen.
+
+    Raises SafeguardError.
+    """
+    bench = Workbench.open(spark, config, policy)
+    screen = find_screen(bench.tables, screen_id)
+    screen.refuse_other(bench.spec)
+    data = read_artifact(config, str(screen.artifact), str(screen.artifact_sha256))
+    return _record(bench, LinearScreen.loads(data), target, critical=screen.critical, trained=screen)
+
+
+def _record(
+    bench: Workbench, classifier: LinearScreen, target: float, *, critical: bool, trained: Screen | None = None
+) -> Screen:
+    calibration, test = bench.scored(classifier, Part.calibration), bench.scored(classifier, Part.test)
+    threshold = calibrate(calibration.positives, target)
+    (point,) = curve(calibration, test, [target])
+    if point.cleared is None or not point.cleared.hits:
+        raise GateError(
+            f"At a target of {target:g} the screen would clear none of {len(test.scores):,} test contents. Set a lower "
+            "target, or label more to learn from."
+        )
+    data = None if trained else classifier.dumps()
+    spec, material = bench.spec, bench.material
+    screen = Screen(
+        kind="linear",
+        policy=spec.policy.name,
+        policy_version=spec.policy.version,
+        policy_hash=spec.policy.policy_hash,
+        labeler=spec.labeler.name,
+        labeler_hash=spec.labeler.labeler_hash,
+        target=target,
+        risk=threshold.risk,
+        threshold=threshold.score,
+        rank=threshold.rank,
+        positives=threshold.positives,
+        contents=material.num_contents,
+        prevalence=material.prevalence,
+        cleared=point.cleared.value,
+        cleared_low=point.cleared.low,
+        cleared_high=point.cleared.high,
+        recall=point.recall.value if point.recall else None,
+        recall_low=point.recall.low if point.recall else None,
+        critical=critical,
+        collection=material.collection,
+        labels_version=material.labels_version,
+        artifact=trained.artifact if trained else None,
+        artifact_sha256=trained.artifact_sha256 if trained else hashlib.sha256(data or b"").hexdigest(),
+    )
+    bench.tables.create()  # the tables of this release
+    same = next((other for other in all_screens(bench.tables) if other.screen_id == screen.screen_id), None)
+    if same is not None and same.is_retired:
+        raise GateError(
+            f"By these labels it would be screen {same.screen_id} again, which is retired. Label more first."
+        )
+    if data is not None:
+        numbers = {name: value for name, value in screen.model_dump().items() if isinstance(value, float | int)}
+        names = {"screen_id": screen.screen_id, "policy": spec.policy.ref, "policy_hash": spec.policy.policy_hash,
+                 "labeler_hash": spec.labeler.labeler_hash}  # fmt: skip
+        run_id = log_finished_run(bench.config, f"screen {screen.screen_id}", names, numbers, {FILE: data})
+        screen = screen.model_copy(update={"artifact": artifact_address(run_id, FILE)})
+    add_screen(bench.tables, screen)
+    return screen

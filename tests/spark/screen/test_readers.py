@@ -1,0 +1,80 @@
+"""Screened labels for readers and other commands: what counts them, leaves them out, or has them judged again."""
+
+import pytest
+from pyspark.sql import functions as F
+
+from safeguard_spark.relabel.budget import Budget
+from safeguard_spark.relabel.plan import plan_text
+from safeguard_spark.relabel.scope import parse_scope
+from safeguard_spark.spark.label.job import label_table
+from safeguard_spark.spark.relabel.apply import apply_plan, prepare_application
+from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts
+from safeguard_spark.spark.relabel.planner import PlanRequest, plan_relabel
+from safeguard_spark.spark.relabel.version_pairs import compare_versions
+from safeguard_spark.spark.screen.make import train_screen
+from safeguard_spark.spark.screens import find_screen, retire_screen
+from safeguard_spark.spark.tables import Tables
+from tests.spark import screened
+from tests.spark.lake import Lake
+from tests.spark.relabelling import NEW, OLD, configured
+
+pytestmark = pytest.mark.spark
+
+
+def test_readers_see_screened_labels_and_other_commands_judge_or_leave_them(lake: Lake) -> None:
+    lake.write(screened.posts(600, share=0.2))
+    lake.create()
+    config = configured(lake)
+    label_table(lake.spark, config, [OLD], show=False)
+    tracked = configured(lake, tracking={"enabled": True})
+    screen = train_screen(lake.spark, tracked, OLD, 0.9, critical=False)
+    lake.write(screened.posts(1_000, start=600))
+    with_screen = configured(lake, screen={"id": screen.screen_id, "audit": 20})
+    run = label_table(lake.spark, with_screen, [OLD], show=False)
+    cleared = run.outcomes["screened"]
+
+    # Readers: one label each, in Spark and in DuckDB, by the active labeler or the screen that stands in for it.
+    current = lake.current()
+    assert len(current) == 1_000
+    assert sum(row.outcome == "screened" and row.violation is False for row in current.values()) == cleared
+    with lake.duckdb() as duckdb:
+        counted = duckdb.execute("SELECT outcome, count(*) FROM labels_current GROUP BY outcome").fetchall()
+    assert dict(counted) == {"labelled": 1_000 - cleared, "screened": cleared}
+
+    # A new version: screened contents are among those that it does not affect, and their verdict is not carried over.
+    planned = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("touched", share=0.0)))
+    assert f"Screen {screen.screen_id} is for market@1.0.0" in plan_text(planned)
+    application = prepare_application(lake.spark, config, planned.plan, NEW)
+    apply_plan(lake.spark, config, application, Budget(), show=False)
+    carried = carry_over_verdicts(lake.spark, config, planned.plan, NEW)
+    assert carried == 1_000 - cleared - planned.plan.rows
+    assert lake.read("labels").where("policy_version = '1.1.0' AND outcome = 'screened'").count() == 0
+
+    # A comparison has what the labeler judged on both sides.
+    sampled = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("where id >= 'p000950'")))
+    apply_plan(lake.spark, config, prepare_application(lake.spark, config, sampled.plan, NEW), Budget(), show=False)
+    judged = {row.content_id for row in current.values() if row.outcome == "labelled" and row.content_id >= "p000950"}
+    assert compare_versions(lake.spark, config, OLD, NEW).comparison.compared == planned.plan.rows + len(judged)
+
+    # Judged again on request: the labeler's verdict wins, and the screen stays in use.
+    again = plan_relabel(lake.spark, with_screen, PlanRequest(OLD, OLD, parse_scope(f"screened-by {screen.screen_id}")))
+    assert again.plan.pending == again.plan.calls == again.plan.rows == cleared
+    application = prepare_application(lake.spark, with_screen, again.plan, OLD)
+    done, _ = apply_plan(lake.spark, with_screen, application, Budget(calls=cleared // 2), show=False)
+    outcomes = [row.outcome for row in lake.current().values()]
+    assert outcomes.count("screened") == cleared - done.written > 0
+
+    # Retired by hand: the rest is pending for any run.
+    tables = Tables(lake.spark, str(lake.tables))
+    retire_screen(tables, find_screen(tables, screen.screen_id), "no longer needed")
+    last = label_table(lake.spark, with_screen, [OLD], show=False)
+    assert last.pending == outcomes.count("screened") and last.spared == 0
+    assert {row.outcome for row in lake.current().values()} == {"labelled"}
+    # Every content was screened once at most, and never after the labeler had judged it.
+    labels = lake.read("labels").where("policy_version = '1.0.0'")
+    late = labels.groupBy("content_id").agg(
+        F.max(F.when(F.col("screened_for").isNotNull(), F.col("labelled_at"))).alias("screened"),
+        F.min(F.when(F.col("outcome") == "labelled", F.col("labelled_at"))).alias("judged"),
+        F.count_if("screened_for IS NOT NULL").alias("times"),
+    )
+    assert late.where("times > 1 OR screened > judged").count() == 0
