@@ -41,10 +41,16 @@ class LinearScreen:
                 f"A screen learns from violations and safe contents, and all {len(violations):,} labels to learn from "
                 "are alike. Label a larger random part of the table."
             )
+        features = _features()
+        counts = features.fit_transform([screen_text(content) for content in contents]).tocsc()
+        # Most buckets are empty, and have weight 0 in the end: without them the fit takes a tenth of the time.
+        used = np.flatnonzero(np.diff(counts.indptr))
         regression = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300, random_state=0)
-        pipeline = make_pipeline(_features(), regression)
-        pipeline.fit([screen_text(content) for content in contents], np.asarray(violations, dtype=bool))
-        return cls(pipeline)
+        regression.fit(counts[:, used].tocsr(), np.asarray(violations, dtype=bool))
+        weights = np.zeros((1, counts.shape[1]))
+        weights[:, used] = regression.coef_
+        regression.coef_, regression.n_features_in_ = weights, counts.shape[1]
+        return cls(make_pipeline(features, regression))
 
     def scores(self, contents: Sequence[Content]) -> Scores:
         """The log odds of a violation, one for each content."""
