@@ -49,6 +49,7 @@ class Labeler(BaseModel):
     max_prompt_tokens: int
     structured: bool
     second_look: SecondLook = SecondLook.none
+    escalate: float | None = None
     prompt_version: int = PROMPT_VERSION
     contract_version: int = CONTRACT_VERSION
     salt: str | None = None  # separates a second labelling, made to measure noise, from the one that counts
@@ -57,7 +58,8 @@ class Labeler(BaseModel):
     def of(cls, config: RunConfig, policy: Policy) -> "Labeler":
         """The labeler a run uses for a policy: the job's configuration overrides the policy's defaults.
 
-        Raises ConfigError for an effort that the dialect does not have, and for a second look that would be the first.
+        Raises ConfigError for an effort that the dialect does not have, for a second look that would be the first, and
+        for an escalation from the highest effort.
         """
         settings, engine = config.labeler, config.engine
         effort = settings.effort or policy.labeler.effort or DEFAULT_EFFORT
@@ -67,6 +69,11 @@ class Labeler(BaseModel):
             raise ConfigError(
                 "labeler.second_look=structured is for labeler.structured=false; set labeler.second_look to effort or "
                 "none."
+            )
+        if settings.escalate is not None and effort not in EFFORTS[:-1]:
+            raise ConfigError(
+                f"labeler.escalate asks with more effort, and the effort is {effort.value}. Set labeler.effort to low or "
+                "medium, or labeler.escalate to null."
             )
         return cls(
             model=engine.name,
@@ -80,12 +87,17 @@ class Labeler(BaseModel):
             max_prompt_tokens=settings.max_prompt_tokens,
             structured=settings.structured,
             second_look=settings.second_look,
+            escalate=settings.escalate,
         )
 
     @property
     def labeler_hash(self) -> str:
-        """Lower-case hex SHA-256 over every field, but over `second_look` only if there is one; salted with `salt`."""
-        absent = {"salt", *(["second_look"] if self.second_look is SecondLook.none else [])}
+        """Lower-case hex SHA-256 over every field, `second_look` and `escalate` only if set; salted with `salt`."""
+        absent = {"salt"}
+        if self.second_look is SecondLook.none:
+            absent.add("second_look")
+        if self.escalate is None:
+            absent.add("escalate")
         hash = sha256(self.model_dump(mode="json", exclude=absent))
         return salted_hash(hash, self.salt) if self.salt else hash
 
@@ -98,7 +110,16 @@ class Labeler(BaseModel):
         if self.second_look is SecondLook.none or self.effort not in EFFORTS:
             return None
         # More reasoning would be cut short again.
-        step = EFFORTS.index(self.effort) + (-1 if outcome is Outcome.truncated else 1)
+        return self._stepped(-1 if outcome is Outcome.truncated else 1)
+
+    @property
+    def escalated(self) -> "Labeler | None":
+        """The labeler that judges again what names a critical rule; None if none does."""
+        return None if self.escalate is None else self._stepped(1)
+
+    def _stepped(self, steps: int) -> "Labeler | None":
+        """The labeler with another effort; None if there is none."""
+        step = EFFORTS.index(self.effort) + steps if self.effort in EFFORTS else -1
         return self.model_copy(update={"effort": EFFORTS[step]}) if step in range(len(EFFORTS)) else None
 
     @property

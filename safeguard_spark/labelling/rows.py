@@ -13,7 +13,7 @@ from safeguard_spark.labelling.contract import Contract
 from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Engine, Request
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.verdict import Completion, Outcome, Verdict
-from safeguard_spark.policy.document import Effort, Policy
+from safeguard_spark.policy.document import Effort, Policy, Severity
 
 # A harmony token of real text is about 4 characters. A text of more than 16 per allowed token is too long, and finding
 # that out must not cost a tokenizer run, which takes seconds on 5 MB.
@@ -56,6 +56,11 @@ class LabelSpec:
         return f"{policy} alone takes {tokens:,} tokens, and {setting} leaves {limit:,}: every row would be too long."
 
     @property
+    def critical_rules(self) -> frozenset[str]:
+        """Ids of the policy's critical rules."""
+        return frozenset(rule.id for rule in self.policy.rules if rule.severity is Severity.critical)
+
+    @property
     def call_spec(self) -> CallSpec:
         """What the engine needs to know."""
         return CallSpec(self.labeler, Contract.of(self.policy))
@@ -92,7 +97,7 @@ class Labelled(NamedTuple):
 
 
 class _Unread(NamedTuple):
-    """A content whose answer could not be read."""
+    """A content whose answer could not be read, or that is judged again with more effort."""
 
     content: Content
     first: Labelled
@@ -101,13 +106,14 @@ class _Unread(NamedTuple):
 def label_rows(spec: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
     """Yield exactly one `Labelled` per row, in the order they are decided.
 
-    Rows are pulled as the engine's window allows. Unreadable answers come last, after their second look. Raises
+    Rows are pulled as the engine's window allows. Answers that are asked for again come last. Raises
     EngineError as `Engine.answers` does, and PolicyError if the policy alone is too long for the server; the rows that
     were decided without the model are yielded before that.
     """
     in_flight: dict[int, Content] = {}
     unread: dict[Labeler, list[_Unread]] = {}  # by the labeler of their second look
-    num_calls = num_unread = 0
+    num_calls = num_unread = num_escalated = 0
+    critical, escalated = spec.critical_rules, spec.labeler.escalated
 
     def requests() -> Iterator[Request | Decided]:
         for row in rows:
@@ -118,7 +124,13 @@ def label_rows(spec: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator
         content = in_flight.pop(result.key)
         num_calls += result.called
         labeler = spec.labeler.second_look_at(result.verdict.outcome)
-        if labeler is None:
+        if labeler is None and escalated is not None and not critical.isdisjoint(result.verdict.rule_ids):
+            if num_escalated < max(MIN_SECOND_LOOKS, (spec.labeler.escalate or 0) * num_calls):
+                num_escalated += 1
+                unread.setdefault(escalated, []).append(_Unread(content, result))
+            else:
+                yield result
+        elif labeler is None:
             yield result
         elif num_unread >= max(MIN_SECOND_LOOKS, SECOND_LOOK_SHARE * num_calls):
             yield result._replace(over_share=True)

@@ -22,13 +22,13 @@ pytestmark = pytest.mark.spark
 
 
 def test_readers_see_screened_labels_and_other_commands_judge_or_leave_them(lake: Lake) -> None:
-    lake.write(screened.posts(600, share=0.2))
+    lake.write(screened.posts(600, share=0.2, new_kind=0.1))
     lake.create()
     config = configured(lake)
     label_table(lake.spark, config, [OLD], show=False)
     tracked = configured(lake, tracking={"enabled": True})
     screen = train_screen(lake.spark, tracked, OLD, 0.9, critical=False)
-    lake.write(screened.posts(1_000, start=600))
+    lake.write(screened.posts(1_000, start=600, new_kind=0.1))
     with_screen = configured(lake, screen={"id": screen.screen_id, "audit": 20})
     run = label_table(lake.spark, with_screen, [OLD], show=False)
     cleared = run.outcomes["screened"]
@@ -41,20 +41,19 @@ def test_readers_see_screened_labels_and_other_commands_judge_or_leave_them(lake
         counted = duckdb.execute("SELECT outcome, count(*) FROM labels_current GROUP BY outcome").fetchall()
     assert dict(counted) == {"labelled": 1_000 - cleared, "screened": cleared}
 
-    # A new version: screened contents are among those that it does not affect, and their verdict is not carried over.
+    # A new version: what the screen cleared is not affected, and a comparison has what the labeler judged on both sides.
     planned = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("touched", share=0.0)))
     assert f"Screen {screen.screen_id} is for market@1.0.0" in plan_text(planned)
-    application = prepare_application(lake.spark, config, planned.plan, NEW)
-    apply_plan(lake.spark, config, application, Budget(), show=False)
-    carried = carry_over_verdicts(lake.spark, config, planned.plan, NEW)
-    assert carried == 1_000 - cleared - planned.plan.rows
-    assert lake.read("labels").where("policy_version = '1.1.0' AND outcome = 'screened'").count() == 0
-
-    # A comparison has what the labeler judged on both sides.
     sampled = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("where id >= 'p000950'")))
-    apply_plan(lake.spark, config, prepare_application(lake.spark, config, sampled.plan, NEW), Budget(), show=False)
-    judged = {row.content_id for row in current.values() if row.outcome == "labelled" and row.content_id >= "p000950"}
-    assert compare_versions(lake.spark, config, OLD, NEW).comparison.compared == planned.plan.rows + len(judged)
+    for plan in (planned.plan, sampled.plan):
+        apply_plan(lake.spark, config, prepare_application(lake.spark, config, plan, NEW), Budget(), show=False)
+    judged = {id for id, row in current.items() if row.outcome == "labelled"}
+    both = {id for id in judged if id >= "p000950" or "M2" in current[id].rule_ids}
+    assert planned.plan.rows > 50 and len(both) > planned.plan.rows
+    assert compare_versions(lake.spark, config, OLD, NEW).comparison.compared == len(both)
+    # Its verdicts are not carried over.
+    assert carry_over_verdicts(lake.spark, config, planned.plan, NEW) == len(judged) - len(both)
+    assert lake.read("labels").where("policy_version = '1.1.0' AND outcome = 'screened'").count() == 0
 
     # Judged again on request: the labeler's verdict wins, and the screen stays in use.
     again = plan_relabel(lake.spark, with_screen, PlanRequest(OLD, OLD, parse_scope(f"screened-by {screen.screen_id}")))

@@ -23,6 +23,7 @@ CHANGED = {
     "model": "n", "revision": "r", "dialect": Dialect.chat, "engine_class": "2", "effort": Effort.high,
     "temperature": 0.1, "top_p": 0.9, "max_tokens": 101, "max_prompt_tokens": 1001, "structured": False,
     "prompt_version": 0, "contract_version": 0, "salt": "noise", "second_look": SecondLook.effort,
+    "escalate": 0.1,
 }  # fmt: skip
 
 

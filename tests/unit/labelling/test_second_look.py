@@ -14,7 +14,8 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.prompt import harmony_encoding
 from safeguard_spark.labelling.rows import MIN_SECOND_LOOKS, Labelled, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome
-from tests.build import SCRIPT, label_spec, policy, run_config
+from safeguard_spark.policy.document import parse_policy
+from tests.build import SCRIPT, label_spec, policy, policy_text, run_config
 
 pytestmark = pytest.mark.unit
 
@@ -132,3 +133,44 @@ def test_a_model_that_answers_only_garbage_costs_at_most_a_twentieth_more(rows: 
     assert len(engine.calls) == sum(len(result.calls) for result in results) == rows + second_looks
     assert sum(result.over_share for result in results) == rows - second_looks
     assert {result.verdict.outcome for result in results} == {Outcome.unparseable}
+
+
+def escalate(engine: Moody, *texts: str, **labeler: Any) -> list[Labelled]:
+    """The results, under a policy whose rule M2 is critical."""
+    rule = "- id: M2\n  category: weapons"
+    document = parse_policy(policy_text().replace(rule, f"{rule}\n  severity: critical"))
+    spec = label_spec(document, labeler={"effort": "low", **labeler})
+    results = list(label_rows(spec, engine, [Row(number, from_text(text)) for number, text in enumerate(texts)]))
+    return sorted(results, key=lambda result: result.key)
+
+
+def test_a_verdict_on_a_critical_rule_is_judged_again_with_more_effort_and_the_second_counts() -> None:
+    engine = Moody({})
+    engine.script = engine.script.model_copy(update={"words": {"replica": "M1", "rifle": "M2"}})
+    table, replica, rifle = escalate(engine, "a table", "a replica", "a rifle", escalate=0.5)
+    assert engine.calls == ["low", "low", "low", "medium"]
+    assert (table.other, replica.other) == (None, None)
+    assert rifle.effort == "medium" and rifle.other is not None and rifle.other.effort == "low"
+    assert rifle.verdict.rule_ids == ("M2",)
+
+
+def test_an_escalation_that_cannot_be_read_leaves_the_first_verdict() -> None:
+    (rifle,) = escalate(Moody({"medium": "garbage"}), "a rifle zz", escalate=0.5)
+    assert rifle.verdict.outcome is Outcome.labelled and rifle.effort == "low" and rifle.other is not None
+
+
+def test_escalations_stay_within_their_share_of_the_calls() -> None:
+    engine = Moody({})
+    results = escalate(engine, *["a rifle"] * 200, escalate=0.1)
+    assert len(results) == 200 and engine.calls.count("medium") == 20
+
+
+def test_without_escalation_no_verdict_is_judged_again() -> None:
+    engine = Moody({})
+    escalate(engine, "a rifle")
+    assert engine.calls == ["low"]
+
+
+def test_an_escalation_from_the_highest_effort_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the effort is high"):
+        Labeler.of(run_config(labeler={"effort": "high", "escalate": 0.1}), policy())

@@ -108,7 +108,7 @@ def test_these_fields_and_columns_are_format_5() -> None:
     ]  # fmt: skip
     assert list(Labeler.model_fields) == [
         "model", "revision", "dialect", "engine_class", "effort", "temperature", "top_p", "max_tokens",
-        "max_prompt_tokens", "structured", "second_look", "prompt_version", "contract_version", "salt",
+        "max_prompt_tokens", "structured", "second_look", "escalate", "prompt_version", "contract_version", "salt",
     ]  # fmt: skip
     assert RESULT.names == [
         "work_key", "outcome", "violation", "category", "rule_ids", "confidence", "rationale", "error",
