@@ -72,8 +72,8 @@ class Labeler(BaseModel):
             )
         if settings.escalate is not None and effort not in EFFORTS[:-1]:
             raise ConfigError(
-                f"labeler.escalate asks with more effort, and the effort is {effort.value}. Set labeler.effort to low or "
-                "medium, or labeler.escalate to null."
+                f"labeler.escalate asks with more effort, and the effort is {effort.value}. Set labeler.effort to low "
+                "or medium, or labeler.escalate to null."
             )
         return cls(
             model=engine.name,

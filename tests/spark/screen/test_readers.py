@@ -41,7 +41,7 @@ def test_readers_see_screened_labels_and_other_commands_judge_or_leave_them(lake
         counted = duckdb.execute("SELECT outcome, count(*) FROM labels_current GROUP BY outcome").fetchall()
     assert dict(counted) == {"labelled": 1_000 - cleared, "screened": cleared}
 
-    # A new version: what the screen cleared is not affected, and a comparison has what the labeler judged on both sides.
+    # A new version: what the screen cleared is not affected; a comparison has what the labeler judged on both sides.
     planned = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("touched", share=0.0)))
     assert f"Screen {screen.screen_id} is for market@1.0.0" in plan_text(planned)
     sampled = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("where id >= 'p000950'")))
