@@ -9,17 +9,20 @@ from safeguard_spark.errors import ConfigError
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
-    from safeguard_spark.screen.record import Screen
+    from safeguard_spark.screen.record import Kind, Screen
 
 PolicyRef = Annotated[str, Option("--policy", help="The policy: a file, name@version or an alias.")]
 Target = Annotated[float, Option(help="The share of the labeler's violations that it must keep.")]
+KindOption = Annotated[
+    str, Option("--kind", help="linear: trained on labels; glance: the model, asked for one token.", metavar="KIND")
+]
 ScreenId = Annotated[str, Argument(help="The id that `screen train` printed.", metavar="SCREEN_ID")]
 
 screen = group("Clear what is clearly safe before the model is called, with a recall that is proved and audited.")
 
 
 @command(screen, table_config)
-def plan(run: "RunConfig", policy: PolicyRef) -> Result:
+def plan(run: "RunConfig", policy: PolicyRef, kind: KindOption = "linear") -> Result:
     """Print what a screen would spare at several targets, from labels that are there. Makes nothing."""
     from safeguard_spark.screen.plan import plan_text
     from safeguard_spark.tracking.registry import resolve
@@ -28,7 +31,7 @@ def plan(run: "RunConfig", policy: PolicyRef) -> Result:
     from safeguard_spark.spark.screen.make import plan_screen
     from safeguard_spark.spark.session import session
 
-    report = plan_screen(session(run), run, resolved)
+    report = plan_screen(session(run), run, resolved, _known(kind))
     return Result(report.to_json(), plan_text(report))
 
 
@@ -37,18 +40,20 @@ def train(
     run: "RunConfig",
     policy: PolicyRef,
     target: Target = 0.95,
+    kind: KindOption = "linear",
     critical: Annotated[bool, Option("--critical", help="Also for a policy with critical rules.")] = False,
 ) -> Result:
     """Make a screen from labels that are there. Exit code 7 if there are too few violations to show the target."""
     _refuse_no_share(target)
-    _refuse_untracked(run)
+    if _known(kind) == "linear":
+        _refuse_untracked(run)
     from safeguard_spark.tracking.registry import resolve
 
     resolved = resolve(policy, run)
     from safeguard_spark.spark.screen.make import train_screen
     from safeguard_spark.spark.session import session
 
-    return _made(train_screen(session(run), run, resolved, target, critical=critical))
+    return _made(train_screen(session(run), run, resolved, target, _known(kind), critical=critical))
 
 
 @command(screen, table_config)
@@ -107,6 +112,14 @@ def retire(
         f"Screen {screen_id} is retired: what it cleared is pending again. The next label run has it judged, or "
         f"safeguard relabel plan --policy {one.policy_ref} --scope 'screened-by {screen_id}'\n",
     )
+
+
+def _known(kind: str) -> "Kind":
+    from safeguard_spark.screen.record import KINDS
+
+    if (match := next((known for known in KINDS if known == kind), None)) is None:
+        raise ConfigError(f"--kind {kind}: there is no such kind of screen. Kinds: {', '.join(KINDS)}.")
+    return match
 
 
 def _refuse_no_share(target: float) -> None:

@@ -140,6 +140,10 @@ def _sampling(spec: CallSpec) -> dict[str, Any]:
 
 
 def _generate_body(model: str, spec: CallSpec, prompt: Prompt, form: Form) -> dict[str, Any]:
+    if glance := spec.glance:
+        tokens = [glance.safe, glance.violation]
+        sampling = {"max_tokens": 1, "temperature": 0.0, "logprobs": len(tokens), "logprob_token_ids": tokens}
+        return {"model": model, "token_ids": prompt.token_ids, "sampling_params": {**sampling, "detokenize": False}}
     sampling = {**_sampling(spec), "stop_token_ids": list(STOP_IDS), "detokenize": False}
     if form.structured:
         sampling["structured_outputs"] = {"structural_tag": spec.contract.structural_tag}
@@ -183,7 +187,7 @@ def _chat_body(model: str, spec: CallSpec, prompt: Prompt, form: Form) -> dict[s
 def _read_generate(reply: Any) -> Completion:
     choice = _choice(reply)
     _require_no_message(choice)
-    return _completion(reply, choice, token_ids=_ids(choice.get("token_ids")))
+    return _completion(reply, choice, token_ids=_ids(choice.get("token_ids")), logprobs=_logprobs(choice))
 
 
 def _read_completions(reply: Any) -> Completion:
@@ -271,6 +275,15 @@ def _ids(value: Any) -> list[int]:
     if not isinstance(value, list) or not all(type(item) is int and 0 <= item < 1 << 32 for item in value):
         raise MalformedReplyError("no token ids")
     return value
+
+
+def _logprobs(choice: dict[str, Any]) -> dict[int, float] | None:
+    """The log probabilities at the first generated token, by token id; None without any."""
+    try:
+        listed = choice["logprobs"]["content"][0]["top_logprobs"]
+        return {int(entry["token_id"]): float(entry["logprob"]) for entry in listed}
+    except (KeyError, TypeError, IndexError, ValueError):
+        return None
 
 
 def _text(value: Any) -> str | None:

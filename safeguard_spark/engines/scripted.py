@@ -13,6 +13,7 @@ content decide the answer:
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -74,6 +75,11 @@ class ScriptedEngine:
         known = (*spec.contract.category_of, *spec.contract.review)
         rule = next((rule for rule in rules if rule in known), None)
         rule = self._with_noise(spec, request, rule) if self.script.noise else rule
+        if glance := spec.glance:
+            violation = math.log(0.9 if rule else 0.1)
+            odds = {glance.safe: math.log(0.1 if rule else 0.9), glance.violation: violation}
+            token = glance.violation if rule else glance.safe
+            return Answer(request.key, Completion("length", [token], completion_tokens=1, logprobs=odds))
         text, finish, reasoning = answer(spec.contract, rule), "stop", "The script says so."
         if behavior == "refuse":
             text = "I'm sorry, but I can't help with that."

@@ -42,16 +42,30 @@ class Answer(NamedTuple):
     unavailable: bool = False
 
 
+class Glance(NamedTuple):
+    """What follows a prompt, as token ids, and the two tokens that may follow that."""
+
+    forced: tuple[int, ...]
+    safe: int
+    violation: int
+
+    def prompt(self, prompt: Prompt) -> Prompt:
+        """A prompt up to the answer's first word."""
+        return prompt._replace(token_ids=[*(prompt.token_ids or ()), *self.forced])
+
+
 @dataclass(frozen=True)
 class CallSpec:
     """What all requests of one call share: the labeler's sampling and the policy's output contract.
 
+    With a `glance` one token is generated, and the completion has the log probabilities of the two that it names.
     `is_second_look`: an engine that does not take such requests leaves them unanswered, and stays available.
     """
 
     labeler: Labeler
     contract: Contract
     is_second_look: bool = False
+    glance: Glance | None = None
 
 
 class Engine(Protocol):

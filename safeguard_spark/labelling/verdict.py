@@ -55,6 +55,7 @@ class Completion(NamedTuple):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    logprobs: dict[int, float] | None = None  # of a glance, by token id
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The record of a screen: what it is, for which policy and labeler, and what was measured when it was made."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +13,7 @@ from safeguard_spark.screen.audit import Audit, num_checks
 from safeguard_spark.screen.parts import SHARES_OF, Part
 
 Kind = Literal["linear", "glance"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Screen(BaseModel):

@@ -100,6 +100,7 @@ class Label(NamedTuple):
     run_id: str
     chunk: int
     work_key: str
+    screened_for: str | None = None
 
 
 class Activation(NamedTuple):
@@ -119,12 +120,15 @@ VERSIONS = st.sampled_from([("1.0.0", "h1"), ("1.0.0", "h2"), ("2.0.0", "h2")])
 def labels(draw: st.DrawFn) -> list[Label]:
     small = st.integers(0, 2)
     source = st.tuples(st.sampled_from([None, "x", "y"]), st.sampled_from("xy"))
-    row = st.tuples(source, st.sampled_from("ab"), st.sampled_from("pq"), VERSIONS, LABELERS, small, small, small)
+    screened = st.one_of(st.none(), LABELERS)  # the labeler that a screen stands in for
+    row = st.tuples(
+        source, st.sampled_from("ab"), st.sampled_from("pq"), VERSIONS, LABELERS, small, small, small, screened
+    )
     rows = draw(st.lists(row, max_size=12))
     # The work key distinguishes any two rows of one instant, as content and run do in real tables.
     return [
-        Label(*source, content, policy, *version, labeler, labelled_at, attempt, f"r{run}", 0, f"k{number}")
-        for number, (source, content, policy, version, labeler, labelled_at, attempt, run) in enumerate(rows)
+        Label(*source, content, policy, *version, labeler, labelled_at, attempt, f"r{run}", 0, f"k{number}", screened)
+        for number, (source, content, policy, version, labeler, labelled_at, attempt, run, screened) in enumerate(rows)
     ]
 
 
@@ -162,9 +166,9 @@ def test_the_view_is_the_newest_label_per_content_and_policy_under_the_active_ve
     newest: dict[tuple[str, str, str], Label] = {}
     for row in sorted(rows, key=lambda r: (r.labelled_at, r.attempt, r.run_id, r.chunk, r.work_key)):
         version = active_version.get(row.policy)
-        if version is None or version.labeler_hash not in (None, row.labeler_hash):
+        if version is None or version.labeler_hash not in (None, row.screened_for or row.labeler_hash):
             continue
         if (version.policy_version, version.policy_hash) == (row.policy_version, row.policy_hash):
             collection = row.collection or row.source
             newest[row.policy, collection, row.content_id] = row._replace(collection=collection)
-    assert sorted(view(rows, active)) == sorted(newest.values())
+    assert sorted(view(rows, active), key=str) == sorted(newest.values(), key=str)

@@ -39,8 +39,8 @@ class Cost(NamedTuple):
 def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) -> RunResult:
     """Plan without staging, calling or writing. Raises SafeguardError as `label_table` does.
 
-    Calls are exact for this moment. `seconds.label` assumes the rate of past runs with the same labelers, and is
-    missing if there was no such run.
+    Calls are exact for this moment; with a glance screen they are an estimate. `seconds.label` assumes the rate of past
+    runs with the same labelers, and is missing if there was no such run.
     """
     specs = specs_of(config, policies)
     source = open_source(spark, config.source)
@@ -87,18 +87,22 @@ def cost_of(
             .join(reusable_labels(labels, spec).select("work_key"), on="work_key", how="left_anti")
             .select("work_key", source.payload)
         )
-        if screen is None or screen.is_retired or not screen.fits(spec):
-            costs = calls.mapInArrow(count_calls(Recipe(config, spec, "", 1)), COST_TYPE)
+        recipe = Recipe(config, spec, "", 1)
+        if screen is not None and (screen.is_retired or not screen.fits(spec)):
             screen = None
+        if screen is None or screen.kind == "glance":
+            costs = calls.mapInArrow(count_calls(recipe), COST_TYPE)
         else:
-            recipe = ScreenRecipe.of(config, spec, screen)
-            costs = calls.mapInArrow(cost_batches(recipe), from_arrow_schema(SCREENED_COST))
-        total = costs.agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in costs.columns)).first()
-        assert total is not None  # an aggregate without groups has one row
+            costs = calls.mapInArrow(cost_batches(ScreenRecipe.of(recipe, screen)), from_arrow_schema(SCREENED_COST))
+        row = costs.agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in costs.columns)).first()
+        assert row is not None  # an aggregate without groups has one row
+        total: dict[str, float] = row.asDict()
         num_calls, tokens, spared = int(total["calls"]), int(total["prompt_tokens"]), 0
-        if screen is not None and (cleared := int(total["cleared"])):
+        if screen is not None and screen.kind == "glance":  # without a call only its share is known
+            total = {"cleared": num_calls * screen.cleared, "cleared_tokens": tokens * screen.cleared}
+        if screen is not None and (cleared := round(total["cleared"])):
             spared = cleared - screen.checks_of_run(cleared, num_calls, config.screen.audit)
-            tokens -= round(int(total["cleared_tokens"]) * spared / cleared)
+            tokens -= round(total["cleared_tokens"] * spared / cleared)
         return Cost(
             requested_keys(source, config.source.limit).count(), keys.count(), num_calls - spared, tokens, spared
         )

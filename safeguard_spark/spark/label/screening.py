@@ -1,7 +1,8 @@
 """Screening: which pending contents a screen clears, staged with the plan, and which of those audit it."""
 
+import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -14,10 +15,13 @@ from safeguard_spark.labelling.prompt import Prompt
 from safeguard_spark.labelling.rows import LabelSpec, prepare
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Effort
+from safeguard_spark.screen.glance import GlanceScreen
 from safeguard_spark.screen.linear import LinearScreen
 from safeguard_spark.screen.record import Screen
+from safeguard_spark.screen.scorer import Scorer
+from safeguard_spark.spark import executors
 from safeguard_spark.spark.files import Files
-from safeguard_spark.spark.label.executor import READERS
+from safeguard_spark.spark.label.executor import READERS, Recipe
 from safeguard_spark.tracking.artifacts import read_artifact
 
 CLEARED_DDL = "work_key STRING, bucket INT"
@@ -71,19 +75,33 @@ def _audit_key(run_id: str) -> Column:
 
 @dataclass(frozen=True)
 class ScreenRecipe:
-    """What a worker needs to score contents."""
+    """What a worker needs to score contents: a classifier, or how the engine is opened."""
 
-    spec: LabelSpec
+    labelling: Recipe
     screen: Screen
     classifier: bytes
 
     @classmethod
-    def of(cls, config: RunConfig, spec: LabelSpec, screen: Screen) -> "ScreenRecipe":
+    def of(cls, labelling: Recipe, screen: Screen) -> "ScreenRecipe":
         """The recipe of a run, with the classifier from MLflow. Raises TableError, ConfigError, TrackingError."""
-        data = read_artifact(config, screen.artifact, str(screen.artifact_sha256)) if screen.artifact else b""
-        return cls(spec, screen, data)
+        address, sha256 = screen.artifact, str(screen.artifact_sha256)
+        return cls(labelling, screen, read_artifact(labelling.config, address, sha256) if address else b"")
 
-    def clears(self, scorer: LinearScreen, contents: list[Content]) -> list[bool]:
+    @property
+    def spec(self) -> LabelSpec:
+        """The policy and the labeler that the screen stands in for."""
+        return self.labelling.spec
+
+    @contextlib.contextmanager
+    def scorer(self) -> Iterator[Scorer]:
+        """The scorer of this executor."""
+        if self.screen.kind == "linear":
+            yield LinearScreen.loads(self.classifier)
+            return
+        with self.labelling.engine() as engine:
+            yield GlanceScreen(self.spec, engine)
+
+    def clears(self, scorer: Scorer, contents: list[Content]) -> list[bool]:
         """Which contents the screen clears: none that the labeler would not be called for."""
         candidates = [number for number, content in enumerate(contents) if _has_prompt(self.spec, content)]
         scores = scorer.scores([contents[number] for number in candidates])
@@ -102,14 +120,14 @@ def clear_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], 
     """The function for `mapInArrow`: batches of (work_key, bucket, text or turns) to the rows that are cleared."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        scorer = LinearScreen.loads(recipe.classifier)
-        for batch in batches:
-            payload = next(name for name in batch.schema.names if name in READERS)
-            for start in range(0, batch.num_rows, BATCH):
-                part = batch.slice(start, BATCH)
-                contents = [READERS[payload](cell.as_py()) for cell in part.column(payload)]
-                mask = pa.array(recipe.clears(scorer, contents), pa.bool_())
-                yield part.select(["work_key", "bucket"]).filter(mask)
+        with recipe.scorer() as scorer:
+            for batch in batches:
+                payload = next(name for name in batch.schema.names if name in READERS)
+                for start in range(0, batch.num_rows, BATCH):
+                    part = batch.slice(start, BATCH)
+                    contents = [READERS[payload](cell.as_py()) for cell in part.column(payload)]
+                    mask = pa.array(recipe.clears(scorer, contents), pa.bool_())
+                    yield part.select(["work_key", "bucket"]).filter(mask)
 
     return run
 
@@ -118,7 +136,7 @@ def cost_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], I
     """The function for `mapInArrow`: batches of (work_key, text or turns) to `SCREENED_COST`, one row for a batch."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        scorer = LinearScreen.loads(recipe.classifier)
+        scorer = LinearScreen.loads(recipe.classifier)  # a dry run makes no call, so it has no other kind
         for batch in batches:
             payload = next(name for name in batch.schema.names if name in READERS)
             totals = dict.fromkeys(SCREENED_COST.names, 0)
@@ -147,8 +165,15 @@ def stage_cleared(
     if has_reused:
         reused = folder.spark.read.parquet(folder.path("reused")).select("work_key")
         contents = contents.join(reused, on="work_key", how="left_anti").select("work_key", "bucket", payload)
-    recipe = ScreenRecipe.of(config, spec, screen)
-    scored = contents.mapInArrow(clear_batches(recipe), CLEARED_DDL)
+    spark, labelling, profile = folder.spark, Recipe(config, spec, run_id, 1), None
+    if screen.kind == "glance":
+        running = executors.executors(spark)
+        slots = executors.task_slots(spark, running)
+        contents = contents.repartition(slots.total, "work_key")
+        profile = executors.label_profile(spark, running, slots)
+        window = -(-config.engine.requests_in_flight // slots.per_executor)
+        labelling = replace(labelling, window=window, gpus={executor.id: executor.gpus for executor in running})
+    scored = contents.mapInArrow(clear_batches(ScreenRecipe.of(labelling, screen)), CLEARED_DDL, profile=profile)
     scored.write.partitionBy("bucket").parquet(folder.path("cleared"))
     cleared = folder.spark.read.schema(CLEARED_DDL).parquet(folder.path("cleared"))
     num_cleared, num_calls = cleared.count(), contents.count()

@@ -1,6 +1,9 @@
 """Make a screen from labels that are there: plan, train, calibrate."""
 
+import contextlib
 import hashlib
+import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +15,12 @@ from safeguard_spark.errors import GateError
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.estimate import estimate_cost
+from safeguard_spark.screen.glance import GlanceScreen
 from safeguard_spark.screen.linear import LinearScreen
 from safeguard_spark.screen.parts import Part
 from safeguard_spark.screen.plan import ScreenPlan, Spared
-from safeguard_spark.screen.record import Screen, refuse_critical
+from safeguard_spark.screen.record import Kind, Screen, refuse_critical
+from safeguard_spark.screen.scorer import Scorer
 from safeguard_spark.screen.threshold import Scored, calibrate, curve, savings
 from safeguard_spark.spark.label.pending import cached_pending_keys
 from safeguard_spark.spark.label.run_rows import past_runs
@@ -47,21 +52,29 @@ class Workbench:
         source, spec = open_source(spark, config.source), LabelSpec.of(config, policy)
         return cls(config, tables, source, spec, read_material(config, tables, spec, source))
 
-    def train(self) -> LinearScreen:
-        """A classifier from the part for training. Raises GateError if all of it is alike."""
-        return LinearScreen.train(*self.material.parts[Part.train])
+    @contextlib.contextmanager
+    def scorer(self, kind: Kind) -> Iterator[Scorer]:
+        """A classifier from the part for training, or the engine of this process. Raises GateError, EngineError."""
+        if kind == "linear":
+            yield LinearScreen.train(*self.material.parts[Part.train])
+            return
+        from safeguard_spark.engines.factory import open_engine
 
-    def scored(self, classifier: LinearScreen, part: Part) -> Scored:
+        window, run_id = self.config.engine.requests_in_flight, f"glance-{secrets.token_hex(4)}"
+        with open_engine(self.config.engine, run_id=run_id, window=window, devices=[]) as engine:
+            yield GlanceScreen(self.spec, engine)
+
+    def scored(self, classifier: Scorer, part: Part) -> Scored:
         """A part with its scores."""
         judged: Judged = self.material.parts[part]
         return Scored(classifier.scores(judged.contents), np.asarray(judged.violations, dtype=bool))
 
 
-def plan_screen(spark: SparkSession, config: RunConfig, policy: Policy) -> ScreenPlan:
-    """What a linear screen would give at several targets. Writes nothing. Raises SafeguardError."""
+def plan_screen(spark: SparkSession, config: RunConfig, policy: Policy, kind: Kind) -> ScreenPlan:
+    """What a screen would give at several targets. Writes nothing. Raises SafeguardError."""
     bench = Workbench.open(spark, config, policy)
-    classifier = bench.train()
-    points = curve(bench.scored(classifier, Part.calibration), bench.scored(classifier, Part.test))
+    with bench.scorer(kind) as scorer:
+        points = curve(bench.scored(scorer, Part.calibration), bench.scored(scorer, Part.test))
     labels = without_retired(bench.tables, bench.tables.read(schema.LABELS, bench.material.labels_version))
     with cached_pending_keys(config, bench.spec, bench.source, labels) as keys:
         unlabelled = keys.count()
@@ -74,7 +87,7 @@ def plan_screen(spark: SparkSession, config: RunConfig, policy: Policy) -> Scree
         targets.append(Spared(point, spared, cost))
     agreement = human_agreement(spark, config, bench.tables, policy, bench.spec.labeler.labeler_hash)
     return ScreenPlan(
-        kind="linear",
+        kind=kind,
         policy_ref=policy.ref,
         labeler=bench.spec.labeler.name,
         contents=bench.material.num_contents,
@@ -87,11 +100,20 @@ def plan_screen(spark: SparkSession, config: RunConfig, policy: Policy) -> Scree
     )
 
 
-def train_screen(spark: SparkSession, config: RunConfig, policy: Policy, target: float, *, critical: bool) -> Screen:
-    """Train a linear screen, set its threshold, and record both. Raises SafeguardError."""
+def train_screen(
+    spark: SparkSession,
+    config: RunConfig,
+    policy: Policy,
+    target: float,
+    kind: Kind = "linear",
+    *,
+    critical: bool,
+) -> Screen:
+    """Train a screen, set its threshold, and record both. A glance needs no training. Raises SafeguardError."""
     refuse_critical(policy, critical)
     bench = Workbench.open(spark, config, policy)
-    return _record(bench, bench.train(), target, critical=critical)
+    with bench.scorer(kind) as scorer:
+        return _record(bench, scorer, target, kind, critical=critical)
 
 
 def calibrate_screen(spark: SparkSession, config: RunConfig, policy: Policy, screen_id: str, target: float) -> Screen:
@@ -102,12 +124,20 @@ def calibrate_screen(spark: SparkSession, config: RunConfig, policy: Policy, scr
     bench = Workbench.open(spark, config, policy)
     screen = find_screen(bench.tables, screen_id)
     screen.refuse_other(bench.spec)
-    data = read_artifact(config, str(screen.artifact), str(screen.artifact_sha256))
-    return _record(bench, LinearScreen.loads(data), target, critical=screen.critical, trained=screen)
+    if screen.artifact is None:
+        return train_screen(spark, config, policy, target, screen.kind, critical=screen.critical)
+    data = read_artifact(config, screen.artifact, str(screen.artifact_sha256))
+    return _record(bench, LinearScreen.loads(data), target, screen.kind, critical=screen.critical, trained=screen)
 
 
 def _record(
-    bench: Workbench, classifier: LinearScreen, target: float, *, critical: bool, trained: Screen | None = None
+    bench: Workbench,
+    classifier: Scorer,
+    target: float,
+    kind: Kind,
+    *,
+    critical: bool,
+    trained: Screen | None = None,
 ) -> Screen:
     calibration, test = bench.scored(classifier, Part.calibration), bench.scored(classifier, Part.test)
     threshold = calibrate(calibration.positives, target)
@@ -117,10 +147,10 @@ def _record(
             f"At a target of {target:g} the screen would clear none of {len(test.scores):,} test contents. Set a lower "
             "target, or label more to learn from."
         )
-    data = None if trained else classifier.dumps()
+    data = classifier.dumps() if isinstance(classifier, LinearScreen) and trained is None else None
     spec, material = bench.spec, bench.material
     screen = Screen(
-        kind="linear",
+        kind=kind,
         policy=spec.policy.name,
         policy_version=spec.policy.version,
         policy_hash=spec.policy.policy_hash,
@@ -142,7 +172,7 @@ def _record(
         collection=material.collection,
         labels_version=material.labels_version,
         artifact=trained.artifact if trained else None,
-        artifact_sha256=trained.artifact_sha256 if trained else hashlib.sha256(data or b"").hexdigest(),
+        artifact_sha256=hashlib.sha256(data).hexdigest() if data else trained.artifact_sha256 if trained else None,
     )
     bench.tables.create()  # the tables of this release
     same = next((other for other in all_screens(bench.tables) if other.screen_id == screen.screen_id), None)

@@ -1,0 +1,78 @@
+"""A screen over many contents in one Python worker: rows a second on one core, and memory against the number of rows.
+
+    python -m tests.bench.screen [--rows 100000 1000000]
+
+What runs is what Spark runs in a worker (`clear_batches`): batches of the demo's contents, as bytes, to the rows that
+the screen clears. Without Spark around it, so that it is one core.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+
+import psutil
+import pyarrow as pa
+
+from safeguard_spark.demo import content
+from safeguard_spark.labelling.content import Content
+from safeguard_spark.screen.linear import LinearScreen
+from safeguard_spark.screen.record import Screen
+from safeguard_spark.spark.label.executor import Recipe
+from safeguard_spark.spark.label.screening import ScreenRecipe, clear_batches
+from tests.build import label_spec, policy, run_config
+
+BATCH = 10_000  # Spark's spark.sql.execution.arrow.maxRecordsPerBatch
+SCREEN = {
+    "kind": "linear", "policy": "market", "policy_version": "1.0.0", "policy_hash": "0", "labeler": "m/low",
+    "labeler_hash": "0", "target": 0.95, "risk": 0.05, "rank": 0, "positives": 59, "contents": 300, "prevalence": 0.2,
+    "cleared": 0.5, "cleared_low": 0.5, "cleared_high": 0.5, "recall": None, "recall_low": None, "critical": False,
+    "collection": "posts", "labels_version": 0,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Screen tables of several sizes, and print one JSON object for each."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    sizes = options.parse_args().rows
+    drafts = content.rows(6_000)
+    contents = [Content(row["body"]) for row in drafts]
+    classifier = LinearScreen.train(contents, [row["gold_violation"] for row in drafts])
+    screen = Screen(**SCREEN, threshold=float(sorted(classifier.scores(contents))[len(contents) // 2]))
+    recipe = ScreenRecipe(Recipe(run_config(), label_spec(policy()), "", 1), screen, classifier.dumps())
+    texts = [row["body"] or "" for row in drafts]
+    for rows in sizes:
+        print(json.dumps(measured(recipe, texts, rows)), flush=True)
+
+
+def measured(recipe: ScreenRecipe, texts: list[str], rows: int) -> dict[str, float]:
+    """Screen `rows` contents and say how fast, and how large the process became."""
+    process, cleared, peak = psutil.Process(), 0, 0
+    start, start_cpu = time.monotonic(), sum(process.cpu_times()[:2])
+    for batch in clear_batches(recipe)(_batches(texts, rows)):
+        cleared += batch.num_rows
+        peak = max(peak, process.memory_info().rss)
+    cpu = sum(process.cpu_times()[:2]) - start_cpu
+    return {
+        "rows": rows,
+        "cleared": cleared,
+        "rows_per_core_s": round(rows / cpu),
+        "wall_s": round(time.monotonic() - start, 1),
+        "peak_mib": round(peak / 2**20),
+    }
+
+
+def _batches(texts: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Batches of different contents: each has its number at the end."""
+    for first in range(0, rows, BATCH):
+        numbers = range(first, min(rows, first + BATCH))
+        yield pa.RecordBatch.from_pydict({
+            "work_key": [f"{number:064x}" for number in numbers],
+            "bucket": pa.array([number % 50 for number in numbers], pa.int32()),
+            "text": [f"{texts[number % len(texts)]} {number}".encode() for number in numbers],
+        })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
