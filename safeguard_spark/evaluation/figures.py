@@ -28,17 +28,24 @@ class Point(NamedTuple):
     y: tuple[float, float, float]
 
 
-def interval_figure(title: str, rows: Sequence[Interval]) -> str:
-    """One line per row on an axis from 0 to 1: a dot at the value, a bar from low to high."""
+class Series(NamedTuple):
+    """A line of a line figure: its points from left to right."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+
+
+def interval_figure(title: str, rows: Sequence[Interval], end: float = 1.0) -> str:
+    """One line per row on an axis from 0 to `end`: a dot at the value, a bar from low to high."""
     height = ROW * (len(rows) + 2)
 
     def at(value: float) -> float:
-        return LEFT + value * (WIDTH - LEFT - RIGHT)
+        return LEFT + value / end * (WIDTH - LEFT - RIGHT)
 
     parts = [_text(0, 14, title, "title")]
     for tick in TICKS:
-        parts.append(_line(at(tick), ROW, at(tick), height - ROW, "grid"))
-        parts.append(_text(at(tick), height - 8, f"{tick:g}", "tick middle"))
+        parts.append(_line(at(tick * end), ROW, at(tick * end), height - ROW, "grid"))
+        parts.append(_text(at(tick * end), height - 8, f"{tick * end:g}", "tick middle"))
     for number, row in enumerate(rows):
         y = ROW * (number + 1.5)
         parts.append(_text(LEFT - 10, y + 4, _short(row.label, 40), "end"))
@@ -82,6 +89,33 @@ def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> st
     return _svg(left + PLOT + 480, top + PLOT + 46, title, parts)
 
 
+def line_figure(title: str, series: Sequence[Series], ends: tuple[float, float], names: tuple[str, str]) -> str:
+    """Shares over time: x from the first end to the second, which have names; y from 0 to above the highest."""
+    left, top, width, height = 60, 30, WIDTH - LEFT, 200
+    highest = max((y for one in series for _, y in one.points), default=1.0) * 1.1 or 1.0
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = (x - ends[0]) / ((ends[1] - ends[0]) or 1.0)
+        return left + across * width, top + (1 - y / highest) * height
+
+    parts = [_text(0, 14, title, "title")]
+    for tick in TICKS:
+        y = at(ends[0], tick * highest)[1]
+        parts += [_line(left, y, left + width, y, "grid"), _text(left - 8, y + 4, f"{tick * highest:.3g}", "tick end")]
+    parts += [
+        _text(left, top + height + 16, names[0], "tick"),
+        _text(left + width, top + height + 16, names[1], "tick end"),
+    ]
+    for number, one in enumerate(series):
+        color = COLORS[number % len(COLORS)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in one.points))
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+        x, y = at(*one.points[-1])
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>']
+        parts.append(_text(left + width + 10, top + 14 + ROW * number, _short(one.label, 30), "", f'fill="{color}"'))
+    return _svg(WIDTH, top + height + 30, title, parts)
+
+
 def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="100%" role="img" '
@@ -93,8 +127,8 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str, style: str = ""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}" {style}/>'
 
 
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, kind: str, style: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" {style}>{escape(text)}</text>'
 
 
 def _short(text: str, length: int) -> str:

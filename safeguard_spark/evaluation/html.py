@@ -24,6 +24,7 @@ def html_page(title: str, parts: Iterable[str], style: str = "") -> str:
     body = "\n".join(part for part in parts if part)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{NOTHING_IS_LOADED}'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title>"
         f"<style>{STYLE}{style}</style></head><body>\n{body}\n</body></html>\n"
     )

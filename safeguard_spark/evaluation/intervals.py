@@ -158,6 +158,48 @@ def stratified_rate(strata: Iterable[Stratum], level: float = LEVEL) -> Rate | N
     )
 
 
+def stratified_recall(flagged: Stratum, unflagged: Stratum, level: float = LEVEL) -> Rate | None:
+    """Of the hits of a table, the share that is in its first stratum; None without a sampled hit or a sampled stratum.
+
+    With a and b the hits of the strata, r = a / (a + b) solves r b - (1 - r) a = 0. The interval has every r at which
+    MOVER's interval of the left side, over Clopper and Pearson's of each stratum, has 0: the construction of A. Donner
+    and G. Y. Zou (2012) for ratios. `hits` are those of the first stratum, `n` those of both.
+    """
+    if not (flagged.n or not flagged.size) or not (unflagged.n or not unflagged.size):
+        return None
+    a, low_a, high_a = _hits(flagged, level)
+    b, low_b, high_b = _hits(unflagged, level)
+    if not flagged.hits + unflagged.hits:
+        return None
+    value = a / (a + b)
+
+    def is_too_low(r: float) -> bool:
+        return r * b - (1 - r) * a + math.hypot(r * (high_b - b), (1 - r) * (a - low_a)) < 0
+
+    def is_too_high(r: float) -> bool:
+        return r * b - (1 - r) * a - math.hypot(r * (b - low_b), (1 - r) * (high_a - a)) > 0
+
+    steps = 10_000
+    low = bisect_left(range(steps + 1), True, key=lambda step: not is_too_low(value * step / steps))
+    high = bisect_left(range(steps + 1), True, key=lambda step: is_too_high(value + (1 - value) * step / steps))
+    return Rate(
+        value=value,
+        low=value * max(0, low - 1) / steps,
+        high=value + (1 - value) * min(high, steps) / steps,
+        hits=flagged.hits,
+        n=flagged.hits + unflagged.hits,
+        effective=float(flagged.hits + unflagged.hits),
+    )
+
+
+def _hits(stratum: Stratum, level: float) -> tuple[float, float, float]:
+    """The hits of a stratum, estimated, and the ends of their interval."""
+    if not stratum.size:
+        return 0.0, 0.0, 0.0
+    low, high = clopper_pearson(stratum.hits, stratum.n, level)
+    return stratum.size * stratum.hits / stratum.n, stratum.size * low, stratum.size * high
+
+
 @dataclass(frozen=True)
 class Difference:
     """One share minus another, with its interval."""

@@ -1,21 +1,34 @@
-"""Estimate: the violation rate of a table, corrected by what people decided about a sample of it. Pure."""
+"""Estimate: the rates of a table, corrected by what people decided about a sample of it. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import NamedTuple
 
-from safeguard_spark.evaluation.intervals import LEVEL, Rate, Stratum, clopper_pearson, stratified_rate
+from safeguard_spark.evaluation.intervals import (
+    LEVEL,
+    Rate,
+    Stratum,
+    clopper_pearson,
+    stratified_rate,
+    stratified_recall,
+)
 from safeguard_spark.review.sampling import ReviewStratum
+
+METHOD = "MOVER over Clopper-Pearson"
+MIN_DECISIONS = 30  # of a stratum, or all of it: with fewer its interval says next to nothing
+FLAGGED, UNFLAGGED = ReviewStratum.flagged, ReviewStratum.unflagged
 
 
 class Judged(NamedTuple):
-    """An item that people have judged. `stratum` is null for items that were looked for.
+    """Items that people have judged alike. `stratum` is null for items that were looked for.
 
-    `violation` is null if they were unsure or the policy has a gap.
+    `violation` is null if they were unsure, differed, or the policy has a gap.
     """
 
     stratum: ReviewStratum | None
     violation: bool | None
+    items: int = 1
 
 
 @dataclass(frozen=True)
@@ -23,55 +36,86 @@ class CorrectedRates:
     """What a sample shows of a table: shares from 0 to 1. None: not measurable with this sample.
 
     `model`: the share that the model flags, exactly. `corrected`: the share of violations. `precision`: the share of
-    violations among flagged contents. `undecided`: items of the sample without a yes or no.
+    violations among flagged contents. `recall`: the share of violations that are flagged. `accuracy`: the share of
+    contents that people and the model judge alike. `undecided`: items of the sample without a yes or no.
     """
 
     model: float
     corrected: Rate | None
     precision: Rate | None
+    recall: Rate | None
+    accuracy: Rate | None
     undecided: int
 
 
+class _Counts(NamedTuple):
+    violations: int = 0
+    safe: int = 0
+    undecided: int = 0
+
+    @property
+    def items(self) -> int:
+        return sum(self)
+
+
+Estimator = Callable[[Stratum, Stratum, float], Rate | None]
+
+
 def corrected_rates(
-    items: Iterable[Judged], contents: Mapping[ReviewStratum, int], level: float = LEVEL
+    judged: Iterable[Judged], contents: Mapping[ReviewStratum, int], level: float = LEVEL
 ) -> CorrectedRates:
     """The rates of a table from one estimating sample of it; `contents` are the sizes of its strata.
 
-    Items without a stratum never count: they were drawn because they looked wrong. An undecided item counts as safe in
-    the lower end of an interval and as a violation in the upper end: leaving it out would assume that people are
+    Items without a stratum never count: they were drawn because they looked wrong. An undecided item widens an interval
+    on both sides, as if it had been a violation and as if it had been safe: leaving it out would assume that people are
     undecided about violations and safe contents alike.
     """
-    sampled = [item for item in items if item.stratum is not None]
+    sampled = [item for item in judged if item.stratum is not None]
+    counts = {stratum: _count(item for item in sampled if item.stratum is stratum) for stratum in ReviewStratum}
     total = sum(contents.values())
-    by_stratum = {stratum: [item for item in sampled if item.stratum is stratum] for stratum in ReviewStratum}
-    rates = {
-        which: _rate({stratum: by_stratum[stratum] for stratum in strata}, contents, level)
-        for which, strata in {"all": tuple(ReviewStratum), "flagged": (ReviewStratum.flagged,)}.items()
-    }
+
+    def estimate(estimator: Estimator, *strata: ReviewStratum) -> Rate | None:
+        if any(counts[key].items < min(MIN_DECISIONS, contents[key]) for key in strata):
+            return None
+        return _rate(estimator, counts, contents, level)
+
     return CorrectedRates(
-        model=contents[ReviewStratum.flagged] / total if total else 0.0,
-        corrected=rates["all"],
-        precision=rates["flagged"],
-        undecided=sum(item.violation is None for item in sampled),
+        model=contents[FLAGGED] / total if total else 0.0,
+        corrected=estimate(lambda f, u, at: stratified_rate([f, u], at), *ReviewStratum),
+        precision=estimate(lambda f, _, at: stratified_rate([f], at), FLAGGED),
+        recall=estimate(stratified_recall, *ReviewStratum),
+        accuracy=estimate(lambda f, u, at: stratified_rate([f, u._replace(hits=u.n - u.hits)], at), *ReviewStratum),
+        undecided=sum(count.undecided for count in counts.values()),
     )
+
+
+def _count(items: Iterable[Judged]) -> _Counts:
+    numbers = {True: 0, False: 0, None: 0}
+    for item in items:
+        numbers[item.violation] += item.items
+    return _Counts(numbers[True], numbers[False], numbers[None])
 
 
 def _rate(
-    strata: Mapping[ReviewStratum, list[Judged]], contents: Mapping[ReviewStratum, int], level: float
+    estimator: Estimator, counts: Mapping[ReviewStratum, _Counts], contents: Mapping[ReviewStratum, int], level: float
 ) -> Rate | None:
-    hits = {key: sum(item.violation is True for item in items) for key, items in strata.items()}
-    undecided = {key: sum(item.violation is None for item in items) for key, items in strata.items()}
-    value, lowest, highest = (
-        stratified_rate([Stratum(h[key], n[key], contents[key]) for key in strata], level)
-        for h, n in (
-            (hits, {key: len(items) - undecided[key] for key, items in strata.items()}),
-            (hits, {key: len(items) for key, items in strata.items()}),
-            ({key: hits[key] + undecided[key] for key in strata}, {key: len(items) for key, items in strata.items()}),
+    """The rate by the decided items, with the widest interval that the undecided ones leave open."""
+
+    def strata(n: Callable[[_Counts], int], first: int = 0, second: int = 0) -> tuple[Stratum, Stratum]:
+        """The strata of `n` items; of the undecided items of the first or the second, all are violations or none."""
+        flagged, unflagged = counts[FLAGGED], counts[UNFLAGGED]
+        return (
+            Stratum(flagged.violations + first * flagged.undecided, n(flagged), contents[FLAGGED]),
+            Stratum(unflagged.violations + second * unflagged.undecided, n(unflagged), contents[UNFLAGGED]),
         )
-    )
-    if value is None or lowest is None or highest is None:
+
+    value = estimator(*strata(lambda count: count.violations + count.safe), level)
+    extremes = [estimator(*strata(lambda count: count.items, *which), level) for which in product((0, 1), repeat=2)]
+    measured = [rate for rate in extremes if rate is not None]
+    if value is None or len(measured) < len(extremes):
         return None
-    return replace(value, low=min(lowest.low, value.low), high=max(highest.high, value.high))
+    low, high = min(rate.low for rate in measured), max(rate.high for rate in measured)
+    return replace(value, low=min(low, value.low), high=max(high, value.high))
 
 
 def share_with_bounds(hits: int, n: int, level: float = LEVEL) -> Rate | None:

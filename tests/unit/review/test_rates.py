@@ -1,7 +1,5 @@
 """The size of a sample, who is drawn with which probability, and what the decisions about it say of the table."""
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,48 +39,67 @@ def test_a_quarter_is_flagged_unless_there_are_fewer() -> None:
     assert allocate(1_900, {FLAGGED: 10_000, UNFLAGGED: 100}) == {FLAGGED: 1_800, UNFLAGGED: 100}
 
 
-def test_in_a_world_whose_truth_is_known_the_corrected_interval_covers_it_and_others_do_not() -> None:
-    """1,000,000 contents, 2 % flagged with precision 0.7, and 0.2 % of the others are violations that were missed."""
-    precision, miss_rate = 0.7, 0.002
-    truth = (TABLE[FLAGGED] * precision + TABLE[UNFLAGGED] * miss_rate) / sum(TABLE.values())
-    chosen = probabilities(1_900, TABLE)
-    corrected = of_all_decisions = 0
-    for seed in range(100):
-        chance = random.Random(seed)
-        items = []
-        for stratum, rate in ((FLAGGED, precision), (UNFLAGGED, miss_rate)):
-            expected = TABLE[stratum] * chosen[stratum]
-            drawn = round(chance.gauss(expected, expected**0.5))  # each content is drawn or not by its own hash
-            items += [Judged(stratum, chance.random() < rate) for _ in range(drawn)]
-        # Queues that look for errors: full of violations that the model missed, and of false alarms.
-        found = [Judged(None, chance.random() < 0.6) for _ in range(1_000)]
-        rates = corrected_rates([*items, *found], TABLE)
-        assert rates.corrected and rates.precision
-        assert rates.corrected == corrected_rates(items, TABLE).corrected
-        corrected += rates.corrected.low <= truth <= rates.corrected.high
-        everything = share_with_bounds(sum(item.violation is True for item in [*items, *found]), len(items) + 1_000)
-        of_all_decisions += bool(everything and everything.low <= truth <= everything.high)
-    assert corrected >= 93
-    assert of_all_decisions == 0
-    model = share_with_bounds(TABLE[FLAGGED], sum(TABLE.values()))
-    assert model and rates.model == model.value and not model.low <= truth <= model.high
-
-
 def test_an_undecided_item_widens_the_interval_on_both_sides() -> None:
-    decided = [Judged(FLAGGED, n < 40) for n in range(50)] + [Judged(UNFLAGGED, False) for _ in range(150)]
-    unsure = decided + [Judged(FLAGGED, None)] * 10 + [Judged(UNFLAGGED, None)] * 10
+    decided = [Judged(FLAGGED, True, 40), Judged(FLAGGED, False, 10), Judged(UNFLAGGED, False, 149)]
+    decided.append(Judged(UNFLAGGED, True))
+    unsure = [*decided, Judged(FLAGGED, None, 10), *[Judged(UNFLAGGED, None)] * 10]
     one, other = corrected_rates(decided, TABLE), corrected_rates(unsure, TABLE)
     assert one.corrected and other.corrected and other.undecided == 20
-    assert other.corrected.value == one.corrected.value
-    assert other.corrected.low < one.corrected.low < one.corrected.high < other.corrected.high
+    for name in ("corrected", "precision", "recall", "accuracy"):
+        narrow, wide = getattr(one, name), getattr(other, name)
+        assert wide.value == narrow.value
+        assert wide.low < narrow.low < narrow.value < narrow.high < wide.high, name
 
 
 def test_what_no_decision_is_about_is_not_measurable() -> None:
-    flagged = [Judged(FLAGGED, True)] * 30
+    flagged = [Judged(FLAGGED, True, 30)]
     rates = corrected_rates(flagged, TABLE)
-    assert rates.corrected is None and rates.precision is not None and rates.model == 0.02
-    assert corrected_rates([Judged(UNFLAGGED, False)] * 30, TABLE).precision is None
-    assert corrected_rates([Judged(FLAGGED, None), Judged(UNFLAGGED, False)], TABLE).corrected is None
-    # A table without flagged contents needs no decision about any.
-    assert corrected_rates([Judged(UNFLAGGED, False)] * 30, {FLAGGED: 0, UNFLAGGED: 99}).corrected is not None
+    assert rates.corrected is rates.recall is rates.accuracy is None
+    assert rates.precision is not None and rates.model == 0.02
+    assert corrected_rates([Judged(UNFLAGGED, False, 30)], TABLE).precision is None
+    few = [Judged(FLAGGED, True, 29), Judged(UNFLAGGED, False, 29)]
+    assert corrected_rates(few, TABLE) == corrected_rates([], TABLE)
+    assert corrected_rates([Judged(FLAGGED, None, 30), Judged(UNFLAGGED, False, 30)], TABLE).corrected is None
+    # A stratum that is smaller is judged whole, and one without contents needs no decision.
+    tiny = {FLAGGED: 9, UNFLAGGED: 99}
+    assert corrected_rates([Judged(FLAGGED, True, 9), Judged(UNFLAGGED, False, 30)], tiny).corrected is not None
+    none_flagged = corrected_rates([Judged(UNFLAGGED, False, 30)], {FLAGGED: 0, UNFLAGGED: 99})
+    assert none_flagged.corrected is not None and none_flagged.recall is None and none_flagged.precision is None
     assert share_with_bounds(0, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "miss_rate", "share"),
+    [
+        (0.7, 0.002, 0.02),
+        (0.8, 0.0005, 0.02),
+        (0.5, 0.01, 0.01),
+        (0.02, 0.002, 0.02),
+        (0.9, 0.1, 0.5),
+        (0.8, 0.0, 0.02),
+    ],
+)
+def test_the_intervals_cover_what_they_say(precision: float, miss_rate: float, share: float) -> None:
+    import numpy as np
+
+    chance = np.random.default_rng(7)
+    contents = {FLAGGED: round(100_000 * share), UNFLAGGED: round(100_000 * (1 - share))}
+    size, worlds = allocate(1_900, contents), 300
+    caught, missed = contents[FLAGGED] * precision, contents[UNFLAGGED] * miss_rate
+    truth = {
+        "corrected": (caught + missed) / 100_000, "precision": precision, "recall": caught / (caught + missed),
+        "accuracy": 1 - (contents[FLAGGED] - caught + missed) / 100_000,
+    }  # fmt: skip
+    covered = dict.fromkeys(truth, 0)
+    for _ in range(worlds):
+        hits = {
+            FLAGGED: chance.binomial(size[FLAGGED], precision),
+            UNFLAGGED: chance.binomial(size[UNFLAGGED], miss_rate),
+        }
+        judged = [Judged(key, True, int(hits[key])) for key in hits]
+        judged += [Judged(key, False, size[key] - int(hits[key])) for key in hits]
+        rates = corrected_rates(judged, contents)
+        for name, value in truth.items():
+            rate = getattr(rates, name)
+            covered[name] += rate.low <= value <= rate.high
+    assert all(count / worlds >= 0.93 for count in covered.values()), covered
