@@ -39,12 +39,14 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     ),
     _rooms(("safeguard_spark/cli/", "the command line: one file per group of commands, no logic")),
     _rooms(("safeguard_spark/api.py", "what `import safeguard_spark as sg` offers Python programs")),
+    _rooms(("safeguard_spark/spark/review/", "people in the loop on Spark: drawing items, the figures of the report")),
     _rooms(("safeguard_spark/spark/screen/", "screens on Spark: train, calibrate and plan them from labels")),
     _rooms(("safeguard_spark/spark/relabel/", "re-labelling on Spark: plan, apply, compare, promote")),
     _rooms(("safeguard_spark/spark/evaluation/", "golden sets on Spark: contents, verdicts, counts, evaluations")),
     _rooms(("safeguard_spark/spark/maintain/", "erase, optimize and vacuum the label tables")),
     _rooms(("safeguard_spark/spark/label/", "the label job: plan, label, stage, commit, recover")),
     _rooms(("safeguard_spark/spark/", "sessions, sources, tables, staging; all that imports pyspark or delta")),
+    _rooms(("safeguard_spark/report/", "the figures of a period, for people and for a transparency report")),
     _rooms(("safeguard_spark/review/", "people in the loop: sampling, the console, decisions, rates")),
     _rooms(("safeguard_spark/screen/", "a light classifier in front of the reasoner: scores, thresholds, audits")),
     _rooms(("safeguard_spark/evaluation/", "intervals, measures on golden sets, comparison of two versions, gates")),
@@ -56,7 +58,10 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         ("safeguard_spark/engines/", "what answers prompts: a vLLM server, an endpoint, a script"),
         ("safeguard_spark/tracking/", "MLflow: runs, and the registry of published policies"),
     ),
-    _rooms(("safeguard_spark/views.py", "which label of a content counts, as SQL")),
+    _rooms(
+        ("safeguard_spark/views.py", "which label of a content counts, as SQL"),
+        ("safeguard_spark/analyst_views.py", "what analysts ask of the tables, as SQL for Spark and DuckDB"),
+    ),
     _rooms(("safeguard_spark/schema/", "the tables that other programs read")),
     _rooms(
         ("safeguard_spark/labelling/", "one model call: content, prompt, contract, verdict, and the engine interface")

@@ -27,6 +27,7 @@ from safeguard_spark.cli.maintain import maintain
 from safeguard_spark.cli.options import DEBUG, GLOBAL_HELP, LOG_LEVEL, LOG_LEVELS
 from safeguard_spark.cli.policy import policy
 from safeguard_spark.cli.relabel import relabel
+from safeguard_spark.cli.report import reporting
 from safeguard_spark.cli.review import review
 from safeguard_spark.cli.screen import screen
 from safeguard_spark.config import LOG_LEVEL_VARIABLE
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.add_typer(policy)
 app.add_typer(labelling)
 app.add_typer(evaluation)
+app.add_typer(reporting)
 app.add_typer(maintain, name="maintain")
 app.add_typer(relabel, name="relabel")
 app.add_typer(review, name="review")

@@ -51,6 +51,9 @@ def erase(
             f"{done.shared:,} other ids have the same content: what the model wrote about it stays until they are "
             "erased too."
         )
+    if done.exports:
+        print_message(f"Exports of the review console deleted: {done.exports:,}. Write them again with review export.")
+    print_message(done.console)
     if done.vacuumed:
         print_message("The files that held them are deleted, and so are older versions of these tables.")
     elif done.under_way:

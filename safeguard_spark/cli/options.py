@@ -40,20 +40,20 @@ def has_color() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def require_folder(file: Path | None) -> None:
+def require_folder(file: Path | None, option: str = "--html") -> None:
     """Raise ConfigError before anything is paid for if a page cannot be written there."""
     if file is None:
         return
     try:
         if file.is_dir() or not file.absolute().parent.is_dir():
             what = "is a folder" if file.is_dir() else f"the folder {file.parent} does not exist"
-            raise ConfigError(f"--html {file}: {what}. Name a file in a folder that exists.")
+            raise ConfigError(f"{option} {file}: {what}. Name a file in a folder that exists.")
         is_new = not file.exists()
         file.open("ab").close()
         if is_new:
             file.unlink()
     except OSError as error:
-        raise ConfigError(f"--html {file} cannot be written: {error.strerror}. Name another file.") from error
+        raise ConfigError(f"{option} {file} cannot be written: {error.strerror}. Name another file.") from error
 
 
 class Result(NamedTuple):

@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import ConfigError, PolicyError
+from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Policy, load_policy
 from safeguard_spark.policy.ref import policy_file
 from safeguard_spark.review.characters import parts
 from safeguard_spark.review.items import Item, Items
 from safeguard_spark.review.journal import Journal, synchronize
 from safeguard_spark.review.queue import Clock, ReviewQueue
-from safeguard_spark.review.tables import LabelTables
+from safeguard_spark.review.tables import LabelTables, console_folder
 from safeguard_spark.review.users import User, Users, load_key
 
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ class Console:
         """Read the tables. Raises ConfigError, TableError."""
         self.config, self.clock = config, clock
         self.tables = LabelTables(config.output)
-        self.folder = _folder(config, self.tables)
+        self.folder = console_folder(config, self.tables)
         self.users = Users(config.review, load_key(self.folder))
         self.journal = Journal(self.folder)
         self.items = Items(self.tables)
@@ -72,16 +72,6 @@ class Console:
 @lru_cache(maxsize=256)
 def _policy(file: Path, _modified: int) -> Policy:
     return load_policy(file)
-
-
-def _folder(config: RunConfig, tables: LabelTables) -> Path:
-    if config.review.folder:
-        return Path(config.review.folder)
-    if tables.local is None:
-        raise ConfigError(
-            f"The tables are at {tables.output}, not in a local folder. Name a folder of this machine as review.folder."
-        )
-    return tables.local / "_review"
 
 
 _TEMPLATES = Environment(

@@ -39,6 +39,11 @@ class Item:
         return [Turn(None, content.get("text"))]
 
     @property
+    def is_conversation(self) -> bool:
+        """Whether it is a conversation rather than a text."""
+        return "turns" in json.loads(self.row["content"] or "{}")
+
+    @property
     def invalid(self) -> str | None:
         """Why the content could not be read, if it could not."""
         cause = json.loads(self.row["content"] or "{}").get("invalid")

@@ -23,6 +23,7 @@ from safeguard_spark.schema import DECISIONS
 
 log = logging.getLogger(__name__)
 
+EXPORTS = "exports"  # the folder, in a console's own, of what `review export` wrote
 APPEND_S = 30.0  # how often decisions reach the table: each time is one small file
 TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -36,6 +37,7 @@ CREATE TABLE IF NOT EXISTS decisions (
   withdrawn INTEGER NOT NULL DEFAULT 0, imported INTEGER NOT NULL DEFAULT 0, row TEXT NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS one_decision ON decisions (item_id, slot) WHERE NOT withdrawn AND NOT is_again;
+CREATE INDEX IF NOT EXISTS by_item ON decisions (item_id, slot, reviewer, withdrawn);
 CREATE INDEX IF NOT EXISTS by_reviewer ON decisions (reviewer, number);
 """
 
@@ -173,7 +175,16 @@ def synchronize(journal: Journal, tables: LabelTables, known_version: int | None
             journal.insert(decision, is_again=bool(others), imported=True)
     if erased:
         journal.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        remove_exports(journal.path.parent)
     return version
+
+
+def remove_exports(folder: Path) -> int:
+    """Delete the files of `review export` in a console's folder: they may hold what was erased. Returns how many."""
+    files = [file for file in (folder / EXPORTS).glob("*") if file.is_file()]
+    for file in files:
+        file.unlink(missing_ok=True)
+    return len(files)
 
 
 def _locked(folder: Path) -> IO[str]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, TableError
 from safeguard_spark.schema import Table
 
@@ -67,9 +68,12 @@ class LabelTables:
         if existing := self.open(table):
             return existing
         created = DeltaTable.create(
-            self.path(table), arrow_schema(table), mode="ignore", name=table.name, description=table.comment
-        )
-        created.alter.add_constraint(dict(table.checks))
+            self.path(table), arrow_schema(table), mode="ignore", name=table.name, description=table.comment,
+            # An erasure does not reach what the log says of a column.
+            configuration={"delta.dataSkippingStatsColumns": ",".join(table.indexed)},
+        )  # fmt: skip
+        if table.checks:
+            created.alter.add_constraint(dict(table.checks))
         return created
 
     def append(
@@ -79,3 +83,23 @@ class LabelTables:
         data = pa.Table.from_pylist([dict(row) for row in rows], arrow_schema(table))
         properties = CommitProperties(app_transactions=[Transaction(*transaction)]) if transaction else None
         write_deltalake(self.path(table), data, mode="append", commit_properties=properties)
+
+    def replace(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the rows of a table, which is created if there is none. Raises TableError."""
+        data = pa.Table.from_pylist([dict(row) for row in rows], arrow_schema(table))
+        try:
+            self.create(table)
+            write_deltalake(self.path(table), data, mode="overwrite")
+        except (DeltaError, OSError) as error:
+            raise TableError(f"Table {self.path(table)} cannot be written ({type(error).__name__}).") from error
+
+
+def console_folder(config: RunConfig, tables: LabelTables) -> Path:
+    """The folder of a console: leases, journal, key, exports. Raises ConfigError if it has to be named."""
+    if config.review.folder:
+        return Path(config.review.folder)
+    if tables.local is None:
+        raise ConfigError(
+            f"The tables are at {tables.output}, not in a local folder. Name a folder of this machine as review.folder."
+        )
+    return tables.local / "_review"

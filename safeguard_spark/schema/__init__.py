@@ -3,17 +3,20 @@
 from safeguard_spark.schema.evaluations import EVALUATIONS
 from safeguard_spark.schema.labels import LABELS, REASONING, RUNS
 from safeguard_spark.schema.policies import ACTIVATIONS, PLANS
-from safeguard_spark.schema.review import ANSWERS, DECISIONS, PURPOSES, REVIEW_ITEMS, STAGES
+from safeguard_spark.schema.review import ANSWERS, DECISIONS, GOLD, PURPOSES, REVIEW_ITEMS, STAGES
 from safeguard_spark.schema.screens import SCREEN_AUDITS, SCREENS
 from safeguard_spark.schema.table import Column, Table
 
-TABLES = (LABELS, REASONING, RUNS, ACTIVATIONS, PLANS, REVIEW_ITEMS, DECISIONS, EVALUATIONS, SCREENS, SCREEN_AUDITS)
+TABLES = (
+    LABELS, REASONING, RUNS, ACTIVATIONS, PLANS, REVIEW_ITEMS, DECISIONS, GOLD, EVALUATIONS, SCREENS, SCREEN_AUDITS
+)  # fmt: skip
 
 __all__ = [
     "ACTIVATIONS",
     "ANSWERS",
     "DECISIONS",
     "EVALUATIONS",
+    "GOLD",
     "LABELS",
     "PLANS",
     "PURPOSES",

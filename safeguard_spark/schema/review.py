@@ -5,6 +5,7 @@ from safeguard_spark.schema.table import Table
 # What review items are drawn for, the stages of a review, and the answers of a person.
 PURPOSES = (
     "estimate", "calibration", "disagreement", "low_confidence", "unreadable", "appeal", "screened", "newly_caught",
+    "escalated",
 )  # fmt: skip
 STAGES = ("first", "second", "adjudication", "calibration")
 ANSWERS = ("violation", "safe", "unsure", "gap", "withdrawn")
@@ -48,6 +49,9 @@ REVIEW_ITEMS = Table(
         "appealed_at TIMESTAMP": "When the appeal was made (UTC)",
         "known_violation BOOLEAN": "The known answer; null unless `calibration`",
         "known_rule_ids ARRAY<STRING>": "Ids of the rules of the known answer",
+        "draw STRING": (
+            "The draw as JSON: sizes of the strata, scope, seed, version of `labels`; null in rows of other programs"
+        ),
         "rationale STRING": "The label's rationale. It may quote the content",
         "appeal_reason STRING": "What the appeal says",
         "content STRING": (
@@ -63,6 +67,7 @@ REVIEW_ITEMS = Table(
         ("answer_only_of_calibrations", _if("known_violation", "purpose = 'calibration'", "purpose <> 'calibration'")),
     ),
     private=("item_id", "content_id", "content_hash", "work_key", "rationale", "appeal_reason", "content"),
+    added=("draw",),
 )
 
 DECISIONS = Table(
@@ -102,4 +107,29 @@ DECISIONS = Table(
         ("withdraws_only_if_withdrawn", _if("withdraws", "answer = 'withdrawn'", "answer <> 'withdrawn'")),
     ),
     private=("decision_id", "item_id", "content_id", "content_hash", "withdraws", "reason"),
+)
+
+GOLD = Table(
+    "gold",
+    "One row per content and policy version that people have decided. `safeguard review export --to gold` replaces it.",
+    {
+        "item_id STRING": "The item that was decided last; joins to `review_items`",
+        "purpose STRING": "What it was drawn for; only rows of `estimate` are a random sample",
+        "stratum STRING": "`flagged` or `unflagged`, by the model's verdict; null unless `estimate`",
+        "inclusion_probability DOUBLE": "Probability with which the content was drawn; null unless `estimate`",
+        "collection STRING": "Set of contents in which the id is unique",
+        "content_id STRING": "Id of the content in its source table",
+        "content_hash STRING": "SHA-256 of the content",
+        "policy STRING": "Policy name",
+        "policy_version STRING": "Version under which it was judged",
+        "policy_hash STRING": "Its policy hash",
+        "violation BOOLEAN": "Whether people say that the policy is violated",
+        "rule_ids ARRAY<STRING>": "Ids of the rules that people name; empty if there are none",
+        "model_violation BOOLEAN": "What the label said; null if it had no verdict",
+        "stage STRING": "`first`, or `adjudication` where two people differed",
+        "decided_at TIMESTAMP": "When it was decided (UTC)",
+        "text STRING": "The content, if it is a text",
+        "conversation STRING": "The content as JSON, if it is a conversation: a list of role and text",
+    },
+    private=("item_id", "content_id", "content_hash", "text", "conversation"),
 )

@@ -53,3 +53,4 @@ class LabelTables:
     def create_views(self) -> None:
         """Let SQL in this session name them: `SELECT … FROM labels_current`, `FROM labels_as_of(TIMESTAMP'…')`."""
         self.tables.create_session_views()
+        self.tables.create_analyst_views()

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema, views
+from safeguard_spark.analyst_views import DUCKDB, SPARK, Dialect, analyst_views
 from safeguard_spark.errors import TableError
 from safeguard_spark.schema import Column, Table
 from safeguard_spark.spark.failures import retrying
@@ -26,6 +27,7 @@ PROPERTIES = {
     "delta.logRetentionDuration": "interval 365 days",
     "delta.deletedFileRetentionDuration": "interval 30 days",
 }
+VIEWED = (schema.LABELS, schema.REVIEW_ITEMS, schema.DECISIONS, schema.RUNS, schema.ACTIVATIONS)
 CREATE_TRIES = 8  # a folder that holds something else looks, for a moment, like a table that another driver creates
 
 
@@ -169,6 +171,12 @@ class Tables:
             rows = f"SELECT {views.select_list(table)} FROM {self._all_columns(table)}"
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS {rows}")
 
+    def create_analyst_views(self) -> None:
+        """Name the views for analysts in this session. Nothing is written."""
+        with contextlib.suppress(AnalysisException):  # an output of an earlier release lacks a table that they read
+            for name, select in self.analyst_views().items():
+                self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {select}")
+
     def created(self) -> list[Table]:
         """The tables that are there: an output of an earlier release has fewer until the next label run."""
         return [table for table in schema.TABLES if self._is_created(table)]
@@ -254,21 +262,31 @@ class Tables:
     def _labels_as_of(self, name: str) -> str:
         return f"{name}(moment TIMESTAMP) RETURNS TABLE RETURN {self.labels_as_of('labels_as_of.moment')}"
 
+    def analyst_views(self, **changed: str) -> dict[str, str]:
+        """The SELECT behind each view for analysts; `changed` are other table expressions, by name."""
+        tables = {
+            table.name: f"(SELECT {views.select_list(table)} FROM {self._all_columns(table)})" for table in VIEWED
+        }
+        return analyst_views({**tables, "labels_current": f"({self.labels_current})", **changed}, SPARK)
+
+    def expression(self, table: Table) -> str:
+        """A table as readers see it, as a table expression: a query in brackets."""
+        return f"(SELECT {views.select_list(table)} FROM {self._all_columns(table)})"
+
     def _views(self) -> str:
+        """The text of views.sql, for tables that have every column of this release."""
+        named = {table.name: self.sql(table) for table in schema.TABLES}
         scan = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
-        current = views.labels_current(scan["labels"], scan["policy_activations"])
         as_of = views.labels_current(scan["labels"], scan["policy_activations"], "moment")
-        duckdb = (
-            f"CREATE OR REPLACE VIEW labels_current AS\n{current};\n"
-            f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{as_of};"
+        spark = (
+            _statements("TEMPORARY VIEW", named, SPARK)
+            + f"\nCREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')};\n\n"
         )
-        note = (
+        duckdb = _statements("VIEW", scan, DUCKDB) + f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{as_of};"
+        return (
             f"-- In a copy of the tables these statements read the original, until you replace the folder:\n"
             f"-- sed -i 's|{self.output}/|/path/of/the/copy/|g' views.sql\n\n"
-        )
-        return (
-            f"{note}-- Spark\nCREATE OR REPLACE TEMPORARY VIEW labels_current AS\n{self.labels_current};\n\n"
-            f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')};\n\n"
+            f"-- Spark\n{spark}"
             "-- DuckDB (INSTALL delta; LOAD delta;)\n" + "".join(f"-- {line}\n" for line in duckdb.splitlines())
         )
 
@@ -292,6 +310,10 @@ class Tables:
         frame = self.spark.createDataFrame([[row[n] for n in table.names] for row in rows], table.ddl)
         self._append_retrying(frame.coalesce(1), table, app_id)
 
+    def append_frame(self, table: Table, rows: DataFrame, app_id: str) -> None:
+        """Append rows once (by `app_id`) to a table that has the columns of this release."""
+        self._append_retrying(rows, table, app_id)
+
     def append_transaction(
         self, table: Table, rows: DataFrame, app_id: str, version: int, user_metadata: str | None = None
     ) -> None:
@@ -305,6 +327,17 @@ class Tables:
 
     def _append_retrying(self, rows: DataFrame, table: Table, app_id: str) -> None:
         retrying(lambda: self.append_transaction(table, rows, app_id, 1), f"{self.path(table)} cannot be written")
+
+
+def _statements(kind: str, tables: dict[str, str], dialect: Dialect) -> str:
+    """The statements that create `labels_current` and the views for analysts; `tables` are expressions by name."""
+    current = views.labels_current(tables["labels"], tables["policy_activations"])
+    labels = f"(SELECT {views.select_list(schema.LABELS)} FROM {tables['labels']})"
+    selects = analyst_views({**tables, "labels": labels, "labels_current": "labels_current"}, dialect)
+    return "".join(
+        f"CREATE OR REPLACE {kind} {name} AS\n{select};\n"
+        for name, select in {"labels_current": current, **selects}.items()
+    )
 
 
 def _quote(text: str) -> str:

@@ -1,6 +1,7 @@
 """A content table, label tables and a scripted engine that counts its calls."""
 
 import contextlib
+import re
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -84,12 +85,20 @@ class Lake:
     @contextlib.contextmanager
     def duckdb(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection with the views that `views.sql` defines for DuckDB."""
-        text = (self.tables / "views.sql").read_text().split("-- DuckDB")[1]
-        views = "".join(line[3:] for line in text.splitlines(keepends=True)[1:])
-        with duckdb.connect() as connection:
-            for name in ("labels", "policy_activations"):
-                path = str(self.tables / name)
-                connection.register(name, DeltaTable(path).to_pyarrow_dataset())
-                views = views.replace(f"delta_scan('{path}')", name)
-            connection.execute(views)
+        with in_duckdb(self.tables) as connection:
             yield connection
+
+
+@contextlib.contextmanager
+def in_duckdb(tables: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the views of a folder's `views.sql`, without DuckDB's extension for Delta."""
+    text = (tables / "views.sql").read_text().split("-- DuckDB")[1]
+    views = "".join(line[3:] for line in text.splitlines(keepends=True)[1:])
+    with duckdb.connect() as connection:
+        for path in set(re.findall(r"delta_scan\('([^']*)'\)", views)):
+            assert Path(path).parent == tables, path
+            name = f"table_{Path(path).name}"
+            connection.register(name, DeltaTable(path).to_pyarrow_dataset())
+            views = views.replace(f"delta_scan('{path}')", name)
+        connection.execute(views)
+        yield connection

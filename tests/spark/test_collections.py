@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from deltalake import DeltaTable
 
@@ -21,7 +20,7 @@ from safeguard_spark.spark.maintain.erase import erase_contents
 from safeguard_spark.spark.reader import LabelTables
 from safeguard_spark.spark.tables import PROPERTIES, Tables
 from tests.build import policy
-from tests.spark.lake import Lake
+from tests.spark.lake import Lake, in_duckdb
 
 pytestmark = pytest.mark.spark
 
@@ -34,22 +33,15 @@ def current(lake: Lake) -> dict[tuple[str, str], bool | None]:
     spark = LabelTables.open(lake.spark, str(lake.tables)).labels_current
     columns = ["collection", "content_id", "violation"]
     rows = [tuple(row) for row in spark.select(columns).collect()]
-    assert sorted(rows) == sorted(in_duckdb(lake.tables, f"SELECT {', '.join(columns)} FROM labels_current"))
+    assert sorted(rows) == sorted(rows_in_duckdb(lake.tables, f"SELECT {', '.join(columns)} FROM labels_current"))
     by_content = {(collection, id): violation for collection, id, violation in rows}
     assert len(by_content) == len(rows)
     return by_content
 
 
-def in_duckdb(folder: Path, query: str) -> list[Any]:
-    """A query over the views of `views.sql` in DuckDB, without its extension for Delta."""
-    views = "".join(line[3:] for line in (folder / "views.sql").read_text().split("-- DuckDB")[1].splitlines(True)[1:])
-    with duckdb.connect() as connection:
-        for name in ("labels", "policy_activations"):
-            path = str(folder / name)
-            assert f"delta_scan('{path}')" in views
-            connection.register(name, DeltaTable(path).to_pyarrow_dataset())
-            views = views.replace(f"delta_scan('{path}')", name)
-        connection.execute(views)
+def rows_in_duckdb(folder: Path, query: str) -> list[Any]:
+    """A query over the views of `views.sql` in DuckDB."""
+    with in_duckdb(folder) as connection:
         return connection.execute(query).fetchall()
 
 
@@ -203,4 +195,4 @@ def test_the_views_of_copied_tables_read_the_copy_once_the_folder_is_replaced(la
     for statement in filter(str.strip, statements):
         lake.spark.sql(statement)
     query = "SELECT content_id FROM labels_current ORDER BY content_id"
-    assert [tuple(row) for row in lake.spark.sql(query).collect()] == in_duckdb(copy, query) == [("2",), ("3",)]
+    assert [tuple(row) for row in lake.spark.sql(query).collect()] == rows_in_duckdb(copy, query) == [("2",), ("3",)]

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
+from safeguard_spark.extras import is_installed
 from safeguard_spark.result import Status
 from safeguard_spark.schema import Table
 from safeguard_spark.spark.failures import retrying
@@ -39,6 +40,8 @@ class Erasure(NamedTuple):
     shared: int
     under_way: tuple[str, ...]  # runs in progress that may have the contents in staging and write them again
     vacuumed: bool
+    exports: int  # files of the review console that were deleted: they may have held the contents
+    console: str  # what a review console has to do yet, in a sentence; empty if nothing
     collections: dict[str, int]  # ids that had a label, by collection, also by those that kept it
 
     @property
@@ -89,7 +92,21 @@ def erase_contents(
             for table in (*BY_KEY, *BY_ID):
                 spark.sql(f"VACUUM {tables.sql(table)} RETAIN 0 HOURS")
     vacuumed = vacuum and not running
-    return Erasure(len(distinct), num_labelled, rows, shared, running, vacuumed, collections)
+    exports, console = _clean_console(config.model_copy(update={"output": tables.output}))
+    return Erasure(len(distinct), num_labelled, rows, shared, running, vacuumed, exports, console, collections)
+
+
+def _clean_console(config: RunConfig) -> tuple[int, str]:
+    """Erase from the folder of a review console too: how many exports were deleted, and what the console has to do."""
+    if not is_installed("deltalake"):  # then the console is on another machine
+        return 0, ""
+    from safeguard_spark.review.erasure import clean_console
+
+    cleaned = clean_console(config)
+    if cleaned is None:
+        return 0, ""
+    pending = "A review console is running: the rows leave its journal when somebody next loads a page."
+    return cleaned.exports, pending if cleaned.is_pending else ""
 
 
 def _require_collection(tables: Tables, collection: str) -> None:

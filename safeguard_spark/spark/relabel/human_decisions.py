@@ -83,6 +83,8 @@ def _decisions(spark: SparkSession, config: RunConfig, policy: Policy) -> Iterat
     location = str(gold.location)
     frame = read_snapshot(spark, SourceConfig(location=location)).frame
     table = f"the table of human decisions {location}"
+    if find_column(frame, "policy"):  # as in the table `gold`
+        frame = frame.where(F.col("policy") == policy.name)
     id = read_column(frame, table, gold.id_column, "relabel.gold.id_column")
     violation = read_column(frame, table, gold.violation_column, "relabel.gold.violation_column")
     collection = [F.col("collection").cast("string")] if find_column(frame, "collection") else []

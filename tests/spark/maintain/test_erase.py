@@ -103,7 +103,7 @@ def test_the_command_reports_what_it_erased(plain: Lake, capsys: pytest.CaptureF
     printed = capsys.readouterr()
     # One answer could not be read, and had a second look.
     assert json.loads(printed.out.splitlines()[-1])["rows"] == {
-        "reasoning": 5, "labels": 4, "review_items": 0, "decisions": 0,
+        "reasoning": 5, "labels": 4, "review_items": 0, "decisions": 0, "gold": 0,
     }  # fmt: skip
     assert "4 ids requested, 4 of them had labels" in printed.err and "labelled again" in printed.err
     assert "secret" not in printed.err

@@ -4,9 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
-from deltalake import DeltaTable
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
@@ -45,13 +43,7 @@ def current(lake: Lake) -> dict[str, tuple[str, bool | None]]:
     tables = Tables.open(lake.spark, str(lake.tables))
     query = "SELECT content_id, effort, violation FROM "
     rows = [tuple(row) for row in lake.spark.sql(f"{query} ({tables.labels_current})").collect()]
-    views = (lake.tables / "views.sql").read_text().split("-- DuckDB")[1].splitlines(keepends=True)[1:]
-    with duckdb.connect() as connection:
-        text = "".join(line[3:] for line in views)
-        for name in ("labels", "policy_activations"):
-            connection.register(name, DeltaTable(str(lake.tables / name)).to_pyarrow_dataset())
-            text = text.replace(f"delta_scan('{lake.tables / name}')", name)
-        connection.execute(text)
+    with lake.duckdb() as connection:
         assert sorted(connection.execute(f"{query} labels_current").fetchall()) == sorted(rows)
     assert len({id for id, _, _ in rows}) == len(rows)
     return {id: (effort, violation) for id, effort, violation in rows}

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from safeguard_spark.config.load import build_config
-from safeguard_spark.policy.document import parse_policy
+from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.review.app import build_app
 from safeguard_spark.review.console import Console
 from safeguard_spark.review.tables import LabelTables
@@ -45,9 +45,9 @@ class Clock:
 class World:
     """Tables in a folder, a policy in another, and a clock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, output: Path | None = None) -> None:
         self.folder, self.clock = folder, Clock()
-        self.output = folder / "tables"
+        self.output = output or folder / "tables"
         self.output.mkdir(exist_ok=True)
         self.tables = LabelTables(str(self.output))
         (self.output / "_review").mkdir(exist_ok=True)
@@ -56,11 +56,12 @@ class World:
         )  # the same pseudonyms, and so calibrations, each time
         self.add_policy(TEXT)
 
-    def add_policy(self, text: str) -> None:
+    def add_policy(self, text: str) -> Policy:
         policy = parse_policy(text)
         file = self.folder / "policies" / policy.name / policy.version / "policy.md"
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
+        return policy
 
     def config(self, **review: Any) -> dict[str, Any]:
         """Configuration values."""

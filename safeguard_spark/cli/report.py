@@ -1,0 +1,58 @@
+"""The command for a period's report: report."""
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option, Typer
+
+from safeguard_spark.cli.options import Result, command, output_config, require_folder
+from safeguard_spark.cli.result_output import print_message
+from safeguard_spark.errors import ConfigError
+
+if TYPE_CHECKING:
+    from safeguard_spark.config.model import RunConfig
+
+reporting = Typer()
+
+
+@command(reporting, output_config)
+def report(
+    run: "RunConfig",
+    start: Annotated[str, Option("--from", help="The first day (UTC), as 2026-11-01.", metavar="DATE")],
+    end: Annotated[str, Option("--to", help="The last day.", metavar="DATE")],
+    known: Annotated[
+        str, Option(help="Labels and decisions as they are now, or as they were at the end of the period: now or then.")
+    ] = "now",
+    policy: Annotated[str | None, Option(help="Of this policy alone.")] = None,
+    html: Annotated[Path | None, Option(help="Write a self-contained HTML page with pictures to this file.")] = None,
+    csv: Annotated[Path | None, Option(help="Write the figures as CSV to this file.")] = None,
+) -> Result:
+    """Report a period: rates by the model and corrected, quality of the labels, reviews, appeals, versions, cost."""
+    from safeguard_spark.report.indicators import Known, Period
+
+    if known not in list(Known):
+        raise ConfigError(f"--known {known}: write now or then.")
+    period = Period(_day(start, "--from"), _day(end, "--to"), Known(known))
+    if period.end < period.start:
+        raise ConfigError(f"--to {end} is before --from {start}.")
+    require_folder(html)
+    require_folder(csv, "--csv")
+    from safeguard_spark.report.page import report_page
+    from safeguard_spark.report.text import report_csv, report_text
+    from safeguard_spark.spark.review.report import period_report
+    from safeguard_spark.spark.session import session
+
+    done = period_report(session(run), run, period, policy)
+    for file, write in ((html, report_page), (csv, report_csv)):
+        if file is not None:
+            file.write_text(write(done), encoding="utf-8")
+            print_message(f"Written: {file}")
+    return Result(done.to_json(), report_text(done))
+
+
+def _day(text: str, option: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text} is no day. Write it as 2026-11-01.") from None

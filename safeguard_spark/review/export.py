@@ -1,0 +1,164 @@
+"""Export: what people decided, for golden sets, for a policy's cases, and for those who appealed. Without Spark."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safeguard_spark.authoring.cases import Case, CaseTurn, dump_cases
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import TableError
+from safeguard_spark.review.decisions import Decision, resolve
+from safeguard_spark.review.items import APPEAL, CALIBRATION, Item
+from safeguard_spark.review.journal import EXPORTS
+from safeguard_spark.review.tables import LabelTables, console_folder
+from safeguard_spark.schema import DECISIONS, GOLD, REVIEW_ITEMS
+
+
+class Target(StrEnum):
+    """What decisions are exported for."""
+
+    gold = "gold"
+    cases = "cases"
+    appeals = "appeals"
+
+
+class Decided(NamedTuple):
+    """An item, and what people made of it: the adjudication, else the first person's last decision."""
+
+    item: Item
+    final: Decision
+
+
+class Text(NamedTuple):
+    """The text of a file, and how many rows it has."""
+
+    text: str
+    rows: int
+
+
+class Exported(NamedTuple):
+    """What was exported: where to, and how many of what."""
+
+    target: Target
+    files: tuple[str, ...]
+    rows: int
+    disputed: int  # items on which two people differ, which are left out until a lead has adjudicated
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        what = {
+            Target.gold: "decided contents in the table",
+            Target.cases: "overturned labels as drafts for cases.yaml: read them, and copy those that you keep from",
+            Target.appeals: "decided appeals in",
+        }[self.target]
+        lines = [f"{self.rows:,} {what} {', '.join(self.files)}." if self.files else "Nothing is decided yet."]
+        if self.disputed:
+            lines.append(f"{self.disputed:,} items are left out: two people differ, and no lead has adjudicated.")
+        return "\n".join(lines)
+
+
+def export_decisions(config: RunConfig, target: Target, policy: str | None = None) -> Exported:
+    """Export what people decided, of one policy or of all. What an earlier export wrote is replaced.
+
+    Gold is a table next to the labels; cases and appeals are files in the folder `exports` of the console, from which
+    an erasure removes them. Raises ConfigError, TableError.
+    """
+    tables = LabelTables(config.output)
+    everything = list(_decided(tables))
+    disputed = sum(final is None for _, final in everything)
+    decided = [Decided(item, final) for item, final in everything if final is not None]
+    if target is Target.gold:
+        rows = _gold(decided)  # of every policy: the table is written as a whole
+        if rows:
+            tables.replace(GOLD, rows)
+        return Exported(target, (tables.path(GOLD),) if rows else (), len(rows), disputed)
+    decided = [pair for pair in decided if policy is None or pair.item.policy == policy]
+    folder = console_folder(config, tables) / EXPORTS
+    if target is Target.cases:
+        return _files(target, folder, "yaml", _cases(decided), disputed)
+    return _files(target, folder, "jsonl", _appeals(decided), disputed)
+
+
+def _decided(tables: LabelTables) -> Iterator[tuple[Item, Decision | None]]:
+    """Every decided item with its final decision, None if two people differ and nobody has adjudicated."""
+    items, decisions = tables.open(REVIEW_ITEMS), tables.open(DECISIONS)
+    if items is None or decisions is None:
+        raise TableError(f"There are no decisions in {tables.output}: draw items with `safeguard review sample`.")
+    by_item: dict[str, list[Decision]] = defaultdict(list)
+    for row in decisions.to_pyarrow_table().to_pylist():
+        by_item[row["item_id"]].append(Decision.of(row))
+    for row in items.to_pyarrow_table().to_pylist():
+        resolved = resolve(by_item.get(row["item_id"], ()))
+        if resolved.final is not None and row["purpose"] != CALIBRATION:
+            yield Item(row), None if resolved.needs_adjudication else resolved.final
+
+
+def _gold(decided: Iterable[Decided]) -> list[dict[str, Any]]:
+    """One row per content and policy version: of several items about one, the one that was decided last."""
+    newest: dict[tuple[str, ...], dict[str, Any]] = {}
+    for item, final in sorted(decided, key=lambda pair: pair.final.decided_at):
+        if final.violation is None:
+            continue
+        row = {name: item.row[name] for name in GOLD.names if name in item.row}
+        key = (item.collection, item.content_id, item.policy, item.policy_version)
+        turns = [turn._asdict() for turn in item.turns]
+        newest[key] = row | {
+            "violation": final.violation,
+            "rule_ids": list(final.rule_ids),
+            "model_violation": item.violation,
+            "stage": final.stage,
+            "decided_at": final.decided_at,
+            "text": None if item.is_conversation else turns[-1]["text"],
+            "conversation": json.dumps(turns, ensure_ascii=False) if item.is_conversation else None,
+        }
+    return list(newest.values())
+
+
+def _cases(decided: Iterable[Decided]) -> dict[str, Text]:
+    """By `policy-version` the overturned labels as a cases file."""
+    cases: dict[str, dict[str, Case]] = defaultdict(dict)
+    for item, final in decided:
+        turns = item.turns
+        if final.violation is None or not item.differs_from(final) or item.invalid or turns[-1].text is None:
+            continue
+        conversation = tuple(CaseTurn(role=turn.role or "", text=turn.text or "") for turn in turns)
+        cases[f"{item.policy}-{item.policy_version}"][item.content_hash] = Case(
+            id=f"review-{item.item_id[-12:]}",
+            text=None if item.is_conversation else turns[-1].text,
+            conversation=conversation if item.is_conversation else None,
+            violation=final.violation,
+            rules=final.rule_ids,
+            why=final.reason or "",
+        )
+    return {name: Text(dump_cases(tuple(by_hash.values())), len(by_hash)) for name, by_hash in cases.items()}
+
+
+def _appeals(decided: Iterable[Decided]) -> dict[str, Text]:
+    """By policy the decided appeals, as JSON lines."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for item, final in decided:
+        if item.purpose != APPEAL or final.violation is None:
+            continue
+        about = ("appeal_id", "collection", "content_id", "policy", "policy_version")
+        times = {"appealed_at": item.appealed_at.isoformat(), "decided_at": final.decided_at.isoformat()}
+        answer = {"overturned": item.violation is not None and item.violation != final.violation}
+        answer |= {"violation": final.violation, "rule_ids": list(final.rule_ids), "reason": final.reason}
+        line = {**{name: item.row[name] for name in about}, **times, **answer}
+        lines[item.policy].append(json.dumps(line, ensure_ascii=False) + "\n")
+    return {name: Text("".join(sorted(of_policy)), len(of_policy)) for name, of_policy in lines.items()}
+
+
+def _files(target: Target, folder: Path, ending: str, texts: dict[str, Text], disputed: int) -> Exported:
+    for name, (text, _) in texts.items():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = folder / f"{target}-{name}.{ending}"
+        partial = file.with_suffix(".partial")
+        partial.touch(mode=0o600)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+    files = tuple(str(folder / f"{target}-{name}.{ending}") for name in texts)
+    return Exported(target, files, sum(text.rows for text in texts.values()), disputed)

@@ -1,0 +1,101 @@
+"""Read the figures of a report from the views for analysts."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from safeguard_spark import schema
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.report.indicators import (
+    Indicator,
+    Known,
+    Period,
+    Report,
+    active_in,
+    cost_indicators,
+    label_indicators,
+    overturn_indicators,
+    queue_indicators,
+    sample_indicators,
+    without_samples,
+)
+from safeguard_spark.spark.tables import Tables
+
+REVIEWS = ("review_samples", "overturns", "review_queues")
+
+
+def review_report(spark: SparkSession, config: RunConfig, policy: str | None = None) -> Report:
+    """What people have decided so far, as known now. Raises TableError."""
+    tables = Tables.open(spark, config.output)
+    views = tables.analyst_views()
+    samples, overturns, queues = (_rows(spark, views[name], policy) for name in REVIEWS)
+    indicators = [*sample_indicators(samples), *overturn_indicators(overturns), *queue_indicators(queues)]
+    return Report(None, tuple(indicators))
+
+
+def period_report(spark: SparkSession, config: RunConfig, period: Period, policy: str | None = None) -> Report:
+    """The report of a period, of one policy or of all. Raises TableError.
+
+    It is about the items drawn and the runs started in the period, and the labels in use at its end (`then`) or now.
+    """
+    tables = Tables.open(spark, config.output)
+    start, end = _utc(period, 0), _utc(period, 1)
+    views = tables.analyst_views(**_as_of(tables, period, start, end))
+    days = _rows(spark, views["daily_rates"], policy)
+    rules = _rows(spark, views["daily_rules"], policy)
+    samples, overturns, queues = (_rows(spark, views[name], policy) for name in REVIEWS)
+    in_period = F.col("day").between(F.lit(period.start), F.lit(period.end))
+    cost = [row.asDict() for row in spark.sql(views["daily_cost"]).where(in_period).collect()]
+    active = [
+        _with_utc(row) for row in _rows(spark, views["active_versions"], policy, times=("active_from", "active_until"))
+    ]
+    indicators: list[Indicator] = [*label_indicators(days, rules), *sample_indicators(samples)]
+    indicators += [*without_samples(indicators), *overturn_indicators(overturns), *queue_indicators(queues)]
+    indicators += cost_indicators(cost, config.relabel.price_per_engine_hour)
+    return Report(
+        period=period,
+        indicators=tuple(indicators),
+        active=tuple(active_in(period, active)),
+        days=tuple(row for row in days if period.start <= row["day"] <= period.end),
+        currency=config.relabel.currency,
+    )
+
+
+def _as_of(tables: Tables, period: Period, start: str, end: str) -> dict[str, str]:
+    """The table expressions of a period: items that were drawn in it, and what was known at its end, or is now."""
+
+    def rows(table: schema.Table, condition: str) -> str:
+        return f"(SELECT * FROM {tables.expression(table)} WHERE {condition})"
+
+    changed = {"review_items": rows(schema.REVIEW_ITEMS, f"drawn_at >= {start} AND drawn_at < {end}")}
+    if period.known is Known.then:
+        changed["decisions"] = rows(schema.DECISIONS, f"decided_at < {end}")
+        changed["policy_activations"] = rows(schema.ACTIVATIONS, f"activated_at < {end}")
+        changed["labels_current"] = f"({tables.labels_as_of(end)})"
+    return changed
+
+
+def _utc(period: Period, which: int) -> str:
+    """The first moment of a period, or with 1 the first one after it, as SQL."""
+    day = (period.start, period.end + timedelta(days=1))[which]
+    return f"TIMESTAMP'{datetime.combine(day, time(), UTC):%Y-%m-%d %H:%M:%S}+00:00'"
+
+
+def _rows(spark: SparkSession, select: str, policy: str | None, times: Iterable[str] = ()) -> list[dict[str, Any]]:
+    frame: DataFrame = spark.sql(select)
+    if policy is not None:
+        frame = frame.where(F.col("policy") == policy)
+    for name in times:  # else Spark returns them in the time zone of this process
+        frame = frame.withColumn(name, F.unix_micros(name))
+    return [row.asDict(recursive=True) for row in frame.collect()]
+
+
+def _with_utc(row: dict[str, Any]) -> dict[str, Any]:
+    times = {
+        name: None if row[name] is None else datetime.fromtimestamp(row[name] / 1e6, UTC)
+        for name in ("active_from", "active_until")
+    }
+    return {**row, **times}

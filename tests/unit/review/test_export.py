@@ -1,0 +1,130 @@
+"""What people decided leaves the console: as gold, as drafts of cases, as answers to appeals."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from safeguard_spark.authoring.cases import load_cases
+from safeguard_spark.config.load import build_config
+from safeguard_spark.review.export import Exported, Target, export_decisions
+from safeguard_spark.schema import GOLD
+from tests.unit.commands import Safeguard
+from tests.unit.review.world import FLAGGED, POLICY, START, World
+
+pytestmark = pytest.mark.unit
+
+APPEALED = datetime.fromtimestamp(START, UTC)
+
+
+def export(world: World, target: Target, policy: str | None = None) -> Exported:
+    return export_decisions(build_config(world.config()), target, policy)
+
+
+@pytest.fixture
+def decided(world: World) -> World:
+    """A false alarm, a miss, a right label, a gap, a conversation, an appeal, and one that nobody has judged."""
+    world.draw("a fake replica", **FLAGGED)
+    world.draw("hidden rifle", "a table", "a gap")
+    turns = [["user", "Is it real?"], [None, "No, a replica"]]
+    world.draw_rows([{"content": json.dumps({"turns": turns})}])
+    appeal = {"purpose": "appeal", "appeal_id": "a1", "appealed_at": APPEALED, "appeal_reason": "It is real!"}
+    world.draw("a real watch", **{**FLAGGED, "stratum": None}, **appeal)
+    answers = {"a fake replica": "safe", "hidden rifle": "violation", "a table": "safe", "a gap": "gap"}
+    with world.serving() as desk:
+        ada = desk.person()
+        ada.get("/queue/market")
+        for _ in range(6):
+            answer = answers.get(ada.content, "violation" if "real?" in ada.content else "safe")
+            ada.decide(answer, *(["M2"] if answer == "violation" else []), reason="because")
+            ada.next()
+    world.draw("not judged")
+    return world
+
+
+def test_gold_has_one_row_per_decided_content_with_its_probability(decided: World) -> None:
+    exported = export(decided, Target.gold)
+    rows = {row["content_id"]: row for row in decided.rows(GOLD)}
+    assert exported.rows == len(rows) == 5 and set(rows) == {"p0", "p1", "p2", "p4", "p5"}
+    assert {id: row["violation"] for id, row in rows.items()} == {
+        "p0": False, "p1": True, "p2": False, "p4": True, "p5": False,
+    }  # fmt: skip
+    assert (rows["p1"]["rule_ids"], rows["p1"]["model_violation"], rows["p1"]["text"]) == (
+        ["M2"],
+        False,
+        "hidden rifle",
+    )
+    assert rows["p1"]["inclusion_probability"] == 0.1 and rows["p5"]["inclusion_probability"] is None
+    assert rows["p4"]["text"] is None
+    assert json.loads(rows["p4"]["conversation"]) == [
+        {"role": "user", "text": "Is it real?"}, {"role": None, "text": "No, a replica"},
+    ]  # fmt: skip
+    assert export(decided, Target.gold).rows == len(decided.rows(GOLD)) == 5  # replaced, not appended
+
+
+def test_cases_are_drafts_of_the_overturned_labels(decided: World) -> None:
+    exported = export(decided, Target.cases)
+    (file,) = map(Path, exported.files)
+    cases = {case.id: case for case in load_cases(file)}
+    assert exported.rows == len(cases) == 4 and file.name == "cases-market-1.0.0.yaml"
+    by_text = {case.content.judged_text: case for case in cases.values()}
+    assert by_text["a fake replica"].violation is False and by_text["a fake replica"].why == "because"
+    assert (by_text["hidden rifle"].violation, by_text["hidden rifle"].rules) == (True, ("M2",))
+    assert by_text["No, a replica"].conversation is not None
+    assert export(decided, Target.cases, "another").files == ()
+
+
+def test_appeals_are_answered_as_json_lines(decided: World) -> None:
+    exported = export(decided, Target.appeals)
+    (file,) = map(Path, exported.files)
+    (line,) = map(json.loads, file.read_text().splitlines())
+    assert exported.rows == 1 and file.name == "appeals-market.jsonl" and file.stat().st_mode & 0o077 == 0
+    assert {**line, "decided_at": ""} == {
+        "appeal_id": "a1", "collection": "posts", "content_id": "p5", "policy": "market",
+        "policy_version": POLICY.version, "appealed_at": APPEALED.isoformat(), "decided_at": "", "overturned": True,
+        "violation": False, "rule_ids": [], "reason": "because",
+    }  # fmt: skip
+
+
+def test_what_two_people_differ_about_is_left_out_until_it_is_adjudicated(world: World) -> None:
+    world.draw("a bicycle")
+    people = {**world.users(ada="reviewer", ben="reviewer", ann="lead"), "second_share": 1.0}
+    with world.serving(**people) as desk:
+        for name, answer in (("ada", "safe"), ("ben", "violation")):
+            person = desk.person(name)
+            person.get("/queue/market")
+            person.decide(answer, reason="r")
+            person.next()
+    exported = export(world, Target.gold)
+    assert (exported.rows, exported.disputed, world.rows(GOLD)) == (0, 1, [])
+    with world.serving(**people) as desk:
+        ann = desk.person("ann")
+        ann.get("/adjudication")
+        ann.post("/adjudication", item_id=ann.hidden("item_id"), decision_id=ann.hidden("decision_id"),
+                 answer="violation", rule=["M1"], reason="it is one")  # fmt: skip
+    exported = export(world, Target.gold)
+    (row,) = world.rows(GOLD)
+    assert exported.disputed == 0 and (row["violation"], row["rule_ids"], row["stage"]) == (
+        True,
+        ["M1"],
+        "adjudication",
+    )
+
+
+def test_the_command_says_where_the_files_are_and_never_what_is_in_them(decided: World, safeguard: Safeguard) -> None:
+    config = decided.folder / "run.yaml"
+    config.write_text(yaml.safe_dump(decided.config()))
+    for target, words in (("gold", "5 decided contents"), ("cases", "4 overturned"), ("appeals", "1 decided appeals")):
+        ran = safeguard("review", "export", "--config", str(config), "--to", target, "--json")
+        assert ran.code == 0 and words in ran.err and json.loads(ran.out)["rows"] == int(words[0])
+        assert "replica" not in ran.err + ran.out and "because" not in ran.err + ran.out
+    assert safeguard("review", "export", "--config", str(config), "--to", "elsewhere").code == 2
+
+
+def test_without_decisions_there_is_nothing_to_export(world: World, safeguard: Safeguard) -> None:
+    config = world.folder / "run.yaml"
+    config.write_text(yaml.safe_dump(world.config()))
+    ran = safeguard("review", "export", "--config", str(config), "--to", "gold")
+    assert ran.code == 4 and "safeguard review sample" in ran.err

@@ -1,0 +1,162 @@
+"""A report says how sure each figure is, what cannot be measured, and nothing about single contents."""
+
+import csv
+import json
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from safeguard_spark.report.indicators import (
+    NO_SAMPLE,
+    TOO_SMALL,
+    Indicator,
+    Known,
+    Period,
+    Report,
+    active_in,
+    cost_indicators,
+    label_indicators,
+    overturn_indicators,
+    queue_indicators,
+    sample_indicators,
+    without_samples,
+)
+from safeguard_spark.report.page import report_page
+from safeguard_spark.report.text import COLUMNS, figure, report_csv, report_text
+from tests.unit.commands import Safeguard
+
+pytestmark = pytest.mark.unit
+
+KEY = {"policy": "market", "policy_version": "1.0.0", "labeler": "m/low", "collection": "posts"}
+MARCH = Period(date(2026, 3, 1), date(2026, 3, 31))
+
+
+def strata(flagged: tuple[int, int], unflagged: tuple[int, int], **changes: Any) -> list[dict[str, Any]]:
+    """Rows of `review_samples`: decided items and violations of each stratum."""
+    draw = json.dumps({"strata": {"flagged": 20_000, "unflagged": 980_000}})
+    shared = {**KEY, "sample_id": "s1", "draw": draw, "drawn_at": datetime(2026, 3, 2, tzinfo=UTC), **changes}
+    return [
+        {**shared, "stratum": name, "stratum_size": size, "items": n + 5, "decided": n, "violations": hits,
+         "safe": n - hits, "undecided": 0, "changed": 1}
+        for name, size, (n, hits) in (("flagged", 20_000, flagged), ("unflagged", 980_000, unflagged))
+    ]  # fmt: skip
+
+
+def named(indicators: Any) -> dict[str, Indicator]:
+    return {one.name: one for one in indicators}
+
+
+def test_a_sample_gives_the_models_rate_and_the_corrected_one_with_interval_n_and_method() -> None:
+    rates = named(sample_indicators(strata((500, 400), (1_500, 3))))
+    truth = 0.02 * 0.8 + 0.98 * 0.002
+    assert rates["violation_rate_model"].value == 0.02 and rates["violation_rate"].value == pytest.approx(truth)
+    assert rates["recall"].value == pytest.approx(0.016 / truth) and rates["recall"].n == 403
+    assert rates["error_rate"].value == pytest.approx(1 - float(rates["accuracy"].value or 0))
+    for one in rates.values():
+        if one.method.startswith("MOVER"):
+            assert one.low is not None and one.high is not None and one.value is not None
+            assert one.low < one.value < one.high, one.name
+    assert (rates["sample_items"].value, rates["sample_decided"].value, rates["sample_changed"].value) == (
+        2_010,
+        2_000,
+        2,
+    )
+
+
+def test_what_a_sample_cannot_show_is_said_in_place_of_a_figure() -> None:
+    rates = named(sample_indicators(strata((29, 20), (1_500, 3))))
+    assert rates["violation_rate"].value is None and rates["violation_rate"].note == TOO_SMALL
+    # A stratum without an item is missed: the draw says how large it is.
+    only = named(sample_indicators(strata((500, 400), (1_500, 3))[1:]))
+    assert only["violation_rate"].value is None and only["precision"].value is None
+    in_use = list(
+        label_indicators([{**KEY, "contents": 9, "flagged": 3, "screened": 0, "escalated": 1, "not_judged": 2}], [])
+    )
+    assert {one.note for one in without_samples(in_use)} == {NO_SAMPLE}
+    assert not list(without_samples([*in_use, *sample_indicators(strata((500, 400), (1_500, 3)))]))
+
+
+def test_only_random_items_have_a_rate_of_overturns() -> None:
+    shared = {**KEY, "violation": True, "decided": 50, "overturned": 40}
+    rows = [{**shared, "rule": "M1", "is_sample": True}, {**shared, "rule": "M1", "is_sample": False}]
+    (one,) = overturn_indicators(rows)
+    assert (one.value, one.about, one.n, one.method) == (0.8, "rule M1", 50, "Clopper-Pearson")
+    queues = [{**KEY, "purpose": "appeal", "items": 9, "decided": 8, "waiting": 1, "disputed": 0, "overturned": 5,
+               "median_hours": 30.5}]  # fmt: skip
+    counts = named(queue_indicators(queues))
+    assert counts["review_overturned"].value == 5 and not any(one.is_share for one in counts.values())
+    assert figure(counts["hours_to_decision"]) == "30.5"
+
+
+def test_versions_are_active_on_days_of_the_period_alone() -> None:
+    def row(version: str, start: datetime, until: datetime | None) -> dict[str, Any]:
+        return {
+            **KEY,
+            "policy_version": version,
+            "active_from": start,
+            "active_until": until,
+            "reason": "r",
+            "forced": None,
+        }
+
+    changed, later = datetime(2026, 3, 10, 23, 59, tzinfo=UTC), datetime(2026, 4, 2, tzinfo=UTC)
+    rows = [
+        row("1.0.0", datetime(2026, 1, 1, tzinfo=UTC), changed),
+        row("1.1.0", changed, later),
+        row("1.2.0", later, None),
+    ]
+    listed = [(one.policy_version, one.start.day, one.end.day) for one in active_in(MARCH, rows)]
+    assert listed == [("1.0.0", 1, 10), ("1.1.0", 10, 31)]
+
+
+@pytest.fixture
+def report() -> Report:
+    cost = [{"runs": 2, "calls": 100, "labels": 90, "prompt_tokens": 5, "cached_tokens": None, "completion_tokens": 7,
+             "engine_hours": 1.5}]  # fmt: skip
+    hostile = sample_indicators(strata((500, 400), (1_500, 3), policy="<b>=market</b>", collection="=HYPERLINK(1)"))
+    indicators = (*hostile, *cost_indicators(cost, 2.0), Indicator("recall", None, "other", "1.0.0", note=TOO_SMALL))
+    days = tuple({"policy": "market", "day": date(2026, 3, day), "flagged": day, "contents": 100} for day in (1, 2, 3))
+    active = tuple(active_in(MARCH, [{**KEY, "active_from": datetime(2026, 1, 1, tzinfo=UTC), "active_until": None,
+                                      "reason": "first labelled", "forced": True}]))  # fmt: skip
+    return Report(MARCH, indicators, active, days, "EUR")
+
+
+def test_the_csv_has_one_figure_a_line_and_no_formula(report: Report) -> None:
+    rows = list(csv.DictReader(report_csv(report).splitlines()))
+    assert tuple(rows[0]) == COLUMNS and len(rows) == len(report.indicators) + 1
+    (rate,) = (row for row in rows if row["indicator"] == "violation_rate")
+    assert (rate["period_start"], rate["known"], rate["unit"], rate["n"]) == ("2026-03-01", "now", "share", "2000")
+    assert float(rate["low"]) < float(rate["value"]) < float(rate["high"]) and rate["confidence_level"] == "0.95"
+    assert rate["collection"] == "'=HYPERLINK(1)"
+    (money,) = (row for row in rows if row["indicator"] == "cost_money")
+    assert (money["value"], money["unit"]) == ("3", "EUR")
+    (missing,) = (row for row in rows if row["indicator"] == "recall" and row["policy"] == "other")
+    assert missing["value"] == missing["low"] == "" and missing["note"] == TOO_SMALL
+
+
+def test_the_page_and_the_text_have_every_figure_escaped(report: Report) -> None:
+    page, text = report_page(report), report_text(report)
+    for name in ("violation rate", "precision", "recall", "cost money", "not measurable"):
+        assert name in page and name in text
+    assert "<b>=market" not in page and "&lt;b&gt;=market" in page
+    assert page.count("<svg") == 3 and "<script" not in page and "http" not in page.replace("http-equiv", "")
+    assert "2026-03-01 to 2026-03-31, as known now" in page and "against its gate" in text
+    assert str(Period(MARCH.start, MARCH.end, Known.then)).endswith("as it stood at its end")
+    assert json.loads(json.dumps(report.to_json()))["period"]["start"] == "2026-03-01"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--from", "2026-3-1", "--to", "2026-03-02"], "is no day"),
+        (["--from", "2026-03-02", "--to", "2026-03-01"], "is before"),
+        (["--from", "2026-03-01", "--to", "2026-03-01", "--known", "later"], "now or then"),
+        (["--from", "2026-03-01", "--to", "2026-03-01", "--csv", "nowhere/x.csv"], "--csv nowhere/x.csv"),
+    ],
+)
+def test_a_wrong_period_is_said_before_spark_starts(safeguard: Safeguard, options: list[str], words: str) -> None:
+    with open("run.yaml", "w") as file:
+        file.write("engine: {kind: scripted}\n")
+    ran = safeguard("report", "--config", "run.yaml", "--output", "tables", *options)
+    assert ran.code == 2 and words in ran.err
