@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-relabel test test-unit test-spark test-slow test-cluster test-matrix test-engine test-browser soak lint hooks docs bench clean lock
+.PHONY: help setup demo demo-relabel demo-review test test-unit test-spark test-slow test-cluster test-matrix test-engine test-browser soak lint hooks docs bench clean lock
 
 py := .venv/bin/python
 # Two processes, which take whole files in the order of pyproject.toml's testpaths.
@@ -18,6 +18,9 @@ demo: setup  ## Label a table of marketplace posts with Spark, vLLM and Delta; t
 
 demo-relabel: setup  ## Change one rule of the demo's policy: plan, apply, compare, promote, roll back
 	@$(py) -m safeguard_spark.demo.relabel
+
+demo-review: setup  ## Review a sample of the demo's labels in a browser, and report the corrected rate
+	@$(py) -m safeguard_spark.demo.review
 
 test: setup  ## Unit tests, Spark and Delta, the vLLM server on the CPU
 	@$(py) -m pytest -q $(two) -m "not slow"
