@@ -3,6 +3,7 @@
 import pytest
 
 from safeguard_spark.policy.document import parse_policy
+from safeguard_spark.review.queue import _CALIBRATION, _NEXT, _OPEN
 from tests.unit.review.world import FLAGGED, START, TEXT, World
 
 pytestmark = pytest.mark.unit
@@ -223,3 +224,12 @@ def test_without_items_the_queue_says_so(world: World) -> None:
     with world.serving() as desk:
         assert "no items" in desk.person().get("/queue")
         assert "Nothing is left" in desk.person().get("/queue/market")
+
+
+def test_no_query_of_the_queue_reads_every_decision_for_every_item(world: World) -> None:
+    with world.console() as console:
+        values = {"reviewer": "r", "policy": "market", "slot": "calibration:r"}
+        for query in (f"SELECT count(*) {_OPEN}", _NEXT, _CALIBRATION):
+            named = {name: value for name, value in values.items() if f":{name}" in query}
+            plan = console.journal.connection.execute(f"EXPLAIN QUERY PLAN {query}", named).fetchall()
+            assert not [step["detail"] for step in plan if step["detail"].startswith("SCAN d")]
