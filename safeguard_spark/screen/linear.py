@@ -5,7 +5,9 @@ never seen needs no care. It is stored by skops, which runs no code of the file 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from safeguard_spark.labelling.content import Content
 from safeguard_spark.screen.scorer import Scores, screen_text
 
 if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
+    from sklearn.pipeline import FeatureUnion, Pipeline
 
 require("sklearn", "skops")  # imported by the functions that need them
 # Character n-grams inside words see parts of words that are spelled in new ways; word pairs see phrases.
@@ -24,45 +26,52 @@ BUCKETS = 1 << 18  # of each of the two
 STRENGTH = 10.0  # inverse of the regularization
 
 
+@dataclass(frozen=True, eq=False)
 class LinearScreen:
-    """Scores contents by a logistic regression over hashed n-grams; a `Scorer`."""
+    """Scores contents by a logistic regression over hashed n-grams; a `Scorer`.
 
-    def __init__(self, pipeline: "Pipeline") -> None:
-        self._pipeline = pipeline
+    `weights`: one for each bucket. Data alone, so that workers get it without skops, which takes 500 MB to import.
+    """
+
+    weights: Scores
+    intercept: float
 
     @classmethod
     def train(cls, contents: Sequence[Content], violations: Sequence[bool]) -> "LinearScreen":
         """A screen from contents with their verdicts. Raises GateError unless there are violations and safe texts."""
         from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
 
         if len(set(violations)) < 2:
             raise GateError(
                 f"A screen learns from violations and safe contents, and all {len(violations):,} labels to learn from "
                 "are alike. Label a larger random part of the table."
             )
-        features = _features()
-        counts = features.fit_transform([screen_text(content) for content in contents]).tocsc()
+        counts = _features().fit_transform([screen_text(content) for content in contents]).tocsc()
         # Most buckets are empty, and have weight 0 in the end: without them the fit takes a tenth of the time.
         used = np.flatnonzero(np.diff(counts.indptr))
         regression = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300, random_state=0)
         regression.fit(counts[:, used].tocsr(), np.asarray(violations, dtype=bool))
-        weights = np.zeros((1, counts.shape[1]))
-        weights[:, used] = regression.coef_
-        regression.coef_, regression.n_features_in_ = weights, counts.shape[1]
-        return cls(make_pipeline(features, regression))
+        weights = np.zeros(counts.shape[1])
+        weights[used] = regression.coef_[0]
+        return cls(weights, float(regression.intercept_[0]))
 
     def scores(self, contents: Sequence[Content]) -> Scores:
         """The log odds of a violation, one for each content."""
         if not contents:
             return np.empty(0)
-        return cast(Scores, self._pipeline.decision_function([screen_text(content) for content in contents]))
+        counts = _features().transform([screen_text(content) for content in contents])
+        return cast(Scores, counts @ self.weights + self.intercept)
 
     def dumps(self) -> bytes:
-        """The screen as bytes, by skops."""
+        """The screen as bytes: a pipeline of scikit-learn, by skops."""
         import skops.io
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
 
-        return cast(bytes, skops.io.dumps(self._pipeline))
+        regression = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300, random_state=0)
+        regression.coef_, regression.intercept_ = self.weights[np.newaxis], np.array([self.intercept])
+        regression.classes_, regression.n_features_in_ = np.array([False, True]), len(self.weights)
+        return cast(bytes, skops.io.dumps(make_pipeline(_features(), regression)))
 
     @classmethod
     def loads(cls, data: bytes) -> "LinearScreen":
@@ -70,12 +79,15 @@ class LinearScreen:
         import skops.io
 
         try:
-            return cls(skops.io.loads(data, trusted=[]))
+            pipeline: Pipeline = skops.io.loads(data, trusted=[])
+            regression: Any = pipeline[-1]
+            return cls(np.asarray(regression.coef_[0]), float(regression.intercept_[0]))
         except Exception as error:  # skops raises what zipfile, json and its own audit raise
             raise TableError(f"The stored screen cannot be read ({type(error).__name__}). Train it again.") from error
 
 
-def _features() -> "Pipeline":
+@lru_cache(maxsize=1)
+def _features() -> "FeatureUnion":
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.pipeline import make_union
 

@@ -8,8 +8,10 @@ the screen clears. Without Spark around it, so that it is one core.
 
 import argparse
 import json
+import multiprocessing
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 
 import psutil
 import pyarrow as pa
@@ -40,10 +42,12 @@ def main() -> None:
     contents = [Content(row["body"]) for row in drafts]
     classifier = LinearScreen.train(contents, [row["gold_violation"] for row in drafts])
     screen = Screen(**SCREEN, threshold=float(sorted(classifier.scores(contents))[len(contents) // 2]))
-    recipe = ScreenRecipe(Recipe(run_config(), label_spec(policy()), "", 1), screen, classifier.dumps())
+    recipe = ScreenRecipe(Recipe(run_config(), label_spec(policy()), "", 1), screen, classifier)
     texts = [row["body"] or "" for row in drafts]
+    context = multiprocessing.get_context("spawn")  # a worker of its own: this process has the memory of the training
     for rows in sizes:
-        print(json.dumps(measured(recipe, texts, rows)), flush=True)
+        with ProcessPoolExecutor(1, context) as pool:
+            print(json.dumps(pool.submit(measured, recipe, texts, rows).result()), flush=True)
 
 
 def measured(recipe: ScreenRecipe, texts: list[str], rows: int) -> dict[str, float]:

@@ -79,13 +79,15 @@ class ScreenRecipe:
 
     labelling: Recipe
     screen: Screen
-    classifier: bytes
+    classifier: LinearScreen | None
 
     @classmethod
     def of(cls, labelling: Recipe, screen: Screen) -> "ScreenRecipe":
         """The recipe of a run, with the classifier from MLflow. Raises TableError, ConfigError, TrackingError."""
-        address, sha256 = screen.artifact, str(screen.artifact_sha256)
-        return cls(labelling, screen, read_artifact(labelling.config, address, sha256) if address else b"")
+        if screen.artifact is None:
+            return cls(labelling, screen, None)
+        data = read_artifact(labelling.config, screen.artifact, str(screen.artifact_sha256))
+        return cls(labelling, screen, LinearScreen.loads(data))
 
     @property
     def spec(self) -> LabelSpec:
@@ -95,8 +97,8 @@ class ScreenRecipe:
     @contextlib.contextmanager
     def scorer(self) -> Iterator[Scorer]:
         """The scorer of this executor."""
-        if self.screen.kind == "linear":
-            yield LinearScreen.loads(self.classifier)
+        if self.classifier is not None:
+            yield self.classifier
             return
         with self.labelling.engine() as engine:
             yield GlanceScreen(self.spec, engine)
@@ -136,7 +138,8 @@ def cost_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], I
     """The function for `mapInArrow`: batches of (work_key, text or turns) to `SCREENED_COST`, one row for a batch."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        scorer = LinearScreen.loads(recipe.classifier)  # a dry run makes no call, so it has no other kind
+        scorer = recipe.classifier
+        assert scorer is not None  # a dry run makes no call, so it has no other kind
         for batch in batches:
             payload = next(name for name in batch.schema.names if name in READERS)
             totals = dict.fromkeys(SCREENED_COST.names, 0)
