@@ -92,29 +92,32 @@ def label_table(
     *policies: Policy | str | Path,
     spark: "SparkSession | None" = None,
     progress: bool = True,
+    full: bool = False,
 ) -> RunResult:
     """Give every content of the configured source one label per policy; by default the configuration's policies.
 
     Call it again to go on where a run stopped: `result.exit_code` is 6 while work is left, and 0 if none is. Labels
-    the share `run.shadow_share` under shadow versions as well. Progress goes to stderr. Raises SafeguardError if
-    nothing could be done.
+    the share `run.shadow_share` under shadow versions as well. `full` reads all rows of the source, also those that
+    have not changed since they were labelled. Progress goes to stderr. Raises SafeguardError if nothing could be done.
     """
     resolved = _all_resolved(policies, config)
     from safeguard_spark.spark.label.shadow import label_with_shadows
     from safeguard_spark.spark.unreadable import readable
 
     with readable("A table"):
-        return label_with_shadows(spark or session(config), config, resolved, show=progress)
+        return label_with_shadows(spark or session(config), config, resolved, show=progress, full=full)
 
 
-def dry_run(config: RunConfig, *policies: Policy | str | Path, spark: "SparkSession | None" = None) -> RunResult:
+def dry_run(
+    config: RunConfig, *policies: Policy | str | Path, spark: "SparkSession | None" = None, full: bool = False
+) -> RunResult:
     """What `label_table` would do: rows, pending rows, calls, prompt tokens. Changes nothing. Raises as it does."""
     resolved = _all_resolved(policies, config)
     from safeguard_spark.spark.label import dry_run as planning
     from safeguard_spark.spark.unreadable import readable
 
     with readable("A table"):
-        return planning.dry_run(spark or session(config), config, resolved)
+        return planning.dry_run(spark or session(config), config, resolved, full=full)
 
 
 def evaluate(

@@ -43,6 +43,7 @@ class RunResult(BaseModel):
     seconds: dict[str, float] = {}
     tables: dict[str, str] = {}
     message: str | None = None
+    candidates: str = ""  # which rows of the source were read, and why
     mlflow_run_id: str | None = None
     screen_id: str | None = None
     spared: int = 0  # calls that the screen spared

@@ -18,6 +18,9 @@ def label(
     run: "RunConfig",
     policy: Annotated[list[str] | None, typer.Option(help="A file, name@version or name@alias; repeatable.")] = None,
     limit: Annotated[int | None, typer.Option(help="Label only this many contents, those with the lowest ids.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read all rows, also those that did not change since they were labelled.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; change nothing.")] = False,
 ) -> Result:
     """Label every content of a table, once per policy. Issue the same command again to resume."""
@@ -25,6 +28,6 @@ def label(
 
     options = {"source.limit": limit, "policy": policy or None}
     run = api.build_config(run.model_dump(), {name: value for name, value in options.items() if value is not None})
-    result = api.dry_run(run) if dry_run else api.label_table(run)
+    result = api.dry_run(run, full=full) if dry_run else api.label_table(run, full=full)
     print_result(result)
     return Result(result.to_json(), exit_code=result.exit_code)

@@ -23,6 +23,7 @@ def print_result(result: "RunResult") -> None:
         # Messages are not tokenized here; only the server knows how.
         size = f"{tokens:,} prompt tokens" if tokens or not result.calls else "prompt tokens unknown"
         print_message(f"{size}, {rate}. Nothing was changed.")
+        print_message(result.candidates)
         print_message(result.message or "")
         return
     nothing = "none" if result.pending else "nothing to do"
@@ -33,6 +34,7 @@ def print_result(result: "RunResult") -> None:
         f"{result.written:,} labels written ({outcomes}), {result.engine_starts} engine starts, "
         f"{result.seconds.get('total', 0):.0f} s."
     )
+    print_message(result.candidates)
     if result.shadow is not None:
         shadow, refs = result.shadow, ", ".join(result.shadow.by_policy)
         print_message(f"shadow {refs}: {shadow.rows:,} rows, {shadow.calls:,} calls, {shadow.written:,} labels.")

@@ -71,6 +71,8 @@ class RunSettings(Section):
     heartbeat_s: Seconds = 10.0
     """How often a run reports that it is alive. A run silent for 30 of these counts as dead, and another run commits
     what it left"""
+    full_every: Positive = 30
+    """Days after which a run reads all rows of the source again, though it knows which have changed"""
     shadow_share: Share | None = None
     """Also label this share of the contents under the version with alias `shadow` of each policy; null: none"""
 

@@ -27,8 +27,9 @@ def active(tables: Tables, policy: str) -> Row | None:
 
 
 def _newest_first(tables: Tables, policy: str) -> list[Row]:
-    rows = tables.read(schema.ACTIVATIONS).where(F.col("policy") == policy)
-    return rows.orderBy(*(F.desc(name) for name in views.NEWEST_ACTIVATION)).collect()
+    # Sorted here: the table is small, and a sort in Spark is a job more.
+    rows = tables.read(schema.ACTIVATIONS).where(F.col("policy") == policy).collect()
+    return sorted(rows, key=lambda row: [row[name] for name in views.NEWEST_ACTIVATION], reverse=True)
 
 
 def _has_text(row: Row, policy: Policy) -> bool:
@@ -107,9 +108,11 @@ def name_labelers(tables: Tables) -> None:
 
     Earlier releases activated a version with any labeler, so that a test with another one changed what readers saw.
     """
-    rows = tables.read(schema.ACTIVATIONS)
-    newest = F.max_by(F.struct(*rows.columns), F.struct(*views.NEWEST_ACTIVATION)).alias("newest")
-    for row in rows.groupBy("policy").agg(newest).select("newest.*").where("labeler_hash IS NULL").collect():
+    unnamed = tables.read(schema.ACTIVATIONS).where("labeler_hash IS NULL").select("policy").collect()
+    for policy in sorted({row["policy"] for row in unnamed}):
+        row = active(tables, policy)
+        if row is None or row["labeler_hash"] is not None:
+            continue
         version = PolicyVersion(row["policy"], row["policy_version"], row["policy_hash"])
         if existing := labelers_of(tables, version):
             run_id = f"upgrade-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"

@@ -31,6 +31,26 @@ class Commit(NamedTuple):
     committed_at: datetime
 
 
+class LabelScope(NamedTuple):
+    """What a commit to `labels` is about: a collection, a policy version with its labeler, and how it was read.
+
+    `spec` and `selection` are hashes; `version` is that of the source, or when its files were listed.
+    """
+
+    collection: str
+    spec: str
+    selection: str | None
+    version: int | None
+
+
+def scope_of(user_metadata: str | None) -> LabelScope | None:
+    """The scope of one of our commits; None for another program's, and for one of an earlier release."""
+    try:
+        return LabelScope(**json.loads(user_metadata or "")["scope"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def commits_after(tables: Tables, version: int) -> tuple[int, list[Commit]]:
     """The newest version of `labels`, and our commits to it after `version`, oldest first."""
     newest = tables.version(schema.LABELS)
@@ -77,7 +97,7 @@ def is_committed(tables: Tables, run_id: str, chunk: int, after_version: int) ->
     return _has_chunk(commits_after(tables, after_version)[1], run_id, chunk)
 
 
-def append_labels(tables: Tables, rows: DataFrame, run_id: str, chunk: int, planned_on: int) -> None:
+def append_labels(tables: Tables, rows: DataFrame, run_id: str, chunk: int, planned_on: int, scope: LabelScope) -> None:
     """Append the rows of a chunk to `labels` once, even if other drivers commit too. Raises TableError.
 
     `rows` is read again on every attempt: it must come from staged files, never from the model. Rows that another run
@@ -95,7 +115,8 @@ def append_labels(tables: Tables, rows: DataFrame, run_id: str, chunk: int, plan
         committed_at = tables.now(after=last.committed_at if last else None)
         new_rows = _without_labels_of(tables, rows, other_runs, newest) if other_runs else rows
         stamped = new_rows.withColumn("labelled_at", F.lit(committed_at).cast("timestamp")).select(*schema.LABELS.names)
-        metadata = json.dumps({"run_id": run_id, "chunk": chunk, "seq": seq, "at": committed_at.isoformat()})
+        commit = {"run_id": run_id, "chunk": chunk, "seq": seq, "at": committed_at.isoformat()}
+        metadata = json.dumps({**commit, "scope": scope._asdict()})
         tables.append_transaction(schema.LABELS, stamped, APP_ID, seq, metadata)
         # Delta silently skips a number that is taken, so check.
         if not is_committed(tables, run_id, chunk, newest):

@@ -21,6 +21,8 @@ from pyspark.sql import SparkSession
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.processes import descendants
 from safeguard_spark.errors import ConfigError
+from safeguard_spark.spark.executors import is_local
+from safeguard_spark.spark.jars import JARS, PACKAGES, ResolvedJars
 
 DATABRICKS = "DATABRICKS_RUNTIME_VERSION"  # in the environment of every process there
 EXTENSIONS = "spark.sql.extensions"
@@ -47,7 +49,6 @@ LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
 }
-PACKAGES = "spark.jars.packages"  # delta-spark sets it anew, with what it is given in addition to its own
 MIN_JAVA = 17
 
 
@@ -124,11 +125,16 @@ def _build(config: RunConfig) -> SparkSession:
     # Workers must run the driver's Python; PySpark reads that only from the environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = configure_spark_with_delta_pip(builder, extra_packages=packages)
+    has_own = not is_local(master) or packages or JARS in settings
+    resolved = None if has_own else ResolvedJars(str(builder._options[PACKAGES]))
     log = _jvm_log()
     others = descendants(os.getpid())
     try:
-        with _output_to(log):
-            return cast(SparkSession, builder.getOrCreate())
+        with _output_to(log), resolved.on_class_path(builder) if resolved else contextlib.nullcontext():
+            spark = cast(SparkSession, builder.getOrCreate())
+        if resolved:
+            resolved.remember(spark)
+        return spark
     except BaseException as error:
         _end_jvm(others)
         if not isinstance(error, Exception):
@@ -215,8 +221,14 @@ def _check_java() -> None:
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if java is None or not Path(java).exists():
         raise ConfigError(f"Java {MIN_JAVA} or newer is needed and none was found. Install a JDK and set JAVA_HOME.")
-    output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    match = re.search(r'version "(\d+)', output)
+    match = re.search(r'(?:\bJAVA_VERSION=|version )"(\d+)', _java_version(java))
     if match is None or int(match[1]) < MIN_JAVA:
         version = match[1] if match else "an unknown version"
         raise ConfigError(f"Java {MIN_JAVA} or newer is needed and {java} is {version}. Set JAVA_HOME to a newer one.")
+
+
+def _java_version(java: str) -> str:
+    """What a JDK says of its version: in the file of that name, else by starting it, which takes half a second."""
+    with contextlib.suppress(OSError):
+        return (Path(java).resolve().parents[1] / "release").read_text(encoding="utf-8", errors="replace")
+    return subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr

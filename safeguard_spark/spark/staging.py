@@ -26,7 +26,7 @@ from safeguard_spark.spark.files import Files
 
 FORMAT = 5  # of the JSON files and of the results' columns; a change of either is a new number
 # Formats that this release can commit. The results of 1 lack `engine_forms` and `exit_code`, those of 1 and 2 have no
-# second looks, the sources of 1 to 3 have no `collection`, and the plans of 1 to 4 no screen.
+# second looks, the sources of 1 to 3 have no `collection`; those of 1 to 4 no `selection`, and the plans no screen.
 READABLE_FORMATS = (1, 2, 3, 4, 5)
 DEAD_BEATS = 30  # heartbeats a driver may miss before it counts as dead
 
@@ -43,11 +43,17 @@ class StagedFile(_Frozen):
 
 
 class SourceVersion(_Frozen):
-    """The source's name, version and collection, as the label rows have them. The collection may be its name."""
+    """The source's name, version and collection, as the label rows have them. The collection may be its name.
+
+    `selection` is the hash of how all of it is read, None for a part of it; `read_at` its version, or when its files
+    were listed.
+    """
 
     name: str
     version: int | None
     collection: str | None = None
+    selection: str | None = None
+    read_at: int | None = None
 
 
 class PolicyVersion(_Frozen):

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema, views
 from safeguard_spark.analyst_views import DUCKDB, SPARK, Dialect, analyst_views
 from safeguard_spark.errors import TableError
+from safeguard_spark.keys import sha256
 from safeguard_spark.schema import Column, Table
 from safeguard_spark.spark.failures import retrying
 from safeguard_spark.spark.files import Files
@@ -28,6 +29,7 @@ PROPERTIES = {
     "delta.deletedFileRetentionDuration": "interval 30 days",
 }
 VIEWED = (schema.LABELS, schema.REVIEW_ITEMS, schema.DECISIONS, schema.RUNS, schema.ACTIVATIONS)
+DEFINITION = sha256([[table.ddl, table.checks] for table in schema.TABLES])
 CREATE_TRIES = 8  # a folder that holds something else looks, for a moment, like a table that another driver creates
 
 
@@ -42,6 +44,7 @@ class Tables:
         if not self.output:
             raise TableError("No output: give --output DIR or CATALOG.SCHEMA, or output in the configuration.")
         self.in_folder = is_path(self.output)
+        self._has_all_columns = False  # each table, as far as is known
         if self.in_folder:
             files = Files(self.spark, self.output)
             if files.exists() and not files.is_folder():
@@ -102,7 +105,7 @@ class Tables:
 
     def _all_columns(self, table: Table, at: str = "") -> str:
         """A table expression with every column of this release. Raises TableError if one cannot be read as null."""
-        lacking = self._lacking(table, at)
+        lacking = [] if self._has_all_columns and not at else self._lacking(table, at)
         if not lacking:
             return f"{self.sql(table)}{at}"
         nulls = ", ".join(f"CAST(NULL AS {column.type}) AS {column.name}" for column in lacking)
@@ -133,6 +136,9 @@ class Tables:
 
         Tables of an earlier release get the columns they lack; no file is rewritten.
         """
+        if self._is_complete():
+            self.create_session_views()
+            return
         # All are looked at before any is created: another program's table must not get ours for neighbors.
         missing = [table for table in schema.TABLES if not self._is_created(table)]
         for table in schema.TABLES:
@@ -153,6 +159,20 @@ class Tables:
             # Last: the view's text says that both are those of this release.
             view = f"CREATE OR REPLACE VIEW {table_sql(self.output)}.labels_current AS {self.labels_current}"
             retrying(lambda: self.spark.sql(view), f"View {self.output}.labels_current cannot be created")
+
+    def _is_complete(self) -> bool:
+        """Whether all tables were made, or brought up to date, by this release: then `views.sql` says so.
+
+        The labels are looked at all the same, because an older version of them may have been restored.
+        """
+        if not self.in_folder:
+            return False
+        files = Files(self.spark, self.output)
+        if not all(files.exists(table.name, "_delta_log") for table in schema.TABLES) or self._lacking(schema.LABELS):
+            return False
+        self._has_all_columns = True  # then it says so with this text
+        self._has_all_columns = files.read_text("views.sql") == self._views()
+        return self._has_all_columns
 
     def _catalog_view(self) -> str | None:
         """The text of the catalog's view `labels_current`, or None if there is none."""
@@ -179,7 +199,7 @@ class Tables:
 
     def created(self) -> list[Table]:
         """The tables that are there: an output of an earlier release has fewer until the next label run."""
-        return [table for table in schema.TABLES if self._is_created(table)]
+        return [table for table in schema.TABLES if self._has_all_columns or self._is_created(table)]
 
     def _is_created(self, table: Table) -> bool:
         """Whether a table is there. Raises TableError if something else is in its place."""
@@ -284,6 +304,7 @@ class Tables:
         )
         duckdb = _statements("VIEW", scan, DUCKDB) + f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{as_of};"
         return (
+            f"-- The tables' definition: {DEFINITION}\n\n"
             f"-- In a copy of the tables these statements read the original, until you replace the folder:\n"
             f"-- sed -i 's|{self.output}/|/path/of/the/copy/|g' views.sql\n\n"
             f"-- Spark\n{spark}"

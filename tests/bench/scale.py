@@ -17,7 +17,7 @@ from safeguard_spark.spark.label.commit import Chunk, commit_chunk
 from safeguard_spark.spark.label.executor import RESULT_TYPE
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.pending import StagedPlan, make_plan
-from safeguard_spark.spark.label.run import RunContext
+from safeguard_spark.spark.label.run import RunContext, Selection
 from safeguard_spark.spark.session import session
 from tests.bench import speed, workload
 
@@ -71,7 +71,7 @@ def _measure_size(spark: SparkSession, folder: Path, size: int) -> dict[str, Any
     for name, more in (("nothing", 0), ("ten", NEW)):
         write(spark, config, size, more)
         start = time.monotonic()
-        result = label_table(spark, config, [policy], show=False)
+        result = label_table(spark, config, [policy], show=False, selection=Selection(full=True))
         assert (result.written, result.rows) == (more, size + more), result
         line |= {f"{name}_s": time.monotonic() - start, f"{name}_seconds": result.seconds}
     return {**line, "heap_end": _heap(spark)}

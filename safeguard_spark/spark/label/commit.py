@@ -8,7 +8,8 @@ from pyspark.sql import functions as F
 from safeguard_spark.errors import TableError
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.spark.activations import activate_if_first
-from safeguard_spark.spark.commit_log import append_labels, is_committed
+from safeguard_spark.spark.commit_log import LabelScope, append_labels, is_committed
+from safeguard_spark.spark.coverage import key_of
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.label.executor import RESULT_TYPE, VERDICT_COLUMNS
 from safeguard_spark.spark.label.pending import StagedPlan
@@ -106,7 +107,8 @@ def _commit(tables: Tables, chunk: Chunk, source: SourceVersion) -> None:
     called = results.where("called").withColumn("run_id", F.lit(chunk.run_id))
     tables.append_reasoning(called, chunk.run_id, chunk.number)
     rows = _label_rows(pending, results, chunk, source)
-    append_labels(tables, rows, chunk.run_id, chunk.number, chunk.plan.planned_on)
+    scope = LabelScope(source.collection or source.name, key_of(chunk.plan.spec), source.selection, source.read_at)
+    append_labels(tables, rows, chunk.run_id, chunk.number, chunk.plan.planned_on, scope)
     if chunk.plan.activates:
         activate_if_first(tables, chunk.plan.spec, chunk.run_id)
 

@@ -14,12 +14,13 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.screen.record import Screen
 from safeguard_spark.spark.activations import inactive_message
+from safeguard_spark.spark.label.candidates import Candidates, Way, find_candidates
 from safeguard_spark.spark.label.executor import COST_TYPE, Recipe, count_calls
 from safeguard_spark.spark.label.pending import cached_pending_keys, requested_keys, reusable_labels
 from safeguard_spark.spark.label.run import by_work, configured_screen, specs_of
 from safeguard_spark.spark.label.screening import SCREENED_COST, ScreenRecipe, cost_batches
 from safeguard_spark.spark.screens import without_retired
-from safeguard_spark.spark.source import Source, open_source, refuse_overlap, work_key
+from safeguard_spark.spark.source import Source, SourceTable, find_source, refuse_overlap, work_key
 from safeguard_spark.spark.tables import Tables
 
 
@@ -36,26 +37,21 @@ class Cost(NamedTuple):
     spared: int = 0
 
 
-def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) -> RunResult:
+def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, full: bool = False) -> RunResult:
     """Plan without staging, calling or writing. Raises SafeguardError as `label_table` does.
 
     Calls are exact for this moment; with a glance screen they are an estimate. `seconds.label` assumes the rate of past
     runs with the same labelers, and is missing if there was no such run.
     """
     specs = specs_of(config, policies)
-    source = open_source(spark, config.source)
-    refuse_overlap(spark, config, source)
+    table = find_source(spark, config.source)
+    refuse_overlap(spark, config, table)
     tables = Tables(spark, config.output or "")
     exists = tables.exists()
-    labels = spark.createDataFrame([], schema.LABELS.ddl)
-    if exists:
-        labels = without_retired(tables, tables.read(schema.LABELS))
+    labels = without_retired(tables, tables.read(schema.LABELS)) if exists else None
     screen = configured_screen(tables, config, specs) if config.screen.id else None
-    first, later = by_work(specs)
-    costs = [cost_of(config, spec, source, labels, screen) for spec in first]
-    for spec in later:  # they reuse the verdicts of the first
-        with cached_pending_keys(config, spec, source, labels) as keys:
-            costs.append(Cost(costs[0].rows, keys.count(), 0, 0))
+    candidates = find_candidates(table, config, specs, tables, full=full) if exists else Candidates(Way.all)
+    costs = _costs(config, specs, table, labels, candidates, screen)
     rate = calls_per_s(tables, {spec.labeler.labeler_hash for spec in specs}) if exists else None
     calls = sum(cost.calls for cost in costs)
     return RunResult(
@@ -70,9 +66,31 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy]) 
         seconds={"label": round(calls / rate, 1)} if rate else {},
         tables={table.name: tables.path(table) for table in schema.TABLES},
         message=inactive_message(tables, specs) if exists else None,
+        candidates=candidates.message,
         screen_id=screen.screen_id if screen and not screen.is_retired else None,
         spared=sum(cost.spared for cost in costs),
     )
+
+
+def _costs(
+    config: RunConfig,
+    specs: Sequence[LabelSpec],
+    table: SourceTable,
+    labels: DataFrame | None,
+    candidates: Candidates,
+    screen: Screen | None,
+) -> list[Cost]:
+    """What each of the specs would cost."""
+    if candidates.covered and candidates.is_nothing:
+        return [Cost(candidates.covered.rows, 0, 0, 0) for _ in specs]
+    labels = table.spark.createDataFrame([], schema.LABELS.ddl) if labels is None else labels
+    source, (first, later) = candidates.contents(table), by_work(specs)
+    costs = [cost_of(config, spec, source, labels, screen) for spec in first]
+    for spec in later:  # they reuse the verdicts of the first
+        with cached_pending_keys(config, spec, source, labels) as keys:
+            costs.append(Cost(costs[0].rows, keys.count(), 0, 0))
+    rows = candidates.num_rows(table)
+    return costs if rows is None else [cost._replace(rows=rows) for cost in costs]
 
 
 def cost_of(

@@ -27,12 +27,13 @@ from safeguard_spark.spark.activations import activate_if_first, inactive_messag
 from safeguard_spark.spark.failures import FAILED, storage_cause
 from safeguard_spark.spark.label.audit import audit_of_run
 from safeguard_spark.spark.label.commit import Chunk, chunks_of, commit_chunk
+from safeguard_spark.spark.label.covering import cover_run, unchanged_result
 from safeguard_spark.spark.label.executor import RESULT_TYPE, Recipe, label_batches
 from safeguard_spark.spark.label.pending import StagedPlan, make_plan
 from safeguard_spark.spark.label.progress import Bar
 from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.label.run import RunContext, Selection, Summary, Tally, by_work
-from safeguard_spark.spark.label.run_rows import append_run, count_written
+from safeguard_spark.spark.label.run_rows import Written, append_run, count_written
 from safeguard_spark.tracking.runs import Tracker
 
 log = logging.getLogger(__name__)
@@ -67,13 +68,19 @@ def label_table(
         require("mlflow")
     run, tally = RunContext.begin(spark, config, policies, selection), Tally()
     refs = ", ".join(spec.policy.ref for spec in run.specs)
-    log.info("Run %s begins: %s under %s.", run.run_id, run.source.name, refs)
+    log.info("Run %s begins: %s under %s.", run.run_id, run.table.name, refs)
     with contextlib.closing(run.listener), ThreadPoolExecutor(1) as background:
-        # Importing MLflow takes seconds, so it happens while the plan is made.
-        tracker = background.submit(Tracker.begin, config, run.run_id) if config.tracking.enabled else None
+        tracker: Future[Tracker] | None = None
         try:
+            if nothing := run.nothing:
+                return unchanged_result(run, nothing)
             with tally.timed("recover"):
                 recover(run.tables, run.staging, config)
+            with tally.timed("plan"):
+                log.info("Run %s: %s", run.run_id, run.candidates.message or "All rows are read.")
+            if config.tracking.enabled and not run.candidates.is_nothing:
+                # Importing MLflow takes seconds, so it happens while the plan is made.
+                tracker = background.submit(Tracker.begin, config, run.run_id)
             with run.heartbeat():  # first: a manifest without a heartbeat means a dead driver
                 run.staging.write(run.manifest, run.run_id)
                 plans = list[StagedPlan]()
@@ -306,12 +313,16 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
     for plan in plans:
         if plan.activates and plan.counts.rows and not plan.counts.pending:
             activate_if_first(run.tables, plan.spec, run.run_id)  # as a commit does: a draft's text was changed back
-    written = count_written(run.tables, run.run_id, run.config.run.max_attempts)
     pending = sum(plan.counts.pending for plan in plans)
+    written = Written({}, {}, {}, 0, 0)
+    if pending:
+        written = count_written(run.tables, run.run_id, run.config.run.max_attempts)
     if not tally.message and (tally.over_budget or any(plan.remaining for plan in plans)):
         remaining = pending - written.rows
         tally.message = f"Stopped at the budget of {run.selection.budget}: {remaining:,} contents are pending."
-    unfinished, given_up = pending - written.rows, written.given_up + sum(plan.given_up for plan in plans)
+    candidates, unfinished = run.candidates, pending - written.rows
+    given_up = written.given_up + sum(plan.given_up for plan in plans)
+    given_up += candidates.covered.given_up if candidates.covered else 0
     sentences = [tally.message] if tally.message else []
     if tally.message and tally.counts["unavailable"]:
         sentences.append(f"{unfinished:,} contents stay pending: issue the same command again.")
@@ -330,9 +341,10 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         )
     if written.to_retry and not tally.message:
         sentences.append(f"{written.to_retry:,} rows failed and may be tried again: issue the same command again.")
+    lasting = list[str]()  # what is so until something changes
     if given_up:
         max_attempts = run.config.run.max_attempts
-        sentences.append(
+        lasting.append(
             f"{given_up:,} contents failed {max_attempts} times (run.max_attempts) and are not tried again. When the "
             f"cause is fixed, try them again with --set run.max_attempts={2 * max_attempts}."
         )
@@ -343,8 +355,8 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         for ref, counts in written.by_policy.items()
     }
     sentences += [unjudged] if (unjudged := unjudged_message(by_outcome)) else []
-    if run.selection == Selection():  # a plan, a sample or a shadow labels another version on purpose
-        sentences += [inactive] if (inactive := inactive_message(run.tables, run.specs)) else []
+    if run.selection.is_whole:  # a plan, a sample or a shadow labels another version on purpose
+        lasting += [inactive] if (inactive := inactive_message(run.tables, run.specs)) else []
     tally.seconds["total"] = (datetime.now(UTC) - run.manifest.started_at).total_seconds()
     result = RunResult(
         run_id=run.run_id,
@@ -359,7 +371,8 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
         tokens={name: tally.counts[name] for name in ("prompt", "cached", "completion")},
         seconds={name: round(seconds, 3) for name, seconds in tally.seconds.items()},
         tables={table.name: run.tables.path(table) for table in schema.TABLES},
-        message=" ".join(sentences) or None,
+        message=" ".join([*sentences, *lasting]) or None,
+        candidates=candidates.message,
         mlflow_run_id=tracker.mlflow_run_id if tracker else None,
         screen_id=audit.screen_id,
         spared=sum(plan.screened.spared for plan in plans if plan.screened),
@@ -368,6 +381,8 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
     )
     labels_version_out = append_run(run.tables, run.manifest, result, tally.engine_forms)
     run.staging.clear(run.run_id)
+    if run.selection.is_whole and result.status is Status.complete and not unfinished:
+        cover_run(run, given_up, " ".join(lasting))
     if tracker:
         versions = (run.manifest.labels_version_in, labels_version_out)
         try:

@@ -29,7 +29,11 @@ from safeguard_spark.spark.screens import without_retired
 from safeguard_spark.spark.source import RANK, Source, work_key
 from safeguard_spark.spark.staging import StagedFile
 
-KEYS_DDL = "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN, done BOOLEAN, given_up BOOLEAN"
+KEYS_DDL = (
+    "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN, done BOOLEAN, given_up BOOLEAN, "
+    "label_hash STRING"
+)
+MAX_LISTED = 1_000  # ids in a condition
 
 
 class Counts(NamedTuple):
@@ -69,12 +73,7 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     If the run's budget is a number of calls, little more than so many contents are staged. Chunks are numbered from
     `first_chunk`, so that a run's chunks have one sequence of numbers over its policies.
     """
-    config, source, max_calls = run.config, run.source, run.selection.budget.calls
-    folder = run.staging.folder(run.run_id, policy_number)
     planned_on = run.tables.version(schema.LABELS)
-    labels = without_retired(run.tables, run.tables.read(schema.LABELS, planned_on), run.selection.rejudged)
-    has_keys = config.source.limit is not None or labels_of(labels, spec, config, source).limit(1).count() > 0
-    pending, num_pending, given_up = _pending_contents(run, spec, labels if has_keys else None, folder)
     plan = StagedPlan(
         policy=spec.policy,
         labeler=spec.labeler,
@@ -82,8 +81,16 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
         planned_on=planned_on,
         counts=Counts(run.num_rows, 0, 0),
         activates=run.selection.activates,
-        given_up=given_up,
     )
+    if run.candidates.is_nothing:
+        return plan
+    config, source, max_calls = run.config, run.source, run.selection.budget.calls
+    folder = run.staging.folder(run.run_id, policy_number)
+    labels = without_retired(run.tables, run.tables.read(schema.LABELS, planned_on), run.selection.rejudged)
+    has_keys = config.source.limit is not None or source.whole is not None
+    has_keys = has_keys or labels_of(labels, spec, config, source).limit(1).count() > 0
+    pending, num_pending, given_up = _pending_contents(run, spec, labels if has_keys else None, folder)
+    plan = plan.model_copy(update={"given_up": given_up})
     if num_pending == 0:
         return plan
     num_chunks = -(-num_pending // config.run.chunk_rows)
@@ -94,7 +101,7 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
     _stage_pending(keyed, source.payload, num_chunks, max_chunks, first_chunk, folder)
     if not has_keys:  # else `pending_keys` has looked at all rows
         _refuse_doubled(_doubled_ids(folder), config.source, source)
-    has_reused = _stage_reused(labels, spec, folder)
+    has_reused = _stage_reused(labels, spec, folder, is_few=source.whole is not None)
     screen = run.screen_of(spec)
     screened = (
         None if screen is None else stage_cleared(config, spec, screen, folder, run.run_id, has_reused=has_reused)
@@ -158,13 +165,16 @@ def pending_keys(
 
     `stage` keeps an intermediate result, which is used several times, and returns it as read from there.
     """
-    existing = labels_of(labels, spec, config, source)
-    keys = stage(_without_final(requested_keys(source, config.source.limit), existing, spec, config.run.max_attempts))
+    existing, requested = labels_of(labels, spec, config, source), requested_keys(source, config.source.limit)
+    if source.whole is not None:  # few: only their labels are shuffled
+        existing = existing.join(requested.select("content_id"), on="content_id", how="left_semi")
+    keys = stage(_without_final(requested, existing, spec, config.run.max_attempts))
     _refuse_doubled(keys.where("doubled").select("content_id").distinct(), config.source, source)
+    _refuse_doubled(_doubled_by_change(keys, source), config.source, source)
     # For an id with several contents any label of a content counts, not only the newest of the id.
     labelled = existing.where(is_final(spec)).select("content_id", "content_hash")
     doubled = keys.where("doubled AND NOT done").join(labelled, on=["content_id", "content_hash"], how="left_anti")
-    keys = keys.where("NOT doubled AND NOT done").unionByName(doubled).drop("doubled", "done", "given_up")
+    keys = keys.where("NOT doubled AND NOT done").unionByName(doubled).select("content_id", "content_hash", "attempt")
     return keys.dropDuplicates(["content_id", "content_hash"])
 
 
@@ -185,7 +195,7 @@ def cached_pending_keys(config: RunConfig, spec: LabelSpec, source: Source, labe
 
 
 def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, max_attempts: int) -> DataFrame:
-    """(content_id, content_hash, attempt, doubled, done, given_up) of the contents whose newest label is not final.
+    """KEYS_DDL of the contents whose newest label is not final. `label_hash` is the content of the id's newest label.
 
     A label of another content under the same id does not count. `doubled` marks the contents of an id that has
     several: they are here also if they are `done`, as are those that failed `max_attempts` times (`given_up`).
@@ -210,7 +220,30 @@ def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, m
         doubled.alias("doubled"),
         done.alias("done"),
         (done & (F.col("label.outcome") == Outcome.engine_failed.value)).alias("given_up"),
+        F.col("label.content_hash").alias("label_hash"),
     ).where("NOT done OR doubled OR given_up")
+
+
+def _doubled_by_change(keys: DataFrame, source: Source) -> DataFrame | None:
+    """Ids of which a new content came and the labelled one is still in the source.
+
+    That one is gone if it changed as well. For those of which nothing says so, the ids of the source are read.
+    """
+    if source.whole is None:
+        return None
+    edited = keys.where("NOT done AND label_hash != content_hash")
+    edited = edited.select("content_id", F.col("label_hash").alias("content_hash"))
+    if source.touched is not None:
+        edited = edited.join(source.touched, on=["content_id", "content_hash"], how="left_anti")
+    ids = [row["content_id"] for row in edited.select("content_id").distinct().limit(MAX_LISTED + 1).collect()]
+    if not ids:
+        return None
+    if len(ids) > MAX_LISTED:
+        contents = source.whole.join(edited.select("content_id"), on="content_id", how="left_semi")
+    else:  # a list, which Delta's statistics may use
+        contents = source.whole.where(F.col("content_id").isin(ids))
+    hashes = contents.groupBy("content_id").agg((F.min("content_hash") != F.max("content_hash")).alias("doubled"))
+    return hashes.where("doubled").select("content_id")
 
 
 def _doubled_ids(folder: Files) -> DataFrame:
@@ -220,9 +253,9 @@ def _doubled_ids(folder: Files) -> DataFrame:
     return hashes.agg((F.min("hash") != F.max("hash")).alias("doubled")).where("doubled").select("content_id")
 
 
-def _refuse_doubled(ids: DataFrame, config: SourceConfig, source: Source) -> None:
+def _refuse_doubled(ids: DataFrame | None, config: SourceConfig, source: Source) -> None:
     """Raise SourceError if there are ids with several contents, unless all of them are to be labelled."""
-    if config.duplicate_ids == "refuse" and (count := ids.count()):
+    if config.duplicate_ids == "refuse" and ids is not None and (count := ids.count()):
         raise SourceError(
             f"Number of ids with several contents in {source.name}: {count:,}. Name what identifies a content, for "
             "example --id-column \"concat(site, '/', id)\", or label all of them with --set source.duplicate_ids=all."
@@ -261,12 +294,14 @@ def reusable_labels(labels: DataFrame, spec: LabelSpec) -> DataFrame:
     return labels.where(keys & is_final(spec))
 
 
-def _stage_reused(labels: DataFrame, spec: LabelSpec, folder: Files) -> bool:
+def _stage_reused(labels: DataFrame, spec: LabelSpec, folder: Files, *, is_few: bool) -> bool:
     """Stage the verdicts that the same call already gave for other ids or versions; whether there are any."""
     reusable = reusable_labels(labels, spec)
-    if reusable.limit(1).count() == 0:
-        return False
     pending = folder.spark.read.parquet(folder.path("pending")).where("is_first").select("work_key", "bucket")
+    # Of few contents often none is reused, and finding that out reads one column of the labels in place of ten.
+    matching = reusable.select("work_key").join(pending, on="work_key", how="left_semi") if is_few else reusable
+    if matching.limit(1).count() == 0:
+        return False
     reused = reusable.select("work_key", *VERDICT_COLUMNS, "effort").join(pending, on="work_key", how="inner")
     reused.dropDuplicates(["work_key"]).write.partitionBy("bucket").parquet(folder.path("reused"))
     return any(name.startswith("bucket=") for name in folder.names("reused"))

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -17,14 +17,16 @@ from pyspark.sql import SparkSession
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
+from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.screen.record import Screen
+from safeguard_spark.spark.label.candidates import Candidates, Way, find_candidates, unchanged
 from safeguard_spark.spark.label.progress import Listener
 from safeguard_spark.spark.screens import find_screen
 from safeguard_spark.spark.shared import refuse_driver_local, refuse_unshared, require_volume
-from safeguard_spark.spark.source import Source, open_source, refuse_overlap
+from safeguard_spark.spark.source import Source, SourceTable, find_source, refuse_overlap
 from safeguard_spark.spark.staging import Manifest, SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
 
@@ -43,6 +45,12 @@ class Selection:
     salt: str | None = None
     activates: bool = True
     rejudged: tuple[str, ...] = ()
+    full: bool = False  # read all of the source, whatever was covered before
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the source, in a run that is not there for something else."""
+        return replace(self, full=False) == Selection()
 
 
 def specs_of(config: RunConfig, policies: Sequence[Policy], salt: str | None = None) -> tuple[LabelSpec, ...]:
@@ -82,11 +90,11 @@ class RunContext:
     config: RunConfig
     tables: Tables
     staging: Staging
-    source: Source
+    table: SourceTable | Source  # the source, or the part of it that the selection has
     specs: tuple[LabelSpec, ...]
     listener: Listener
     selection: Selection
-    manifest: Manifest
+    opened: Manifest  # without what is found after recovery
     run_id: str
 
     @classmethod
@@ -96,14 +104,14 @@ class RunContext:
         """Open the source and the tables, which are created if needed. Raises SafeguardError."""
         selection = selection or Selection()
         specs = specs_of(config, policies, selection.salt)
-        source = selection.source or open_source(spark, config.source)
-        refuse_overlap(spark, config, source)
+        table = selection.source or find_source(spark, config.source)
+        refuse_overlap(spark, config, table)
         refuse_driver_local(spark, config)
         require_volume(config)
         tables = Tables.open_or_create(spark, config.output)
-        manifest = Manifest.of(
+        opened = Manifest.of(
             config,
-            SourceVersion(name=source.name, version=source.version, collection=config.source.name),
+            SourceVersion(name=table.name, version=table.version, collection=config.source.name),
             [spec.policy for spec in specs],
             [spec.labeler.labeler_hash for spec in specs],
             started_at=datetime.now(UTC),
@@ -119,12 +127,12 @@ class RunContext:
             config=config,
             tables=tables,
             staging=staging,
-            source=source,
+            table=table,
             specs=specs,
             listener=Listener(spark.conf.get("spark.driver.host", None) or "127.0.0.1"),
             selection=selection,
-            manifest=manifest,
-            run_id=f"{manifest.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+            opened=opened,
+            run_id=f"{opened.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
         )
 
     @cached_property
@@ -138,8 +146,40 @@ class RunContext:
         return screen if screen is not None and not screen.is_retired and screen.fits(spec) else None
 
     @cached_property
+    def candidates(self) -> Candidates:
+        """The contents that may have to be labelled, as of the first use, which is after recovery."""
+        if isinstance(self.table, Source):
+            return Candidates(Way.all)  # those that the selection has
+        return find_candidates(self.table, self.config, self.specs, self.tables, full=self.selection.full)
+
+    @property
+    def nothing(self) -> Candidates | None:
+        """Nothing, if that can be said at once: no run has left anything staged, and nothing was committed since."""
+        is_asked_for = self.selection.is_whole and not self.selection.full and not self.staging.names()
+        if isinstance(self.table, Source) or not is_asked_for:
+            return None
+        return unchanged(self.table, self.config, self.specs, self.tables)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the run is, for the driver that finishes it if this one dies."""
+        seen, source = self.candidates.seen, self.opened.source
+        if seen is not None:
+            read = {"selection": sha256(seen.selection.parts), "read_at": seen.point.version}
+            source = source.model_copy(update=read)
+        return self.opened.model_copy(update={"source": source})
+
+    @cached_property
+    def source(self) -> Source:
+        """The contents that may have to be labelled."""
+        return self.table if isinstance(self.table, Source) else self.candidates.contents(self.table)
+
+    @cached_property
     def num_rows(self) -> int:
         """The number of contents to label, counted once for all policies."""
+        known = None if isinstance(self.table, Source) else self.candidates.num_rows(self.table)
+        if known is not None:
+            return known
         num_rows, limit = self.source.frame.count(), self.config.source.limit
         return min(num_rows, limit) if limit else num_rows
 

@@ -36,10 +36,10 @@ def shadows(config: RunConfig, policies: Sequence[Policy]) -> list[Policy]:
 
 
 def label_with_shadows(
-    spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, show: bool = True
+    spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, show: bool = True, full: bool = False
 ) -> RunResult:
     """Label a table; if that completes, label `run.shadow_share` of it under the shadow versions as well."""
-    result = label_table(spark, config, policies, show=show)
+    result = label_table(spark, config, policies, show=show, selection=Selection(full=full))
     if result.exit_code:
         return result
     shadow = label_shadows(spark, config, policies, show=show)

@@ -18,7 +18,8 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.plan import RelabelPlan
 from safeguard_spark.relabel.scope import ScopeKind
 from safeguard_spark.result import RunResult, Status
-from safeguard_spark.spark.commit_log import append_labels
+from safeguard_spark.spark.commit_log import LabelScope, append_labels
+from safeguard_spark.spark.coverage import spec_key
 from safeguard_spark.spark.label.run_rows import append_run, count_written
 from safeguard_spark.spark.labels import CONTENT, newest_per_content, of_version
 from safeguard_spark.spark.relabel.strata import AFFECTED, planned_labels, strata_of_labels
@@ -59,7 +60,10 @@ def carry_over_verdicts(spark: SparkSession, config: RunConfig, plan: RelabelPla
         count = rows.count()
         if count:
             run_id = f"carry-{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-            append_labels(tables, rows.withColumn("run_id", F.lit(run_id)), run_id, 0, version)
+            scope = LabelScope(
+                config.source.collection(source.name), spec_key(policy, plan.labeler_hash), None, source.version
+            )
+            append_labels(tables, rows.withColumn("run_id", F.lit(run_id)), run_id, 0, version, scope)
             _append_run(tables, config, plan, policy, run_id, started, version)
     finally:
         rows.unpersist()

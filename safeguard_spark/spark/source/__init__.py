@@ -1,7 +1,7 @@
 """Source: the table of content, in the forms that people have it."""
 
 from safeguard_spark.spark.source.columns import Field, find_column, id_text, quoted, read_column
-from safeguard_spark.spark.source.contents import RANK, Source, open_source
+from safeguard_spark.spark.source.contents import RANK, Source, SourceTable, find_source, open_source
 from safeguard_spark.spark.source.hashes import json_hash, text_hash, turns_hash, work_key
 from safeguard_spark.spark.source.location import is_path, read_snapshot, table_sql, table_version
 from safeguard_spark.spark.source.overlap import refuse_overlap
@@ -10,7 +10,9 @@ __all__ = [
     "RANK",
     "Field",
     "Source",
+    "SourceTable",
     "find_column",
+    "find_source",
     "id_text",
     "is_path",
     "json_hash",

@@ -84,15 +84,18 @@ def _is_fixed(frame: DataFrame, value: DataFrame) -> bool:
     on_row = plan.getClass().getSimpleName() == "Project" and plan.children().apply(0).equals(
         frame._jdf.queryExecution().analyzed()
     )
-    return bool(on_row and plan.deterministic() and not any(map(CHANGING.search, _nodes(plan))))
+    return bool(on_row and plan.deterministic() and not any(map(CHANGING.search, expression_classes(plan))))
 
 
-def _nodes(tree: Any, depth: int = 0) -> list[str]:
-    """Class names of a JVM expression and everything in it; of a plan's expressions, at depth 0."""
-    inner = tree.expressions() if depth == 0 else tree.children()
-    names = [] if depth == 0 else [str(tree.getClass().getSimpleName())]
+def expression_classes(plan: Any) -> list[str]:
+    """Class names of a JVM plan's expressions, and of everything in them. Not of the plans below it."""
+    return [name for number in range(plan.expressions().size()) for name in _classes(plan.expressions().apply(number))]
+
+
+def _classes(expression: Any) -> list[str]:
+    names, inner = [str(expression.getClass().getSimpleName())], expression.children()
     for number in range(inner.size()):
-        names += _nodes(inner.apply(number), depth + 1)
+        names += _classes(inner.apply(number))
     return names
 
 

@@ -17,6 +17,7 @@ from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.source import formats
 from safeguard_spark.spark.source.columns import quoted
 from safeguard_spark.spark.source.parquet import read_parquet
+from safeguard_spark.spark.table_log import newest_point
 from safeguard_spark.spark.unreadable import readable
 
 PART = r"(?:[\w-]+|`(?:[^`]|``)+`)"
@@ -209,5 +210,4 @@ def _refuse_version(name: str, version: int | None) -> None:
 
 def table_version(spark: SparkSession, table: str) -> int:
     """The newest version of a Delta table, by its name in SQL."""
-    row = spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").select("version").first()
-    return int(row[0]) if row else 0
+    return newest_point(spark, table).version

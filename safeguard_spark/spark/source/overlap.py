@@ -12,13 +12,13 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import SourceError
 from safeguard_spark.spark.failures import FAILED
 from safeguard_spark.spark.files import Files
-from safeguard_spark.spark.source.contents import Source
+from safeguard_spark.spark.source.contents import Source, SourceTable
 from safeguard_spark.spark.source.location import is_path, table_sql
 
 SAME_STORE = {"s3": "s3a", "s3n": "s3a", "abfss": "abfs", "wasbs": "wasb"}  # other schemes for the same files
 
 
-def refuse_overlap(spark: SparkSession, config: RunConfig, source: Source) -> None:
+def refuse_overlap(spark: SparkSession, config: RunConfig, source: Source | SourceTable) -> None:
     """Raise SourceError if the output or staging folder is in the source's folder, or the source in one of them.
 
     A VACUUM of a source deletes every file in its folder that is not its own: all labels.
@@ -26,15 +26,15 @@ def refuse_overlap(spark: SparkSession, config: RunConfig, source: Source) -> No
     if source.folder is None:
         return
     content = _real(spark, source.folder)
-    for name, folder in _written(spark, config):
+    for setting, folder in _written(spark, config):
         other = _real(spark, folder)
         if _is_inside(other, content):
             raise SourceError(
-                f"{name} {folder} is in the source's folder {source.name}: a VACUUM of the source would delete it. "
+                f"{setting} {folder} is in the source's folder {source.name}: a VACUUM of the source would delete it. "
                 "Name a folder elsewhere."
             )
         if _is_inside(content, other):
-            raise SourceError(f"The source {source.name} is in the folder of {name} {folder}. Name another folder.")
+            raise SourceError(f"The source {source.name} is in the folder of {setting} {folder}. Name another folder.")
 
 
 def _written(spark: SparkSession, config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ PLANNED = {"status": "planned", "rows": 12_000, "pending": 2_000, "calls": 1_500
     [
         ({}, DONE),
         ({"message": "market@1.1.0 is not active."}, f"{DONE}market@1.1.0 is not active.\n"),
+        ({"candidates": "2 rows are read.", "message": "Done."}, f"{DONE}2 rows are read.\nDone.\n"),
         (
             {"status": "partial", "message": "Stopped."},
             f"{DONE.replace('complete', 'partial')}Stopped.\nSome work is left: issue the same command again.\n",

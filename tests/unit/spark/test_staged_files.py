@@ -98,7 +98,7 @@ def test_these_fields_and_columns_are_format_5() -> None:
         "format", "driver", "started_at", "source", "policies", "labelers", "config_hash", "config",
         "labels_version_in", "plan_id", "failed",
     ]  # fmt: skip
-    assert list(SourceVersion.model_fields) == ["name", "version", "collection"]
+    assert list(SourceVersion.model_fields) == ["name", "version", "collection", "selection", "read_at"]
     assert list(StagedPlan.model_fields) == [
         "format", "policy", "labeler", "policy_number", "planned_on", "counts", "chunks", "has_reused", "remaining",
         "activates", "given_up", "screened",

@@ -1,0 +1,142 @@
+"""Covered versions: up to which version of its source the labels of a policy version and labeler are complete.
+
+A run that labelled all of a source leaves a small file next to the tables, one for each collection, policy version and
+labeler. A later run of the same need look only at what changed since, unless the labels were changed by something else:
+an erasure, a restored version, or labels of the same contents that were read in another way.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from safeguard_spark import schema
+from safeguard_spark.keys import sha256
+from safeguard_spark.labelling.rows import LabelSpec
+from safeguard_spark.policy.document import Policy
+from safeguard_spark.spark.commit_log import scope_of
+from safeguard_spark.spark.files import Files
+from safeguard_spark.spark.table_log import KEEPS_ROWS, Commit, Point, commits_since, newest_point
+from safeguard_spark.spark.tables import Tables
+
+FOLDER = "_covered"  # next to the tables
+
+
+class CoveredVersion(BaseModel):
+    """What a complete run covered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    selection: dict[str, str]  # how the source is read: what has to be the same, by its name in a message
+    source: Point  # of files, when they were listed
+    files: dict[str, str] | None = None  # of a source without commits: each with its size and time of change
+    labels: Point  # what was written to `labels` up to here is known to be of no harm
+    activations: Point
+    screens: Point | None = None  # before the run planned, and the hashes of those that were retired
+    retired: tuple[str, ...] = ()
+    full_at: datetime  # when a run last read all of the source
+    rows: int  # contents of the source
+    given_up: int = 0  # of these, the ones that failed `run.max_attempts` times
+    message: str | None = None  # what the run said, which is still so
+
+
+class Coverage(NamedTuple):
+    """The covered version that a run can go on from, or why there is none; empty if nothing was ever covered."""
+
+    version: CoveredVersion | None
+    why_none: str = ""
+
+
+def key_of(spec: LabelSpec) -> str:
+    """The identity of a policy version and labeler, as commits to `labels` and covered versions name it."""
+    return spec_key(spec.policy, spec.labeler.labeler_hash, spec.labeler.salt)
+
+
+def spec_key(policy: Policy, labeler_hash: str, salt: str | None = None) -> str:
+    """The same, without the labeler."""
+    return sha256([policy.ref, policy.policy_hash, labeler_hash, salt])
+
+
+class CoveredVersions:
+    """The covered versions of a collection."""
+
+    def __init__(self, tables: Tables, collection: str) -> None:
+        self.collection = collection
+        self._files = Files(tables.spark, tables.sibling_folder(FOLDER))
+
+    def of(self, specs: Sequence[LabelSpec], selection: dict[str, str]) -> Coverage:
+        """The version that is covered for all of these specs, read in this way: the oldest of theirs."""
+        versions = list[CoveredVersion]()
+        for spec in specs:
+            version = self._read(spec)
+            if version is None:
+                return Coverage(None)
+            if version.selection != selection:
+                return Coverage(None, f"{_difference(version.selection, selection)} changed")
+            versions.append(version)
+        if len({(version.screens, version.retired) for version in versions}) > 1:
+            return Coverage(None, "the screens changed")
+        oldest = min(versions, key=lambda version: version.source)
+        return Coverage(oldest.model_copy(update={
+            "labels": min(version.labels for version in versions),
+            "activations": min(version.activations for version in versions),
+            "full_at": min(version.full_at for version in versions),
+        }))  # fmt: skip
+
+    def write(self, specs: Sequence[LabelSpec], version: CoveredVersion) -> None:
+        """Record a version for these specs."""
+        for spec in specs:
+            self._files.write_text(version.model_dump_json(), self._name(spec))
+
+    def _read(self, spec: LabelSpec) -> CoveredVersion | None:
+        text = self._files.read_text(self._name(spec))
+        try:
+            return None if text is None else CoveredVersion.model_validate_json(text)
+        except ValidationError:  # of another release
+            return None
+
+    def _name(self, spec: LabelSpec) -> str:
+        return f"{sha256([self.collection, key_of(spec)])[:32]}.json"
+
+
+def cover(tables: Tables, collection: str, specs: Sequence[LabelSpec], version: CoveredVersion) -> None:
+    """Record a version as covered for these specs, with what the run itself has written to `labels` since it planned.
+
+    If something else was written that may do harm, the next run finds it.
+    """
+    table = tables.sql(schema.LABELS)
+    if not newest_point(tables.spark, table).is_same(version.labels):
+        commits = commits_since(tables.spark, table, version.labels)
+        if commits and labels_changed(commits, version, collection, specs) is None:
+            version = version.model_copy(update={"labels": commits[-1].point})
+    CoveredVersions(tables, collection).write(specs, version)
+
+
+def _difference(before: dict[str, str], now: dict[str, str]) -> str:
+    """The parts of two selections that differ, for a message."""
+    return " and ".join(sorted(name for name in {*before, *now} if before.get(name) != now.get(name)))
+
+
+def labels_changed(
+    commits: Sequence[Commit], covered: CoveredVersion, collection: str, specs: Sequence[LabelSpec]
+) -> str | None:
+    """Why the labels may no longer be those of the covered version after some commits to `labels`, or None.
+
+    A later run that read the source in the same way, at the covered version or a later one, does no harm: the contents
+    whose newest label it changed have changed in the source since then, so they are candidates.
+    """
+    keys, selection = {key_of(spec) for spec in specs}, sha256(covered.selection)
+    for commit in commits:
+        if commit.operation in KEEPS_ROWS:
+            continue
+        where = f"version {commit.point.version} of labels"
+        scope = scope_of(commit.user_metadata)
+        if scope is None:
+            return f"labels were changed or erased ({commit.operation}, {where})"
+        if scope.collection != collection or scope.spec not in keys:
+            continue
+        if scope.selection != selection or scope.version is None or scope.version < covered.source.version:
+            return f"labels of its contents were written in another way ({where})"
+    return None

@@ -1,0 +1,67 @@
+"""Jars: the packages of a local session, found again without resolving them each time.
+
+Spark resolves `spark.jars.packages` at every start, which takes seconds, and a local session then copies every jar for
+the executor that it is itself. So the files that a first start resolved are kept in a list, and a later local session
+has them on its class path, after Spark's own.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pyspark
+from pyspark.sql import SparkSession
+
+from safeguard_spark.keys import sha256
+
+CLASS_PATH = "SPARK_DIST_CLASSPATH"  # Spark puts it after its own jars
+PACKAGES, JARS = "spark.jars.packages", "spark.jars"  # delta-spark sets packages anew, with those it is given
+
+
+class ResolvedJars:
+    """The files of some packages, if an earlier session of this user resolved them."""
+
+    def __init__(self, packages: str) -> None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        self.list = cache / "safeguard-spark" / f"jars-{sha256([packages, pyspark.__version__])[:16]}.json"
+
+    def files(self) -> list[str]:
+        """The files, or none if they are not known or one of them is gone."""
+        try:
+            files = [str(file) for file in json.loads(self.list.read_text(encoding="utf-8"))]
+        except (OSError, ValueError, TypeError):
+            return []
+        return files if all(Path(file).is_file() for file in files) else []
+
+    @contextlib.contextmanager
+    def on_class_path(self, builder: Any) -> Iterator[None]:
+        """Within the block, start Spark with the files rather than with the packages, if they are known."""
+        files, before = self.files(), os.environ.get(CLASS_PATH)
+        if not files:
+            yield
+            return
+        builder._options.pop(PACKAGES)
+        os.environ[CLASS_PATH] = ":".join(filter(None, [before, *files]))
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[CLASS_PATH]
+            else:
+                os.environ[CLASS_PATH] = before
+
+    def remember(self, spark: SparkSession) -> None:
+        """Keep the files that this session resolved. Where that cannot be written, the next session resolves again."""
+        resolved = spark.conf.get(JARS, "") or ""
+        files = [unquote(urlparse(jar).path) for jar in resolved.split(",") if jar.startswith("file:")]
+        if not files or self.files():
+            return
+        with contextlib.suppress(OSError):
+            self.list.parent.mkdir(parents=True, exist_ok=True)
+            draft = self.list.with_suffix(f".{os.getpid()}.draft")
+            draft.write_text(json.dumps(files), encoding="utf-8")
+            draft.replace(self.list)

@@ -1,0 +1,148 @@
+"""Changes: the contents of a Delta table that may have come or changed since one of its commits.
+
+From the table's change feed, if it has one: exactly these. Else the rows of the files that were added since: after
+appends exactly the new ones, after an update or a merge all rows of the files that it wrote anew.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from safeguard_spark.spark.failures import FAILED, is_gone
+from safeguard_spark.spark.source.contents import SourceTable
+from safeguard_spark.spark.source.location import is_path
+from safeguard_spark.spark.table_log import KEEPS_ROWS, Commit, file_index
+
+FEED = "delta.enableChangeDataFeed"
+# Operations that change rows in a way that the feed and the added files show. A table that was overwritten or restored,
+# or whose columns were renamed, is read as a whole: a file that is still there may be read in another way.
+CHANGES_ROWS = frozenset({"WRITE", "MERGE", "UPDATE", "DELETE", "STREAMING UPDATE", "COPY INTO"})
+MAX_FILES = 10_000  # more are read as the whole table
+ACTIONS = "add STRUCT<path: STRING, dataChange: BOOLEAN>, remove STRUCT<path: STRING>"
+
+
+class Changes(NamedTuple):
+    """What changed: `cells` of the contents that are there now and may be new, and how many rows were read for them.
+
+    `growth` is by how many rows the table grew, None if nothing says so. `touched` has (content_id, content_hash) of
+    everything that the feed shows, also of what is gone; None without a feed.
+    """
+
+    cells: DataFrame
+    rows: int
+    growth: int | None = None
+    touched: DataFrame | None = None
+
+
+class FileAction(NamedTuple):
+    """What a commit did with a file. Without `data_change` an added file has only rows of files it replaces."""
+
+    version: int
+    path: str
+    is_added: bool
+    data_change: bool = False
+
+
+def why_all(commits: Sequence[Commit]) -> str | None:
+    """Why all rows have to be read after these commits, or None."""
+    for commit in commits:
+        operation, parameters = commit.operation, commit.parameters
+        is_replaced = parameters.get("mode") == "Overwrite" and parameters.get("predicate", "[]") in ("", "[]")
+        if is_replaced or parameters.get("outputMode") == "Complete":
+            return f"version {commit.point.version} of the source replaced all rows ({operation})"
+        if operation not in CHANGES_ROWS | KEEPS_ROWS:
+            return f"version {commit.point.version} of the source is a {operation}"
+    return None
+
+
+def has_feed(source: SourceTable, commits: Sequence[Commit]) -> bool:
+    """Whether the change feed was on during all of these commits."""
+    setting = file_index(source.cells).getSnapshot().metadata().configuration().get(FEED)
+    is_on = setting.isDefined() and str(setting.get()).lower() == "true"
+    return is_on and not any("TBLPROPERTIES" in commit.operation for commit in commits)
+
+
+def changes_by_feed(source: SourceTable, table: str, commits: Sequence[Commit]) -> Changes | None:
+    """The contents that are in the source now and were not at some moment since these commits began.
+
+    None if a VACUUM deleted files of the feed.
+    """
+    reader = source.spark.read.format("delta").option("readChangeFeed", "true")
+    reader = reader.option("startingVersion", commits[0].point.version)
+    reader = reader.option("endingVersion", commits[-1].point.version)
+    feed = reader.load(source.name) if is_path(str(source.config.location)) else reader.table(table)
+    change = F.when(F.col("_change_type").isin("insert", "update_postimage"), 1).otherwise(-1).alias("change")
+    events = source.cells_of(feed, change, F.col("_commit_version").alias("version"))
+    name = source.payload.name
+    events = events.withColumn("content_hash", source.payload.hash)
+    keys = ["content_id", "content_hash"]
+    by_version = events.groupBy(*keys, "version").agg(F.sum("change").alias("change"), F.first(name).alias(name))
+    steps = F.sort_array(F.collect_list(F.struct("version", "change"))).alias("steps")
+    contents = by_version.groupBy(*keys).agg(steps, F.first(name).alias(name))
+    try:
+        total = events.agg(F.count(F.lit(1)), F.coalesce(F.sum("change"), F.lit(0))).first()
+    except FAILED as error:
+        if is_gone(error):
+            return None
+        raise
+    assert total is not None  # an aggregate without groups has one row
+    present = contents.where(_is_present("steps")).select("content_id", name)
+    return Changes(present, int(total[0]), int(total[1]), contents.select(*keys))
+
+
+def _is_present(steps: str) -> Column:
+    """Whether a content is there after its `steps`, and was absent before one of them or came with one.
+
+    How often it was there before is unknown, but at least as often as it would else have been missing since.
+    """
+    start = F.struct(F.lit(0).cast("bigint").alias("now"), F.lit(0).cast("bigint").alias("lowest"))
+
+    def add(state: Column, step: Column) -> Column:
+        now = state["now"] + step["change"]
+        return F.struct(now.alias("now"), F.least(state["lowest"], now).alias("lowest"))
+
+    return F.aggregate(steps, start, add, lambda state: state["now"] - state["lowest"] >= 1)
+
+
+def changes_by_files(source: SourceTable, commits: Sequence[Commit]) -> Changes | str:
+    """The rows of the files that were added in these commits and are still there, or why all rows have to be read."""
+    index = file_index(source.cells)
+    try:
+        paths = changed_files(_actions(source, str(index.logPath().toString()), commits))
+    except FAILED:
+        return "the log of the source cannot be read"
+    if len(paths) > MAX_FILES:
+        return f"more than {MAX_FILES:,} files of the source were added"
+    listed = ", ".join("'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'" for path in sorted(paths))
+    snapshot, jvm = index.getSnapshot(), source.spark._jvm
+    assert jvm is not None
+    added = snapshot.allFiles().filter(f"path IN ({listed})" if paths else "false").collectAsList()
+    files = jvm.scala.jdk.javaapi.CollectionConverters.asScala(added).toSeq()
+    frame = DataFrame(index.deltaLog().createDataFrame(snapshot, files, False, jvm.scala.Option.empty()), source.spark)
+    return Changes(source.cells_of(frame), frame.count())
+
+
+def changed_files(actions: Iterable[FileAction]) -> set[str]:
+    """The files that may have a row which is not in a file from before the actions. Some may be gone again."""
+    changed, commits = set[str](), dict[int, list[FileAction]]()
+    for action in actions:
+        commits.setdefault(action.version, []).append(action)
+    for _, commit in sorted(commits.items()):
+        replaces_changed = any(not action.is_added and action.path in changed for action in commit)
+        changed |= {action.path for action in commit if action.is_added and (action.data_change or replaces_changed)}
+    return changed
+
+
+def _actions(source: SourceTable, log: str, commits: Sequence[Commit]) -> list[FileAction]:
+    files = [f"{log}/{commit.point.version:020d}.json" for commit in commits]
+    version = F.regexp_extract(F.input_file_name(), r"(\d+)\.json$", 1).cast("bigint")
+    lines = source.spark.read.schema(ACTIONS).json(files).select(version.alias("version"), "*")
+    rows = lines.where("add.path IS NOT NULL OR remove.path IS NOT NULL").collect()
+    return [
+        FileAction(row["version"], row["add"]["path"], True, row["add"]["dataChange"])
+        if row["add"]
+        else FileAction(row["version"], row["remove"]["path"], False)
+        for row in rows
+    ]

@@ -1,0 +1,152 @@
+"""Covered versions: a run that finds nothing new reads nothing, and every change makes the next run look again."""
+
+import pytest
+
+from safeguard_spark.errors import SourceError
+from safeguard_spark.result import RunResult, Status
+from safeguard_spark.spark.label.dry_run import dry_run
+from safeguard_spark.spark.label.job import label_table
+from safeguard_spark.spark.label.run import Selection
+from safeguard_spark.spark.maintain.erase import erase_contents
+from safeguard_spark.spark.maintain.files import optimize_tables
+from tests.build import policy, posts
+from tests.spark.lake import Lake
+
+pytestmark = pytest.mark.spark
+
+UNCHANGED = "Nothing changed since"
+FEED = "TBLPROPERTIES (delta.enableChangeDataFeed = true)"
+
+
+def is_unchanged(result: RunResult) -> bool:
+    assert result.status is Status.complete
+    return result.candidates.startswith(UNCHANGED)
+
+
+def test_an_unchanged_source_is_not_read_and_what_the_run_says_is_kept(lake: Lake) -> None:
+    lake.write(posts(30, "a table, number {n}"))
+    first = lake.label()
+    assert (first.rows, first.candidates) == (30, "")
+    files = [file for file in lake.posts.rglob("*.parquet") if "_delta_log" not in file.parts]
+    for file in files:  # whoever reads a row now fails
+        file.rename(file.with_suffix(".away"))
+    try:
+        again = lake.label()
+        planned = dry_run(lake.spark, lake.config(), [policy()])
+    finally:
+        for file in files:
+            file.with_suffix(".away").rename(file)
+    assert again.candidates == planned.candidates == f"{UNCHANGED} version 0 of the source."
+    assert (again.rows, again.pending, again.calls, again.written) == (30, 0, 0, 0)
+    assert (planned.rows, planned.pending, planned.calls) == (30, 0, 0)
+    assert (again.run_id, lake.read("runs").count()) == (first.run_id, 1)
+    full = label_table(lake.spark, lake.config(), [policy()], show=False, selection=Selection(full=True))
+    assert full.candidates == "All rows are read: --full."
+    optimize_tables(lake.spark, lake.config())
+    assert is_unchanged(lake.label())  # compacted labels are the same labels
+    (covered,) = (lake.tables / "_covered").iterdir()
+    covered.write_text(covered.read_text().replace('"full_at":"20', '"full_at":"19'))
+    assert "(run.full_every)" in dry_run(lake.spark, lake.config(), [policy()]).candidates
+
+
+def test_new_rows_are_found_by_the_files_that_came_and_an_id_that_is_there_already_is_refused(lake: Lake) -> None:
+    lake.write(posts(40, "a table, number {n}"))
+    lake.label()
+    lake.calls()
+    lake.write([("new", "a rifle, new"), ("repost", "a table, number 7")])
+    planned = dry_run(lake.spark, lake.config(), [policy()])
+    assert planned.candidates == "2 rows are read: files that were added since version 0 of the source."
+    assert (planned.rows, planned.pending, planned.calls) == (42, 2, 1)
+    result = lake.label()
+    assert (result.rows, result.written, lake.calls()) == (42, 2, 1)
+    lake.spark.sql(f"UPDATE delta.`{lake.posts}` SET body = 'a lamp, edited' WHERE id = 'p3'")
+    assert lake.label().written == 1
+    lake.write([("p9", "a rifle, under an id that has another content")])
+    with pytest.raises(SourceError, match=r"Number of ids with several contents .*: 1"):
+        lake.label()
+
+
+def test_a_change_feed_shows_exactly_what_came_and_what_is_gone(lake: Lake) -> None:
+    lake.spark.sql(f"CREATE TABLE delta.`{lake.posts}` (id STRING, body STRING) USING delta {FEED}")
+    lake.write(posts(40, "a table, number {n}"))
+    lake.label()
+    lake.calls()
+    for statement in (
+        "INSERT INTO {} VALUES ('new', 'a rifle, new'), ('gone', 'a lamp that goes')",
+        "UPDATE {} SET body = 'a lamp, edited' WHERE id IN ('p1', 'p2')",
+        "UPDATE {} SET body = 'a table, number 2' WHERE id = 'p2'",  # as before
+        "DELETE FROM {} WHERE id IN ('gone', 'p5')",
+    ):
+        lake.spark.sql(statement.format(f"delta.`{lake.posts}`"))
+    result = lake.label()
+    assert result.candidates == "10 rows are read: the change feed since version 1 of the source."
+    assert (result.rows, result.written, lake.calls()) == (40, 2, 2)
+    lake.spark.sql(f"INSERT INTO delta.`{lake.posts}` VALUES ('p9', 'a rifle, under an id that has another content')")
+    with pytest.raises(SourceError, match=r"Number of ids with several contents .*: 1"):
+        lake.label()
+
+
+def test_parquet_files_that_have_not_changed_are_not_read(lake: Lake) -> None:
+    lake.write(posts(20, "a table, number {n}"), format="parquet")
+    assert lake.label().candidates == ""
+    assert is_unchanged(lake.label())
+    lake.write([("new", "a rifle, new")], format="parquet")
+    result = lake.label()
+    assert result.candidates == "All rows are read: files of the source came, changed or went."
+    assert (result.rows, result.written) == (21, 1)
+
+
+def test_an_older_version_labelled_in_between_and_a_table_made_anew_are_labelled_again(lake: Lake) -> None:
+    lake.write([("a", "a table"), ("b", "a rifle")])
+    lake.label()
+    lake.write([("a", "a replica"), ("b", "a rifle")], mode="overwrite")
+    replaced = lake.label()
+    assert replaced.written == 1 and "version 1 of the source replaced all rows" in replaced.candidates
+    assert lake.label(source={"version": 0}).written == 1  # a's old content is its newest label now
+    again = lake.label()
+    assert (again.written, lake.current()["a"].rule_ids) == (1, ["M1"])
+    lake.posts.rename(lake.folder / "old")
+    lake.write([("a", "a table"), ("b", "a rifle")])
+    lake.write([("c", "a lamp")])
+    anew = lake.label()
+    assert anew.written == 2 and "version 1 of the source is no longer in its log" in anew.candidates
+
+
+def test_each_policy_is_covered_on_its_own_and_a_draft_that_changes_back_is_active(lake: Lake) -> None:
+    lake.write(posts(4, "a table, number {n}"))
+    one, other = policy(), policy(name="other", text="Something else.")
+    lake.label(one)
+    assert lake.label(one, other).written == 4
+    assert is_unchanged(lake.label(other))
+    draft = policy(text="No replicas at all.")
+    lake.label(draft)
+    assert is_unchanged(lake.label(other, one))
+    active = lake.spark.sql("SELECT DISTINCT policy_hash FROM labels_current WHERE policy = 'market'").collect()
+    assert [row[0] for row in active] == [one.policy_hash]
+
+
+def test_erased_restored_and_deleted_labels_are_seen(lake: Lake) -> None:
+    lake.write(posts(6, "a table, number {n}"))
+    lake.label()
+    labels = f"delta.`{lake.tables}/labels`"
+    version = lake.spark.sql(f"DESCRIBE HISTORY {labels} LIMIT 1").collect()[0].version
+    erase_contents(lake.spark, lake.config(), ["p1", "p4"])
+    erased = lake.label()
+    assert erased.written == 2 and "labels were changed or erased (MERGE, version" in erased.candidates
+    lake.spark.sql(f"RESTORE TABLE {labels} TO VERSION AS OF {version - 1}")
+    assert lake.label().written == 6
+    lake.spark.sql(f"DELETE FROM {labels} WHERE content_id = 'p2'")
+    assert lake.label().written == 1
+
+
+def test_failed_rows_and_another_selection_are_not_passed_over(lake: Lake) -> None:
+    lake.write([*posts(5, "a table, number {n}"), ("fails", "zzfail")])
+    assert lake.label(run={"max_attempts": 2}).status is Status.partial
+    assert lake.label(run={"max_attempts": 2}).pending == 1
+    unchanged = lake.label(run={"max_attempts": 2})
+    assert is_unchanged(unchanged) and "failed 2 times" in str(unchanged.message)
+    retried = lake.label(run={"max_attempts": 3})
+    assert (retried.pending, retried.candidates) == (
+        1, "All rows are read: settings of the source or the run changed."
+    )  # fmt: skip
+    assert lake.label(source={"text_column": "upper(body)"}, run={"max_attempts": 3}).written == 6
