@@ -93,6 +93,7 @@ def _rows(tables: Tables, plan: RelabelPlan, policy: Policy, contents: DataFrame
         "policy_hash": F.lit(policy.policy_hash),
         "work_key": work_key(policy.policy_hash, F.col("labeler_hash")),
         "chunk": F.lit(0),
+        "screen": F.lit(None).cast("string"),  # it was audited under the old version
         **no_tokens,
     }).drop("run_id")  # fmt: skip
 

@@ -25,12 +25,20 @@ MAX_LISTED = 100  # content ids of decisions to be made again, in a plan
 
 
 def human_agreement(
-    spark: SparkSession, config: RunConfig, tables: Tables, policy: Policy, labeler_hash: str
+    spark: SparkSession,
+    config: RunConfig,
+    tables: Tables,
+    policy: Policy,
+    labeler_hash: str,
+    *,
+    with_screened: bool = True,
 ) -> HumanAgreement | None:
     """Precision and recall of a version and labeler; None without decisions, or without a verdict on one of them.
 
     An answer that could not be read is wrong: a miss, or a false alarm. Decisions that name a rule which was changed
     since are left out: they are to be made again.
+
+    What a screen cleared is among the labels, unless `with_screened` is false: then it is the labeler's own agreement.
 
     Decisions are on the collection in their column `collection`; without the column, on that of the source.
     Raises SourceError if the table does not have the configured columns.
@@ -39,6 +47,8 @@ def human_agreement(
     if gold.location is None:
         return None
     labels = of_version(tables.read(schema.LABELS), policy, labeler_hash)
+    if not with_screened:
+        labels = labels.where("screened_for IS NULL")
     with _decisions(spark, config, policy) as decisions:
         on = [name for name in CONTENT if name in decisions.columns]
         if "collection" not in on:

@@ -85,7 +85,8 @@ def plan_screen(spark: SparkSession, config: RunConfig, policy: Policy, kind: Ki
         spared = savings(point, unlabelled or rows, bench.material.prevalence)
         cost = estimate_cost(spared.spared - spared.audit, past, price) if spared and spared.is_worth_it else None
         targets.append(Spared(point, spared, cost))
-    agreement = human_agreement(spark, config, bench.tables, policy, bench.spec.labeler.labeler_hash)
+    labeler_hash = bench.spec.labeler.labeler_hash
+    agreement = human_agreement(spark, config, bench.tables, policy, labeler_hash, with_screened=False)
     return ScreenPlan(
         kind=kind,
         policy_ref=policy.ref,
