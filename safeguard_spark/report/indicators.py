@@ -23,7 +23,7 @@ EXACT = "Clopper-Pearson"
 COUNT = "count"
 SHARES = frozenset(
     ("violation_rate_model", "violation_rate", "precision", "recall", "accuracy", "error_rate", "overturned_share",
-     "model_flagged_share")
+     "model_flagged_share", "screen_recall")
 )  # fmt: skip
 NO_SAMPLE = "not measurable: no estimating sample was drawn in the period"
 TOO_SMALL = f"not measurable: fewer than {MIN_DECISIONS} decisions in a stratum, or no violation among them"
@@ -127,6 +127,23 @@ def label_indicators(rates: Iterable[Row], rules: Iterable[Row]) -> Iterator[Ind
         by_rule[row["policy"], row["policy_version"], row["labeler"], row["collection"], row["rule"]] += row["flagged"]
     for (policy, version, labeler, collection, rule), flagged in sorted(by_rule.items()):
         yield Indicator("labels_flagged", flagged, policy, version, labeler, collection, about=f"rule {rule}")
+
+
+def screen_indicators(audits: Iterable[Row]) -> Iterator[Indicator]:
+    """The recall of each screen, relative to the labeler that it stands in for. `audits`: its newest in the period."""
+    for row in sorted(audits, key=lambda row: str(row["screen_id"])):
+        key = (row["policy"], row["policy_version"], row["labeler"], row["collection"])
+        yield Indicator(
+            "screen_recall",
+            row["recall"],
+            *key,
+            about=f"screen {row['screen_id']}",
+            low=row["recall_low"],
+            high=1.0,
+            n=row["checked"],
+            method=f"{EXACT}, one-sided",
+            note=f"of what the labeler finds; target {row['target']:.0%}, {row['finding'].replace('_', ' ')}",
+        )
 
 
 def sample_indicators(strata: Iterable[Row]) -> Iterator[Indicator]:

@@ -1,6 +1,6 @@
 """Screens in their tables: which there are, which are retired, and what their audits say."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
@@ -16,6 +16,8 @@ from safeguard_spark.spark.labels import stands_for
 from safeguard_spark.spark.tables import Tables
 
 COUNTS = ("flagged", "cleared", "checked", "missed")
+BOUNDS = ("recall", "recall_low", "finding")
+SCREEN_OF_AUDIT = ("policy", "policy_version", "labeler", "collection", "target")
 
 
 class Audited(NamedTuple):
@@ -78,6 +80,21 @@ def past_audits(tables: Tables, screen_id: str) -> list[tuple[str, Audit]]:
     return [(row["run_id"], Audit(*(row[name] for name in COUNTS))) for row in listed]
 
 
+def newest_audits(tables: Tables, start: str, end: str, policy: str | None = None) -> list[dict[str, Any]]:
+    """The newest audit of each screen between two timestamps (SQL expressions), with what the screen is for."""
+    audits = _read(tables, schema.SCREEN_AUDITS)
+    if audits is None:
+        return []
+    in_period = audits.where(f"audited_at >= {start} AND audited_at < {end}")
+    newest = in_period.groupBy("screen_id").agg(F.max_by(F.struct(*COUNTS, *BOUNDS), "audited_at").alias("audit"))
+    rows = {row["screen_id"]: row["audit"].asDict() for row in newest.collect()}
+    return [
+        {**rows[screen.screen_id], **screen.model_dump(include={*SCREEN_OF_AUDIT}), "screen_id": screen.screen_id}
+        for screen in all_screens(tables)
+        if screen.screen_id in rows and policy in (None, screen.policy)
+    ]
+
+
 def audit_run(tables: Tables, screen: Screen, run_id: str) -> Audited | None:
     """Count what a run's audit found, record it, and retire the screen if it is broken. None if nothing was cleared.
 
@@ -94,7 +111,7 @@ def audit_run(tables: Tables, screen: Screen, run_id: str) -> Audited | None:
         "run_id": run_id,
         "audited_at": tables.now(),
         "target": screen.target,
-        **{name: getattr(latest, name) for name in (*COUNTS,)},
+        **{name: getattr(latest, name) for name in COUNTS},
         **{name: getattr(pooled, name) for name in ("recall", "recall_low", "recall_high")},
         "finding": (Finding.broken if broken else pooled.finding(screen.target)).value,
     }

@@ -20,6 +20,7 @@ from safeguard_spark.report.indicators import (
     overturn_indicators,
     queue_indicators,
     sample_indicators,
+    screen_indicators,
     without_samples,
 )
 from safeguard_spark.report.page import report_page
@@ -160,3 +161,13 @@ def test_a_wrong_period_is_said_before_spark_starts(safeguard: Safeguard, option
         file.write("engine: {kind: scripted}\n")
     ran = safeguard("report", "--config", "run.yaml", "--output", "tables", *options)
     assert ran.code == 2 and words in ran.err
+
+
+def test_a_screens_recall_has_its_bound_and_says_what_it_is_relative_to() -> None:
+    audit = {"screen_id": "s1f3a09c24e7", "checked": 800, "recall": 0.97, "recall_low": 0.931, "target": 0.95}
+    (one,) = screen_indicators([{**KEY, **audit, "finding": "not_shown"}])
+    assert (one.value, one.low, one.n, one.is_share) == (0.97, 0.931, 800, True)
+    assert figure(one) == "97.00% (93.10% to 100.00%)"
+    text = report_text(Report(MARCH, (one,)))
+    assert "screen recall, screen s1f3a09c24e7" in text
+    assert "of what the labeler finds; target 95%, not shown" in text

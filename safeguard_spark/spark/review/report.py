@@ -20,8 +20,10 @@ from safeguard_spark.report.indicators import (
     overturn_indicators,
     queue_indicators,
     sample_indicators,
+    screen_indicators,
     without_samples,
 )
+from safeguard_spark.spark.screens import newest_audits
 from safeguard_spark.spark.tables import Tables
 
 REVIEWS = ("review_samples", "overturns", "review_queues")
@@ -54,6 +56,7 @@ def period_report(spark: SparkSession, config: RunConfig, period: Period, policy
     ]
     indicators: list[Indicator] = [*label_indicators(days, rules), *sample_indicators(samples)]
     indicators += [*without_samples(indicators), *overturn_indicators(overturns), *queue_indicators(queues)]
+    indicators += screen_indicators(newest_audits(tables, start, end, policy))
     indicators += cost_indicators(cost, config.relabel.price_per_engine_hour)
     return Report(
         period=period,

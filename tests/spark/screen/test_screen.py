@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark.errors import ConfigError, ExitCode, GateError
 from safeguard_spark.spark.label.dry_run import dry_run
-from safeguard_spark.spark.screens import find_screen
+from safeguard_spark.spark.screens import find_screen, newest_audits
 from safeguard_spark.spark.tables import Tables
 from tests.build import policy
 from tests.spark.lake import Lake
@@ -41,7 +41,8 @@ def test_a_screen_spares_calls_and_a_new_kind_of_violation_retires_it(lake: Lake
     broken = lake.label(POLICY, screen={"id": screen.screen_id, "audit": 200})
 
     assert broken.exit_code == ExitCode.partial and "is retired" in str(broken.message)
-    assert find_screen(Tables(lake.spark, str(lake.tables)), screen.screen_id).is_retired
+    tables = Tables(lake.spark, str(lake.tables))
+    assert find_screen(tables, screen.screen_id).is_retired
     audits = lake.read("screen_audits").orderBy("audited_at").collect()
     assert [(row.run_id, row.finding) for row in audits][1] == (broken.run_id, "broken")
     assert (
@@ -49,6 +50,9 @@ def test_a_screen_spares_calls_and_a_new_kind_of_violation_retires_it(lake: Lake
         > audits[1].recall_low
         == lake.read("runs").orderBy("ended_at").tail(1)[0].screen_recall_low
     )
+
+    (reported,) = newest_audits(tables, "TIMESTAMP'2000-01-01'", "TIMESTAMP'2100-01-01'")
+    assert (reported["finding"], reported["recall_low"]) == ("broken", audits[1].recall_low)
 
     again = lake.label(POLICY, screen={"id": screen.screen_id})
     assert again.status == "complete" and again.spared == 0
