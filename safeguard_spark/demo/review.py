@@ -24,6 +24,7 @@ NAME = "marketplace"
 SIZE = 240  # items: some minutes of a script's time, and a day of a person's
 CHROMIUM = Path("/usr/bin/chromium")
 PAGE = FOLDER / "review.html"
+ITEMS, POSTS = (f"delta.`{(FOLDER / name).absolute()}`" for name in ("tables/review_items", "posts"))
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -64,23 +65,21 @@ def _review(spark: Any) -> int:
         return failed
     console.rule("3. Review: a script that knows the answers, in a real browser, by keyboard")
     answers = {row.item_id: row.gold_violation for row in spark.sql(f"""
-        SELECT i.item_id, p.gold_violation FROM delta.`{FOLDER}/tables/review_items` i
-        JOIN delta.`{FOLDER}/posts` p ON p.id = i.content_id""").collect()}  # fmt: skip
+        SELECT i.item_id, p.gold_violation FROM {ITEMS} i
+        JOIN {POSTS} p ON p.id = i.content_id""").collect()}  # fmt: skip
     with _serving() as url:
         judged, seconds = review_by_keyboard(url, NAME, answers)
     if judged:
         console.print(f"{judged} items judged, {seconds / judged:.1f} s each.")
     console.rule("4. Report: what the decisions say of the whole table")
-    days = spark.sql(
-        f"SELECT min(date(drawn_at)) - 1, max(date(drawn_at)) + 1 FROM delta.`{FOLDER}/tables/review_items`"
-    ).first()
+    days = spark.sql(f"SELECT min(date(drawn_at)) - 1, max(date(drawn_at)) + 1 FROM {ITEMS}").first()
     shared = ["--config", CONFIG, "--output", f"{FOLDER}/tables"]
     report = ["report", "--from", str(days[0]), "--to", str(days[1]), "--policy", NAME, "--html", str(PAGE)]
     if failed := run([*report, *shared]):
         return failed
     true = spark.sql(f"""
         SELECT avg(int(p.gold_violation)) AS rate FROM labels_current l
-        JOIN delta.`{FOLDER}/posts` p ON p.id = l.content_id WHERE l.policy = '{NAME}'""").first()  # fmt: skip
+        JOIN {POSTS} p ON p.id = l.content_id WHERE l.policy = '{NAME}'""").first()  # fmt: skip
     console.print(f"\nThe true rate, by the answers of all contents: {true.rate:.2%}. Page: {PAGE}", style="bold")
     return 0
 

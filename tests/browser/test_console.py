@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from safeguard_spark.demo.review import review_by_keyboard
 from tests.unit.review.browser import Process
 from tests.unit.review.world import FLAGGED, World
 
@@ -89,6 +90,20 @@ def test_fifty_items_by_keyboard_alone_without_a_request_elsewhere(browser: Any,
     assert page.is_visible("#keys dl")
     page.wait_for_timeout(1_500)
     assert len({row["item_id"] for row in world.decisions}) == 50
+
+
+def test_the_demos_reviewer_answers_every_item_as_it_knows(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    flagged = world.draw(*(f"a replica {number}" for number in range(8)), **FLAGGED)
+    others = world.draw(*(f"a chair {number}" for number in range(8)))
+    answers = {item: number % 3 > 0 for number, item in enumerate([*flagged, *others])}
+    config = world.folder / "run.yaml"
+    config.write_text(yaml.safe_dump(world.config(port=0)))
+    console = Process(config, append_every_s=1)
+    judged, _ = review_by_keyboard(console.url, "market", answers)
+    console.end(signal.SIGTERM)
+    assert judged == 16
+    assert {row["item_id"]: row["violation"] for row in world.decisions} == answers
 
 
 def test_every_screen_is_accessible_and_fits(browser: Any, url: str, tmp_path: Path) -> None:

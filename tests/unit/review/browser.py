@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from http.cookiejar import CookieJar
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from tools.rooms import ROOT
 class Browser:
     """Sends the forms that it was shown, over a real socket."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self._url, self._page = url, ""
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+        self._opener.addheaders += (headers or {}).items()
 
     def get(self, path: str) -> str:
         """The page at a path."""
@@ -28,8 +30,18 @@ class Browser:
         item = self._hidden("item_id")
         fields = {"item_id": item, "decision_id": self._hidden("decision_id"), "answer": answer, "action": "decide"}
         self._send(fields)
-        assert "Next item" in self._page
+        assert self.is_judged
         return item
+
+    @property
+    def has_item(self) -> bool:
+        """Whether the page shows an item that can be decided."""
+        return 'name="decision_id"' in self._page
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the person has decided the item that is shown."""
+        return "Next item" in self._page
 
     def next(self) -> None:
         """Go on to the next item."""

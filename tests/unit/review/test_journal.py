@@ -1,7 +1,11 @@
 """Every decision is in the table once, though people race, consoles are killed, and rows are erased or come later."""
 
+import contextlib
+import http.client
 import random
 import signal
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +20,7 @@ from safeguard_spark.review.journal import append_new, synchronize
 from safeguard_spark.review.queue import Answer, NotYoursError
 from safeguard_spark.schema import DECISIONS
 from tests.unit.review.browser import Browser, Process
-from tests.unit.review.world import FLAGGED, World
+from tests.unit.review.world import FLAGGED, HEADER, World
 
 pytestmark = pytest.mark.unit
 
@@ -80,6 +84,41 @@ def test_a_kill_between_journal_and_table_loses_and_repeats_nothing(world: World
     rows = world.decisions
     assert sorted(row["item_id"] for row in rows) == sorted(acknowledged) and len(acknowledged) >= 40
     assert acknowledged <= set(ids) and len({row["decision_id"] for row in rows}) == len(rows)
+
+
+def test_two_people_who_race_while_the_console_is_killed_decide_every_item_once(world: World) -> None:
+    ids = world.draw(*(f"post {number}" for number in range(120)))
+    config = world.folder / "run.yaml"
+    config.write_text(yaml.safe_dump(world.config(port=0, **world.users(ada="reviewer", ben="reviewer"))))
+    acknowledged: list[str] = []
+
+    def review(url: str, name: str) -> None:
+        person = Browser(url, {HEADER: name})
+        with contextlib.suppress(OSError, http.client.HTTPException):  # the console was killed
+            person.get("queue/market")
+            while person.has_item:
+                if not person.is_judged:  # else it was recorded, and the console was killed before it could say so
+                    acknowledged.append(person.decide("safe"))
+                person.next()
+
+    for enough, sign in ((25, signal.SIGKILL), (50, signal.SIGKILL), (75, signal.SIGKILL), (1_000, signal.SIGTERM)):
+        console = Process(config, append_every_s=0.05)
+        people = [threading.Thread(target=review, args=(console.url, name)) for name in ("ada", "ben")]
+        for person in people:
+            person.start()
+        while len(acknowledged) < enough and any(person.is_alive() for person in people):
+            time.sleep(0.01)
+        if sign == signal.SIGKILL:
+            console.end(sign)  # in the middle of whatever it does
+        for person in people:
+            person.join()
+        if sign == signal.SIGTERM:
+            console.end(sign)
+    rows = world.decisions
+    assert len({row["decision_id"] for row in rows}) == len(rows)
+    assert sorted(row["item_id"] for row in rows) == sorted(ids)  # once each, whether it was acknowledged or not
+    assert set(acknowledged) <= set(ids) and len(acknowledged) == len(set(acknowledged)) >= 110
+    assert len({row["reviewer"] for row in rows}) == 2
 
 
 def test_a_console_that_dies_with_decisions_appends_them_when_it_is_back(world: World) -> None:
