@@ -112,21 +112,25 @@ class Report:
 
 
 def label_indicators(rates: Iterable[Row], rules: Iterable[Row]) -> Iterator[Indicator]:
-    """Of the labels in use: contents, flagged ones, and those without a verdict. `rates`, `rules`: the views' rows."""
+    """Of the labels in use: contents, flagged ones, and those without a verdict. `rates`, `rules`: the views' rows.
+
+    By a version's labeler and the screens that stand in for it together.
+    """
     columns = ("contents", "flagged", "screened", "escalated", "not_judged")
-    sums: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0] * len(columns))
+    sums: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * len(columns))
     for row in rates:
-        key = (row["policy"], row["policy_version"], row["labeler"], row["collection"])
+        key = (row["policy"], row["policy_version"], row["collection"])
         sums[key] = [total + row[name] for total, name in zip(sums[key], columns, strict=True)]
-    for key, values in sorted(sums.items()):
+    for (policy, version, collection), values in sorted(sums.items()):
+        about = {"policy": policy, "policy_version": version, "collection": collection, "n": values[0]}
         for name, value in zip(columns, values, strict=True):
-            yield Indicator(f"labels_{name}", value, *key, n=values[0])
-        yield Indicator("model_flagged_share", values[1] / values[0], *key, n=values[0], method="all labels in use")
-    by_rule: dict[tuple[str, ...], int] = defaultdict(int)
+            yield Indicator(f"labels_{name}", value, **about)  # type: ignore[arg-type]
+        yield Indicator("model_flagged_share", values[1] / values[0], method="all labels in use", **about)  # type: ignore[arg-type]
+    by_rule: dict[tuple[str, str, str, str], int] = defaultdict(int)
     for row in rules:
-        by_rule[row["policy"], row["policy_version"], row["labeler"], row["collection"], row["rule"]] += row["flagged"]
-    for (policy, version, labeler, collection, rule), flagged in sorted(by_rule.items()):
-        yield Indicator("labels_flagged", flagged, policy, version, labeler, collection, about=f"rule {rule}")
+        by_rule[row["policy"], row["policy_version"], row["collection"], row["rule"]] += row["flagged"]
+    for (policy, version, collection, rule), flagged in sorted(by_rule.items()):
+        yield Indicator("labels_flagged", flagged, policy, version, "", collection, about=f"rule {rule}")
 
 
 def screen_indicators(audits: Iterable[Row]) -> Iterator[Indicator]:
@@ -160,7 +164,9 @@ def sample_indicators(strata: Iterable[Row]) -> Iterator[Indicator]:
 
 def _sample(rows: Sequence[Row]) -> Iterator[Indicator]:
     first = rows[0]
-    key = (first["policy"], first["policy_version"], first["labeler"] or "", first["collection"], first["sample_id"])
+    draw = json.loads(first["draw"] or "{}")
+    labeler = draw.get("labeler") or first["labeler"] or ""  # not the name of a screen that stands in for it
+    key = (first["policy"], first["policy_version"], labeler, first["collection"], first["sample_id"])
     contents = _sizes(rows)
     judged = [
         Judged(ReviewStratum(row["stratum"]), violation, row[column])
@@ -168,7 +174,7 @@ def _sample(rows: Sequence[Row]) -> Iterator[Indicator]:
         for violation, column in ((True, "violations"), (False, "safe"), (None, "undecided"))
     ]
     rates, total = corrected_rates(judged, contents), sum(contents.values())
-    scope = json.loads(first["draw"] or "{}").get("scope", "all")
+    scope = draw.get("scope", "all")
     for name in ("items", "decided", "undecided", "changed"):
         note = "" if scope == "all" else f"drawn from a part of the source: {scope}"
         yield Indicator(f"sample_{name}", sum(row[name] for row in rows), *key, note=note)
@@ -254,8 +260,7 @@ def without_samples(indicators: Iterable[Indicator]) -> Iterator[Indicator]:
     """For each version whose labels are in use and of which no sample was drawn, that its rates cannot be measured."""
     indicators = list(indicators)
     sampled = {(one.policy, one.policy_version) for one in indicators if one.name == "violation_rate"}
-    in_use = {(one.policy, one.policy_version, one.labeler) for one in indicators if one.name == "labels_contents"}
-    for policy, version, labeler in sorted(in_use):
-        if (policy, version) not in sampled:
-            for name in ("violation_rate", "precision", "recall", "accuracy", "error_rate"):
-                yield Indicator(name, None, policy, version, labeler, method=METHOD, note=NO_SAMPLE)
+    in_use = {(one.policy, one.policy_version) for one in indicators if one.name == "labels_contents"}
+    for policy, version in sorted(in_use - sampled):
+        for name in ("violation_rate", "precision", "recall", "accuracy", "error_rate"):
+            yield Indicator(name, None, policy, version, method=METHOD, note=NO_SAMPLE)

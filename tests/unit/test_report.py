@@ -78,6 +78,27 @@ def test_what_a_sample_cannot_show_is_said_in_place_of_a_figure() -> None:
     assert not list(without_samples([*in_use, *sample_indicators(strata((500, 400), (1_500, 3)))]))
 
 
+def test_what_a_screen_cleared_is_counted_with_its_labelers_labels() -> None:
+    rates = [
+        {**KEY, "contents": 100, "flagged": 10, "screened": 0, "escalated": 0, "not_judged": 0},
+        {
+            **KEY,
+            "labeler": "screen/s1",
+            "contents": 300,
+            "flagged": 0,
+            "screened": 300,
+            "escalated": 0,
+            "not_judged": 0,
+        },
+    ]
+    counts = named(label_indicators(rates, []))
+    assert (counts["labels_contents"].value, counts["model_flagged_share"].value) == (400, 10 / 400)
+    split = strata(
+        (500, 400), (1_500, 3), draw=json.dumps({"strata": {"flagged": 1, "unflagged": 9}, "labeler": "m/low"})
+    )
+    assert named(sample_indicators([{**row, "labeler": "screen/s1"} for row in split]))["recall"].labeler == "m/low"
+
+
 def test_only_random_items_have_a_rate_of_overturns() -> None:
     shared = {**KEY, "violation": True, "decided": 50, "overturned": 40}
     rows = [{**shared, "rule": "M1", "is_sample": True}, {**shared, "rule": "M1", "is_sample": False}]

@@ -80,7 +80,8 @@ def draw_items(
             )
         items, lost_appeals = _drawn(pool, population, request, request.rates(contents))
         draw = {"strata": contents, "scope": request.scope, "seed": request.seed, "half_width": request.half_width}
-        items = _complete(items, sample_id, {**draw, "labels_version": labels_version}, tables.now())
+        draw |= {"labeler": labeler.name if labeler else None, "labels_version": labels_version}
+        items = _complete(items, sample_id, draw, tables.now())
         counts, added = _by_purpose(items) if dry_run else {}, 0
         if not dry_run:
             added = _append(pool, items)
