@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from py4j.protocol import Py4JError, Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import AnalysisException
 
 from safeguard_spark import schema
@@ -155,7 +155,12 @@ def find_candidates(
         return all_rows(changed)
     if retired != covered.retired:
         return all_rows("a screen was retired, and what it cleared is pending again")
-    found = _found(source, seen, covered)
+    try:
+        found = _found(source, seen, covered)
+    except Py4JJavaError:  # a job that failed
+        raise
+    except Py4JError:
+        found = "this platform does not show which rows changed"
     if isinstance(found, str):
         return all_rows(found)
     return Candidates(found.way, "", covered, found.changes, seen, labels, screens, retired)
