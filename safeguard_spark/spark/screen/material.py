@@ -1,6 +1,5 @@
 """Material: the contents with a verdict that a screen learns from, is calibrated on and is tested on."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame
@@ -85,8 +84,4 @@ def _by_part(rows: DataFrame, payload: str, spec: LabelSpec) -> dict[Part, Judge
 
 def sizes(parts: dict[Part, Judged]) -> dict[str, tuple[int, int]]:
     """Contents and violations by part."""
-    return {name.value: (len(judged.contents), _hits(judged.violations)) for name, judged in parts.items()}
-
-
-def _hits(violations: Sequence[bool]) -> int:
-    return sum(violations)
+    return {name.value: (len(judged.contents), sum(judged.violations)) for name, judged in parts.items()}
