@@ -1,6 +1,6 @@
 """Terminal: lines that show what a model or a content says, and do nothing else to the terminal that shows them."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 
 
 def one_line(text: str) -> str:
@@ -18,3 +18,13 @@ def as_lines(lines: Iterable[str]) -> str:
 def in_own_lines(text: str) -> str:
     """A text of several lines that keeps its line feeds; everything else is as in `one_line`."""
     return as_lines(text.split("\n"))
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
+    """The rows of a table as lines: the columns with a number in `left` are flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [str.ljust if column in left else str.rjust for column in range(len(widths))]
+    return [
+        "  ".join(side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -9,7 +9,7 @@ from safeguard_spark.policy.document import load_policy, ref_key
 from safeguard_spark.policy.layout import policy_refs, stray_files
 from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_path
 from safeguard_spark.policy.ref import no_policies_error, policy_file, policy_names, unknown_name_error
-from safeguard_spark.terminal import as_lines
+from safeguard_spark.terminal import aligned, as_lines
 from safeguard_spark.tracking.registry import Registry
 
 STATE = {
@@ -65,9 +65,7 @@ def listing_text(versions: list[Listed]) -> str:
         cases = "-" if item.cases is None else str(item.cases)
         state = STATE.get(LockStatus(item.standing)) if item.standing in list(LockStatus) else item.standing
         rows.append((item.ref, state or "", ", ".join(item.aliases) or "-", str(item.rules), cases, item.description))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[5]]).rstrip() for row in rows]
-    return as_lines([*lines, ""])
+    return as_lines([*aligned(rows, range(6)), ""])
 
 
 def _listed(ref: str, config: RunConfig, lock: Lock, aliases: dict[str, str]) -> Listed:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from safeguard_spark.authoring.verify import CaseResult, Finding, Verification, verdict_text, verification_text
-from safeguard_spark.terminal import as_lines, one_line
+from safeguard_spark.terminal import aligned, as_lines, one_line
 
 MISSING = "-"  # a case that a side does not have
 PAGE = """\
@@ -49,8 +49,7 @@ def side_by_side(sides: Sequence[Verification], names: Sequence[str]) -> str:
     rows = [("case", "expected", *names), *_rows(sides)]
     passed = [f"{side.count(Finding.passed)} of {len(side.results)}" for side in sides]
     rows.append(("passed", "", *passed))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned(rows, range(len(rows[0])))
     differing = sum(len(set(row[2:])) > 1 for row in rows[1:-1])
     return as_lines([*lines, "", f"{differing} of {len(rows) - 2} cases differ; * is not what the case expects.", ""])
 

@@ -1,6 +1,5 @@
-"""Layout: numbers and rows as text, for reports."""
+"""Layout: numbers as text, for reports."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -18,12 +17,6 @@ class HasInterval(Protocol):
     @property
     def high(self) -> float | None:
         """Upper end."""
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip() for first, *rest in rows]
 
 
 def share(rate: HasInterval | None) -> str:

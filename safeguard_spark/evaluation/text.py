@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from safeguard_spark.evaluation.layout import aligned, share
+from safeguard_spark.evaluation.layout import share
 from safeguard_spark.evaluation.measures import Measure, Metric
 from safeguard_spark.evaluation.result import Evaluation, SetResult, SideResult, by_slice
 from safeguard_spark.policy.document import ALL
-from safeguard_spark.terminal import as_lines
+from safeguard_spark.terminal import aligned, as_lines
 
 SHOWN = (Measure.recall, Measure.precision, Measure.f1, Measure.false_positive_rate, Measure.unreadable_rate)
 MAX_ROWS = 40  # slices, or names, of a policy on the terminal; --json and the page have all

@@ -4,8 +4,8 @@ import csv
 import io
 
 from safeguard_spark.evaluation.intervals import LEVEL
-from safeguard_spark.evaluation.layout import aligned
 from safeguard_spark.report.indicators import Indicator, Report
+from safeguard_spark.terminal import aligned
 
 # One row per figure: what reports on automated means ask for (docs/reporting.md says which article asks for which).
 COLUMNS = (

@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple
 
 from safeguard_spark.evaluation.intervals import Rate
-from safeguard_spark.evaluation.layout import aligned, share
+from safeguard_spark.evaluation.layout import share
 from safeguard_spark.relabel.estimate import Estimate, estimate_text
 from safeguard_spark.screen.threshold import Point, Savings
+from safeguard_spark.terminal import aligned
 
 
 class Spared(NamedTuple):

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from safeguard_spark.evaluation.layout import aligned
 from safeguard_spark.screen.audit import Audit
 from safeguard_spark.screen.record import Screen
+from safeguard_spark.terminal import aligned
 
 
 def made_text(screen: Screen) -> str:

@@ -14,40 +14,23 @@ further right a model's label. The expected label is the section's, not the mode
 """
 
 import csv
-import io
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from safeguard_spark.authoring.cases import Case, CaseTurn
 from safeguard_spark.authoring.packs import answers
 from safeguard_spark.authoring.packs.labels import NUMBERED, Labels
+from safeguard_spark.authoring.packs.table_rows import HEADER_ROWS, column_kind, read_rows
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling.content import from_json
 from safeguard_spark.policy.document import REVIEW, Answers, Rule
 from safeguard_spark.policy.names import level
 from safeguard_spark.suggest import closest_match
 
-# What the words in a column's name mean, in the order of precedence.
-WORDS = {
-    "other": "id uuid model predicted prediction predictions gpt llm actual confidence score split source url date "
-    "time annotator notes note reason rationale explanation why language lang length",
-    "label": "label labels classification classified class category categories verdict expected violates "
-    "violating violation decision gold golden truth target rule rules annotation flagged unsafe harmful safe allowed "
-    "severity kategorie etikett bewertung regel verstoß etiqueta categoría decisión regla étiquette catégorie "
-    "règle categoria",
-    "response": "response responses answer answers generation generations completion reply assistant bot output "
-    "antwort respuesta réponse resposta",
-    "text": "text texts content contents prompt prompts message messages post posts comment comments example "
-    "examples input query question utterance body sentence user tweet review conversation beitrag nachricht inhalt "
-    "kommentar beispiel texto mensaje contenido ejemplo texte contenu publication mensagem conteúdo",
-}  # fmt: skip
 INVERTED = ("safe", "allowed", "benign")  # a column `is_safe` says yes to what violates nothing
-SEPARATORS = ",;\t|"
-HEADER_ROWS = 10  # rows above a header are notes
 MIN_READABLE = 0.8  # of a column's cells, for one whose name says nothing
 SHOWN_ROWS = 8
 
@@ -145,7 +128,7 @@ def read_golden(text: str, vocabulary: Vocabulary, file: str, columns: Columns =
     Raises PolicyError if `columns` names some and the file does not have them.
     """
     try:
-        rows = _rows(text.removeprefix("\ufeff"))
+        rows, others = read_rows(text.removeprefix("\ufeff"))
     except (csv.Error, ValueError, RecursionError) as error:
         if any(columns):
             raise PolicyError(f"{file} is not CSV or JSON ({error}), so it has no columns to name.") from error
@@ -163,11 +146,13 @@ def read_golden(text: str, vocabulary: Vocabulary, file: str, columns: Columns =
     if not items:
         hint = "name them with --text-column and --label-column"
         return Golden(lost=(f"{file} has neither columns of texts and labels nor sections of labels; {hint}",))
-    return _golden(items, found, num_others, file)
+    golden = _golden(items, found, num_others, file)
+    lost = (f"{file}: {_in_rows(others)} that are no JSON objects; skipped",) if others else ()
+    return golden._replace(lost=golden.lost + lost)
 
 
 def _golden(items: list[_Item], found: str, num_others: int, file: str) -> Golden:
-    empty = [item for item in items if not item.turns]
+    empty = [item.row for item in items if not item.turns]
     unknown = [item for item in items if item.turns and item.expected is None]
     usable = [item for item in items if item.turns and item.expected is not None]
     cases: dict[str, Case] = {}
@@ -181,15 +166,17 @@ def _golden(items: list[_Item], found: str, num_others: int, file: str) -> Golde
             (notes if is_same else lost).append(f"{message}{'' if is_same else ', with another label'}; skipped")
     if unknown:
         words = ", ".join(dict.fromkeys(item.label for item in unknown if 0 < len(item.label) <= 20)) or "no label"
-        lost.append(f"{file}: {_in_rows(unknown)} without a label of the policy ({words[:80]}); skipped")
+        rows = _in_rows([item.row for item in unknown])
+        lost.append(f"{file}: {rows} without a label of the policy ({words[:80]}); skipped")
     if empty:
         lost.append(f"{file}: {_in_rows(empty)} without a text; skipped")
     if num_others:
         notes.append(f"{file}: {num_others} rows below the last section are no contents (metrics or notes)")
     differing = [item for item in usable if item.model_label]
     if differing:
+        rows = _in_rows([item.row for item in differing])
         notes.append(
-            f"{file}: in {_in_rows(differing)} the classification column differs from the section's label; the "
+            f"{file}: in {rows} the classification column differs from the section's label; the "
             "section's label is used, the column is a model's answer"
         )
     return Golden(
@@ -199,47 +186,9 @@ def _golden(items: list[_Item], found: str, num_others: int, file: str) -> Golde
     )
 
 
-def _in_rows(items: Sequence[_Item]) -> str:
-    numbers = [str(item.row) for item in items]
-    more = ", …" if len(numbers) > SHOWN_ROWS else ""
-    return f"{len(items)} row{'s' if len(items) > 1 else ''} ({', '.join(numbers[:SHOWN_ROWS])}{more})"
-
-
-def _rows(text: str) -> list[list[str]]:
-    """The rows of CSV with the separator that makes the most columns alike, or of JSON objects. Raises ValueError."""
-    if text.lstrip()[:1] in ("{", "["):
-        return _json_rows(text)
-    first = [line for line in text.splitlines() if line.strip()][:20]
-    separator = max(SEPARATORS, key=lambda mark: (sum(mark in line for line in first), "".join(first).count(mark)))
-    # A header decides between two: a text may be full of commas.
-    for mark in SEPARATORS[1:]:
-        if any(line.count(mark) and all(_kind(cell) for cell in line.split(mark)) for line in first[:HEADER_ROWS]):
-            separator = mark
-    return list(csv.reader(io.StringIO(text), delimiter=separator))
-
-
-def _json_rows(text: str) -> list[list[str]]:
-    lines = [line for line in text.splitlines() if line.strip()]
-    values = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in lines]
-    objects = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
-    names = list(dict.fromkeys(name for value in objects for name in value))
-    return [names, *([_cell(value.get(name)) for name in names] for value in objects)]
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(value)
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _kind(name: str) -> str | None:
-    """What a column's name says is in it: a key of WORDS."""
-    words = re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    if len(words) > 4:
-        return None  # a sentence
-    return next((kind for kind, known in WORDS.items() if set(words) & set(known.split())), None)
+def _in_rows(rows: Sequence[int]) -> str:
+    more = ", …" if len(rows) > SHOWN_ROWS else ""
+    return f"{len(rows)} row{'s' if len(rows) > 1 else ''} ({', '.join(map(str, rows[:SHOWN_ROWS]))}{more})"
 
 
 def _layout(rows: list[list[str]], vocabulary: Vocabulary, columns: Columns) -> tuple[list[_Text], int]:
@@ -249,7 +198,7 @@ def _layout(rows: list[list[str]], vocabulary: Vocabulary, columns: Columns) -> 
     for number, row in enumerate(rows[:HEADER_ROWS]):
         if any(cell.strip().isdigit() for cell in row):
             continue  # a content with its number
-        kinds = [_kind(cell) for cell in row]
+        kinds = [column_kind(cell) for cell in row]
         below = rows[number + 1 :]
         texts = [n for n, kind in enumerate(kinds) if kind in ("text", "response")]
         labels = [n for n, kind in enumerate(kinds) if kind == "label"]
@@ -269,7 +218,7 @@ def _layout(rows: list[list[str]], vocabulary: Vocabulary, columns: Columns) -> 
 def _named(rows: list[list[str]], columns: Columns) -> tuple[list[_Text], int]:
     for number, row in enumerate(rows[:HEADER_ROWS]):
         names = [cell.strip().casefold() for cell in row]
-        kinds = [_kind(cell) for cell in row]
+        kinds = [column_kind(cell) for cell in row]
         text, label = ((name or "").casefold() for name in columns)
         texts = [names.index(text)] if text in names and text else [n for n, k in enumerate(kinds) if k == "text"][:1]
         labels = [names.index(label)] if label in names and label else [n for n, k in enumerate(kinds) if k == "label"]

@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group, NoiseFloor, Significance
 from safeguard_spark.evaluation.intervals import Rate
 from safeguard_spark.relabel.coverage import Progress
-from safeguard_spark.terminal import as_lines
+from safeguard_spark.terminal import aligned, as_lines
 
 MAX_TEXT = 200  # characters of an example's text on a terminal
 FLIP_NAMES = {
@@ -110,7 +110,7 @@ def comparison_text(comparison: Comparison, coverage: str) -> str:
         lines.append(f"  not compared    {comparison.unseen:.1%} of the table is in strata without a compared content")
     for title, groups in (("category", comparison.categories), ("rule", comparison.rules)):
         if groups:
-            lines += ["", *(f"  {line}" for line in _aligned(group_rows(title, groups)))]
+            lines += ["", *(f"  {line}" for line in aligned(group_rows(title, groups), (0, 8)))]
     return as_lines([*lines, "", comparison_verdict(comparison), ""])
 
 
@@ -151,15 +151,6 @@ def group_rows(title: str, groups: Sequence[Group]) -> list[tuple[str, ...]]:
         significance = "" if group.floor.significance is Significance.unknown else group.floor.significance.value
         rows.append((group.name, f"{group.old:,}", f"{group.new:,}", *flips, *shares, significance))
     return rows
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *rest, last in rows:
-        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:-1], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells, last]).rstrip())
-    return lines
 
 
 def noise_text(comparison: Comparison) -> str:

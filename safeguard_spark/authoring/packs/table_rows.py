@@ -1,0 +1,74 @@
+"""The rows of a golden set's file: CSV with any usual separator, or JSON; and what a column's name says is in it."""
+
+import csv
+import io
+import json
+import re
+from typing import Any, NamedTuple
+
+# What the words in a column's name mean, in the order of precedence.
+WORDS = {
+    "other": "id uuid model predicted prediction predictions gpt llm actual confidence score split source url date "
+    "time annotator notes note reason rationale explanation why language lang length",
+    "label": "label labels classification classified class category categories verdict expected violates "
+    "violating violation decision gold golden truth target rule rules annotation flagged unsafe harmful safe allowed "
+    "severity kategorie etikett bewertung regel verstoß etiqueta categoría decisión regla étiquette catégorie "
+    "règle categoria",
+    "response": "response responses answer answers generation generations completion reply assistant bot output "
+    "antwort respuesta réponse resposta",
+    "text": "text texts content contents prompt prompts message messages post posts comment comments example "
+    "examples input query question utterance body sentence user tweet review conversation beitrag nachricht inhalt "
+    "kommentar beispiel texto mensaje contenido ejemplo texte contenu publication mensagem conteúdo",
+}  # fmt: skip
+SEPARATORS = ",;\t|"
+HEADER_ROWS = 10  # rows above a header are notes
+
+
+class Rows(NamedTuple):
+    """The rows of a file, the names of columns among them, and the numbers of those that are no JSON objects."""
+
+    rows: list[list[str]]
+    others: tuple[int, ...] = ()
+
+
+def read_rows(text: str) -> Rows:
+    """The rows of CSV with the separator that makes the most columns alike, or of JSON objects.
+
+    Raises csv.Error, ValueError, RecursionError.
+    """
+    if text.lstrip()[:1] in ("{", "["):
+        return _json_rows(text)
+    first = [line for line in text.splitlines() if line.strip()][:20]
+    separator = max(SEPARATORS, key=lambda mark: (sum(mark in line for line in first), "".join(first).count(mark)))
+    # A header decides between two: a text may be full of commas.
+    for mark in SEPARATORS[1:]:
+        if any(
+            line.count(mark) and all(column_kind(cell) for cell in line.split(mark)) for line in first[:HEADER_ROWS]
+        ):
+            separator = mark
+    return Rows(list(csv.reader(io.StringIO(text), delimiter=separator)))
+
+
+def _json_rows(text: str) -> Rows:
+    lines = [line for line in text.splitlines() if line.strip()]
+    values = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in lines]
+    names = list(dict.fromkeys(name for value in values if isinstance(value, dict) for name in value))
+    others = tuple(row for row, value in enumerate(values, 2) if not isinstance(value, dict))
+    objects = [value if isinstance(value, dict) else {} for value in values]  # so that later rows keep their numbers
+    return Rows([names, *([_cell(value.get(name)) for name in names] for value in objects)], others)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def column_kind(name: str) -> str | None:
+    """What a column's name says is in it: a key of WORDS."""
+    words = re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    if len(words) > 4:
+        return None  # a sentence
+    return next((kind for kind, known in WORDS.items() if set(words) & set(known.split())), None)
