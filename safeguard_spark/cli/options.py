@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from safeguard_spark.config import LOG_LEVEL_VARIABLE
+from safeguard_spark.config import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE
 from safeguard_spark.errors import ConfigError, PolicyError
 
 if TYPE_CHECKING:
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 DEBUG = "--debug"
 LOG_LEVEL = "--log-level"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMAT = "--log-format"
+LOG_FORMATS = ("text", "json")
 GLOBAL_HELP = (
     f"Anywhere on the command line: {DEBUG} shows the traceback of an error; {LOG_LEVEL} {'|'.join(LOG_LEVELS)} (or "
-    f"{LOG_LEVEL_VARIABLE} in the environment) says what is logged on stderr, by default warnings and errors."
+    f"{LOG_LEVEL_VARIABLE} in the environment) says what is logged on stderr, by default warnings and errors; "
+    f"{LOG_FORMAT} json (or {LOG_FORMAT_VARIABLE}) makes each line on stderr a JSON object with the run and the chunk."
 )
 CONFIG_HELP = "Configuration file, for example conf/local.yaml."
 
@@ -152,6 +156,17 @@ def table_config(
     columns = {"source.text_column": text_column, "source.conversation_column": conversation_column}
     # A content column on the command line replaces the other kind of content column in the file.
     return load_options(config, settings, options, columns if any(columns.values()) else {})
+
+
+def table_options(context: typer.Context) -> str:
+    """The options of `table_config` that stand on a command line, as another command takes them."""
+    parts = list[str]()
+    for option in context.command.params:
+        if option.name in inspect.signature(table_config).parameters and option.name in context.params:
+            value = context.params[option.name]
+            for one in value if isinstance(value, list | tuple) else [] if value is None else [value]:
+                parts += [option.opts[0], shlex.quote(str(one))]
+    return " ".join(parts)
 
 
 def load_options(

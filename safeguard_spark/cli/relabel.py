@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Context, Option
 
-from safeguard_spark.cli.options import Result, command, group, require_folder, table_config
+from safeguard_spark.cli.options import Result, command, group, require_folder, table_config, table_options
 from safeguard_spark.cli.result_output import print_message, print_result
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.extras import require
@@ -28,6 +28,7 @@ relabel = group("Plan, apply, compare and promote another version of a policy.")
 @command(relabel, table_config)
 def plan(
     run: "RunConfig",
+    context: Context,
     policy: Annotated[str, Option("--policy", help="The version to label under: a file, name@version or an alias.")],
     scope: Annotated[
         str, Option(help="all, touched, 'since DATE', 'where CONDITION', 'sample N' or 'screened-by ID'.")
@@ -51,7 +52,7 @@ def plan(
     is_screened = requested.kind is ScopeKind.screened_by  # these contents have labels under the version itself
     start = new if is_screened else _start_version(spark, run, new, old, labeler)
     report = plan_relabel(spark, run, PlanRequest(start, new, requested, labeler))
-    print_message(plan_text(report))
+    print_message(plan_text(report, table_options(context)))
     return Result(report.to_json())
 
 

@@ -10,6 +10,7 @@ from safeguard_spark.keys import sha256
 from safeguard_spark.relabel.estimate import Estimate, estimate_text
 from safeguard_spark.relabel.rules import RuleChanges, rule_lines
 from safeguard_spark.relabel.scope import Scope
+from safeguard_spark.terminal import aligned
 
 ADDED = {"old_labeler_hash", "collection"}  # fields that plans of earlier releases lack: their hash stays
 NOT_HASHED = {"rows", "pending", "calls", "prompt_tokens"}  # results: the hash is over the request
@@ -135,8 +136,11 @@ class PlanReport(BaseModel):
         }
 
 
-def plan_text(report: PlanReport) -> str:
-    """For people: what changed, how many contents and calls each scope has, and the command that applies the plan."""
+def plan_text(report: PlanReport, options: str = "") -> str:
+    """For people: what changed, how many contents and calls each scope has, and the command that applies the plan.
+
+    `options` are those of that command, as a shell takes them.
+    """
     plan = report.plan
     old = f"{plan.policy}@{plan.old_version}" if plan.old_version else "no earlier version"
     lines = [f"Plan {plan.plan_id}: {old} -> {plan.new_ref}"]
@@ -147,20 +151,18 @@ def plan_text(report: PlanReport) -> str:
     else:
         lines.append("  no rule and no text changed, but another labeler may answer otherwise for every content")
     version = f" at version {plan.source_version}" if plan.source_version is not None else ""
-    lines += ["", f"  {report.unlabelled:,} contents of {plan.source}{version} have no label under {plan.new_ref}."]
+    label = f"label under {plan.new_ref}" + (f" by {report.labelers[1]}" if report.labelers else "")
+    lines += ["", f"  {report.unlabelled:,} contents of {plan.source}{version} have no {label}."]
     lines.append("")
     table = [("scope", "contents", "without a label", "model calls")]
     table.append((str(plan.scope), f"{plan.rows:,}", f"{plan.pending:,}", f"{plan.calls:,}"))
     table += [(name, f"{size.rows:,}", "", f"at most {size.max_calls:,}") for name, size in report.others.items()]
-    widths = [max(len(row[column]) for row in table) for column in range(4)]
-    for first, *rest in table:
-        cells = "  ".join(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
-        lines.append(f"  {first.ljust(widths[0])}  {cells}")
+    lines += [f"  {line}" for line in aligned(table)]
     cost = estimate_text(report.cost, report.currency)
     tokens = f"{plan.prompt_tokens:,} prompt tokens" if plan.prompt_tokens or not plan.calls else "tokens unknown"
     lines += ["", f"  {plan.calls:,} calls, {tokens};", f"  {cost}."]
     lines += [f"  {line}" for line in _notes(report)]
-    apply = f"To label: safeguard relabel apply {plan.plan_id}"
+    apply = f"To label: safeguard relabel apply {plan.plan_id} {options}".rstrip()
     if report.not_stored:
         apply = f"The plan is not stored: {report.not_stored}. To apply it, plan again as a user who may write there."
     return "\n".join([*lines, "", f"Nothing was labelled. {apply}", ""])

@@ -1,12 +1,15 @@
 """Options take precedence over the configuration file, and their defaults are those of the functions they reach."""
 
 import inspect
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from safeguard_spark.authoring.new import FIRST_VERSION
-from safeguard_spark.cli.options import table_config
+from safeguard_spark.cli.options import Result, command, group, table_config, table_options
 from safeguard_spark.cli.policy import import_pack
 from safeguard_spark.cli.relabel import plan
 from safeguard_spark.relabel.scope import DEFAULT_SHARE, ScopeKind
@@ -41,3 +44,23 @@ def test_defaults_that_the_command_line_repeats_are_those_of_the_modules_it_does
     planned = inspect.signature(plan).parameters
     assert (planned["scope"].default, planned["share"].default) == (ScopeKind.touched.value, DEFAULT_SHARE)
     assert inspect.signature(import_pack).parameters["version"].default == FIRST_VERSION
+
+
+def test_the_options_of_a_command_are_those_of_the_next_one(file: Path) -> None:
+    app = group("A group.")
+
+    @command(app, table_config)
+    def first(run: object, context: typer.Context, scope: str = "all") -> Result:
+        return Result(text=table_options(context))
+
+    @command(app, table_config)
+    def second(run: object, context: typer.Context) -> Result:
+        return Result(text=table_options(context))
+
+    given = [*("--config", str(file)), *("--set", "labeler.effort='high'"), "--id-column", "concat(a, '/', b)"]
+    printed = CliRunner().invoke(app, ["first", "--scope", "touched", *given, "--set", "run.chunk_rows=7", "--json"])
+    assert printed.exit_code == 0, printed.output
+    text = CliRunner().invoke(app, ["first", *given, "--set", "run.chunk_rows=7"]).output
+    assert "--scope" not in text and "--json" not in text
+    assert CliRunner().invoke(app, ["second", *shlex.split(text)]).output == text
+    assert text.count("--set") == 2 and str(file) in text
