@@ -13,6 +13,7 @@ from safeguard_spark.policy.document import NAME, NONE, VERSION, Answers, Output
 from safeguard_spark.policy.ref import policy_file, policy_names, require_distinct_name, versions_of
 
 FIRST_VERSION = "1.0.0"
+SHIPPED = Path(str(files("safeguard_spark"))) / "shipped"  # the folders conf, policies and sets of the repository
 MAX_NAME = 70  # characters: the template's category, NAME-violation, may have 80
 JSON_FORMAT = {
     Output.category: '{"violation": 0 or 1, "policy_category": "..."}',
@@ -91,6 +92,28 @@ def create_policy(ref: str, folder: Path) -> Path:
     source = policy_file(folder, name, older[-1])
     cases = read_text(cases_path(source)) if cases_path(source).is_file() else new_cases(name)
     return write_new(policy_file(folder, name, version), _with_version(read_text(source), version, source), cases)
+
+
+def copy_shipped(name: str, source: str, folder: Path) -> Path:
+    """Write a policy that ships, at 1.0.0 under a new name, to a folder and return its file. Raises PolicyError.
+
+    `source` is its name, for its newest version, or name@version.
+    """
+    require_valid_ref(name, FIRST_VERSION)
+    if versions_of(folder, name):
+        raise PolicyError(f"Policy {name} exists. Choose another name for the copy of {source}.")
+    require_distinct_name(name, policy_names(folder))
+    shipped, _, version = source.partition("@")
+    versions = versions_of(SHIPPED / "policies", shipped)
+    if not versions:
+        raise PolicyError(f"No policy {shipped} ships. Choose one: {', '.join(policy_names(SHIPPED / 'policies'))}.")
+    if version and version not in versions:
+        raise PolicyError(f"Policy {shipped} ships in version {', '.join(versions)}, not {version}.")
+    file = policy_file(SHIPPED / "policies", shipped, version or versions[-1])
+    text = re.sub(
+        r"^name:.*$", f"name: {name}", _with_version(read_text(file), FIRST_VERSION, file), flags=re.M, count=1
+    )
+    return write_new(policy_file(folder, name, FIRST_VERSION), text, read_text(cases_path(file)))
 
 
 def require_valid_ref(name: str, version: str) -> None:

@@ -254,12 +254,15 @@ def diff_versions(
 def new_policy(
     run: "RunConfig",
     name: Annotated[str, Argument(help="A new name, or name@version for the next version of a policy.")],
+    shipped: Annotated[
+        str | None, Option("--from", help="Copy a policy that ships, such as spam, in place of the template.")
+    ] = None,
 ) -> Result:
-    """Create a policy from a template, or its next version from the newest older one."""
-    from safeguard_spark.authoring.new import create_policy
+    """Create a policy from a template or from one that ships, or its next version from the newest older one."""
+    from safeguard_spark.authoring.new import copy_shipped, create_policy
     from safeguard_spark.policy.layout import CASES_FILE
 
-    file = create_policy(name, run.policies)
+    file = copy_shipped(name, shipped, run.policies) if shipped else create_policy(name, run.policies)
     text = f"Wrote {file} and {CASES_FILE} next to it. Edit them, then: safeguard check {file}\n"
     return Result({"file": str(file)}, text)
 
@@ -354,3 +357,23 @@ def publish_policies(
     _require_none(problems, "Nothing was published. Correct the problems above, then publish again.")
     done = publish_all(ready, run, alias=alias, registry=not lock_only)
     return Result(publication_json(done), publication_text(done))
+
+
+@command(policy, folder_config, "export-pack")
+def export_policy_pack(
+    run: "RunConfig",
+    ref: Annotated[str, Argument(help="A file, name@version or an alias.", metavar="POLICY")],
+    folder: Annotated[Path, Argument(help="The folder to write policy.md and NAME.csv into.")],
+) -> Result:
+    """Write a policy and its cases as public packs have them, and list what importing the pack would not give back."""
+    from safeguard_spark.authoring.cases import cases_path, load_cases
+    from safeguard_spark.authoring.packs.export import export_pack, write_pack
+    from safeguard_spark.policy.document import load_policy
+
+    file = find_policy_file(ref, run)
+    exported = load_policy(file)
+    path = cases_path(file)
+    pack = export_pack(exported, load_cases(path) if path.is_file() else ())
+    files = [str(file) for file in write_pack(pack, exported.name, folder)]
+    lines = [f"Wrote {' and '.join(files)}.", *(f"  LOST {line}" for line in pack.lost), ""]
+    return Result({"files": files, "lost": list(pack.lost)}, "\n".join(lines))

@@ -30,6 +30,7 @@ ANSWERED = re.compile(
     r"[\"'](?:policy_?category|category|categories|rule_?ids?|rules?|label)[\"']\s*:\s*(\[[^\]\n]*\]|[\"'][^\"'\n]*[\"'])"
 )
 CODES = re.compile(r"^(?:id|code|label|key|flag|abbr\w*|rule|category)s?$", re.IGNORECASE)
+WITH_CATEGORY = re.compile(r"^(?P<title>\w.*?)\s*\((?P<category>[a-z0-9]+(?:-[a-z0-9]+)*)\)$")
 DECORATION = re.compile(r"^[^\w(\[`]+")
 
 NOT_ALLOWED = re.compile(
@@ -176,9 +177,17 @@ def _sorted(found: Sequence[_Found], lines: Sequence[str], topic: set[str]) -> L
         elif _is_allowed(item, section, topic):
             allowed.append(item.id)
         elif item.id not in [rule.id for rule in rules]:
-            title = item.title.strip()
-            rules.append(Rule(id=item.id, category=slug(title, NAME_LENGTH) or item.id.lower(), title=title))
+            title, category = _with_category(item.title.strip(), lines)
+            rules.append(Rule(id=item.id, category=category or item.id.lower(), title=title))
     return Labels(tuple(rules), tuple(allowed), tuple(review))
+
+
+def _with_category(title: str, lines: Sequence[str]) -> tuple[str, str]:
+    """A title and its category: the name in brackets at its end if the text quotes it (`scam`), else from its words."""
+    match = WITH_CATEGORY.match(title)
+    if match and any(f"`{match['category']}`" in line for line in lines):
+        return match["title"], match["category"]
+    return title, slug(title, NAME_LENGTH)
 
 
 def _is_allowed(item: _Found, section: str, topic: set[str]) -> bool:

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safeguard_spark.authoring.cases import cases_path
 from safeguard_spark.authoring.check import check_file
-from safeguard_spark.authoring.new import answer_format, create_policy, document_text, new_policy, rule_prefix
+from safeguard_spark.authoring.new import (
+    SHIPPED,
+    answer_format,
+    copy_shipped,
+    create_policy,
+    document_text,
+    new_policy,
+    rule_prefix,
+)
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Output, Rule, load_policy, parse_policy
 from tests.unit.samples import CASES, POLICY, edited, write_policy
@@ -43,6 +52,34 @@ def test_a_next_version_is_copied_from_the_newest_older_version(tmp_path: Path) 
         write_policy(tmp_path, edited(POLICY, ("1.0.0", version), ("What may be offered.", version)), version=version)
     assert load_policy(create_policy("market@1.10.1", tmp_path)).description == "1.10.0"
     assert load_policy(create_policy("market@2.0.1", tmp_path)).description == "2.0.0"
+
+
+@pytest.mark.parametrize(("source", "version"), [("threats", "1.1.0"), ("hate@1.0.0", "1.0.0")])
+def test_a_copy_of_a_policy_that_ships_has_its_text_its_cases_and_another_name(
+    tmp_path: Path, source: str, version: str
+) -> None:
+    file = copy_shipped("ours", source, tmp_path)
+    original = SHIPPED / "policies" / source.partition("@")[0] / version / "policy.md"
+    copy = load_policy(file)
+    assert (copy.ref, copy.policy_hash) == ("ours@1.0.0", load_policy(original).policy_hash)
+    assert cases_path(file).read_text() == cases_path(original).read_text()
+    assert check_file(file) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "message"),
+    [
+        ("ours", "spamm", r"No policy spamm ships\. Choose one: .*hate.*, spam, "),
+        ("ours", "spam@9.0.0", r"Policy spam ships in version 1\.0\.0, 1\.1\.0, not 9\.0\.0"),
+        ("market", "spam", r"Policy market exists\. Choose another name"),
+        ("Market", "spam", "differs from it only in upper and lower case"),
+        ("o u r s", "spam", "not a valid policy name"),
+    ],
+)
+def test_a_copy_that_cannot_be_made_is_refused(tmp_path: Path, name: str, source: str, message: str) -> None:
+    write_policy(tmp_path)
+    with pytest.raises(PolicyError, match=message):
+        copy_shipped(name, source, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -339,6 +339,26 @@ def test_a_strict_import_that_loses_nothing_writes_and_one_that_does_says_so_to_
 
 
 @pytest.mark.parametrize(
+    ("entries", "lost"),
+    [
+        ('["read me", {"text": "Ten on red", "label": "BT1"}, [1, 2], {"text": "Hi"}]', ("2 rows (2, 4)", "1 row (5)")),
+        ('{"text": "Ten on red", "label": "BT1"}\nnull\n{"text": "Hi"}\n', ("1 row (3)", "1 row (4)")),
+    ],
+    ids=["array", "lines"],
+)
+def test_entries_of_json_that_are_no_objects_are_listed_by_their_row(
+    tmp_path: Path, entries: str, lost: tuple[str, str]
+) -> None:
+    (tmp_path / "bets.txt").write_text("# Bets\n## Odds (BT1 - high)\nNo.\n")
+    (tmp_path / "set.json").write_text(entries)
+    (imported,) = read_pack(tmp_path / "bets.txt", golden=tmp_path / "set.json")
+    assert [case.text for case in imported.cases] == ["Ten on red"]
+    others, unlabelled = lost
+    assert f"set.json: {others} that are no JSON objects; skipped" in imported.lost
+    assert f"set.json: {unlabelled} without a label of the policy (no label); skipped" in imported.lost
+
+
+@pytest.mark.parametrize(
     ("named", "message"),
     [
         (("--text-column", "Postt"), "no column Postt (--text-column); did you mean post? Its columns: post, verdict"),

@@ -13,7 +13,7 @@ from safeguard_spark.authoring.verify import Finding, judge
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.tracking.store import mlflow_client
-from tests.faulty_server import Behavior, Call, FaultyServer, malformed, status
+from tests.faulty_server import Behavior, Call, FaultyServer, closed, in_turn, malformed, status
 from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, write_policy
 
@@ -389,7 +389,18 @@ def test_a_model_of_another_kind_is_noticed_by_its_first_answers(safeguard: Safe
     with FaultyServer(behave) as server:
         settings = ("engine.kind=endpoint", f"engine.url={server.url}", "engine.model=m")
         ran = safeguard("verify", "market", *(part for setting in settings for part in ("--set", setting)))
-    assert (ran.code, "set engine.dialect=chat" in ran.err) == (5, True)
+    assert (ran.code, "set engine.dialect=chat" in ran.err) == (2, True)
+
+
+def test_requests_that_were_sent_again_are_counted(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    with FaultyServer(in_turn(status(500), status(429, "0"), closed())) as server:
+        settings = ("engine.kind=endpoint", f"engine.url={server.url}", "engine.model=m", "engine.window=1")
+        options = [part for setting in settings for part in ("--set", setting)]
+        (report,) = json.loads(safeguard("verify", "market", *options, "--json").out)
+        assert report["retries"] == 3 and len(server.calls) == report["cases"] + 3
+        assert "; retries: 3)." in report["message"]
+        assert "retries" not in safeguard("verify", "market", *options).out
 
 
 @pytest.mark.parametrize("dialect", ["harmony", "chat"])
