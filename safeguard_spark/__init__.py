@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from safeguard_spark.result import RunResult
     from safeguard_spark.spark.reader import LabelTables
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "ConfigError",
     "EngineError",

@@ -1,11 +1,12 @@
 """Views: which label of a content counts, as the SQL that Spark and DuckDB read alike."""
 
-from safeguard_spark.schema import LABELS, Table
+from safeguard_spark.schema import LABELS, POLICIES, POLICY_RULES, Table
 
 # Which of a content's labels is the newest: the one with the highest values of these columns, in this order.
 NEWEST = ("labelled_at", "attempt", "run_id", "chunk", "work_key")
 NEWEST_ACTIVATION = ("activated_at", "run_id")
 LABELER_HASH = "coalesce(l.screened_for, l.labeler_hash)"  # of a label `l`: a screen stands in for its labeler
+NEWEST_DOCUMENTS = {"policies_current": POLICIES, "policy_rules_current": POLICY_RULES}  # views over tables
 COLLECTION = "coalesce(collection, source)"  # of a label or plan: rows of earlier releases have only a source
 
 
@@ -39,4 +40,15 @@ SELECT {", ".join(LABELS.names)} FROM (
   ) a ON a.latest = 1 AND a.policy = l.policy AND a.policy_version = l.policy_version
     AND a.policy_hash = l.policy_hash
     AND (a.labeler_hash IS NULL OR a.labeler_hash = {LABELER_HASH})
+) WHERE newest = 1"""
+
+
+def newest_documents(table: Table, rows: str) -> str:
+    """The SELECT behind a view of NEWEST_DOCUMENTS, over a table expression: the newest document of each version."""
+    return f"""\
+SELECT {", ".join(table.names)} FROM (
+  SELECT d.*, rank() OVER (
+    PARTITION BY policy, policy_version, policy_hash ORDER BY recorded_at DESC, document_hash DESC
+  ) AS newest
+  FROM {rows} d
 ) WHERE newest = 1"""

@@ -8,7 +8,7 @@ With `--check` nothing is written; the exit code is 1 if a page is not what woul
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,18 @@ from safeguard_spark.config.load import ENV_PREFIX, OPEN
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ExitCode
 from tools import rooms
+from tools.commands import command_reference
 from tools.marks import markdown_table, replace_blocks
 from tools.schemas import schema_files
+
+REVIEW_TABLES = [
+    schema.REVIEW_ITEMS,
+    schema.DECISIONS,
+    schema.GOLD,
+    schema.EVALUATIONS,
+    schema.SCREENS,
+    schema.SCREEN_AUDITS,
+]
 
 JsonSchema = Mapping[str, Any]
 
@@ -30,11 +40,23 @@ def blocks() -> dict[str, dict[str, str]]:
     return {
         "README.md": {"exit codes": exit_code_table()},
         "docs/architecture.md": {"rooms": f"```\n{rooms.picture()}\n```"},
+        "docs/commands.md": {"commands": command_reference()},
         "docs/configuration.md": key_tables(RunConfig.model_json_schema()),
         "docs/operations.md": {"exit codes": exit_code_table()},
         "docs/policy-format.md": {"checks": check_table()},
-        "docs/tables.md": {name: text for table in schema.TABLES for name, text in table_blocks(table).items()},
+        **{page: table_page(tables) for page, tables in TABLE_PAGES.items()},
     }
+
+
+TABLE_PAGES = {
+    "docs/tables.md": [table for table in schema.TABLES if table not in REVIEW_TABLES],
+    "docs/review-tables.md": REVIEW_TABLES,
+}
+
+
+def table_page(tables: Iterable[schema.Table]) -> dict[str, str]:
+    """The blocks of a page that describes tables."""
+    return {name: text for table in tables for name, text in table_blocks(table).items()}
 
 
 def exit_code_table() -> str:

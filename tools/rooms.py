@@ -66,7 +66,10 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     _rooms(
         ("safeguard_spark/labelling/", "one model call: content, prompt, contract, verdict, and the engine interface")
     ),
-    _rooms(("safeguard_spark/config/", "the settings of a job, and where their values come from")),
+    _rooms(
+        ("safeguard_spark/config/", "the settings of a job, and where their values come from"),
+        ("safeguard_spark/prometheus.py", "a run as metrics for Prometheus"),
+    ),
     _rooms(
         ("safeguard_spark/policy/", "the policy document, references to it, the lock"),
         ("safeguard_spark/extras.py", "the packages that an installation may lack, and the extra that brings each"),
@@ -76,6 +79,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         ("safeguard_spark/errors.py", "what can stop a run, by who must act, and every exit code"),
         ("safeguard_spark/keys.py", "identity: SHA-256 over canonical JSON"),
         ("safeguard_spark/redact.py", "configurations without their secrets"),
+        ("safeguard_spark/run_context.py", "the run and the chunk that this process works on, for its log"),
         ("safeguard_spark/suggest.py", "which existing name a mistyped one means"),
         ("safeguard_spark/terminal.py", "what a model or a content says, as a terminal may show it"),
         ("safeguard_spark/value_problems.py", "what is wrong with a value of a user's file, in the user's words"),

@@ -11,16 +11,15 @@ from safeguard_spark.authoring.cases import Case, cases_path, load_cases, verdic
 from safeguard_spark.authoring.check import check_file
 from safeguard_spark.authoring.diagnostics import Level, Report
 from safeguard_spark.authoring.requirement import Bound, Requirement
-from safeguard_spark.config.engine import Dialect
-from safeguard_spark.errors import EngineError, ExitCode, PolicyError
+from safeguard_spark.errors import ExitCode, PolicyError
 from safeguard_spark.labelling.engine import Engine
 from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
-from safeguard_spark.labelling.verdict import NO_FINAL_MESSAGE, Outcome, Verdict
+from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import REVIEW, Output, Policy
-from safeguard_spark.terminal import as_lines
+from safeguard_spark.terminal import aligned, as_lines
 
-FIRST_ANSWERS = 5  # if none of so many is in the dialect's format, no later one will be
+FIRST_ANSWERS = 5  # as in the label job, but of cases, which are few
 SAFE = "safe"  # the report's line for cases that violate nothing
 NO_RULE = "no rule"  # for violations of a policy without rules, or of none that is named
 
@@ -47,6 +46,7 @@ class CaseResult:
     verdict: Verdict
     finding: Finding
     calls: int = 1  # of the model: 2 with a second look, 0 if none was needed
+    retries: int = 0  # requests that were sent again
 
 
 class RuleResult(NamedTuple):
@@ -109,6 +109,11 @@ class Verification:
     def second_looks(self) -> int:
         """How many cases needed a second call, because the first answer could not be read."""
         return sum(result.calls > 1 for result in self.results)
+
+    @property
+    def retries(self) -> int:
+        """How often a request was sent again, because the engine was busy or its answer was lost."""
+        return sum(result.retries for result in self.results)
 
     @property
     def engine_failures(self) -> tuple[CaseResult, ...]:
@@ -178,24 +183,23 @@ def verify_policy(
 ) -> Verification:
     """Run cases through an engine; `progress` is called with how many are done, of how many.
 
-    Raises EngineError as `Engine.answers` does, and if the first answers are those of another kind of model.
+    Raises EngineError, ConfigError and PolicyError as `label_rows` does.
     """
     cases = tuple(cases)
     rows = (Row(index, case.content) for index, case in enumerate(cases))
     labelled: dict[int, Labelled] = {}
-    num_other_format = 0
-    for done in label_rows(LabelSpec(policy, labeler), engine, rows):
+    for done in label_rows(LabelSpec(policy, labeler), engine, rows, min(FIRST_ANSWERS, len(cases))):
         labelled[done.key] = done
-        num_other_format += done.verdict.error == NO_FINAL_MESSAGE
-        if labeler.dialect is Dialect.harmony and num_other_format == len(labelled) >= min(FIRST_ANSWERS, len(cases)):
-            raise EngineError(
-                f"None of the first {num_other_format} answers is in gpt-oss's format (harmony). For another model set "
-                "engine.dialect=chat."
-            )
         if progress:
             progress(len(labelled), len(cases))
     results = [
-        CaseResult(case, labelled[i].verdict, judge(policy, case, labelled[i].verdict), len(labelled[i].calls))
+        CaseResult(
+            case,
+            labelled[i].verdict,
+            judge(policy, case, labelled[i].verdict),
+            len(labelled[i].calls),
+            sum(call.retries for call in labelled[i].calls),
+        )
         for i, case in enumerate(cases)
     ]
     return Verification(policy, labeler, tuple(results))
@@ -256,6 +260,7 @@ def verification_json(verification: Verification) -> dict[str, Any]:
         "status": v.status,
         "message": _summary(v),
         "second_looks": v.second_looks,
+        "retries": v.retries,
         "measures": v.measures,
         "gate": [
             {"name": f"{line.bound}_{line.measure}", "asked": line.required, "value": line.value, "met": line.met}
@@ -276,13 +281,7 @@ def verification_text(verification: Verification) -> str:
     header = ("rule", "cases", "passed", *(finding.value.replace("_", " ") for finding in findings))
     rows = [header, *((r.rule, r.cases, r.passed, *(r.findings[finding] for finding in findings)) for r in v.rules)]
     cells = [[str(cell) if cell != 0 or number < 3 else "·" for number, cell in enumerate(row)] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    lines = [f"{v.policy.ref} by {v.labeler.name}", ""]
-    for row in cells:
-        first, *rest = row
-        numbers = "  ".join(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
-        lines.append(f"  {first.ljust(widths[0])}  {numbers}")
-    lines.append("")
+    lines = [f"{v.policy.ref} by {v.labeler.name}", "", *(f"  {line}" for line in aligned(cells)), ""]
     for result in v.failed:
         lines.extend([*_failure(result), ""])
     lines.extend(_gate_line(requirement) for requirement in v.requirements)
@@ -324,9 +323,10 @@ def _summary(v: Verification) -> str:
             f"{v.policy.ref} is not verified: the engine did not answer {len(failures)} of {total} cases ({causes}). "
             f"Of the others, {passed} are as expected. Verify again when it answers."
         )
-    looks = f"; second looks: {v.second_looks}" if v.second_looks else ""
+    again = (("second looks", v.second_looks), ("retries", v.retries))
+    noted = "".join(f"; {name}: {count}" for name, count in again if count)
     verdict = "passed" if v.succeeded else "failed"
-    return f"{v.policy.ref} {verdict}: {passed} of {total} cases as expected ({', '.join(measures)}{looks})."
+    return f"{v.policy.ref} {verdict}: {passed} of {total} cases as expected ({', '.join(measures)}{noted})."
 
 
 def _rule_result(name: str, results: list[CaseResult]) -> RuleResult:

@@ -5,7 +5,6 @@ Modules of this package import pydantic, MLflow, Spark and our own modules that 
 """
 
 import contextlib
-import copy
 import json
 import logging
 import os
@@ -13,7 +12,6 @@ import select
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
@@ -23,14 +21,15 @@ import typer
 from safeguard_spark import __version__
 from safeguard_spark.cli.evaluate import evaluation
 from safeguard_spark.cli.label import labelling
+from safeguard_spark.cli.logs import LOGGER, JsonLines, StandardError
 from safeguard_spark.cli.maintain import maintain
-from safeguard_spark.cli.options import DEBUG, GLOBAL_HELP, LOG_LEVEL, LOG_LEVELS
+from safeguard_spark.cli.options import DEBUG, GLOBAL_HELP, LOG_FORMAT, LOG_FORMATS, LOG_LEVEL, LOG_LEVELS
 from safeguard_spark.cli.policy import policy
 from safeguard_spark.cli.relabel import relabel
 from safeguard_spark.cli.report import reporting
 from safeguard_spark.cli.review import review
 from safeguard_spark.cli.screen import screen
-from safeguard_spark.config import LOG_LEVEL_VARIABLE
+from safeguard_spark.config import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE
 from safeguard_spark.errors import ConfigError, ExitCode, SafeguardError
 from safeguard_spark.terminal import in_own_lines
 
@@ -86,6 +85,7 @@ class GlobalOptions(NamedTuple):
     arguments: list[str]
     debug: bool
     log_level: str
+    log_format: str
     as_json: bool
 
 
@@ -93,8 +93,12 @@ def run_command(argv: Sequence[str]) -> int:
     """Run one command and return its exit code. An error is a message on stderr; its traceback only with --debug."""
     options = _global_options(argv)
     is_main = threading.current_thread() is threading.main_thread()  # a notebook may call this in another one
-    previous_handler = signal.getsignal(signal.SIGTERM)
+    previous_handler, previous_stderr = signal.getsignal(signal.SIGTERM), sys.stderr
     try:
+        if options.log_format not in LOG_FORMATS:
+            raise ConfigError(f"{LOG_FORMAT} {options.log_format}: give one of {', '.join(LOG_FORMATS)}.")
+        if options.log_format == "json":
+            sys.stderr = JsonLines(previous_stderr)
         if is_main:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
         _start_logging(options.log_level, tracebacks=options.debug)
@@ -125,6 +129,9 @@ def run_command(argv: Sequence[str]) -> int:
         message = f"Unexpected {what}. Run again with {DEBUG} for the traceback."
         return _report("failed", f"Error: {message}", ExitCode.unexpected, options)
     finally:
+        if isinstance(sys.stderr, JsonLines):
+            sys.stderr.close()
+        sys.stderr = previous_stderr
         if is_main:
             signal.signal(signal.SIGTERM, previous_handler)
 
@@ -142,17 +149,21 @@ def _is_read() -> bool:
 
 
 def _global_options(argv: Sequence[str]) -> GlobalOptions:
-    arguments, level, debug = list[str](), os.environ.get(LOG_LEVEL_VARIABLE, "warning"), False
+    arguments, debug = list[str](), False
+    log = {
+        LOG_LEVEL: os.environ.get(LOG_LEVEL_VARIABLE, "warning"),
+        LOG_FORMAT: os.environ.get(LOG_FORMAT_VARIABLE, LOG_FORMATS[0]),
+    }
     remaining = iter(argv)
     for argument in remaining:
         name, equals, value = argument.partition("=")
-        if name == LOG_LEVEL:
-            level = value if equals else next(remaining, "")
+        if name in log:
+            log[name] = value if equals else next(remaining, "")
         elif argument == DEBUG:
             debug = True
         else:
             arguments.append(argument)
-    return GlobalOptions(arguments, debug, level, "--json" in argv)
+    return GlobalOptions(arguments, debug, log[LOG_LEVEL], log[LOG_FORMAT], "--json" in argv)
 
 
 def _refuse_repeated(command: Any, arguments: Sequence[str]) -> None:
@@ -176,35 +187,11 @@ def _refuse_repeated(command: Any, arguments: Sequence[str]) -> None:
             raise ConfigError(f"{name} is there more than once, and takes one value: keep the one that is meant.")
 
 
-class _StandardError(logging.Handler):
-    """Writes to what `sys.stderr` is at the moment of the message: a progress bar replaces it while it is shown.
-
-    Without `tracebacks`, which may quote content, a message is one line. Py4J logs one of each interrupt that it sees.
-    """
-
-    def __init__(self, *, tracebacks: bool) -> None:
-        super().__init__()
-        self._tracebacks = tracebacks
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print a message."""
-        if record.exc_info and not self._tracebacks:
-            if isinstance(record.exc_info[1], KeyboardInterrupt):
-                return  # `run_command` says it
-            record = copy.copy(record)
-            record.exc_info = record.exc_text = None
-        print(self.format(record), file=sys.stderr, flush=True)
-
-
 def _start_logging(level: str, *, tracebacks: bool) -> None:
     """Log our own messages from `level` on, and those of libraries from warnings on. Raises ConfigError."""
     if level.lower() not in LOG_LEVELS:
         raise ConfigError(f"{LOG_LEVEL} {level}: give one of {', '.join(LOG_LEVELS)}.")
-    form = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    form.converter = time.gmtime  # UTC, as in the tables
-    handler = _StandardError(tracebacks=tracebacks)
-    handler.setFormatter(form)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[StandardError(tracebacks=tracebacks)])
     logging.getLogger("safeguard_spark").setLevel(level.upper())
 
 
@@ -212,7 +199,10 @@ def _report(status: str, message: str, code: ExitCode, options: GlobalOptions) -
     """Say why a command did not finish: a sentence on stderr, and the object of --json. Called in an `except`."""
     if options.debug:
         traceback.print_exc()
-    print(in_own_lines(message), file=sys.stderr)
+    if isinstance(sys.stderr, JsonLines):
+        sys.stderr.write_object("ERROR", LOGGER, message)
+    else:
+        print(in_own_lines(message), file=sys.stderr)
     return _print_json(status, message.removeprefix("Error: "), code, options)
 
 

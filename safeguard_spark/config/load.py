@@ -7,7 +7,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from safeguard_spark.config import LOG_LEVEL_VARIABLE
+from safeguard_spark.config import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE
 from safeguard_spark.config.engine import DEFAULT_KIND, KINDS
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
@@ -64,7 +64,7 @@ def apply_overrides(values: dict[str, Any], environ: Mapping[str, str], override
     """Set `SAFEGUARD_A__B` variables, then overrides (`a.b`, value), in nested values. Raises ConfigError."""
     keys, variables = set(_keys(RunConfig)), dict[str, Any]()
     for name, raw in environ.items():
-        if name.startswith(ENV_PREFIX) and name != LOG_LEVEL_VARIABLE:
+        if name.startswith(ENV_PREFIX) and name not in (LOG_LEVEL_VARIABLE, LOG_FORMAT_VARIABLE):
             key = _dotted(name.removeprefix(ENV_PREFIX))
             if key not in keys and not key.startswith(OPEN):
                 raise ConfigError(f"Environment variable {name}: {_unknown(key)}")

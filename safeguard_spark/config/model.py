@@ -73,6 +73,9 @@ class RunSettings(Section):
     what it left"""
     full_every: Positive = 30
     """Days after which a run reads all rows of the source again, though it knows which have changed"""
+    metrics_file: Path | None = None
+    """File of the driver for the run's metrics in Prometheus's text format, for node exporter's textfile collector
+    (its name ends in `.prom`); null: none"""
     shadow_share: Share | None = None
     """Also label this share of the contents under the version with alias `shadow` of each policy; null: none"""
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from safeguard_spark.authoring.new import SHIPPED
 from safeguard_spark.cli.app import run_command
 from safeguard_spark.config.load import load_config
 from safeguard_spark.demo import content, model
@@ -31,7 +32,7 @@ def main() -> int:
     console.rule("1. A content table")
     for name in ("posts", "tables"):
         shutil.rmtree(FOLDER / name, ignore_errors=True)
-    prepare_model()
+    prepare_files()
     console.print("Starting Spark (the first start downloads Delta's jar: up to a minute) …")
     from safeguard_spark.spark.session import session
 
@@ -54,8 +55,11 @@ def main() -> int:
     return code or again
 
 
-def prepare_model() -> None:
-    """Unpack the demo model where conf/local.yaml looks for it."""
+def prepare_files() -> None:
+    """Copy what ships and is not in this folder, as outside a checkout; unpack the model that conf/local.yaml names."""
+    for name in ("conf", "policies"):
+        if not Path(name).exists():
+            shutil.copytree(SHIPPED / name, name)
     link = FOLDER / "model"
     FOLDER.mkdir(exist_ok=True)
     target = model.model_path()

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from safeguard_spark.cli.app import run_command
 from safeguard_spark.config.load import load_config
-from safeguard_spark.demo.__main__ import COMMAND, CONFIG, FOLDER, make_posts, prepare_model
+from safeguard_spark.demo.__main__ import COMMAND, CONFIG, FOLDER, make_posts, prepare_files
 
 OLD, NEW = "1.0.0", "1.1.0"
 NAME = "marketplace"
@@ -27,7 +27,7 @@ console = Console(highlight=False, soft_wrap=True)
 def main() -> int:
     """Run the demo. Returns 0, or the exit code of the first command that failed."""
     start = time.monotonic()
-    prepare_model()
+    prepare_files()
     from safeguard_spark.spark.session import session
 
     spark = session(load_config(Path(CONFIG), {}, []))

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from safeguard_spark.config.load import load_config
-from safeguard_spark.demo.__main__ import COMMAND, CONFIG, FOLDER, make_posts, prepare_model
+from safeguard_spark.demo.__main__ import COMMAND, CONFIG, FOLDER, make_posts, prepare_files
 from safeguard_spark.demo.relabel import TABLES, run
 
 NAME = "marketplace"
@@ -35,7 +35,7 @@ def main() -> int:
     if problem := _missing():
         console.print(problem)
         return 2
-    prepare_model()
+    prepare_files()
     from safeguard_spark.spark.session import session
 
     spark = session(load_config(Path(CONFIG), {}, []))

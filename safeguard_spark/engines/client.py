@@ -64,6 +64,7 @@ class _Progress:
     """What one request has cost so far."""
 
     server_id: str
+    sent: int = 0  # how often it was sent
     attempts: int = 0  # failed ones that are not known to be the server's
     rejections: int = 0  # by a server that answered others since the one before
     rejected_at: float = math.inf
@@ -131,14 +132,19 @@ class Client:
             if progress.server_id != self._server_id():  # a restart took its time from every request in flight
                 progress.server_id, progress.spent_s = self._server_id(), 0.0
             attempt = await self._send(spec, request, progress)
+            progress.sent += attempt.result is not None
             if isinstance(attempt.result, Completion):
                 if await self._is_usable(attempt.result, spec, request):
-                    return Answer(request.key, attempt.result)
+                    return Answer(request.key, attempt.result, retries=progress.sent - 1)
             elif attempt.result and await self._is_final(attempt, attempt.result, spec, request, progress):
                 failure = attempt.result
                 is_too_long = failure.kind is FailureKind.too_long
                 return Answer(
-                    request.key, failure=failure.cause, too_long=is_too_long, prompt_limit=failure.prompt_limit
+                    request.key,
+                    failure=failure.cause,
+                    too_long=is_too_long,
+                    prompt_limit=failure.prompt_limit,
+                    retries=progress.sent - 1,
                 )
         return Answer(request.key, failure=self._unavailable_for(spec), unavailable=True)
 

@@ -31,6 +31,7 @@ class Answer(NamedTuple):
     `too_long`: the prompt is longer than the model's context, so a retry cannot help; `prompt_limit` is how many
     tokens the model takes, if known.
     `unavailable`: `failure` is the engine's, not this row's. The request was not answered, and does not count.
+    `retries`: how often the request was sent again.
     """
 
     key: int
@@ -40,6 +41,7 @@ class Answer(NamedTuple):
     prompt_limit: int | None = None
     verdict: Verdict | None = None
     unavailable: bool = False
+    retries: int = 0
 
 
 class Glance(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from safeguard_spark.config.engine import Dialect, VllmConfig
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import PolicyError, SafeguardError
+from safeguard_spark.errors import ConfigError, PolicyError, SafeguardError
 from safeguard_spark.labelling import prompt, verdict
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.labelling.contract import Contract
@@ -78,7 +78,7 @@ class Labelled(NamedTuple):
 
     `unavailable`: the engine was, so the row was not called, and the label job leaves it pending.
     `effort`: that of the call. `other`: the other of two calls, whose answer does not count.
-    `over_share`: the answer could not be read, and enough others had a second look.
+    `over_share`: the answer could not be read, and enough others had a second look. `retries`: of this call's request.
     """
 
     key: int
@@ -89,11 +89,16 @@ class Labelled(NamedTuple):
     effort: Effort | None = None
     other: "Labelled | None" = None
     over_share: bool = False
+    retries: int = 0
 
     @property
     def calls(self) -> "tuple[Labelled, ...]":
         """The calls that were made for the row, the one that counts first."""
         return tuple(call for call in (self, self.other) if call and call.called)
+
+
+# If none of so many is in gpt-oss's format, no later one will be. Some of gpt-oss's own answers are not.
+FIRST_ANSWERS = 20
 
 
 class _Unread(NamedTuple):
@@ -103,16 +108,19 @@ class _Unread(NamedTuple):
     first: Labelled
 
 
-def label_rows(spec: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator[Labelled]:
+def label_rows(
+    spec: LabelSpec, engine: Engine, rows: Iterable[Row], first_answers: int = FIRST_ANSWERS
+) -> Iterator[Labelled]:
     """Yield exactly one `Labelled` per row, in the order they are decided.
 
-    Rows are pulled as the engine's window allows. Answers that are asked for again come last. Raises
-    EngineError as `Engine.answers` does, and PolicyError if the policy alone is too long for the server; the rows that
-    were decided without the model are yielded before that.
+    Rows are pulled as the engine's window allows. Answers that are asked for again come last. Raises EngineError as
+    `Engine.answers` does, PolicyError if the policy alone is too long for the server, and ConfigError if none of the
+    first answers has gpt-oss's format though the dialect says so; the rows that were decided without the model are
+    yielded before that.
     """
     in_flight: dict[int, Content] = {}
     unread: dict[Labeler, list[_Unread]] = {}  # by the labeler of their second look
-    num_calls = num_unread = num_escalated = 0
+    num_calls = num_unread = num_escalated = num_other_format = 0
     critical, escalated = spec.critical_rules, spec.labeler.escalated
 
     def requests() -> Iterator[Request | Decided]:
@@ -123,6 +131,12 @@ def label_rows(spec: LabelSpec, engine: Engine, rows: Iterable[Row]) -> Iterator
     for result in _answered(spec, spec.call_spec, engine, requests()):
         content = in_flight.pop(result.key)
         num_calls += result.called
+        num_other_format += result.verdict.error == verdict.NO_FINAL_MESSAGE
+        if spec.labeler.dialect is Dialect.harmony and num_other_format == num_calls == first_answers:
+            raise ConfigError(
+                f"None of the first {num_calls} answers is in gpt-oss's format (harmony). For another model set "
+                "engine.dialect=chat."
+            )
         labeler = spec.labeler.second_look_at(result.verdict.outcome)
         if labeler is None and escalated is not None and not critical.isdisjoint(result.verdict.rule_ids):
             if num_escalated < max(MIN_SECOND_LOOKS, (spec.labeler.escalate or 0) * num_calls):
@@ -201,6 +215,9 @@ def _labelled(answer: Answer, spec: LabelSpec, contract: Contract) -> Labelled:
         ):
             raise PolicyError(f"{message} Shorten the policy, or serve the model with a longer context.")
         outcome = Outcome.too_long if answer.too_long else Outcome.engine_failed
-        return Labelled(answer.key, Verdict(outcome, error=answer.failure), called=True, effort=spec.labeler.effort)
+        failed = Verdict(outcome, error=answer.failure)
+        return Labelled(answer.key, failed, called=True, effort=spec.labeler.effort, retries=answer.retries)
     read = verdict.read(answer.completion, contract)
-    return Labelled(answer.key, read, answer.completion, called=True, effort=spec.labeler.effort)
+    return Labelled(
+        answer.key, read, answer.completion, called=True, effort=spec.labeler.effort, retries=answer.retries
+    )

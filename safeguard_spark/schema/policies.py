@@ -2,6 +2,43 @@
 
 from safeguard_spark.schema.table import Table
 
+POLICIES = Table(
+    "policies",
+    "One row per policy version that a run used, and another when its document changes or it is published later.",
+    {
+        "policy STRING": "Policy name",
+        "policy_version STRING": "Policy version",
+        "policy_hash STRING": "Its policy hash, as its labels have it",
+        "document_hash STRING": "SHA-256 of the whole document, with owner, titles and severities",
+        "owner STRING": "Who answers for the policy, says the document; null if it does not",
+        "output STRING": "The form of answer it asks for: `binary`, `category` or `full`",
+        "languages ARRAY<STRING>": "Languages it was written and tested for, such as `en`; empty if it names none",
+        "published_by STRING": "The user who published the document in the registry; null if it is not published there",
+        "published_at TIMESTAMP": "When (UTC); null likewise",
+        "recorded_at TIMESTAMP": "When this row was written (UTC)",
+        "run_id STRING": "The run that wrote it; joins to `runs`",
+        "description STRING": "What the policy is about, says the document; null if it does not",
+        "text STRING": "The text that the model reads",
+    },
+)
+
+POLICY_RULES = Table(
+    "policy_rules",
+    "One row per rule of each document of `policies`.",
+    {
+        "policy STRING": "Policy name",
+        "policy_version STRING": "Policy version",
+        "policy_hash STRING": "Its policy hash, as its labels have it",
+        "document_hash STRING": "The document the rule is in, as in `policies`",
+        "rule_id STRING": "Id of the rule, as in `labels.rule_ids`",
+        "rank INT": "Its place in the document, from 1",
+        "category STRING": "Its category",
+        "severity STRING": "`low`, `medium`, `high` or `critical`; `medium` if the document does not say",
+        "title STRING": "Its title; null if it has none",
+        "recorded_at TIMESTAMP": "When this row was written (UTC)",
+    },
+)
+
 ACTIVATIONS = Table(
     "policy_activations",
     "One row each time a policy version becomes active. The newest row of a policy names its active version.",

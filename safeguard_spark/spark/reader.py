@@ -50,6 +50,16 @@ class LabelTables:
         """One row each time a policy version became active."""
         return self.tables.read(schema.ACTIVATIONS)
 
+    @property
+    def policies(self) -> DataFrame:
+        """One row per policy version that a run used: its text, owner, hashes, and who published it when."""
+        return self.tables.read(schema.POLICIES)
+
+    @property
+    def policy_rules(self) -> DataFrame:
+        """One row per rule of a policy version: its category, severity and title."""
+        return self.tables.read(schema.POLICY_RULES)
+
     def create_views(self) -> None:
         """Let SQL in this session name them: `SELECT … FROM labels_current`, `FROM labels_as_of(TIMESTAMP'…')`."""
         self.tables.create_session_views()

@@ -1,7 +1,7 @@
 """The label tables of one output: their names, how they are created, read and appended to, and the views over them."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema, views
-from safeguard_spark.analyst_views import DUCKDB, SPARK, Dialect, analyst_views
+from safeguard_spark.analyst_views import DUCKDB, SPARK, analyst_views
 from safeguard_spark.errors import TableError
 from safeguard_spark.keys import sha256
 from safeguard_spark.schema import Column, Table
@@ -149,16 +149,23 @@ class Tables:
                 self._update_checks(table)
         if self.in_folder:
             self.create_session_views()
-            files, script = Files(self.spark, self.output), self._views()
-            if files.read_text("views.sql") != script:
-                files.write_text(script, "views.sql")
-        elif self._catalog_view() != self.labels_current:
+            files = Files(self.spark, self.output)
+            # views.sql last: it says that all is of this release.
+            for name, script in (("views_spark.sql", self._spark_script()), ("views.sql", self._duckdb_script())):
+                if files.read_text(name) != script:
+                    files.write_text(script, name)
+            return
+        for name, query in self._queries().items():
+            if self._catalog_view(name) != query:
+                self._create_catalog_view(name, query)
+
+    def _create_catalog_view(self, name: str, query: str) -> None:
+        if name == "labels_current":  # first its function: the view's text says that both are those of this release
             with contextlib.suppress(AnalysisException):  # this catalog cannot store functions
                 function = self._labels_as_of(f"{table_sql(self.output)}.labels_as_of")
                 self.spark.sql(f"CREATE OR REPLACE FUNCTION {function}")
-            # Last: the view's text says that both are those of this release.
-            view = f"CREATE OR REPLACE VIEW {table_sql(self.output)}.labels_current AS {self.labels_current}"
-            retrying(lambda: self.spark.sql(view), f"View {self.output}.labels_current cannot be created")
+        view = f"CREATE OR REPLACE VIEW {table_sql(self.output)}.{name} AS {query}"
+        retrying(lambda: self.spark.sql(view), f"View {self.output}.{name} cannot be created")
 
     def _is_complete(self) -> bool:
         """Whether all tables were made, or brought up to date, by this release: then `views.sql` says so.
@@ -171,25 +178,27 @@ class Tables:
         if not all(files.exists(table.name, "_delta_log") for table in schema.TABLES) or self._lacking(schema.LABELS):
             return False
         self._has_all_columns = True  # then it says so with this text
-        self._has_all_columns = files.read_text("views.sql") == self._views()
+        self._has_all_columns = files.read_text("views.sql") == self._duckdb_script()
         return self._has_all_columns
 
-    def _catalog_view(self) -> str | None:
-        """The text of the catalog's view `labels_current`, or None if there is none."""
+    def _catalog_view(self, name: str) -> str | None:
+        """The text of a view of the catalog, or None if there is none."""
         try:
-            rows = self.spark.sql(f"DESCRIBE TABLE EXTENDED {table_sql(self.output)}.labels_current")
+            rows = self.spark.sql(f"DESCRIBE TABLE EXTENDED {table_sql(self.output)}.{name}")
         except AnalysisException:
             return None
         text = rows.where("col_name = 'View Text'").first()
         return None if text is None else str(text["data_type"])
 
     def create_session_views(self) -> None:
-        """Name the tables, `labels_current` and `labels_as_of` in this session. Nothing is written."""
-        self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW labels_current AS {self.labels_current}")
-        self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
-        for table in self.created():
+        """Name the tables, their views and `labels_as_of` in this session. Nothing is written."""
+        created = self.created()
+        for table in created:
             rows = f"SELECT {views.select_list(table)} FROM {self._all_columns(table)}"
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS {rows}")
+        for name, query in self._queries(created).items():
+            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {query}")
+        self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
 
     def create_analyst_views(self) -> None:
         """Name the views for analysts in this session. Nothing is written."""
@@ -293,23 +302,49 @@ class Tables:
         """A table as readers see it, as a table expression: a query in brackets."""
         return f"(SELECT {views.select_list(table)} FROM {self._all_columns(table)})"
 
-    def _views(self) -> str:
-        """The text of views.sql, for tables that have every column of this release."""
-        named = {table.name: self.sql(table) for table in schema.TABLES}
-        scan = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
-        as_of = views.labels_current(scan["labels"], scan["policy_activations"], "moment")
-        spark = (
-            _statements("TEMPORARY VIEW", named, SPARK)
-            + f"\nCREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')};\n\n"
+    def _queries(self, tables: Sequence[Table] = schema.TABLES) -> dict[str, str]:
+        """The SELECT behind each view over some of the tables, by the view's name."""
+        newest = {
+            name: views.newest_documents(table, self.sql(table))
+            for name, table in views.NEWEST_DOCUMENTS.items()
+            if table in tables
+        }
+        return newest | {"labels_current": self.labels_current}
+
+    def _spark_script(self) -> str:
+        """The views as Spark SQL, for sessions without this package."""
+        queries = {**self._queries(), **self.analyst_views(labels_current="labels_current")}
+        statements = [f"CREATE OR REPLACE TEMPORARY VIEW {name} AS\n{query}" for name, query in queries.items()]
+        statements.append(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
+        return self._script("views_spark.sql", statements)
+
+    def _duckdb_script(self) -> str:
+        """The tables and the views as DuckDB reads them."""
+        scans = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
+        current, as_of = (
+            views.labels_current(scans["labels"], scans["policy_activations"], moment) for moment in (None, "moment")
         )
-        duckdb = _statements("VIEW", scan, DUCKDB) + f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{as_of};"
-        return (
+        queries = {
+            **{table.name: f"SELECT {views.select_list(table)} FROM {scans[table.name]}" for table in schema.TABLES},
+            **{name: views.newest_documents(t, scans[t.name]) for name, t in views.NEWEST_DOCUMENTS.items()},
+            "labels_current": current,
+            **analyst_views({name: name for name in (*(table.name for table in VIEWED), "labels_current")}, DUCKDB),
+        }
+        statements = [
+            "INSTALL delta",
+            "LOAD delta",
+            *(f"CREATE OR REPLACE VIEW {name} AS\n{query}" for name, query in queries.items()),
+            f"CREATE OR REPLACE MACRO labels_as_of(moment) AS TABLE\n{as_of}",
+        ]
+        return self._script("views.sql", statements)
+
+    def _script(self, name: str, statements: Iterable[str]) -> str:
+        note = (
             f"-- The tables' definition: {DEFINITION}\n\n"
-            f"-- In a copy of the tables these statements read the original, until you replace the folder:\n"
-            f"-- sed -i 's|{self.output}/|/path/of/the/copy/|g' views.sql\n\n"
-            f"-- Spark\n{spark}"
-            "-- DuckDB (INSTALL delta; LOAD delta;)\n" + "".join(f"-- {line}\n" for line in duckdb.splitlines())
+            "-- In a copy of the tables these statements read the original, until you replace the folder:\n"
+            f"-- sed -i 's|{self.output}/|/path/of/the/copy/|g' {name}\n\n"
         )
+        return note + "".join(f"{statement};\n\n" for statement in statements)
 
     def version(self, table: Table) -> int:
         """The newest version of a table."""
@@ -348,17 +383,6 @@ class Tables:
 
     def _append_retrying(self, rows: DataFrame, table: Table, app_id: str) -> None:
         retrying(lambda: self.append_transaction(table, rows, app_id, 1), f"{self.path(table)} cannot be written")
-
-
-def _statements(kind: str, tables: dict[str, str], dialect: Dialect) -> str:
-    """The statements that create `labels_current` and the views for analysts; `tables` are expressions by name."""
-    current = views.labels_current(tables["labels"], tables["policy_activations"])
-    labels = f"(SELECT {views.select_list(schema.LABELS)} FROM {tables['labels']})"
-    selects = analyst_views({**tables, "labels": labels, "labels_current": "labels_current"}, dialect)
-    return "".join(
-        f"CREATE OR REPLACE {kind} {name} AS\n{select};\n"
-        for name, select in {"labels_current": current, **selects}.items()
-    )
 
 
 def _quote(text: str) -> str:

@@ -1,15 +1,18 @@
 """Policy registry: published versions in MLflow's Prompt Registry, and what a reference resolves to.
 
 A published version is one MLflow prompt version whose template is the whole policy document. Its tags: `version`
-(semantic), `policy_hash`, `document_hash`, `owner`, `check` (the result of `safeguard check`) and `lock_hash` (of the
-lock it was published with). MLflow numbers prompt versions itself and keeps identical texts apart, so versions are
-found by tag and compared by hash, never by number.
+(semantic), `policy_hash`, `document_hash`, `owner`, `published_by` (a user's name), `check` (the result of `safeguard
+check`) and `lock_hash` (of the lock it was published with). MLflow numbers prompt versions itself and keeps identical
+texts apart, so versions are found by tag and compared by hash, never by number.
 
 On Databricks a prompt is an object of Unity Catalog: its name begins with a schema's, and a search is in one schema.
 """
 
+import getpass
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,11 +47,12 @@ NO_SCHEMA = (
 
 
 class Entry(NamedTuple):
-    """A published version: MLflow's number, the tags, and the document."""
+    """A published version: MLflow's number, the tags, the document, and when it was published (UTC), if known."""
 
     number: int
     tags: dict[str, str]
     document: str
+    published_at: datetime | None
 
     @property
     def version(self) -> str:
@@ -178,6 +182,7 @@ class Registry:
             "policy_hash": policy.policy_hash,
             "document_hash": policy.document_hash,
             "owner": policy.owner or "nobody",
+            "published_by": user_name(),
             "check": check,
             "lock_hash": lock_hash,
         }
@@ -214,6 +219,27 @@ class Registry:
                 f"holds {policy.ref} with another hash. Publish the version again from its file."
             )
         return policy
+
+
+def published_entry(policy: Policy, config: RunConfig) -> Entry | None:
+    """The registry's entry of exactly this document, or None. Raises ConfigError, PolicyError, TrackingError.
+
+    A version in the folder that is not pinned was not published, which is known without MLflow.
+    """
+    is_in_folder = policy_file(config.policies, policy.name, policy.version).is_file()
+    if is_in_folder and policy.ref not in load_lock(lock_path(config.policies)).pins:
+        return None
+    registry = Registry.of(config)
+    entry = registry.entry(Ref(policy.name, policy.version)) if registry.exists else None
+    return entry if entry and entry.tags.get("document_hash") == policy.document_hash else None
+
+
+def user_name() -> str:
+    """The name of this process's user, or its number where it has no name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return str(os.getuid())
 
 
 def resolve(ref: str, config: RunConfig) -> Policy:
@@ -326,4 +352,7 @@ def _or_none(request: Callable[[], Any]) -> Any:
 
 
 def _entry(version: Any) -> Entry:
-    return Entry(int(version.version), dict(version.tags or {}), str(version.template))
+    created = version.creation_timestamp  # Databricks' client leaves a protobuf Timestamp here
+    milliseconds = created.ToMilliseconds() if hasattr(created, "ToMilliseconds") else created
+    published_at = datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+    return Entry(int(version.version), dict(version.tags or {}), str(version.template), published_at)

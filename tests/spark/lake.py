@@ -62,7 +62,8 @@ class Lake:
             if self.empty is not None and not self.tables.exists():
                 if not self.empty.exists():
                     Tables(self.spark, str(self.empty)).create()
-                    (self.empty / "views.sql").unlink()
+                    for script in ("views.sql", "views_spark.sql"):
+                        (self.empty / script).unlink()
                 shutil.copytree(self.empty, self.tables)
 
     def calls(self) -> int:
@@ -82,23 +83,22 @@ class Lake:
         assert len(by_id) == len(rows)
         return by_id
 
-    @contextlib.contextmanager
-    def duckdb(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection with the views that `views.sql` defines for DuckDB."""
-        with in_duckdb(self.tables) as connection:
-            yield connection
+    def duckdb(self) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A connection with the views that `views.sql` defines."""
+        return in_duckdb(self.tables)
 
 
 @contextlib.contextmanager
 def in_duckdb(tables: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with the views of a folder's `views.sql`, without DuckDB's extension for Delta."""
-    text = (tables / "views.sql").read_text().split("-- DuckDB")[1]
-    views = "".join(line[3:] for line in text.splitlines(keepends=True)[1:])
+    """A folder's `views.sql` as it is, but for DuckDB's extension for Delta, for which delta-rs reads the tables."""
+    script = (tables / "views.sql").read_text()
+    assert script.count("INSTALL delta;") == script.count("LOAD delta;") == 1
+    script = script.replace("INSTALL delta;", "").replace("LOAD delta;", "")
     with duckdb.connect() as connection:
-        for path in set(re.findall(r"delta_scan\('([^']*)'\)", views)):
+        for path in set(re.findall(r"delta_scan\('([^']*)'\)", script)):
             assert Path(path).parent == tables, path
             name = f"table_{Path(path).name}"
             connection.register(name, DeltaTable(path).to_pyarrow_dataset())
-            views = views.replace(f"delta_scan('{path}')", name)
-        connection.execute(views)
+            script = script.replace(f"delta_scan('{path}')", name)
+        connection.execute(script)
         yield connection

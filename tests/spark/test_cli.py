@@ -62,6 +62,25 @@ def test_a_dry_run_changes_nothing_and_predicts_the_calls_of_the_run(
     assert last_line(capsys)["calls"] == planned["calls"]
 
 
+def test_a_run_for_operators_logs_objects_with_run_and_chunk_and_writes_its_metrics(
+    lake: Lake, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = lake.folder / "run.prom"
+    options = ["--log-format", "json", "--set", f"run.metrics_file={metrics}", "--set", "run.chunk_rows=40"]
+    assert run_command([*command, *options]) == 0
+    captured = capsys.readouterr()
+    done = json.loads(captured.out.splitlines()[-1])
+    lines = [json.loads(line) for line in captured.err.splitlines()]
+    assert lines and all({"level", "run_id", "chunk", "message"} <= line.keys() for line in lines)
+    text = metrics.read_text()
+    assert f'safeguard_run_info{{run_id="{done["run_id"]}",status="complete"}} 1' in text
+    assert f"safeguard_run_written_rows{{}} {done['written']}" in text
+    refused = [*options[:3], f"run.metrics_file={lake.folder}/none/run.prom"]
+    assert run_command([*command, *refused]) == 2
+    (error,) = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"ERROR"' in line]
+    assert "run.metrics_file" in error["message"] and lake.calls() == done["calls"]
+
+
 MISTAKES = [
     (["--source", "/nowhere"], 4, "does not exist"),
     (["--text-column", "bodi"], 4, "did you mean body"),
@@ -108,4 +127,4 @@ def test_a_policy_with_a_syntax_error_is_named_at_its_line(
 
 def files(folder: Path) -> list[str]:
     """All files in a folder except hidden files and views, which every run rewrites."""
-    return sorted(str(p) for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "views.sql")))
+    return sorted(str(p) for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "views")))

@@ -189,9 +189,10 @@ def test_the_views_of_copied_tables_read_the_copy_once_the_folder_is_replaced(la
     shutil.copytree(lake.tables, copy)
     text = (copy / "views.sql").read_text()
     assert f"sed -i 's|{lake.tables}/|/path/of/the/copy/|g' views.sql" in text
-    (copy / "views.sql").write_text(text.replace(f"{lake.tables}/", f"{copy}/"))
+    for name in ("views.sql", "views_spark.sql"):
+        (copy / name).write_text((copy / name).read_text().replace(f"{lake.tables}/", f"{copy}/"))
     lake.spark.sql(f"DELETE FROM delta.`{copy}/labels` WHERE content_id = '1'")
-    statements = (copy / "views.sql").read_text().split("-- DuckDB")[0].split("-- Spark\n")[1].split(";\n")
+    statements = (copy / "views_spark.sql").read_text().split(";\n")
     for statement in filter(str.strip, statements):
         lake.spark.sql(statement)
     query = "SELECT content_id FROM labels_current ORDER BY content_id"

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.spark
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "labels_for_analysts.ipynb"
-PAGE = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "queries.md").read_text(encoding="utf-8")
 
 
 def notebook() -> Any:

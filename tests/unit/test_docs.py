@@ -19,6 +19,7 @@ from tools.schemas import schema_files
 pytestmark = pytest.mark.unit
 
 TABLES = rooms.ROOT / "docs/tables.md"
+QUERIES = rooms.ROOT / "docs/queries.md"
 
 
 def cells(table: str) -> list[list[str]]:
@@ -92,7 +93,7 @@ def test_every_outcome_is_explained_and_no_other() -> None:
 
 
 def queries() -> list[str]:
-    return re.findall(r"^```sql\n(.*?)^```", TABLES.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```sql\n(.*?)^```", QUERIES.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("query", queries(), ids=lambda query: " ".join(query.split())[:60])
@@ -102,6 +103,8 @@ def test_each_example_query_runs_on_the_tables_as_they_are(query: str) -> None:
             columns = ", ".join(f"{c.name} {_duck(c.type)}" for c in table.columns)
             db.execute(f"CREATE TABLE {table.name} ({columns})")
         db.execute(f"CREATE VIEW labels_current AS {views.labels_current('labels', 'policy_activations')}")
+        for name, table in views.NEWEST_DOCUMENTS.items():
+            db.execute(f"CREATE VIEW {name} AS {views.newest_documents(table, table.name)}")
         assert db.execute(query).fetchall() == []
 
 

@@ -30,7 +30,7 @@ def test_the_page_names_everything_there_is_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["README.md", "docs/python.md", "docs/tables.md", "notebooks/labels_for_analysts.ipynb"]
+    "file", ["README.md", "docs/python.md", "docs/queries.md", "notebooks/labels_for_analysts.ipynb"]
 )
 def test_every_name_that_a_page_uses_is_there(file: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8")

@@ -9,16 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
-from safeguard_spark import schema
+from safeguard_spark import run_context, schema
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError, EngineError, PolicyError, SafeguardError, TableError
 from safeguard_spark.extras import require
 from safeguard_spark.labelling.rows import SECOND_LOOK_SHARE, LabelSpec
 from safeguard_spark.labelling.unjudged import num_judged, unjudged_message
+from safeguard_spark.labelling.verdict import NO_FINAL_MESSAGE
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
@@ -33,7 +34,9 @@ from safeguard_spark.spark.label.pending import StagedPlan, make_plan
 from safeguard_spark.spark.label.progress import Bar
 from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.label.run import RunContext, Selection, Summary, Tally, by_work
+from safeguard_spark.spark.label.run_metrics import metrics_of
 from safeguard_spark.spark.label.run_rows import Written, append_run, count_written
+from safeguard_spark.spark.policies import record_policies
 from safeguard_spark.tracking.runs import Tracker
 
 log = logging.getLogger(__name__)
@@ -67,12 +70,21 @@ def label_table(
     if config.tracking.enabled:
         require("mlflow")
     run, tally = RunContext.begin(spark, config, policies, selection), Tally()
+    with contextlib.closing(run.listener), run_context.working_on_run(run.run_id), metrics_of(run) as results:
+        results.append(_label_all(run, tally, policies, show=show))
+        return results[0]
+
+
+def _label_all(run: RunContext, tally: Tally, policies: Sequence[Policy], *, show: bool) -> RunResult:
+    config = run.config
     refs = ", ".join(spec.policy.ref for spec in run.specs)
     log.info("Run %s begins: %s under %s.", run.run_id, run.table.name, refs)
-    with contextlib.closing(run.listener), ThreadPoolExecutor(1) as background:
+    with ThreadPoolExecutor(1) as background:
         tracker: Future[Tracker] | None = None
         try:
+            recording = background.submit(record_policies, run.tables, policies, config, run.run_id)
             if nothing := run.nothing:
+                recording.result()
                 return unchanged_result(run, nothing)
             with tally.timed("recover"):
                 recover(run.tables, run.staging, config)
@@ -93,6 +105,7 @@ def label_table(
                     plans += new_plans
                     if tally.message:
                         break
+            recording.result()
             return _finish(run, tally, plans, tracker.result() if tracker else None)
         except BaseException as error:
             with contextlib.suppress(Exception):  # the first error is the one to report
@@ -162,7 +175,8 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
             for chunk, future in started:  # grows until nothing is left to start
                 with tally.timed("label"):
                     summary = future.result()
-                _add(run, tally, chunk, summary)
+                with run_context.working_on_chunk(chunk.number):
+                    _add(run, tally, chunk, summary)
                 spent.calls += summary.counts["second_looks"]
                 start_next()
                 unanswered.append(chunk)
@@ -263,7 +277,7 @@ def task_attempts(run: RunContext) -> int:
 def _summary(chunk: Chunk) -> Summary:
     counts = {
         "called": F.count_if("called"),
-        "answered": F.count_if(F.col("called") & F.col("finish_reason").isNotNull()),
+        "answered": F.count_if(F.col("called") & F.col("finish_reason").isNotNull() & ~_is_other_format()),
         "second_looks": F.count_if(F.col("outcome").isNull()),
         "unavailable": F.count_if("engine_unavailable"),
         "over_share": F.count_if("over_share"),
@@ -282,6 +296,11 @@ def _summary(chunk: Chunk) -> Summary:
     return Summary(numbers, row["unavailable_cause"], row["engine_error"], *sets, row["exit_code"])
 
 
+def _is_other_format() -> Column:
+    """Whether an answer is none of gpt-oss's: it says nothing of an engine that another dialect may need."""
+    return F.coalesce(F.col("error") == NO_FINAL_MESSAGE, F.lit(False))
+
+
 def _error_of(summary: Summary) -> type[SafeguardError]:
     """The kind of error that ended a chunk without an answer: an outage passes, a wrong key or policy does not."""
     errors = {error.exit_code: error for error in (ConfigError, PolicyError)}
@@ -293,9 +312,10 @@ def _commit_chunk(run: RunContext, chunk: Chunk) -> float:
     start = time.monotonic()
     run.spark.sparkContext.clearJobTags()  # this thread may have labelled a chunk before
     run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "commit")
-    commit_chunk(run.tables, chunk, run.manifest.source)
-    seconds = time.monotonic() - start
-    log.info("Run %s, %s: chunk %d is committed, %.1f s.", run.run_id, chunk.plan.policy.ref, chunk.number, seconds)
+    with run_context.working_on_chunk(chunk.number):
+        commit_chunk(run.tables, chunk, run.manifest.source)
+        seconds = time.monotonic() - start
+        log.info("Run %s, %s: chunk %d is committed, %.1f s.", run.run_id, chunk.plan.policy.ref, chunk.number, seconds)
     return seconds
 
 

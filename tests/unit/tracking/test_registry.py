@@ -1,6 +1,7 @@
 """MLflow's Prompt Registry on sqlite: every version is published once, and its text always equals the file."""
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from safeguard_spark.errors import ConfigError, PolicyError
 from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.policy.lock import Lock, load_lock, lock_path, save_lock
 from safeguard_spark.policy.ref import Ref, all_policy_files
-from safeguard_spark.tracking.registry import Registry, resolve
+from safeguard_spark.tracking.registry import Registry, published_entry, resolve, user_name
 from tests.build import run_config
 from tests.unit.samples import CASES, POLICY, edited, write_policy
 
@@ -73,9 +74,20 @@ def test_a_published_version_has_the_whole_document_and_its_tags(run: RunConfig)
         "policy_hash": HASH,
         "document_hash": parse_policy(POLICY).document_hash,
         "owner": "trust@example.org",
+        "published_by": user_name(),
         "check": "no problems",
         "lock_hash": load_lock(lock_path(run.policies)).lock_hash,
     }
+    assert entry.published_at and abs(datetime.now(UTC) - entry.published_at) < timedelta(minutes=5)
+
+
+def test_the_entry_of_a_document_is_that_of_exactly_this_text_owner_and_titles(run: RunConfig) -> None:
+    policy = parse_policy(POLICY)
+    assert published_entry(policy, run) is None
+    published(run, "1.0.0")
+    entry = published_entry(policy, run)
+    assert entry is not None and entry.number == 1
+    assert published_entry(policy.model_copy(update={"owner": "others@example.org"}), run) is None
 
 
 def test_the_check_tag_is_updated_to_the_current_result(run: RunConfig) -> None:
