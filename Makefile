@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-relabel demo-review test test-unit test-spark test-slow test-cluster test-matrix test-engine test-browser soak lint hooks docs bench clean lock
+.PHONY: help setup demo demo-relabel demo-review test test-unit test-spark test-slow test-cluster test-matrix test-engine test-browser test-deploy dist site soak lint hooks docs bench clean lock
 
 py := .venv/bin/python
 # Two processes, which take whole files in the order of pyproject.toml's testpaths.
@@ -43,6 +43,14 @@ test-engine: setup  ## Only the tests on the vLLM server
 test-matrix: setup  ## The jobs on Spark 4.0, 4.1 and 4.2, in environments of their own; VERSIONS=4.0.5 names some
 	@$(py) -m tests.matrix $(VERSIONS)
 
+test-deploy: setup  ## Packages and deploy/, checked by the platforms' own tools in environments of their own (downloads them)
+	@$(py) -m pytest -q -m deploy tests/deploy
+
+dist: setup  ## Build the sdist, the wheel, and a bill of materials (CycloneDX) for each lock, into dist/
+	@.venv/bin/uv tool run --from build pyproject-build --quiet
+	@for lock in dev gpu; do .venv/bin/uv tool run --from cyclonedx-bom cyclonedx-py requirements requirements/$$lock.lock -o dist/$$lock.cdx.json; done
+	@ls dist
+
 soak: setup  ## Kill the label job at random moments, twenty runs in a row
 	@$(py) -m tests.soak --runs 20
 
@@ -61,6 +69,9 @@ hooks: setup  ## Run `make lint`'s checks before each commit (needs pre-commit: 
 
 docs: setup  ## Write the reference tables of README.md and docs/ from the code
 	@$(py) -m tools.reference
+
+site: setup  ## Build the documentation as a site into site/ (mkdocs-material, in an environment of its own)
+	@.venv/bin/uv tool run --from mkdocs-material mkdocs build --quiet
 
 bench: setup  ## Measure, and write the tables of docs/benchmarks.md
 	@$(py) -m tests.bench

@@ -24,6 +24,8 @@ from tools import rooms
 
 pytestmark = pytest.mark.unit
 METADATA = "safeguard_spark-"
+SHIPPED = {"conf": "local.yaml", "policies": "spam/1.1.0/policy.md", "sets": "openai-moderation/2022/set.yaml"}
+FOLDERS = (rooms.PACKAGE, *SHIPPED)
 PROJECT: dict[str, Any] = tomllib.loads((rooms.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 RUN = "import sys; from safeguard_spark.cli.app import main; main(sys.argv[1:])"
@@ -35,7 +37,7 @@ SOURCE = (*TABLES, "--source", "posts", "--text-column", "body")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built without a network, from a copy: a build leaves files in the folder it runs in."""
     source = tmp_path_factory.mktemp("source")
-    for folder in ("safeguard_spark", "tools", "tests", "jobs"):
+    for folder in ("safeguard_spark", "tools", "tests", "jobs"):  # links become copies of what they name
         shutil.copytree(rooms.ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(rooms.ROOT / file, source)
@@ -108,11 +110,14 @@ def required_by(requirements: list[str]) -> list[Distribution]:
 
 def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
     files = {name for name in zipfile.ZipFile(wheel).namelist() if not name.startswith(METADATA)}
-    package = (rooms.ROOT / rooms.PACKAGE).rglob("*")
-    assert files == {
-        str(path.relative_to(rooms.ROOT)) for path in package if path.is_file() and "__pycache__" not in path.parts
-    }
+    tracked = subprocess.run(("git", "ls-files", *FOLDERS), cwd=rooms.ROOT, capture_output=True, text=True, check=True)
+    shipped = tuple(f"{name}/" for name in SHIPPED)
+    expected = {
+        f"safeguard_spark/shipped/{name}" if name.startswith(shipped) else name for name in tracked.stdout.splitlines()
+    } - {f"safeguard_spark/shipped/{name}" for name in SHIPPED}
+    assert files == expected
     assert {"safeguard_spark/demo/weights/demo.safetensors", "safeguard_spark/spark/ivysettings.xml"} <= files
+    assert {f"safeguard_spark/shipped/{name}/{file}" for name, file in SHIPPED.items()} <= files
 
 
 def test_the_wheel_holds_no_training_code(wheel: Path) -> None:
@@ -150,7 +155,8 @@ def test_the_base_is_enough_for_policy_authors(base_safeguard: Safeguard, tmp_pa
     for argv in [
         ("new", "mine"), ("new", "spam@9.0.0"), ("diff", "spam", "1.0.0", "1.1.0"), ("list",), ("list", "spam"),
         ("import", "policy.md", "--name", "other"), ("show-prompt", "spam@1.1.0", "Free coins"),
-        ("publish", "spam@1.1.0", "--lock-only"), ("--help",), ("label", "--help"),
+        ("publish", "spam@1.1.0", "--lock-only"), ("new", "ours", "--from", "hate"),
+        ("check", "ours"), ("--help",), ("label", "--help"),
     ]:  # fmt: skip
         done = base_safeguard(*argv)
         assert (done.code, done.err.count("Error")) == (0, 0), done

@@ -1,0 +1,79 @@
+"""The files in deploy/ use keys, variables, commands and options of this release; a stale one is found in each."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from safeguard_spark import __version__, schema, views
+from tests.deploy.keys import knows_something, problems
+from tests.unit.test_docs import _duck
+from tools.rooms import ROOT
+
+pytestmark = pytest.mark.unit
+DEPLOY = ROOT / "deploy"
+FILES = sorted(file for file in DEPLOY.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+STALE = {
+    "docker/Dockerfile": ("SAFEGUARD_SETS", "SAFEGUARD_SETZ"),
+    "docker/review.Dockerfile": ("SAFEGUARD_POLICIES", "SAFEGUARD_POLICY_FOLDER"),
+    "kubernetes/configuration.yaml": ("chunk_rows:", "chunk_size:"),
+    "kubernetes/label.yaml": ("--config", "--configuration"),
+    "kubernetes/evaluate.yaml": ("--policy", "--polices"),
+    "kubernetes/maintain.yaml": ('"optimize"', '"optimise"'),
+    "kubernetes/relabel.yaml": ("--carry", "--carry-over"),
+    "kubernetes/review.yaml": ("SAFEGUARD_REVIEW__HOST", "SAFEGUARD_REVIEW__ADDRESS"),
+    "databricks/conf.yaml": ("model_name:", "modelname:"),
+    "databricks/resources/jobs.yml": ("--text-column", "--text"),
+    "airflow/safeguard_dag.py": ("--budget", "--budgets"),
+    "yarn/submit.sh": ("engine.work_dir", "engine.workdir"),
+}
+
+
+def name(file: Path) -> str:
+    return str(file.relative_to(DEPLOY))
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_every_key_variable_command_and_option_is_one_of_this_release(file: Path) -> None:
+    assert problems(file) == []
+    assert set(re.findall(r"safeguard[-_](?:spark|review)[-:](\d+\.\d+\.\d+)", file.read_text())) <= {__version__}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if knows_something(file)], ids=name)
+def test_a_stale_one_is_found_in_each_file(file: Path, tmp_path: Path) -> None:
+    now, stale = STALE[name(file)]
+    text = file.read_text(encoding="utf-8")
+    assert now in text
+    (tmp_path / file.name).write_text(text.replace(now, stale), encoding="utf-8")
+    assert problems(tmp_path / file.name)
+
+
+def test_the_queries_of_the_dashboard_and_of_the_alert_read_columns_that_exist() -> None:
+    datasets = json.loads((DEPLOY / "databricks/labels.lvdash.json").read_text())["datasets"]
+    alert = (
+        (DEPLOY / "databricks/resources/watch.yml").read_text().partition("query_text: >-")[2].partition("schedule")[0]
+    )
+    with duckdb.connect() as db:
+        for table in schema.TABLES:
+            db.execute(f"CREATE TABLE {table.name} ({', '.join(f'{c.name} {_duck(c.type)}' for c in table.columns)})")
+        db.execute(f"CREATE VIEW labels_current AS {views.labels_current('labels', 'policy_activations')}")
+        for view, table in views.NEWEST_DOCUMENTS.items():
+            db.execute(f"CREATE VIEW {view} AS {views.newest_documents(table, table.name)}")
+        for query in ["".join(dataset["queryLines"]) for dataset in datasets] + [alert]:
+            sql = query.replace("main.trust.", "").replace("current_timestamp()", "CAST(now() AS TIMESTAMP)")
+            db.execute(sql).fetchall()
+
+
+def test_the_submit_script_hands_its_arguments_to_the_job(tmp_path: Path) -> None:
+    fake = tmp_path / "spark-submit"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    script = [str(DEPLOY / "yarn/submit.sh"), "label", "--source", "two words"]
+    done = subprocess.run(script, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True)
+    words = done.stdout.splitlines()
+    assert words[words.index(str(ROOT / "jobs/label.py")) + 1 :] == [
+        "--source", "two words", "--set", "engine.work_dir=/tmp",
+    ]  # fmt: skip
