@@ -9,17 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from pyspark.sql import Column, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
 from safeguard_spark import run_context, schema
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import ConfigError, EngineError, PolicyError, SafeguardError, TableError
+from safeguard_spark.errors import TableError
 from safeguard_spark.extras import require
 from safeguard_spark.labelling.rows import SECOND_LOOK_SHARE, LabelSpec
 from safeguard_spark.labelling.unjudged import num_judged, unjudged_message
-from safeguard_spark.labelling.verdict import NO_FINAL_MESSAGE
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
 from safeguard_spark.result import RunResult, Status
@@ -27,6 +25,7 @@ from safeguard_spark.spark import executors
 from safeguard_spark.spark.activations import activate_if_first, inactive_message
 from safeguard_spark.spark.failures import FAILED, storage_cause
 from safeguard_spark.spark.label.audit import audit_of_run
+from safeguard_spark.spark.label.chunk_summary import error_of, summary_of
 from safeguard_spark.spark.label.commit import Chunk, chunks_of, commit_chunk
 from safeguard_spark.spark.label.covering import cover_run, unchanged_result
 from safeguard_spark.spark.label.executor import RESULT_TYPE, Recipe, label_batches
@@ -189,7 +188,7 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
                 unanswered.clear()
             _end_commit(tally, commit)
             if unanswered:
-                raise _error_of(summary)(tally.message or "The engine could not be started.")
+                raise error_of(summary)(tally.message or "The engine could not be started.")
         except BaseException as error:
             for _, future in started:
                 future.cancel()
@@ -262,7 +261,7 @@ def _label_chunk(run: RunContext, chunk: Chunk) -> Summary:
         results.write.mode("overwrite").parquet(chunk.folder.path("results", chunk.number))
     chunk.mark_labelled()
     try:
-        return _summary(chunk)._replace(failed_starts=failed)
+        return summary_of(chunk)._replace(failed_starts=failed)
     except FAILED:
         if chunk.is_uncommitted:
             raise
@@ -272,39 +271,6 @@ def _label_chunk(run: RunContext, chunk: Chunk) -> Summary:
 def task_attempts(run: RunContext) -> int:
     """How often a task is tried whose engine does not start: an endpoint is the same for all."""
     return executors.task_attempts(run.spark) if isinstance(run.config.engine, VllmConfig) else 1
-
-
-def _summary(chunk: Chunk) -> Summary:
-    counts = {
-        "called": F.count_if("called"),
-        "answered": F.count_if(F.col("called") & F.col("finish_reason").isNotNull() & ~_is_other_format()),
-        "second_looks": F.count_if(F.col("outcome").isNull()),
-        "unavailable": F.count_if("engine_unavailable"),
-        "over_share": F.count_if("over_share"),
-        **{name: F.coalesce(F.sum(f"{name}_tokens"), F.lit(0)) for name in ("prompt", "cached", "completion")},
-    }
-    row = chunk.results.agg(
-        *(count.alias(name) for name, count in counts.items()),
-        F.max(F.when(F.col("engine_unavailable"), F.col("error"))).alias("unavailable_cause"),
-        F.max("engine_error").alias("engine_error"),
-        F.min("exit_code").alias("exit_code"),
-        *(F.array_distinct(F.flatten(F.collect_list(name))).alias(name) for name in ("server_ids", "engine_forms")),
-    ).first()
-    assert row is not None  # an aggregate without groups has one row
-    numbers = Counter({name: int(row[name]) for name in counts})
-    sets = frozenset(row["server_ids"]), frozenset(row["engine_forms"])
-    return Summary(numbers, row["unavailable_cause"], row["engine_error"], *sets, row["exit_code"])
-
-
-def _is_other_format() -> Column:
-    """Whether an answer is none of gpt-oss's: it says nothing of an engine that another dialect may need."""
-    return F.coalesce(F.col("error") == NO_FINAL_MESSAGE, F.lit(False))
-
-
-def _error_of(summary: Summary) -> type[SafeguardError]:
-    """The kind of error that ended a chunk without an answer: an outage passes, a wrong key or policy does not."""
-    errors = {error.exit_code: error for error in (ConfigError, PolicyError)}
-    return next((error for code, error in errors.items() if code == summary.exit_code), EngineError)
 
 
 def _commit_chunk(run: RunContext, chunk: Chunk) -> float:
@@ -323,7 +289,7 @@ def _commit_if_complete(run: RunContext, chunk: Chunk) -> Summary | None:
     """Commit a chunk and return its results if they are complete and not yet committed."""
     if not chunk.is_complete:
         return None
-    summary = _summary(chunk)
+    summary = summary_of(chunk)
     _commit_chunk(run, chunk)
     return summary
 
