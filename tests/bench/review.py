@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.config.load import build_config
 from safeguard_spark.labelling.labeler import LabelerRef
-from safeguard_spark.review.draws import DrawRequest, FindingQueue
+from safeguard_spark.review.draws import DrawRequest
 from safeguard_spark.review.tables import LabelTables
 from safeguard_spark.spark.activations import activate
 from safeguard_spark.spark.review.draw import draw_items
@@ -62,10 +62,14 @@ def make(folder: Path, rows: int, items: int) -> dict[str, Any]:
         "category": F.when(is_flagged, "counterfeit"),
         "rule_ids": F.when(is_flagged, F.array(F.lit("M1"))).otherwise(F.array().cast("array<string>")),
         "prompt_tokens": F.lit(900), "cached_tokens": F.lit(800), "completion_tokens": F.lit(120), "attempt": F.lit(1),
-        "chunk": F.lit(0), "source_version": F.lit(0), "salt": F.lit(None), "carried_from": F.lit(None),
-        "error": F.lit(None), "labelled_at": F.lit(datetime.now(UTC) - timedelta(hours=1)),
+        "chunk": F.lit(0), "source_version": F.lit(0),
+        "labelled_at": F.lit(datetime.now(UTC) - timedelta(hours=1)),
     })  # fmt: skip
-    typed = labels.select(*(F.col(column.name).cast(column.type) for column in schema.LABELS.columns))
+    null = F.lit(None)
+    typed = labels.select(*(
+        (F.col(column.name) if column.name in labels.columns else null).cast(column.type).alias(column.name)
+        for column in schema.LABELS.columns
+    ))  # fmt: skip
     typed.write.format("delta").mode("append").save(f"{folder}/tables/labels")
     activate(tables, MARKET, LabelerRef("scripted/low", "1" * 64), "bench", "first labelled")
     start = time.perf_counter()
@@ -73,10 +77,6 @@ def make(folder: Path, rows: int, items: int) -> dict[str, Any]:
     print(
         f"draw: {draw.items['estimate']:,} items of {rows:,} labels in {time.perf_counter() - start:.1f} s", flush=True
     )
-    start = time.perf_counter()
-    queues = DrawRequest(queues=(FindingQueue.disagreement, FindingQueue.unreadable))
-    draw_items(spark, config, MARKET.name, queues)
-    print(f"draw of two queues: {time.perf_counter() - start:.1f} s", flush=True)
     spark.stop()
     return values
 
@@ -153,8 +153,8 @@ def main() -> None:
         config = folder / "run.yaml"
         config.write_text(yaml.safe_dump(values))
         decide(folder / "tables", options.items // 2)
-        console(config)
         report(config, folder)
+        console(config)
 
 
 if __name__ == "__main__":
