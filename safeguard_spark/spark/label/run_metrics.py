@@ -24,7 +24,7 @@ def metrics_of(run: RunContext) -> Iterator[list[RunResult]]:
 
     def write(status: str, *, has_ended: bool = True) -> None:
         ended_at, result = datetime.now(UTC) if has_ended else None, next(iter(results), None)
-        write_metrics(file, metrics_text(run.run_id, status, run.manifest.started_at, ended_at, result))
+        write_metrics(file, metrics_text(run.run_id, status, run.opened.started_at, ended_at, result))
 
     write("running", has_ended=False)  # before any call: a file that cannot be written is found here
     try:
