@@ -22,9 +22,9 @@ def audit_of_run(run: RunContext) -> RunAudit:
     if screen is None:
         return RunAudit()
     if screen.is_retired:
+        why = str(screen.retired_reason).removesuffix(".")
         return RunAudit(sentences=(
-            f"Screen {screen.screen_id} is retired and was not used: {screen.retired_reason} Set screen.id to another "
-            "one, or to null.",
+            f"Screen {screen.screen_id} is retired and was not used: {why}. Set screen.id to another one, or to null.",
         ))  # fmt: skip
     audited = audit_run(run.tables, screen, run.run_id)
     if audited is None:
