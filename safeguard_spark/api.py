@@ -105,7 +105,7 @@ def label_table(
     from safeguard_spark.spark.unreadable import readable
 
     with readable("A table"):
-        return label_with_shadows(spark or session(config), config, resolved, show=progress, full=full)
+        return label_with_shadows(_usable(spark, config), config, resolved, show=progress, full=full)
 
 
 def dry_run(
@@ -117,7 +117,7 @@ def dry_run(
     from safeguard_spark.spark.unreadable import readable
 
     with readable("A table"):
-        return planning.dry_run(spark or session(config), config, resolved, full=full)
+        return planning.dry_run(_usable(spark, config), config, resolved, full=full)
 
 
 def evaluate(
@@ -180,7 +180,7 @@ def evaluate(
         past=past,
         checks=tuple(Check(check) for check in requested),
     )
-    spark = spark or session(config)
+    spark = _usable(spark, config)
     with readable("A table"):
         return evaluation.evaluate_and_record(spark, config, request, show=progress)
 
@@ -200,7 +200,7 @@ def register_sql(
     resolved = _resolved(policy, config)
     from safeguard_spark.spark.label import udf
 
-    udf.register(spark or session(config), config, resolved, name)
+    udf.register(_usable(spark, config), config, resolved, name)
 
 
 def open_tables(location: RunConfig | str | Path, *, spark: "SparkSession | None" = None) -> "LabelTables":
@@ -214,12 +214,22 @@ def open_tables(location: RunConfig | str | Path, *, spark: "SparkSession | None
         raise ConfigError("The configuration has no output: name the folder or CATALOG.SCHEMA of the label tables.")
     from safeguard_spark.spark.reader import LabelTables
 
-    return LabelTables.open(spark or session(config), output)
+    return LabelTables.open(spark or session(config), output)  # a reader needs less of a session
 
 
 def labels_current_sql(labels: str = "labels", activations: str = "policy_activations") -> str:
     """The SELECT behind `labels_current`, for DuckDB and other engines, over the names the two tables have there."""
     return views.labels_current(labels, activations)
+
+
+def _usable(spark: "SparkSession | None", config: RunConfig | None) -> "SparkSession":
+    """A program's own session, if it can be used; without one, `session`. Raises ConfigError."""
+    if spark is None:
+        return session(config)
+    from safeguard_spark.spark.session import check
+
+    check(spark)
+    return spark
 
 
 def _assignments(settings: Mapping[str, Any] | Iterable[str]) -> list[tuple[str, Any]]:

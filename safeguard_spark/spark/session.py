@@ -30,6 +30,7 @@ DELTA = {
     EXTENSIONS: "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+SNAPSHOT_PARTITIONS = "spark.databricks.delta.snapshotPartitions"
 DEFAULTS = {
     "spark.app.name": "safeguard-spark",
     "spark.ui.enabled": "false",
@@ -38,12 +39,12 @@ DEFAULTS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
     # Delta reads its log with 50 tasks by default, which cost more than the log of a table of fewer than 100,000 files.
-    "spark.databricks.delta.snapshotPartitions": "4",
+    SNAPSHOT_PARTITIONS: "4",
     "spark.scheduler.mode": "FAIR",  # so that a commit does not queue behind the label tasks of the next chunk
 }
 LOCAL = {
     # Spark's default, 200 tasks for a shuffle, costs seconds on a laptop.
-    "spark.databricks.delta.snapshotPartitions": "2",
+    SNAPSHOT_PARTITIONS: "2",
     "spark.sql.shuffle.partitions": "8",
     "spark.driver.memory": "2g",
     "spark.driver.host": "127.0.0.1",
@@ -64,12 +65,13 @@ def session(config: RunConfig) -> SparkSession:
 
 def check(spark: SparkSession) -> None:
     """Raise ConfigError for a session in which results would be wrong or calls would be made twice."""
-    conf, jvm = spark.conf, spark._jvm
+    jvm = getattr(spark, "_jvm", None)  # a client of Spark Connect raises an AttributeError
     if jvm is None:
         raise ConfigError(
             "This session is a Spark Connect client, which cannot run the label job. Use a classic session: on "
             "Databricks, a cluster in dedicated access mode."
         )
+    conf = spark.conf
     # Databricks has Delta under names of its own, and its configuration lists none of these.
     is_databricks = DATABRICKS in os.environ
     for key, value in DELTA.items():
@@ -89,6 +91,8 @@ def check(spark: SparkSession) -> None:
             "spark.executor.pyspark.memory also limits the address space of the engine. Start Spark without it."
         )
     spark.conf.set("spark.sql.session.timeZone", "UTC")
+    if not is_databricks and conf.get(SNAPSHOT_PARTITIONS, None) is None:  # another program's session
+        conf.set(SNAPSHOT_PARTITIONS, DEFAULTS[SNAPSHOT_PARTITIONS])
     for reader in ("parquet", "orc"):
         # Rows that a reader holds in memory, for each task: with Spark's 4096, long documents do not fit.
         if conf.get(f"spark.sql.{reader}.columnarReaderBatchSize") == "4096":

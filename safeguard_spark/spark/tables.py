@@ -15,7 +15,8 @@ from safeguard_spark.analyst_views import DUCKDB, SPARK, analyst_views
 from safeguard_spark.errors import TableError
 from safeguard_spark.keys import sha256
 from safeguard_spark.schema import Column, Table
-from safeguard_spark.spark.failures import retrying
+from safeguard_spark.spark.delta_log import LOG, clear_unfinished, refuse_catalog_managed
+from safeguard_spark.spark.failures import FAILED, retrying
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.shared import refuse_unconditional
 from safeguard_spark.spark.source import is_path, quoted, table_sql, table_version
@@ -175,7 +176,10 @@ class Tables:
         if not self.in_folder:
             return False
         files = Files(self.spark, self.output)
-        if not all(files.exists(table.name, "_delta_log") for table in schema.TABLES) or self._lacking(schema.LABELS):
+        try:
+            if not all(files.exists(table.name, LOG) for table in schema.TABLES) or self._lacking(schema.LABELS):
+                return False
+        except FAILED:  # it cannot be read: `create` says why
             return False
         self._has_all_columns = True  # then it says so with this text
         self._has_all_columns = files.read_text("views.sql") == self._duckdb_script()
@@ -214,9 +218,12 @@ class Tables:
         """Whether a table is there. Raises TableError if something else is in its place."""
         try:
             self.read(table)
-        except AnalysisException:
+        except FAILED as error:
+            refuse_catalog_managed(self.path(table), error=error)
+            if not isinstance(error, AnalysisException):
+                raise
             names = Files(self.spark, self.output).names(table.name) if self.in_folder else []
-            if names and "_delta_log" not in names:
+            if names and LOG not in names:
                 raise TableError(f"{self.path(table)} is not a Delta table. Name another --output.") from None
             return False
         return True
@@ -235,8 +242,16 @@ class Tables:
         def create() -> None:
             self.spark.sql(statement)
             self._lacking(table)  # refuses a table of another program
+            if not self.in_folder:
+                self._properties(table)
 
-        retrying(create, f"Table {self.path(table)} cannot be created{folder}", CREATE_TRIES)
+        problem = f"Table {self.path(table)} cannot be created{folder}"
+        try:
+            retrying(create, problem, CREATE_TRIES)
+        except TableError:
+            if not self.in_folder or not clear_unfinished(self.spark, self.path(table)):
+                raise
+            retrying(create, problem, CREATE_TRIES)
 
     def _update_checks(self, table: Table) -> None:
         """Let a table of an earlier release take the values that this release has in addition."""
@@ -255,11 +270,17 @@ class Tables:
 
     def _other_checks(self, table: Table) -> dict[str, str]:
         """This release's constraints that a table has in another form."""
-        listed = self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(table)}").collect()
-        properties = {row["key"]: row["value"] for row in listed}
+        properties = self._properties(table)
         return {
             name: check for name, check in table.checks if properties.get(f"delta.constraints.{name}", check) != check
         }
+
+    def _properties(self, table: Table) -> dict[str, str]:
+        """A table's properties. Raises TableError if it is catalog-managed."""
+        listed = self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(table)}").collect()
+        properties = {row["key"]: row["value"] for row in listed}
+        refuse_catalog_managed(self.path(table), properties)
+        return properties
 
     def _add_columns(self, table: Table) -> None:
         def add() -> None:

@@ -95,6 +95,10 @@ def _file_sentence(conditions: dict[str, Any], text: str) -> str | None:
 
 def _log_sentence(conditions: dict[str, Any], text: str) -> str | None:
     """A Delta log that cannot be read."""
+    if any(name.startswith("DELTA_PATH_BASED_ACCESS_TO_CATALOG_MANAGED") for name in conditions):
+        return "it is a catalog-managed table, which no program may open by its path. Name it: CATALOG.SCHEMA.TABLE."
+    if "Couldn't locate commit coordinator" in text:
+        return "it is managed by another catalog than the one that is named. Name it: CATALOG.SCHEMA.TABLE."
     if "DELTA_VERSIONS_NOT_CONTIGUOUS" in conditions:
         return "a file of its Delta log is missing. Restore the file."
     is_damaged = any(name.startswith(("DELTA_LOG_FILE", "DELTA_STATE")) for name in conditions)

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from safeguard_spark.errors import ConfigError
-from safeguard_spark.spark.session import check
+from safeguard_spark.spark.session import SNAPSHOT_PARTITIONS, check
+from safeguard_spark.spark.shared import refuse_driver_local
 from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
@@ -72,3 +73,35 @@ def test_a_setting_that_breaks_labelling_is_refused(lake: Lake, key: str, value:
         conf.unset(key)
         conf.unset(rejects)
     check(lake.spark)
+
+
+def test_the_session_of_another_program_reads_deltas_log_with_few_tasks_unless_it_says_otherwise(lake: Lake) -> None:
+    conf = lake.spark.conf
+    before = conf.get(SNAPSHOT_PARTITIONS)
+    check(lake.spark)
+    assert conf.get(SNAPSHOT_PARTITIONS) == before
+    conf.unset(SNAPSHOT_PARTITIONS)
+    try:
+        check(lake.spark)
+        assert conf.get(SNAPSHOT_PARTITIONS) == "4"
+    finally:
+        conf.set(SNAPSHOT_PARTITIONS, str(before))
+
+
+def test_in_cluster_deploy_mode_runs_are_not_logged_to_a_file(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    files = ({}, {"uri": "sqlite:////tmp/mlflow.db"})
+    others = ({"uri": "http://mlflow:5000"}, {"uri": "databricks"}, {"enabled": False})
+    for tracking in (*files, *others):
+        refuse_driver_local(lake.spark, lake.config(tracking={"enabled": True, **tracking}))
+    conf = lake.spark.sparkContext._conf
+    before = conf.get("spark.submit.deployMode")
+    conf.set("spark.submit.deployMode", "cluster")
+    try:
+        for tracking in others:
+            refuse_driver_local(lake.spark, lake.config(tracking={"enabled": True, **tracking}))
+        for tracking in files:
+            with pytest.raises(ConfigError, match=r"Set tracking\.uri to an MLflow server"):
+                refuse_driver_local(lake.spark, lake.config(tracking={"enabled": True, **tracking}))
+    finally:
+        conf.set("spark.submit.deployMode", before)

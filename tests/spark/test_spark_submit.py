@@ -85,11 +85,11 @@ def test_settings_of_spark_submit_override_those_of_the_configuration(tmp_path: 
     (tmp_path / "settings.py").write_text(SETTINGS)
     expected = {
         "spark.master": "local[2]", "spark.app.name": "nightly", "spark.sql.shuffle.partitions": "3",
-        "spark.scheduler.mode": "FIFO", "spark.ours": "set", "spark.ui.enabled": "false",
+        "spark.scheduler.mode": "FIFO", "spark.ours": "set", "spark.ui.enabled": "true",
         # These are added to ours; Spark warns about a class that it cannot find.
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension,com.example.Theirs",
     }  # fmt: skip
     given = ["--name", "nightly", "--conf", "spark.sql.shuffle.partitions=3", "--conf", "spark.scheduler.mode=FIFO"]
-    given += ["--conf", "spark.sql.extensions=com.example.Theirs"]
+    given += ["--conf", "spark.sql.extensions=com.example.Theirs", "--conf", "spark.ui.enabled=true"]
     done = submit([*documented_line()[0], *given], [str(tmp_path / "settings.py"), *expected])
     assert done.stdout.splitlines()[-1].split() == [*expected.values()], done.stderr[-2000:]

@@ -106,6 +106,17 @@ def test_drivers_that_create_the_tables_at_once_all_succeed(lake: Lake) -> None:
         lake.spark.sql("DROP DATABASE races CASCADE")
 
 
+@pytest.mark.parametrize("remains", ["_staged_commits/", ".00000000000000000000.json.1.tmp"])
+def test_a_table_whose_driver_died_while_creating_it_is_created(lake: Lake, remains: str) -> None:
+    lake.create()
+    log = lake.tables / "runs" / "_delta_log"
+    shutil.rmtree(log.parent)
+    log.mkdir(parents=True)
+    (log / remains).mkdir() if remains.endswith("/") else (log / remains).write_text("{")
+    tables = Tables.open_or_create(lake.spark, str(lake.tables))
+    assert tables.read(schema.RUNS).count() == 0
+
+
 def test_the_view_and_the_function_of_a_catalog_follow_the_code(lake: Lake) -> None:
     lake.spark.sql("CREATE DATABASE follows")
     try:
