@@ -1,6 +1,4 @@
-"""What a table's Delta log says before it can be read: that its creation was interrupted, or that its catalog owns it."""
-
-from collections.abc import Container
+"""What a table's Delta log says: that its creation was interrupted, or that only its catalog may commit to it."""
 
 from pyspark.sql import SparkSession
 
@@ -13,14 +11,25 @@ CATALOG_ALONE = ("DELTA_PATH_BASED_ACCESS_TO_CATALOG_MANAGED", "Couldn't locate 
 CATALOG_MANAGED = ("delta.feature.catalogManaged", "delta.feature.catalogOwned-preview")
 
 
-def refuse_catalog_managed(table: str, properties: Container[str] = (), error: Exception | None = None) -> None:
-    """Raise TableError if a table's properties, or the error of reading it, say that only its catalog may commit."""
-    refused = error is not None and any(refusal in str(error) for refusal in CATALOG_ALONE)
-    if refused or any(name in properties for name in CATALOG_MANAGED):
-        raise TableError(
-            f"{table} is a catalog-managed table, which cannot be read by its path, as ours are. Name another "
-            "--output: a schema whose tables are not catalog-managed, or a folder."
-        ) from None
+def refuse_catalog_managed(table: str, error: Exception) -> None:
+    """Raise TableError if the error of reading a table says that only its catalog may commit to it."""
+    if any(refusal in str(error) for refusal in CATALOG_ALONE):
+        raise _catalog_managed(table) from None
+
+
+def table_properties(spark: SparkSession, table: str, sql: str) -> dict[str, str]:
+    """The properties of a table, by its name in SQL. Raises TableError if only its catalog may commit to it."""
+    properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {sql}").collect()}
+    if any(name in properties for name in CATALOG_MANAGED):
+        raise _catalog_managed(table)
+    return properties
+
+
+def _catalog_managed(table: str) -> TableError:
+    return TableError(
+        f"{table} is a catalog-managed table, which cannot be read by its path, as ours are. Name another --output: a "
+        "schema whose tables are not catalog-managed, or a folder."
+    )
 
 
 def clear_unfinished(spark: SparkSession, folder: str) -> bool:

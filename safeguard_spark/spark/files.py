@@ -83,10 +83,6 @@ class Files:
         """The location as an absolute path without the scheme `file`."""
         return re.sub(r"^file:/*", "/", self.qualified())
 
-    def setting(self, name: str, default: str) -> str:
-        """A setting of the location's file system."""
-        return str(self._conf.get(name, default))
-
     def exists(self, *parts: str | int) -> bool:
         """Whether a file or folder exists."""
         return bool(self._files.exists(self._path(*parts)))

@@ -15,8 +15,7 @@ from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.session import DATABRICKS
 from safeguard_spark.spark.source import is_path
 
-CONDITIONAL = "fs.s3a.create.conditional.enabled"
-CONDITIONAL_SINCE = (3, 4, 2)  # hadoop-aws, HADOOP-19256: a PUT that fails if the object is there
+S3 = ("s3a", "s3", "s3n")
 SQLITE = "sqlite:"
 TASK_S = 0.2  # so that the probe's tasks are spread over all slots
 
@@ -71,20 +70,20 @@ def _problems(path: str) -> Any:
     return run
 
 
-def refuse_unconditional(spark: SparkSession, folder: str) -> None:
-    """Raise ConfigError if two drivers that commit to a table on S3 at once could overwrite each other's commit."""
+def refuse_no_log_store(spark: SparkSession, folder: str) -> None:
+    """Raise ConfigError for a table on S3 unless a log store is configured, which decides how writers are kept apart.
+
+    Delta's own log store looks whether a commit's file exists and then writes it, so two drivers at once could both
+    write the same commit. hadoop-aws has conditional writes from 3.4.2 on, but not in the call that Delta makes.
+    """
     files = Files(spark, folder)
-    is_safe = DATABRICKS in os.environ or _log_store(spark, files.scheme)  # Databricks commits through a service
-    if files.scheme not in ("s3a", "s3", "s3n") or is_safe:
-        return
-    version = str(spark._jvm.org.apache.hadoop.util.VersionInfo.getVersion())  # type: ignore[union-attr]
-    numbers = tuple(int(part) for part in version.split("-")[0].split(".")[:3] if part.isdigit())
-    is_off = str(files.setting(CONDITIONAL, "true")).lower() != "true"
-    if is_off or numbers < CONDITIONAL_SINCE:
-        cause = f"{CONDITIONAL} is off" if is_off else f"Hadoop {version} has no conditional writes (3.4.2 has)"
+    is_configured = DATABRICKS in os.environ or _log_store(spark, files.scheme)  # Databricks commits through a service
+    if files.scheme in S3 and not is_configured:
+        key, package = f"spark.delta.logStore.{files.scheme}.impl", "io.delta.storage"
         raise ConfigError(
-            f"Two runs at once could overwrite each other's labels on {folder}: {cause}. Switch them on, or set "
-            "spark.delta.logStore.s3a.impl=io.delta.storage.S3DynamoDBLogStore."
+            f"Of two programs that write to {folder} at once, one could lose its commits. Set {key}={package}."
+            f"S3SingleDriverLogStore if you start one at a time, or {key}={package}.S3DynamoDBLogStore, which keeps "
+            "them apart."
         )
 
 

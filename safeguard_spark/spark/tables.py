@@ -15,10 +15,10 @@ from safeguard_spark.analyst_views import DUCKDB, SPARK, analyst_views
 from safeguard_spark.errors import TableError
 from safeguard_spark.keys import sha256
 from safeguard_spark.schema import Column, Table
-from safeguard_spark.spark.delta_log import LOG, clear_unfinished, refuse_catalog_managed
+from safeguard_spark.spark.delta_log import LOG, clear_unfinished, refuse_catalog_managed, table_properties
 from safeguard_spark.spark.failures import FAILED, retrying
 from safeguard_spark.spark.files import Files
-from safeguard_spark.spark.shared import refuse_unconditional
+from safeguard_spark.spark.shared import refuse_no_log_store
 from safeguard_spark.spark.source import is_path, quoted, table_sql, table_version
 
 PROPERTIES = {
@@ -65,16 +65,13 @@ class Tables:
 
     @classmethod
     def open_or_create(cls, spark: SparkSession, output: str | None) -> "Tables":
-        """The tables for the label job, with their views: missing ones are created.
-
-        Raises TableError, and ConfigError if two programs that write to them could overwrite each other's commits.
-        """
+        """The tables for the label job, with their views: missing ones are created. Raises TableError, ConfigError."""
         tables = cls(spark, output or "")
         if tables.in_folder:  # a schema's folder is known when its tables are there
-            refuse_unconditional(spark, tables.output)
+            refuse_no_log_store(spark, tables.output)
         tables.create()
         if not tables.in_folder:
-            refuse_unconditional(spark, tables.sibling_folder(schema.LABELS.name))
+            refuse_no_log_store(spark, tables.sibling_folder(schema.LABELS.name))
         return tables
 
     def path(self, table: Table) -> str:
@@ -176,10 +173,9 @@ class Tables:
         if not self.in_folder:
             return False
         files = Files(self.spark, self.output)
-        try:
-            if not all(files.exists(table.name, LOG) for table in schema.TABLES) or self._lacking(schema.LABELS):
-                return False
-        except FAILED:  # it cannot be read: `create` says why
+        if not all(files.exists(table.name, LOG) for table in schema.TABLES) or not self._is_created(schema.LABELS):
+            return False
+        if self._lacking(schema.LABELS):
             return False
         self._has_all_columns = True  # then it says so with this text
         self._has_all_columns = files.read_text("views.sql") == self._duckdb_script()
@@ -219,7 +215,7 @@ class Tables:
         try:
             self.read(table)
         except FAILED as error:
-            refuse_catalog_managed(self.path(table), error=error)
+            refuse_catalog_managed(self.path(table), error)
             if not isinstance(error, AnalysisException):
                 raise
             names = Files(self.spark, self.output).names(table.name) if self.in_folder else []
@@ -243,7 +239,7 @@ class Tables:
             self.spark.sql(statement)
             self._lacking(table)  # refuses a table of another program
             if not self.in_folder:
-                self._properties(table)
+                table_properties(self.spark, self.path(table), self.sql(table))
 
         problem = f"Table {self.path(table)} cannot be created{folder}"
         try:
@@ -270,17 +266,10 @@ class Tables:
 
     def _other_checks(self, table: Table) -> dict[str, str]:
         """This release's constraints that a table has in another form."""
-        properties = self._properties(table)
+        properties = table_properties(self.spark, self.path(table), self.sql(table))
         return {
             name: check for name, check in table.checks if properties.get(f"delta.constraints.{name}", check) != check
         }
-
-    def _properties(self, table: Table) -> dict[str, str]:
-        """A table's properties. Raises TableError if it is catalog-managed."""
-        listed = self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(table)}").collect()
-        properties = {row["key"]: row["value"] for row in listed}
-        refuse_catalog_managed(self.path(table), properties)
-        return properties
 
     def _add_columns(self, table: Table) -> None:
         def add() -> None:

@@ -21,6 +21,7 @@ S3_CONF = {
     **CONF,
     "spark.jars.packages": HADOOP_AWS,
     "spark.jars.ivySettings": str(REPOSITORY / "safeguard_spark" / "spark" / "ivysettings.xml"),
+    "spark.delta.logStore.s3a.impl": "io.delta.storage.S3SingleDriverLogStore",
     "spark.hadoop.fs.s3a.path.style.access": "true",
     "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
     "spark.hadoop.fs.s3a.access.key": KEY,
@@ -99,9 +100,12 @@ def _answers(port: int) -> bool:
 class S3Job(LabelJob):
     """A label job on S3. `tables` is a local copy of the label tables, made by `fetch`."""
 
-    def __init__(self, s3: S3, folder: Path, name: str, conf: dict[str, str] | None = None, **settings: Any) -> None:
+    def __init__(
+        self, s3: S3, folder: Path, name: str, conf: dict[str, str | None] | None = None, **settings: Any
+    ) -> None:
         self.s3, self.prefix = s3, name
-        all_conf = {**S3_CONF, "spark.hadoop.fs.s3a.endpoint": s3.url, **(conf or {})}
+        named = {**S3_CONF, "spark.hadoop.fs.s3a.endpoint": s3.url, **(conf or {})}
+        all_conf = {key: value for key, value in named.items() if value is not None}
         sections = {"spark": {"master": "local[2]", "conf": all_conf}}
         super().__init__(folder / name, policies=["market"], sections=sections, **settings)
 
