@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from safeguard_spark.keys import sha256
 from safeguard_spark.relabel.estimate import Estimate, estimate_text
 from safeguard_spark.relabel.rules import RuleChanges, rule_lines
-from safeguard_spark.relabel.scope import Scope
+from safeguard_spark.relabel.scope import Scope, ScopeKind
 from safeguard_spark.terminal import aligned
 
 ADDED = {"old_labeler_hash", "collection"}  # fields that plans of earlier releases lack: their hash stays
@@ -146,7 +146,9 @@ def plan_text(report: PlanReport, options: str = "") -> str:
     lines = [f"Plan {plan.plan_id}: {old} -> {plan.new_ref}"]
     lines += ["  labeler: {} -> {}".format(*report.labelers)] if report.labelers else []
     lines.append("")
-    if report.changes.any or not report.labelers:
+    if plan.scope.kind is ScopeKind.screened_by and not report.changes.any:
+        lines.append(f"  no rule and no text changed: the labeler judges what screen {plan.scope.screen} cleared")
+    elif report.changes.any or not report.labelers:
         lines += [f"  {line}" for line in rule_lines(report.changes)]
     else:
         lines.append("  no rule and no text changed, but another labeler may answer otherwise for every content")
@@ -171,10 +173,11 @@ def plan_text(report: PlanReport, options: str = "") -> str:
 def _notes(report: PlanReport) -> list[str]:
     plan, changes = report.plan, report.changes
     notes = []
-    if changes.added and plan.scope.kind.value == "touched":
+    if changes.added and plan.scope.kind is ScopeKind.touched:
         added = ", ".join(changes.added)
         notes.append(f"No old label names {added}: only the share of the rest can show what it catches.")
-    if plan.old_version and plan.old_hash == plan.new_hash and not (changes.labeler or report.labelers):
+    is_same = plan.old_version and plan.old_hash == plan.new_hash and not (changes.labeler or report.labelers)
+    if is_same and plan.scope.kind is not ScopeKind.screened_by:
         notes.append("The two versions have the same policy hash: every verdict stays valid, and no call is needed.")
     if report.decide_again is not None and report.decide_again.contents:
         contents, ids = report.decide_again

@@ -94,6 +94,16 @@ def test_the_text_of_a_plan_is_the_golden_one(golden: Callable[[str, str], None]
     golden("relabel/plan.txt", plan_text(plan_report()))
 
 
+def test_a_plan_of_what_a_screen_cleared_says_who_judges_it_and_not_that_nothing_is_to_do() -> None:
+    scope = Scope(kind=ScopeKind.screened_by, screen="s0a1")
+    for hash_of_new, is_same in (("a" * 64, True), ("b" * 64, False)):
+        report = plan_report(scope=scope, new_hash=hash_of_new)
+        changes = RuleChanges() if is_same else report.changes
+        text = plan_text(report.model_copy(update={"changes": changes}))
+        assert ("the labeler judges what screen s0a1 cleared" in text) is is_same
+        assert "stays valid" not in text and "18,200 calls" in text
+
+
 def test_a_plan_is_read_back_from_its_row_and_its_id_depends_on_what_it_selects() -> None:
     plan = plan_report().plan
     row = {**plan.to_row(None), "created_at": None}
