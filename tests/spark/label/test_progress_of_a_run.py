@@ -34,7 +34,8 @@ def test_without_reports_the_bar_moves_with_the_chunks_and_the_log_tells_each_st
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("safeguard_spark.spark.label")]
     run = f"Run {result.run_id}"
     assert lines[0].startswith(f"{run} begins: file:{lake.posts} under market@1.0.0")
-    assert lines[1].startswith(f"{run}, market@1.0.0: 40 rows, 40 pending, at most 40 calls ")
+    assert lines[1] == f"{run}: All rows are read."
+    assert lines[2].startswith(f"{run}, market@1.0.0: 40 rows, 40 pending, at most 40 calls ")
     assert lines[-1] == f"{run} ends: complete, 40 labels written."
     chunks = len([line for line in lines if "is labelled" in line])
     assert chunks == len([line for line in lines if "is committed" in line]) >= 2
