@@ -32,6 +32,10 @@ def started(folder: Path, *argv: str) -> "subprocess.Popen[str]":
 
 def interrupted(process: "subprocess.Popen[str]", number: signal.Signals) -> tuple[str, str]:
     process.send_signal(number)
+    return ended(process)
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[str, str]:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 6
     return out, err
@@ -44,8 +48,11 @@ def interrupted(process: "subprocess.Popen[str]", number: signal.Signals) -> tup
 def test_a_command_that_reads_its_configuration(tmp_path: Path, command: list[str], number: signal.Signals) -> None:
     os.mkfifo(tmp_path / "conf.yaml")
     process = started(tmp_path, *command, "--config", "conf.yaml")
-    with (tmp_path / "conf.yaml").open("w"):  # opens when the command reads, which then waits for us to write
-        out, err = interrupted(process, number)
+    # This opens when the command opens it to read. It is closed after the signal, since a signal that comes just before
+    # the command's call of read() interrupts nothing by itself.
+    with (tmp_path / "conf.yaml").open("w"):
+        process.send_signal(number)
+    out, err = ended(process)
     assert err == f"{MESSAGE}\n"
     expected = {"run_id": None, "status": "partial", "exit_code": 6, "message": MESSAGE}
     assert json.loads(out) == expected if "--json" in command else out == ""
