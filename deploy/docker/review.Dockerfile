@@ -11,5 +11,5 @@ COPY policies /opt/safeguard/policies
 ENV PATH=/opt/venv/bin:$PATH \
   SAFEGUARD_POLICIES=/opt/safeguard/policies \
   SAFEGUARD_LOG_FORMAT=json
-WORKDIR /work
+WORKDIR /var/lib/safeguard-spark
 USER 185

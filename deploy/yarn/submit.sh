@@ -2,7 +2,7 @@
 # submit.sh JOB [ARGUMENT…]: one of our jobs on YARN, with the package and vLLM in an archive of a virtual environment.
 #   venv-pack -o safeguard.tar.gz; hdfs dfs -put safeguard.tar.gz policies /apps/safeguard/
 #   deploy/yarn/submit.sh label --config conf.yaml --source lake.posts --text-column body --policy spam@active --json
-# Not run on YARN by our tests.
+# The driver runs here, in PYSPARK_DRIVER_PYTHON, which has this package. Not run on YARN by our tests.
 set -euo pipefail
 
 job=$1
@@ -16,6 +16,7 @@ exec spark-submit --master yarn --deploy-mode client \
   --conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension \
   --conf spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog \
   --conf spark.pyspark.python=./environment/bin/python \
+  --conf "spark.pyspark.driver.python=${PYSPARK_DRIVER_PYTHON:-python3}" \
   --conf spark.executor.resource.gpu.amount=1 \
   --conf spark.executor.resource.gpu.discoveryScript=./environment/bin/safeguard-gpus \
   --conf spark.executor.memory=8g --conf spark.executor.memoryOverhead=24g \

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import yaml
 
 from safeguard_spark import __version__, schema, views
+from safeguard_spark.config.load import build_config
+from safeguard_spark.spark.session import DATABRICKS
+from safeguard_spark.spark.shared import require_volume
+from safeguard_spark.tracking.registry import Registry
 from tests.deploy.keys import knows_something, problems
 from tests.unit.test_docs import _duck
 from tools.rooms import ROOT
@@ -67,6 +72,22 @@ def test_the_queries_of_the_dashboard_and_of_the_alert_read_columns_that_exist()
             db.execute(sql).fetchall()
 
 
+def test_the_configurations_are_not_refused_where_they_are_meant_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DATABRICKS, "18.0")
+    config = build_config(yaml.safe_load((DEPLOY / "databricks/conf.yaml").read_text()))
+    require_volume(config)
+    assert not Registry.of(config).lacks_schema
+    configuration = yaml.safe_load((DEPLOY / "kubernetes/configuration.yaml").read_text())
+    scheme = yaml.safe_load(configuration["data"]["conf.yaml"])["output"].partition(":")[0]
+    applications = [
+        text for file in FILES if "SparkApplication" in (text := file.read_text()) and file.suffix == ".yaml"
+    ]
+    assert len(applications) == 4
+    for text in applications:
+        assert f"spark.delta.logStore.{scheme}.impl: io.delta.storage.S3DynamoDBLogStore" in text
+        assert "io.delta:delta-storage-s3-dynamodb:" in text
+
+
 def test_the_submit_script_hands_its_arguments_to_the_job(tmp_path: Path) -> None:
     fake = tmp_path / "spark-submit"
     fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
@@ -74,6 +95,7 @@ def test_the_submit_script_hands_its_arguments_to_the_job(tmp_path: Path) -> Non
     script = [str(DEPLOY / "yarn/submit.sh"), "label", "--source", "two words"]
     done = subprocess.run(script, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True)
     words = done.stdout.splitlines()
+    assert "spark.pyspark.driver.python=python3" in words, "the archive is not unpacked where the driver runs"
     assert words[words.index(str(ROOT / "jobs/label.py")) + 1 :] == [
         "--source", "two words", "--set", "engine.work_dir=/tmp",
     ]  # fmt: skip
