@@ -1,6 +1,6 @@
 """The licenses of the packages in a lock, read from what is installed: `python -m tools.licenses` writes the table.
 
-A license that is not in ALLOWED is an error that names the package: somebody must read it before it is used.
+A license that is not in ALLOWED is an error that names the package: read it before you use the package.
 """
 
 import re
@@ -29,6 +29,7 @@ READ = {
     "intel-openmp": "Intel EULA for Developer Tools", "ptyprocess": "ISC", "setuptools": "MIT", "skops": "MIT",
 }  # fmt: skip
 MAX_WORDS = 60  # characters: a longer field is a license's whole text
+ADDRESS = re.compile(r"\s*\(?https?://[^\s)]*\)?")
 
 
 def locked(lock: str) -> list[str]:
@@ -41,6 +42,7 @@ def license_of(package: Distribution) -> str:
     classifiers = package.metadata.get_all("Classifier") or []
     classifiers = [text.split(" :: ")[-1] for text in classifiers if "License ::" in text]
     stated = _field(package, "License-Expression") or _field(package, "License").split("\n")[0][:MAX_WORDS]
+    stated = ADDRESS.sub("", stated)
     return READ.get(package.name, stated if is_allowed(stated) else " / ".join(classifiers))
 
 

@@ -1,4 +1,4 @@
-"""The list of licenses is that of the locked packages, and a license that nobody has read is refused."""
+"""The list of licenses is that of the locked packages, and an unknown license is refused."""
 
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -25,6 +25,7 @@ def test_the_page_lists_every_package_of_the_lock_that_is_installed() -> None:
         ("Classifier: License :: OSI Approved :: ISC License (ISCL)", "ISC License (ISCL)", True),
         ("License: Apache-2.0 OR MIT\nClassifier: License :: Free for non-commercial use", "Apache-2.0 OR MIT", True),
         ("License: see the file", "", False),
+        ("License: BSD-derived (http://example.org/LICENSE.txt)", "BSD-derived", True),
     ],
 )
 def test_a_license_is_read_from_the_metadata(tmp_path: Path, fields: str, license: str, allowed: bool) -> None:
