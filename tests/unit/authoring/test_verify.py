@@ -13,7 +13,6 @@ from safeguard_spark.authoring.verify import Finding, judge
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.tracking.store import mlflow_client
-from tests.faulty_server import Behavior, Call, FaultyServer, closed, in_turn, malformed, status
 from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, write_policy
 
@@ -69,90 +68,6 @@ def test_the_json_report_has_the_same_numbers_and_no_content(safeguard: Safeguar
     ]
     assert [row["case"] for row in report["failed"]] == ["replica-watch", "found-on-a-truck"]
     assert "nobody can tell" not in ran.out
-
-
-def test_a_policys_gate_decides_the_exit_code(safeguard: Safeguard) -> None:
-    half = edited(POLICY, ("labeler:", "gate: {min_recall: 0.5, max_false_positive_rate: 0}\nlabeler:"))
-    write_policy(Path("policies"), half)
-    ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.words={replica: M1}")
-    assert ran.code == 0
-    assert "gate min_recall 0.5: 0.500 met" in ran.out
-    ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.words={replica: M1, box: M2}")
-    assert ran.code == 7
-    assert "gate max_false_positive_rate 0: 1.000 NOT MET" in ran.out
-
-
-def test_a_bound_that_cannot_be_measured_is_not_met(safeguard: Safeguard) -> None:
-    write_policy(Path("policies"), edited(POLICY, ("labeler:", "gate: {min_precision: 0}\nlabeler:")))
-    ran = safeguard("verify", "market", *SCRIPTED)
-    assert ran.code == 7
-    assert "gate min_precision 0: not measurable NOT MET" in ran.out
-
-
-BOUNDS = ("min_precision: 0", "min_recall: 0", "max_false_positive_rate: 1", "max_unreadable_rate: 1")
-
-
-@pytest.mark.parametrize("bound", [*BOUNDS, "min_rule_accuracy: 0"])
-@pytest.mark.parametrize("kind", ["refuse", "garbage", "truncate"])
-def test_no_gate_is_met_if_no_answer_could_be_read(safeguard: Safeguard, bound: str, kind: str) -> None:
-    write_policy(Path("policies"), edited(POLICY, ("labeler:", f"gate: {{{bound}}}\nlabeler:")))
-    misbehave = f"engine.args.misbehave={{replica: {kind}, phones: {kind}, box: {kind}}}"
-    ran = safeguard("verify", "market", *SCRIPTED, "--set", misbehave)
-    assert ran.code == 7
-    assert "not measurable NOT MET (no answer could be read)" in ran.out
-
-
-@pytest.mark.parametrize(
-    ("bound", "shown"),
-    [
-        ("max_false_positive_rate: 0.4", "1.000 NOT MET (1 unreadable answer on safe content counted as wrong)"),
-        ("min_precision: 0.7", "0.667 NOT MET (1 unreadable answer on safe content counted as wrong)"),
-        ("max_unreadable_rate: 0.2", "0.333 NOT MET"),
-        ("min_recall: 1", "1.000 met"),
-    ],
-)
-def test_an_unreadable_answer_on_safe_content_never_helps_a_bound(safeguard: Safeguard, bound: str, shown: str) -> None:
-    write_policy(Path("policies"), edited(POLICY, ("labeler:", f"gate: {{{bound}}}\nlabeler:")))
-    script = "engine.args={words: {replica: M1, truck: M2}, misbehave: {box: garbage}}"
-    ran = safeguard("verify", "market", *SCRIPTED, "--set", script)
-    assert f"gate {bound.replace(':', '')}: {shown}\n" in ran.out
-    assert ran.code == (7 if "NOT MET" in shown else 0)
-
-
-def test_a_gate_on_the_right_rule_counts_violations_of_another_rule_as_wrong(safeguard: Safeguard) -> None:
-    write_policy(Path("policies"), edited(POLICY, ("labeler:", "gate: {min_rule_accuracy: 0.9}\nlabeler:")))
-    words = "engine.args.words={replica: M2, truck: M2}"
-    ran = safeguard("verify", "market", *SCRIPTED, "--set", words)
-    assert "gate min_rule_accuracy 0.9: 0.500 NOT MET" in ran.out and "recall 1.000" in ran.out
-    assert ran.code == 7
-    assert safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT).code == 0
-
-
-def test_an_engine_that_fails_on_a_case_exits_5_regardless_of_the_other_cases(safeguard: Safeguard) -> None:
-    write_policy(Path("policies"))
-    script = "engine.args.misbehave={truck: fail}"
-    ran = safeguard("verify", "market", *SCRIPTED, "--set", script)
-    assert ran.code == 5
-    assert "engine_failed: scripted failure" in ran.out
-
-
-def test_a_server_that_does_not_answer_is_one_message(safeguard: Safeguard) -> None:
-    write_policy(Path("policies"))
-    settings = ("engine.kind=endpoint", "engine.url=http://127.0.0.1:9", "engine.model=m", "engine.deadline_s=1")
-    ran = safeguard("verify", "market", *(part for setting in settings for part in ("--set", setting)))
-    assert (ran.code, ran.out) == (5, "")
-    assert "http://127.0.0.1:9 cannot be reached" in ran.err
-
-
-def test_a_socket_of_another_kind_is_named_in_words(safeguard: Safeguard) -> None:
-    write_policy(Path("policies"))
-    address = str(Path("wrong.sock").absolute())
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wrong:
-        wrong.bind(address)
-        settings = ("engine.kind=endpoint", f"engine.url=unix:{address}", "engine.model=m", "engine.deadline_s=1")
-        ran = safeguard("verify", "market", *(part for setting in settings for part in ("--set", setting)))
-    assert ran.code == 5
-    assert "protocol wrong type for socket" in ran.err and "OSError" not in ran.err
 
 
 def test_several_policies_are_verified_in_one_run_and_the_worst_result_counts(safeguard: Safeguard) -> None:
@@ -340,17 +255,6 @@ def test_an_mlflow_server_that_is_down_is_named_before_a_model_is_called(safegua
     assert (ran.code, "cannot be reached" in ran.err, Path("calls").exists()) == (5, True, False)
 
 
-def test_an_engine_that_fails_midway_is_no_failure_of_the_policy(safeguard: Safeguard) -> None:
-    write_policy(Path("policies"))
-    settings = (*SCRIPTED, "--set", "engine.args={words: {replica: M1}, misbehave: {truck: fail}}")
-    (report,) = json.loads(safeguard("verify", "market", *settings, "--json").out)
-    assert report["status"] == "engine_failed"
-    assert "is not verified: the engine did not answer 1 of 3 cases (scripted failure)" in report["message"]
-    assert " failed: " not in safeguard("verify", "market", *settings).out
-    (good,) = json.loads(safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT, "--json").out)
-    assert (good["status"], good["second_looks"]) == ("passed", 0)
-
-
 def test_mlflow_gets_a_run_for_each_side_with_its_figures_and_no_content(
     safeguard: Safeguard, empty_store: Path, tmp_path: Path
 ) -> None:
@@ -371,36 +275,6 @@ def test_mlflow_gets_a_run_for_each_side_with_its_figures_and_no_content(
         assert (run.data.metrics["cases"], run.data.metrics["recall"]) == (3, recall)
         assert "nobody can tell" not in str(run.to_dictionary())
     assert by_status == {}
-
-
-def test_a_second_look_is_counted(safeguard: Safeguard) -> None:
-    write_policy(Path("policies"))
-    ran = safeguard("verify", "market", *SCRIPTED, "--set", "engine.args.misbehave={watch: garbage}")
-    assert "second looks: 2)." in ran.out
-
-
-def test_a_model_of_another_kind_is_noticed_by_its_first_answers(safeguard: Safeguard) -> None:
-    write_policy(Path("policies"))
-    body = json.dumps({"choices": [{"text": "It seems fine to me.", "finish_reason": "stop"}]}).encode()
-
-    def behave(call: Call) -> Behavior:
-        return malformed(body) if call.path == "/v1/completions" else status(404)
-
-    with FaultyServer(behave) as server:
-        settings = ("engine.kind=endpoint", f"engine.url={server.url}", "engine.model=m")
-        ran = safeguard("verify", "market", *(part for setting in settings for part in ("--set", setting)))
-    assert (ran.code, "set engine.dialect=chat" in ran.err) == (2, True)
-
-
-def test_requests_that_were_sent_again_are_counted(safeguard: Safeguard) -> None:
-    write_policy(Path("policies"))
-    with FaultyServer(in_turn(status(500), status(429, "0"), closed())) as server:
-        settings = ("engine.kind=endpoint", f"engine.url={server.url}", "engine.model=m", "engine.window=1")
-        options = [part for setting in settings for part in ("--set", setting)]
-        (report,) = json.loads(safeguard("verify", "market", *options, "--json").out)
-        assert report["retries"] == 3 and len(server.calls) == report["cases"] + 3
-        assert "; retries: 3)." in report["message"]
-        assert "retries" not in safeguard("verify", "market", *options).out
 
 
 @pytest.mark.parametrize("dialect", ["harmony", "chat"])
