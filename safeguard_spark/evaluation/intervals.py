@@ -277,15 +277,38 @@ def screen_rank(positives: int, floor: float, risk: float = 1 - LEVEL) -> int | 
     return allowed - 1 if allowed else None
 
 
-def audited_recall(flagged: int, cleared: int, checked: int, missed: int, level: float = LEVEL) -> float:
-    """The lower bound of a screen's recall, from an audit of what it cleared.
+def most_hits(strata: Iterable[Stratum], level: float = LEVEL) -> float:
+    """The one-sided upper bound of the hits of a table, from a stratified sample in which hits are rare.
 
-    `flagged`: the violations that the screen did not clear. Of the `cleared` contents, `checked` were drawn at random,
-    and `missed` of these are violations. With u the one-sided upper bound of the share missed (Clopper and Pearson),
-    recall is at least flagged / (flagged + cleared x u). 0 without a flagged violation.
+    Of one stratum Clopper and Pearson's; of several that of the gamma distribution by M. P. Fay and E. J. Feuer (1997),
+    in which each sampled content weighs what it stands for, and the heaviest one counts as another hit. What has no
+    sample is counted as hits.
     """
-    most_missed = cleared * upper_bound(missed, checked, level)
-    return flagged / (flagged + most_missed) if flagged else 0.0
+    from scipy.special import gammaincinv
+
+    strata = list(strata)
+    sampled = [stratum for stratum in strata if stratum.n]
+    rest = sum(stratum.size for stratum in strata if not stratum.n)
+    if len(sampled) < 2:
+        return rest + sum(size * upper_bound(hits, n, level) for hits, n, size in sampled)
+    heaviest = max(size / n for _, n, size in sampled)
+    mean = heaviest + sum(hits * size / n for hits, n, size in sampled)
+    variance = heaviest**2 + sum(hits * (size / n) ** 2 for hits, n, size in sampled)
+    return rest + float(variance / mean * gammaincinv(mean**2 / variance, level))
+
+
+def fewest_hits(strata: Iterable[Stratum], level: float = LEVEL) -> float:
+    """The lower bound to `most_hits`. What has no sample is counted as no hits."""
+    from scipy.special import gammaincinv
+
+    sampled = [stratum for stratum in strata if stratum.n]
+    if len(sampled) < 2:
+        return sum(size * lower_bound(hits, n, level) for hits, n, size in sampled)
+    mean = sum(hits * size / n for hits, n, size in sampled)
+    if not mean:
+        return 0.0
+    variance = sum(hits * (size / n) ** 2 for hits, n, size in sampled)
+    return float(variance / mean * gammaincinv(mean**2 / variance, 1 - level))
 
 
 def audit_size(flagged: int, cleared: int, floor: float, level: float = LEVEL) -> int | None:

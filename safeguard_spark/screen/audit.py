@@ -8,7 +8,7 @@ for the bound to reach the target.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from safeguard_spark.evaluation.intervals import LEVEL, audit_size, audited_recall, lower_bound
+from safeguard_spark.evaluation.intervals import LEVEL, Stratum, audit_size, fewest_hits, most_hits
 
 # A screen is audited again and again, so a wrong retirement has to be rarer than 5 % each time.
 RETIRE_LEVEL = 0.99
@@ -28,16 +28,20 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True)
 class Audit:
-    """Counts of one run, or of several added up.
+    """Counts of one run, or of several added up, which are then its `runs`.
 
     `flagged`: violations among the contents that were not cleared. Of the `cleared`, `checked` were drawn at random and
     judged by the reasoner, and `missed` of them are violations.
+
+    Runs check different shares of what they clear, a large run a small one, and a screen may miss more in some of them
+    than in others. So each check of a run stands for as many contents as that run has cleared for it.
     """
 
     flagged: int = 0
     cleared: int = 0
     checked: int = 0
     missed: int = 0
+    runs: tuple["Audit", ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError for counts that cannot be."""
@@ -51,26 +55,32 @@ class Audit:
             self.cleared + other.cleared,
             self.checked + other.checked,
             self.missed + other.missed,
+            (*(self.runs or (self,)), *(other.runs or (other,))),
         )
 
     @property
     def recall(self) -> float | None:
         """The best guess of the recall; None without a violation."""
-        let_through = self.cleared * self.missed / self.checked if self.checked else 0.0
-        violations = self.flagged + let_through
-        return self.flagged / violations if violations else None
+        return self._recall(sum(size * hits / n for hits, n, size in self._strata if n))
 
     @property
     def recall_low(self) -> float:
-        """The exact one-sided lower bound at 95 %."""
-        return audited_recall(self.flagged, self.cleared, self.checked, self.missed, LEVEL)
+        """The one-sided lower bound at 95 %. What a run cleared without a check counts as missed."""
+        return self._recall(most_hits(self._strata, LEVEL)) or 0.0
 
     @property
     def recall_high(self) -> float:
-        """The exact one-sided upper bound at 99 %."""
-        fewest_missed = self.cleared * lower_bound(self.missed, self.checked, RETIRE_LEVEL)
-        violations = self.flagged + fewest_missed
-        return self.flagged / violations if violations else 1.0
+        """The one-sided upper bound at 99 %."""
+        high = self._recall(fewest_hits(self._strata, RETIRE_LEVEL))
+        return 1.0 if high is None else high
+
+    @property
+    def _strata(self) -> list[Stratum]:
+        return [Stratum(run.missed, run.checked, run.cleared) for run in self.runs or (self,)]
+
+    def _recall(self, missed: float) -> float | None:
+        violations = self.flagged + missed
+        return self.flagged / violations if violations else None
 
     def finding(self, target: float) -> Finding:
         """What the audit says about a target."""

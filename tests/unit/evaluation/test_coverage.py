@@ -19,7 +19,6 @@ from safeguard_spark.evaluation.intervals import (
     Rate,
     Stratum,
     Weighted,
-    audited_recall,
     clopper_pearson,
     difference,
     f1_rate,
@@ -31,6 +30,7 @@ from safeguard_spark.evaluation.intervals import (
     upper_bound,
     wilson,
 )
+from safeguard_spark.screen.audit import Audit
 from safeguard_spark.screen.threshold import calibrate
 
 pytestmark = pytest.mark.unit
@@ -181,7 +181,7 @@ def test_the_bound_of_an_audit_is_below_the_recall_as_often_as_it_says(missed: i
     flagged, cleared = 2_000, 80_000
     recall = flagged / (flagged + missed)
     counts = np.random.default_rng(10).hypergeometric(missed, cleared - missed, checked, (TRIALS, 1))
-    held = coverage(counts, lambda j: (audited_recall(flagged, cleared, checked, j), 1), recall)
+    held = coverage(counts, lambda j: (Audit(flagged, cleared, checked, j).recall_low, 1), recall)
     assert held > 0.943
 
 

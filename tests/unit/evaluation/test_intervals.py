@@ -15,7 +15,6 @@ from safeguard_spark.evaluation.intervals import (
     Stratum,
     Weighted,
     audit_size,
-    audited_recall,
     clopper_pearson,
     difference,
     f1_rate,
@@ -29,6 +28,7 @@ from safeguard_spark.evaluation.intervals import (
     upper_bound,
     wilson,
 )
+from safeguard_spark.screen.audit import Audit
 from safeguard_spark.screen.threshold import calibrate
 
 pytestmark = pytest.mark.unit
@@ -204,9 +204,9 @@ def test_a_threshold_is_the_score_after_those_that_may_be_cleared() -> None:
 def test_an_audit_proves_a_recall_with_as_many_contents_as_it_says() -> None:
     size = audit_size(2_000, 80_000, 0.95)
     assert size is not None and 2_250 < size < 2_300
-    assert audited_recall(2_000, 80_000, size, 0) >= 0.95 > audited_recall(2_000, 80_000, size - 1, 0)
+    assert Audit(2_000, 80_000, size).recall_low >= 0.95 > Audit(2_000, 80_000, size - 1).recall_low
     assert audit_size(200_000, 8_000_000, 0.95) == size
-    assert audited_recall(2_000, 80_000, size, 1) < 0.95
+    assert Audit(2_000, 80_000, size, 1).recall_low < 0.95
     assert audit_size(0, 10, 0.9) is None and audit_size(5, 10, 1.0) is None
     assert audit_size(5, 0, 0.9) == audit_size(5, 10, 0.0) == 0
-    assert audited_recall(5, 0, 0, 0) == 1 and audited_recall(0, 10, 10, 0) == 0 and audited_recall(5, 5, 0, 0) == 0.5
+    assert (Audit(5).recall_low, Audit(0, 10, 10).recall_low, Audit(5, 5).recall_low) == (1, 0, 0.5)

@@ -37,6 +37,53 @@ def test_both_bounds_cover_the_recall(recall: float) -> None:
         assert outside <= trials * risk + 3 * math.sqrt(trials * risk * (1 - risk))
 
 
+# Contents cleared and checked, and violations let through, of each run: the screen misses more in some than in others.
+LARGE_THEN_DAILY = [(600_000, 1_800, 900), *[(12_000, 1_200, 0)] * 20]
+SMALL_ARE_WORST = [*[(900, 90, 30)] * 10, (400_000, 1_500, 100), (90, 90, 20)]
+ALIKE = [(50_000, 2_000, 90), (52_000, 2_100, 95), (48_000, 1_950, 80)]
+MOSTLY_UNREAD = [(50_000, 2_000, 90)] * 5 + [(700, 1, 2), (300, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"), [(LARGE_THEN_DAILY, 0.75), (SMALL_ARE_WORST, 0.8), (ALIKE, 0.75), (MOSTLY_UNREAD, 0.5)]
+)
+def test_the_bounds_of_several_runs_cover_whatever_share_each_checks(
+    runs: list[tuple[int, int, int]], expected: float
+) -> None:
+    random, trials, flagged = np.random.default_rng(2), 1_000, 500
+    let_through = sum(missed for _, _, missed in runs)
+    recall = flagged * len(runs) / (flagged * len(runs) + let_through)
+    pooled = [
+        sum(
+            (
+                Audit(flagged, cleared, checked, int(random.hypergeometric(missed, cleared - missed, checked)))
+                for cleared, checked, missed in runs
+            ),
+            Audit(),
+        )
+        for _ in range(trials)
+    ]
+    for outside, risk in (
+        (sum(audit.recall_low > recall for audit in pooled), 0.05),
+        (sum(audit.recall_high < recall for audit in pooled), 0.01),
+    ):
+        assert outside <= trials * risk + 3 * math.sqrt(trials * risk * (1 - risk))
+    assert np.mean([audit.recall_low for audit in pooled]) > expected  # the bound is of use
+
+
+def test_runs_that_check_the_same_share_are_nearly_one_large_run() -> None:
+    two, one = Audit(400, 8_000, 800, 20) + Audit(90, 1_000, 100, 0), Audit(490, 9_000, 900, 20)
+    assert (two.recall_low, two.recall_high) == pytest.approx((one.recall_low, one.recall_high), abs=0.003)
+
+
+def test_a_run_that_checks_nothing_counts_as_missed_and_nothing_cleared_changes_nothing() -> None:
+    run = Audit(490, 9_000, 900, 20)
+    assert (run + Audit() + Audit(10)).recall_low == Audit(500, 9_000, 900, 20).recall_low
+    unchecked = run + Audit(0, 100)
+    assert unchecked.recall_low == pytest.approx(490 / (490 / run.recall_low + 100))
+    assert unchecked.recall_high == run.recall_high
+
+
 def test_the_checks_that_are_needed_show_the_target_if_they_find_nothing() -> None:
     flagged, cleared = 19_000, 800_000
     needed = needed_checks(flagged, cleared, TARGET)
