@@ -39,7 +39,7 @@ class CoveredVersion(BaseModel):
     full_at: datetime  # when a run last read all of the source
     rows: int  # contents of the source
     given_up: int = 0  # of these, the ones that failed `run.max_attempts` times
-    message: str | None = None  # what the run said, which is still so
+    message: str | None = None  # the part of the run's message that still holds
 
 
 class Coverage(NamedTuple):
@@ -67,7 +67,7 @@ class CoveredVersions:
         self._files = Files(tables.spark, tables.sibling_folder(FOLDER))
 
     def of(self, specs: Sequence[LabelSpec], selection: dict[str, str]) -> Coverage:
-        """The version that is covered for all of these specs, read in this way: the oldest of theirs."""
+        """The version that one run covered for all of these specs, read in this way."""
         versions = list[CoveredVersion]()
         for spec in specs:
             version = self._read(spec)
@@ -76,14 +76,9 @@ class CoveredVersions:
             if version.selection != selection:
                 return Coverage(None, f"{_difference(version.selection, selection)} changed")
             versions.append(version)
-        if len({(version.screens, version.retired) for version in versions}) > 1:
-            return Coverage(None, "the screens changed")
-        oldest = min(versions, key=lambda version: version.source)
-        return Coverage(oldest.model_copy(update={
-            "labels": min(version.labels for version in versions),
-            "activations": min(version.activations for version in versions),
-            "full_at": min(version.full_at for version in versions),
-        }))  # fmt: skip
+        if any(version != versions[0] for version in versions):
+            return Coverage(None, "the policies were last labelled by different runs")
+        return Coverage(versions[0])
 
     def write(self, specs: Sequence[LabelSpec], version: CoveredVersion) -> None:
         """Record a version for these specs."""
@@ -109,7 +104,7 @@ def cover(tables: Tables, collection: str, specs: Sequence[LabelSpec], version: 
     table = tables.sql(schema.LABELS)
     if not newest_point(tables.spark, table).is_same(version.labels):
         commits = commits_since(tables.spark, table, version.labels)
-        if commits and labels_changed(commits, version, collection, specs) is None:
+        if commits and labels_changed(commits, version, collection, specs, version.source.version) is None:
             version = version.model_copy(update={"labels": commits[-1].point})
     CoveredVersions(tables, collection).write(specs, version)
 
@@ -120,14 +115,17 @@ def _difference(before: dict[str, str], now: dict[str, str]) -> str:
 
 
 def labels_changed(
-    commits: Sequence[Commit], covered: CoveredVersion, collection: str, specs: Sequence[LabelSpec]
+    commits: Sequence[Commit], covered: CoveredVersion, collection: str, specs: Sequence[LabelSpec], newest: int
 ) -> str | None:
     """Why the labels may no longer be those of the covered version after some commits to `labels`, or None.
 
-    A later run that read the source in the same way, at the covered version or a later one, does no harm: the contents
-    whose newest label it changed have changed in the source since then, so they are candidates.
+    `newest` is the version of the source that is read now. A run that read the source in the same way, from the covered
+    version to that one, does no harm: the contents whose newest label it changed have changed in the source since the
+    covered version, so they are candidates. Of files no other list is known to lie in between.
     """
     keys, selection = {key_of(spec) for spec in specs}, sha256(covered.selection)
+    oldest = covered.source.version
+    versions = range(oldest, (oldest if covered.files is not None else newest) + 1)
     for commit in commits:
         if commit.operation in KEEPS_ROWS:
             continue
@@ -137,6 +135,6 @@ def labels_changed(
             return f"labels were changed or erased ({commit.operation}, {where})"
         if scope.collection != collection or scope.spec not in keys:
             continue
-        if scope.selection != selection or scope.version is None or scope.version < covered.source.version:
+        if scope.selection != selection or scope.version not in versions:
             return f"labels of its contents were written in another way ({where})"
     return None

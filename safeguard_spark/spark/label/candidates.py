@@ -151,7 +151,7 @@ def find_candidates(
         return all_rows(why)
     if _is_due(covered, config):
         return all_rows(f"they were last read on {covered.full_at:%Y-%m-%d} (run.full_every)")
-    if changed := _labels_changed(tables, covered, collection, specs, labels):
+    if changed := _labels_changed(tables, covered, collection, specs, labels, seen):
         return all_rows(changed)
     if retired != covered.retired:
         return all_rows("a screen was retired, and what it cleared is pending again")
@@ -182,14 +182,14 @@ def _is_due(covered: CoveredVersion, config: RunConfig) -> bool:
 
 
 def _labels_changed(
-    tables: Tables, covered: CoveredVersion, collection: str, specs: Sequence[LabelSpec], labels: Point
+    tables: Tables, covered: CoveredVersion, collection: str, specs: Sequence[LabelSpec], labels: Point, seen: Seen
 ) -> str | None:
     if labels.is_same(covered.labels):
         return None
     commits = commits_since(tables.spark, tables.sql(schema.LABELS), covered.labels)
     if commits is None:
         return "the log of labels no longer says what was written since the last run"
-    return labels_changed(commits, covered, collection, specs)
+    return labels_changed(commits, covered, collection, specs, seen.point.version)
 
 
 class _Found(NamedTuple):

@@ -1,10 +1,12 @@
 """Covering: what a complete run leaves for the next one, and the result of one that finds nothing changed since."""
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from safeguard_spark import schema
 from safeguard_spark.errors import SafeguardError
+from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.coverage import CoveredVersion, cover
 from safeguard_spark.spark.failures import FAILED
@@ -36,10 +38,13 @@ def unchanged_result(run: RunContext, nothing: Candidates) -> RunResult:
     )
 
 
-def cover_run(run: RunContext, given_up: int, message: str) -> None:
-    """Record what a complete run covered, and what it said that is so until something changes."""
+def cover_run(run: RunContext, by_policy: Mapping[str, Mapping[str, int]], given_up: int, message: str) -> None:
+    """Record what a complete run covered, and the part of its message that holds until something changes.
+
+    `by_policy` are the outcomes that it wrote. It covers nothing if the next run tries some of them again.
+    """
     candidates = run.candidates
-    if candidates.seen is None or candidates.labels is None:
+    if candidates.seen is None or candidates.labels is None or _may_change(run, by_policy):
         return
     version = CoveredVersion(
         run_id=run.run_id,
@@ -59,3 +64,13 @@ def cover_run(run: RunContext, given_up: int, message: str) -> None:
         cover(run.tables, run.config.source.collection(run.table.name), run.specs, version)
     except (SafeguardError, *FAILED) as error:  # the labels are written: the next run reads all rows again
         log.warning("What run %s covered could not be recorded: %s", run.run_id, type(error).__name__)
+
+
+def _may_change(run: RunContext, by_policy: Mapping[str, Mapping[str, int]]) -> bool:
+    """Whether an answer of this run could not be read, and another call may give a better one."""
+    return any(
+        outcome.is_unreadable and outcome.may_change(spec.labeler.temperature) and outcome in outcomes
+        for spec in run.specs
+        for outcomes in [by_policy.get(spec.policy.ref, {})]
+        for outcome in Outcome
+    )

@@ -65,10 +65,7 @@ def has_feed(source: SourceTable, commits: Sequence[Commit]) -> bool:
 
 
 def changes_by_feed(source: SourceTable, table: str, commits: Sequence[Commit]) -> Changes | None:
-    """The contents that are in the source now and were not at some moment since these commits began.
-
-    None if a VACUUM deleted files of the feed.
-    """
+    """The contents that the feed shows and that are in the source now. None if a VACUUM deleted files of the feed."""
     reader = source.spark.read.format("delta").option("readChangeFeed", "true")
     reader = reader.option("startingVersion", commits[0].point.version)
     reader = reader.option("endingVersion", commits[-1].point.version)
@@ -78,8 +75,9 @@ def changes_by_feed(source: SourceTable, table: str, commits: Sequence[Commit]) 
     name = source.payload.name
     events = events.withColumn("content_hash", source.payload.hash)
     keys = ["content_id", "content_hash"]
-    by_version = events.groupBy(*keys, "version").agg(F.sum("change").alias("change"), F.first(name).alias(name))
-    steps = F.sort_array(F.collect_list(F.struct("version", "change"))).alias("steps")
+    removed, change = F.count_if(F.col("change") < 0).alias("removed"), F.sum("change").alias("change")
+    by_version = events.groupBy(*keys, "version").agg(removed, change, F.first(name).alias(name))
+    steps = F.sort_array(F.collect_list(F.struct("version", "removed", "change"))).alias("steps")
     contents = by_version.groupBy(*keys).agg(steps, F.first(name).alias(name))
     try:
         total = events.agg(F.count(F.lit(1)), F.coalesce(F.sum("change"), F.lit(0))).first()
@@ -93,15 +91,15 @@ def changes_by_feed(source: SourceTable, table: str, commits: Sequence[Commit]) 
 
 
 def _is_present(steps: str) -> Column:
-    """Whether a content is there after its `steps`, and was absent before one of them or came with one.
+    """Whether a content is there after its `steps`, each of which removes rows of it and adds others.
 
-    How often it was there before is unknown, but at least as often as it would else have been missing since.
+    How often it was there before them is unknown, but at least as often as they removed it.
     """
     start = F.struct(F.lit(0).cast("bigint").alias("now"), F.lit(0).cast("bigint").alias("lowest"))
 
     def add(state: Column, step: Column) -> Column:
-        now = state["now"] + step["change"]
-        return F.struct(now.alias("now"), F.least(state["lowest"], now).alias("lowest"))
+        lowest = F.least(state["lowest"], state["now"] - step["removed"])
+        return F.struct((state["now"] + step["change"]).alias("now"), lowest.alias("lowest"))
 
     return F.aggregate(steps, start, add, lambda state: state["now"] - state["lowest"] >= 1)
 

@@ -28,7 +28,7 @@ def test_an_unchanged_source_is_not_read_and_what_the_run_says_is_kept(lake: Lak
     first = lake.label()
     assert (first.rows, first.candidates) == (30, "")
     files = [file for file in lake.posts.rglob("*.parquet") if "_delta_log" not in file.parts]
-    for file in files:  # whoever reads a row now fails
+    for file in files:  # reading a row fails now
         file.rename(file.with_suffix(".away"))
     try:
         again = lake.label()
@@ -81,6 +81,7 @@ def test_a_change_feed_shows_exactly_what_came_and_what_is_gone(lake: Lake) -> N
     result = lake.label()
     assert result.candidates == "10 rows are read: the change feed since version 1 of the source."
     assert (result.rows, result.written, lake.calls()) == (40, 2, 2)
+    lake.spark.sql(f"UPDATE delta.`{lake.posts}` SET body = body WHERE id = 'p9'")  # in the feed, and still there
     lake.spark.sql(f"INSERT INTO delta.`{lake.posts}` VALUES ('p9', 'a rifle, under an id that has another content')")
     with pytest.raises(SourceError, match=r"Number of ids with several contents .*: 1"):
         lake.label()
@@ -150,3 +151,45 @@ def test_failed_rows_and_another_selection_are_not_passed_over(lake: Lake) -> No
         1, "All rows are read: settings of the source or the run changed."
     )  # fmt: skip
     assert lake.label(source={"text_column": "upper(body)"}, run={"max_attempts": 3}).written == 6
+
+
+def test_policies_that_were_labelled_at_different_versions_are_not_covered_together(lake: Lake) -> None:
+    lake.write([("a", "a table")])
+    lake.write([("a", "a replica")], mode="overwrite")
+    one, other, old = policy(), policy(name="other", text="Something else."), {"version": 0}
+    lake.label(one)
+    lake.label(other, source=old)
+    both = lake.label(one, other, source=old)
+    assert both.written == 1 and "the policies were last labelled by different runs" in both.candidates
+    assert is_unchanged(lake.label(one, other, source=old))
+
+
+def test_an_older_version_is_labelled_again_after_a_partial_run_over_a_newer_one(lake: Lake) -> None:
+    lake.write([("a", "a table")])
+    lake.label()
+    lake.write([("a", "a replica"), ("fails", "zzfail")], mode="overwrite")
+    assert lake.label().status is Status.partial
+    older = lake.label(source={"version": 0})
+    assert older.written == 1 and "labels of its contents were written in another way" in older.candidates
+    assert lake.current()["a"].rule_ids == []
+
+
+def test_parquet_files_that_come_back_are_labelled_again_after_a_partial_run_over_others(lake: Lake) -> None:
+    lake.write([("a", "a table")], format="parquet")
+    lake.label()
+    lake.posts.rename(lake.folder / "first")
+    lake.write([("a", "a replica"), ("fails", "zzfail")], format="parquet")
+    assert lake.label().status is Status.partial
+    lake.posts.rename(lake.folder / "second")
+    (lake.folder / "first").rename(lake.posts)
+    assert lake.label().written == 1
+    assert lake.current()["a"].rule_ids == []
+
+
+def test_an_unreadable_answer_that_may_change_is_tried_again(lake: Lake) -> None:
+    lake.write([("a", "a table"), ("b", "zzgarbage")])
+    sections = {"labeler": {"temperature": 0.5}, "run": {"max_attempts": 2}}
+    assert lake.label(**sections).status is Status.complete
+    assert lake.label(**sections).written == 1
+    assert lake.label(**sections).pending == 0
+    assert is_unchanged(lake.label(**sections))

@@ -39,6 +39,7 @@ def scope_json(scope: LabelScope) -> str:
     [
         (SAME, True),
         (SAME._replace(version=12), True),
+        (SAME._replace(version=13), False),  # newer than what is read now
         (SAME._replace(version=6), False),
         (SAME._replace(version=None), False),
         (SAME._replace(selection="another"), False),
@@ -51,14 +52,21 @@ def test_labels_that_other_runs_wrote_do_harm_only_if_they_are_of_the_same_conte
     scope: LabelScope, is_harmless: bool
 ) -> None:
     written = [commit("OPTIMIZE"), commit("WRITE", scope_json(scope))]
-    assert (labels_changed(written, COVERED, "posts", [SPEC]) is None) is is_harmless
+    assert (labels_changed(written, COVERED, "posts", [SPEC], 12) is None) is is_harmless
+
+
+def test_labels_written_after_another_list_of_files_are_not_relied_on() -> None:
+    of_files = COVERED.model_copy(update={"files": {"a.parquet": "1 2"}})
+    for version, is_harmless in ((7, True), (8, False)):
+        written = [commit("WRITE", scope_json(SAME._replace(version=version)))]
+        assert (labels_changed(written, of_files, "posts", [SPEC], 12) is None) is is_harmless
 
 
 @pytest.mark.parametrize("operation", ["MERGE", "DELETE", "RESTORE", "WRITE", "UPDATE", "TRUNCATE"])
 def test_labels_that_anything_else_changed_are_not_relied_on(operation: str) -> None:
     for metadata in (None, "", "{}", '{"erased_ids": 3}', '{"scope": 1}', '{"scope": {"collection": "posts"}}'):
-        assert labels_changed([commit(operation, metadata)], COVERED, "posts", [SPEC])
-    assert labels_changed([commit("VACUUM END"), commit("SET TBLPROPERTIES")], COVERED, "posts", [SPEC]) is None
+        assert labels_changed([commit(operation, metadata)], COVERED, "posts", [SPEC], 12)
+    assert labels_changed([commit("VACUUM END"), commit("SET TBLPROPERTIES")], COVERED, "posts", [SPEC], 12) is None
 
 
 @pytest.mark.parametrize(
