@@ -75,15 +75,14 @@ NUMBERS = re.compile(
     rf"(?P<numbers>\d+(?:{BETWEEN}\d+)+)(?!\.?\d)",
     re.IGNORECASE | re.MULTILINE,
 )
+TELLS_ONE = rf"{TELLS}\s+(?:(?:only|just|with|in|as|a|an|the|one|your)\s+)*(?:[a-z]+\s+)??"
 OTHERS = {
     "a score or a number": re.compile(
-        rf"{TELLS}\s+(?:(?:only|just|with|in|as|a|an|the|one|your)\s+)*(?:[a-z]+\s+)??"
-        r"(?:score|rating|probability|likelihood|percentage|number|integer|float|decimal|grade)\b",
+        rf"{TELLS_ONE}(?:score|rating|probability|likelihood|percentage|number|integer|float|decimal|grade)\b",
         re.IGNORECASE | re.MULTILINE,
     ),
     "a text": re.compile(
-        rf"{TELLS}\s+(?:(?:only|just|with|in|as|a|an|the|one|your)\s+)*(?:[a-z]+\s+)??"
-        r"(?:paragraph|essay|bullet points?|bulleted list|table|prose|sentences?|explanation|summary)\b",
+        rf"{TELLS_ONE}(?:paragraph|essay|bullet points?|bulleted list|table|prose|sentences?|explanation|summary)\b",
         re.IGNORECASE | re.MULTILINE,
     ),
 }
