@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     _rooms(("safeguard_spark/spark/screen/", "screens on Spark: train, calibrate and plan them from labels")),
     _rooms(("safeguard_spark/spark/relabel/", "re-labelling on Spark: plan, apply, compare, promote")),
     _rooms(("safeguard_spark/spark/evaluation/", "golden sets on Spark: contents, verdicts, counts, evaluations")),
-    _rooms(("safeguard_spark/spark/maintain/", "erase, optimize and vacuum the label tables")),
+    _rooms(("safeguard_spark/spark/maintain/", "erase, optimize and vacuum the label tables; what a deployment lacks")),
     _rooms(("safeguard_spark/spark/label/", "the label job: plan, label, stage, commit, recover")),
     _rooms(("safeguard_spark/spark/", "sessions, sources, tables, staging; all that imports pyspark or delta")),
     _rooms(("safeguard_spark/report/", "the figures of a period, for people and for a transparency report")),

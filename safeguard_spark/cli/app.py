@@ -19,6 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from safeguard_spark import __version__
+from safeguard_spark.cli.doctor import diagnosis
 from safeguard_spark.cli.evaluate import evaluation
 from safeguard_spark.cli.label import labelling
 from safeguard_spark.cli.logs import LOGGER, JsonLines, StandardError
@@ -46,6 +47,7 @@ app.add_typer(policy)
 app.add_typer(labelling)
 app.add_typer(evaluation)
 app.add_typer(reporting)
+app.add_typer(diagnosis)
 app.add_typer(maintain, name="maintain")
 app.add_typer(relabel, name="relabel")
 app.add_typer(review, name="review")

@@ -21,6 +21,7 @@ from safeguard_spark.labelling.verdict import Completion
 
 REPLY_BYTES, ERROR_BYTES = 32 << 20, 64 << 10
 CONTENT_FILTER = "content_filter"
+FAILED = (aiohttp.ClientError, ConnectionError, OSError, ValueError)  # how a connection fails
 
 
 class Transport:
@@ -70,13 +71,33 @@ class Transport:
             return RequestFailure(FailureKind.refused_form, "it answers as a chat server", remedy=remedy)
         except MalformedReplyError as error:
             return RequestFailure(FailureKind.transient, f"malformed reply, {error}")
-        except aiohttp.ClientConnectorCertificateError:
+        except FAILED as error:
+            failure = self._failure(error)
+            self.is_reached = self.is_reached or failure.kind is FailureKind.transient
+            return failure
+
+    async def models(self) -> list[str] | RequestFailure:
+        """The names of the models that the server lists; none if it has no list. What goes wrong is a value."""
+        url, proxy = f"{self._address.base}/v1/models", self._address.proxy
+        timeout = aiohttp.ClientTimeout(total=self._connect_s)
+        try:
+            async with self._session.get(url, proxy=proxy, allow_redirects=False, timeout=timeout) as response:
+                if response.status != 200:
+                    failure = of_status(response.status, response.headers)
+                    return [] if response.status in (404, 405, 501) else failure
+                return [str(entry["id"]) for entry in _json(await _read(response, REPLY_BYTES))["data"]]
+        except (MalformedReplyError, LookupError, TypeError):
+            return []
+        except FAILED as error:
+            return self._failure(error)
+
+    def _failure(self, error: Exception) -> RequestFailure:
+        """The failure of a connection."""
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return RequestFailure(FailureKind.untrusted, "its certificate cannot be verified")
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return RequestFailure(FailureKind.unreachable, _cause(error, self._connect_s))
-        except (aiohttp.ClientError, ConnectionError, OSError, ValueError) as error:
-            self.is_reached = True
-            return RequestFailure(FailureKind.transient, _cause(error, self._connect_s))
+        is_unreachable = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        kind = FailureKind.unreachable if is_unreachable else FailureKind.transient
+        return RequestFailure(kind, _cause(error, self._connect_s))
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -121,6 +142,8 @@ def _cause(error: BaseException, connect_s: float) -> str:
         return "no TLS connection"
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return f"no connection within {connect_s:g} s"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {connect_s:g} s"
     if isinstance(cause, FileNotFoundError):
         return "there is no such socket"
     if isinstance(cause, ConnectionRefusedError):

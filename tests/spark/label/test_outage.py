@@ -159,3 +159,18 @@ def test_the_form_of_the_requests_is_in_the_runs_row(lake: Lake) -> None:
     (run,) = lake.read("runs").collect()
     (form,) = json.loads(run.config)["engine_forms"]
     assert form["path"] == "/v1/chat/completions" and form["limit_field"] == "max_completion_tokens"
+
+
+def test_a_model_of_another_kind_is_named_after_its_first_answers_and_leaves_no_label(lake: Lake) -> None:
+    lake.write(posts(90, ROW))
+    prose = json.dumps({"choices": [{"text": "Nothing to see here.", "finish_reason": "stop"}]}).encode()
+
+    def behave(call: Call) -> Behavior:
+        return ANSWER if "chat" in call.path else malformed(prose) if call.path == "/v1/completions" else status(404)
+
+    with FaultyServer(behave) as server:
+        with pytest.raises(ConfigError, match=r"None of the first 20 answers .* set engine\.dialect=chat"):
+            lake.label(engine=engine(server))
+        assert len(server.calls) < 45 and lake.read("labels").count() == 0
+        result = lake.label(engine=engine(server, dialect="chat"))
+    assert (result.status, result.outcomes) == (Status.complete, {"labelled": 90})
