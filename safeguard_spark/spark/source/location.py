@@ -108,6 +108,11 @@ def _read_files(spark: SparkSession, config: SourceConfig, files: Files, path: s
     location = str(config.location)
     settings = {name.lower(): value for name, value in config.options.items()}  # as Spark reads their names
     entries = _data_files(files, location, settings.get("recursivefilelookup", "").lower() == "true")
+    if not entries:
+        raise SourceError(
+            f"Source {location} holds no data files. If it should be an empty table, write it with its columns (Delta, "
+            "or one Parquet file without rows)."
+        )
     pattern = settings.get("pathglobfilter", "*")
     entries = [entry for entry in entries if fnmatch(PurePosixPath(entry.name).name, pattern)] or entries
     file_format = config.format or formats.format_of(location, entries)
@@ -136,30 +141,24 @@ def _is_one_value(files: Files, entries: list[formats.Entry], setting: str | Non
     return str(is_one_value).lower()
 
 
-def _data_files(files: Files, location: str, recursive: bool) -> list[formats.Entry]:
-    """The files of a folder, or of the first folder in it that is read; a file is itself. Raises SourceError."""
+def _data_files(files: Files, location: str, recursive: bool, *folder: str) -> list[formats.Entry]:
+    """The files of a folder, or of the first folder in it that has some; a file is itself. Raises SourceError."""
     if not files.is_folder():
         return [formats.Entry(PurePosixPath(location).name, is_folder=False)]
-    folder: list[str] = []
-    while True:
-        entries = [formats.Entry(*entry) for entry in files.entries(*folder)]
-        others = [entry.name for entry in entries if entry.is_folder and not (entry.is_partition or entry.is_hidden)]
-        tables = [name for name in others if files.exists(*folder, name, "_delta_log")]
-        if tables:
-            raise SourceError(
-                f"Source {location} is a folder of Delta tables ({', '.join(tables[:5])}). Name one: "
-                f"{'/'.join([location.rstrip('/'), *folder, tables[0]])}."
-            )
-        found = formats.files_of(location, entries, recursive)
-        if found:
-            return [entry._replace(name="/".join([*folder, entry.name])) for entry in found]
-        folders = [entry.name for entry in entries if entry.is_partition] or (others if recursive else [])
-        if not folders:
-            raise SourceError(
-                f"Source {location} holds no data files. If it should be an empty table, write it with its columns "
-                "(Delta, or one Parquet file without rows)."
-            )
-        folder.append(folders[0])
+    entries = [formats.Entry(*entry) for entry in files.entries(*folder)]
+    others = [entry.name for entry in entries if entry.is_folder and not (entry.is_partition or entry.is_hidden)]
+    tables = [name for name in others if files.exists(*folder, name, "_delta_log")]
+    if tables:
+        raise SourceError(
+            f"Source {location} is a folder of Delta tables ({', '.join(tables[:5])}). Name one: "
+            f"{'/'.join([location.rstrip('/'), *folder, tables[0]])}."
+        )
+    found = formats.files_of(location, entries, recursive)
+    if found:
+        return [entry._replace(name="/".join([*folder, entry.name])) for entry in found]
+    folders = [entry.name for entry in entries if entry.is_partition] or (others if recursive else [])
+    in_folders = (_data_files(files, location, recursive, *folder, name) for name in folders)
+    return next(filter(None, in_folders), [])
 
 
 @contextmanager
