@@ -19,9 +19,9 @@ from safeguard_spark.spark.coverage import CoveredVersion, CoveredVersions, labe
 from safeguard_spark.spark.screens import all_screens
 from safeguard_spark.spark.source import Source, SourceTable
 from safeguard_spark.spark.source.changes import Changes, changes_by_feed, changes_by_files, has_feed, why_all
-from safeguard_spark.spark.source.listing import list_files
+from safeguard_spark.spark.source.listing import changes_by_listing, list_files
 from safeguard_spark.spark.source.selection import SourceSelection, selection_of
-from safeguard_spark.spark.table_log import KEEPS_ROWS, Point, commits_since, newest_point, point_of
+from safeguard_spark.spark.table_log import KEEPS_ROWS, Commit, Point, commits_since, newest_point, point_of
 from safeguard_spark.spark.tables import Tables
 
 
@@ -95,7 +95,7 @@ class Candidates:
         """These contents. Raises SourceError."""
         if self.changes is None:
             return source.contents()
-        return source.contents(self.changes.cells, self.changes.touched)
+        return source.contents(self.changes.cells, self.changes.touched, self.changes.frame)
 
 
 def see(source: SourceTable, config: RunConfig) -> Seen | None:
@@ -201,24 +201,26 @@ def _found(source: SourceTable, seen: Seen, covered: CoveredVersion) -> _Found |
     """What changed in the source since it was covered, or why that cannot be known."""
     if seen.is_same(covered.source, covered.files):
         return _Found(Way.none)
-    table = seen.selection.table
-    if table is None:
-        return "files of the source came, changed or went"
-    listed = commits_since(source.spark, table, covered.source)
-    if listed is None:
-        return f"version {covered.source.version} of the source is no longer in its log"
-    commits = [commit for commit in listed if commit.point.version <= seen.point.version]
-    if not commits:
-        return f"version {seen.point.version} is older than version {covered.source.version}, labelled last"
-    if why := why_all(commits):
-        return why
-    if all(commit.operation in KEEPS_ROWS for commit in commits):
-        return _Found(Way.none)
+    table, commits = seen.selection.table, list[Commit]()
+    if table is not None:
+        listed = commits_since(source.spark, table, covered.source)
+        if listed is None:
+            return f"version {covered.source.version} of the source is no longer in its log"
+        commits = [commit for commit in listed if commit.point.version <= seen.point.version]
+        if not commits:
+            return f"version {seen.point.version} is older than version {covered.source.version}, labelled last"
+        if why := why_all(commits):
+            return why
+        if all(commit.operation in KEEPS_ROWS for commit in commits):
+            return _Found(Way.none)
     if source.config.limit is not None:
         return "source.limit takes the lowest ids of all"
     if source.config.duplicate_ids == "all":
         return "with source.duplicate_ids=all the other contents of an id matter"
-    if has_feed(source, commits) and (changed := changes_by_feed(source, table, commits)):
+    if table is None:
+        changes = changes_by_listing(source, covered.files or {}, seen.files or {})
+    elif has_feed(source, commits) and (changed := changes_by_feed(source, table, commits)):
         return _Found(Way.feed, changed)
-    changes = changes_by_files(source, commits)
+    else:
+        changes = changes_by_files(source, commits)
     return changes if isinstance(changes, str) else _Found(Way.files, changes)

@@ -27,13 +27,14 @@ class Changes(NamedTuple):
     """What changed: `cells` of the contents that are there now and may be new, and how many rows were read for them.
 
     `growth` is by how many rows the table grew, None if nothing says so. `touched` has (content_id, content_hash) of
-    everything that the feed shows, also of what is gone; None without a feed.
+    everything that the feed shows, also of what is gone; None without a feed. `frame` has the rows as they are read.
     """
 
     cells: DataFrame
     rows: int
     growth: int | None = None
     touched: DataFrame | None = None
+    frame: DataFrame | None = None
 
 
 class FileAction(NamedTuple):

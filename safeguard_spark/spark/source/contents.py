@@ -81,8 +81,10 @@ class SourceTable:
         content_id, content = id_text(self.id_field, self.name), self.payload.column
         return frame.select(content_id.alias("content_id"), content.alias(self.payload.name), *columns)
 
-    def contents(self, changed: DataFrame | None = None, touched: DataFrame | None = None) -> Source:
-        """Its contents, or those that changed, by their cells. Raises SourceError for rows without an id."""
+    def contents(
+        self, changed: DataFrame | None = None, touched: DataFrame | None = None, rows: DataFrame | None = None
+    ) -> Source:
+        """Its contents, or those that changed, by their cells and rows. Raises SourceError for rows without an id."""
         cells, name = self.cells if changed is None else changed, self.name
         with readable(f"Source {self.config.location}"):
             if without_id := cells.where(F.col("content_id").isNull()).count():
@@ -90,7 +92,8 @@ class SourceTable:
                     f"{without_id} rows of {name} have no {self.config.id_column}. Every row needs an id (--id-column)."
                 )
             if self.snapshot.is_parquet:
-                refuse_files_without(self.spark, self.field.name, self.frame.where(self.field.column.isNull()), name)
+                nulls = (self.frame if rows is None else rows).where(self.field.column.isNull())
+                refuse_files_without(self.spark, self.field.name, nulls, name)
             whole = None if changed is None else self._hashed(self.cells)
             frame = self._hashed(cells)
         return Source(name, self.version, self.payload.name, frame, self.folder, whole, touched)

@@ -87,14 +87,28 @@ def test_a_change_feed_shows_exactly_what_came_and_what_is_gone(lake: Lake) -> N
         lake.label()
 
 
-def test_parquet_files_that_have_not_changed_are_not_read(lake: Lake) -> None:
-    lake.write(posts(20, "a table, number {n}"), format="parquet")
+def test_of_parquet_files_those_that_came_or_changed_are_read(lake: Lake) -> None:
+    rows = [(f"p{n}", f"a table, number {n}", n % 2) for n in range(20)]
+    frame = lake.spark.createDataFrame(rows, "id STRING, body STRING, day INT")
+    frame.coalesce(1).write.partitionBy("day").parquet(str(lake.posts))
     assert lake.label().candidates == ""
     assert is_unchanged(lake.label())
-    lake.write([("new", "a rifle, new")], format="parquet")
+    new = lake.spark.createDataFrame([("new", "a rifle, new", 1), ("p7", "a table, number 7", 7)], frame.schema)
+    new.coalesce(1).write.mode("append").partitionBy("day").parquet(str(lake.posts))
+    lake.calls()
     result = lake.label()
-    assert result.candidates == "All rows are read: files of the source came, changed or went."
-    assert (result.rows, result.written) == (21, 1)
+    assert result.candidates.startswith("2 rows are read: files that were added since the files of the source were")
+    assert (result.rows, result.written, lake.calls()) == (22, 1, 1)
+    next(lake.posts.glob("day=0/*.parquet")).unlink()
+    (edited,) = lake.posts.glob("day=7/*.parquet")
+    replaced = lake.spark.createDataFrame([("p7", "a replica in place of it")], "id STRING, body STRING")
+    replaced.coalesce(1).write.parquet(str(lake.folder / "edited"))
+    next((lake.folder / "edited").glob("*.parquet")).rename(edited)
+    edited.with_name(f".{edited.name}.crc").unlink()
+    with pytest.raises(SourceError, match=r"Number of ids with several contents .*: 1"):
+        lake.label()  # p7 is in day=1 as well
+    edited.unlink()
+    assert (lake.label().rows, lake.label().candidates.startswith(UNCHANGED)) == (11, True)
 
 
 def test_an_older_version_labelled_in_between_and_a_table_made_anew_are_labelled_again(lake: Lake) -> None:
