@@ -3,6 +3,7 @@
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+SHADOW = "shadow"  # a seed: the same contents in every run, so that a version's sample is not paid for again
 DISTINCT_SCORES = 1 << 52  # what a double holds exactly
 
 

@@ -88,7 +88,8 @@ class Candidates:
         if self.changes is None:
             return self.covered.rows
         if self.changes.growth is None:
-            return source.frame.count()  # the log of a table has it
+            # Without a sample, from the log of a table or the footers of Parquet files.
+            return (source.frame if source.sample is None else source.cells).count()
         return self.covered.rows + self.changes.growth
 
     def contents(self, source: SourceTable) -> Source:

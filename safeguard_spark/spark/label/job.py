@@ -367,7 +367,7 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
     )
     labels_version_out = append_run(run.tables, run.manifest, result, tally.engine_forms)
     run.staging.clear(run.run_id)
-    if run.selection.is_whole and result.status is Status.complete and not unfinished:
+    if run.selection.is_covering and result.status is Status.complete and not unfinished:
         cover_run(run, written.by_policy, given_up, " ".join(lasting))
     if tracker:
         versions = (run.manifest.labels_version_in, labels_version_out)

@@ -24,6 +24,7 @@ from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.screen.record import Screen
 from safeguard_spark.spark.label.candidates import Candidates, Way, find_candidates, unchanged
 from safeguard_spark.spark.label.progress import Listener
+from safeguard_spark.spark.sampling import SHADOW, sample_score
 from safeguard_spark.spark.screens import find_screen
 from safeguard_spark.spark.shared import refuse_driver_local, refuse_unshared, require_volume
 from safeguard_spark.spark.source import Source, SourceTable, find_source, refuse_overlap
@@ -46,11 +47,17 @@ class Selection:
     activates: bool = True
     rejudged: tuple[str, ...] = ()
     full: bool = False  # read all of the source, whatever was covered before
+    share: float | None = None  # of the contents, by the sample of the shadow versions
+
+    @property
+    def is_covering(self) -> bool:
+        """Whether a run that labels it covers the source, or the sample of it."""
+        return replace(self, full=False, share=None) == Selection()
 
     @property
     def is_whole(self) -> bool:
         """Whether it is all of the source, in a run that is not there for something else."""
-        return replace(self, full=False) == Selection()
+        return self.is_covering and self.share is None
 
 
 def specs_of(config: RunConfig, policies: Sequence[Policy], salt: str | None = None) -> tuple[LabelSpec, ...]:
@@ -104,7 +111,8 @@ class RunContext:
         """Open the source and the tables, which are created if needed. Raises SafeguardError."""
         selection = selection or Selection()
         specs = specs_of(config, policies, selection.salt)
-        table = selection.source or find_source(spark, config.source)
+        sample = None if selection.share is None else sample_score(SHADOW) < selection.share
+        table = selection.source or find_source(spark, config.source, sample=sample)
         refuse_overlap(spark, config, table)
         refuse_driver_local(spark, config)
         require_volume(config)
@@ -155,7 +163,7 @@ class RunContext:
     @property
     def nothing(self) -> Candidates | None:
         """Nothing, if that can be said at once: no run has left anything staged, and nothing was committed since."""
-        is_asked_for = self.selection.is_whole and not self.selection.full and not self.staging.names()
+        is_asked_for = self.selection.is_covering and not self.selection.full and not self.staging.names()
         if isinstance(self.table, Source) or not is_asked_for:
             return None
         return unchanged(self.table, self.config, self.specs, self.tables)

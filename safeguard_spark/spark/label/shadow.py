@@ -4,7 +4,6 @@ Its labels are in `labels` under their own version. `labels_current` does not sh
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pyspark.sql import SparkSession
 
@@ -15,11 +14,7 @@ from safeguard_spark.policy.ref import Ref
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
-from safeguard_spark.spark.sampling import sample_score
-from safeguard_spark.spark.source import open_source
 from safeguard_spark.tracking.registry import Registry, resolve
-
-SEED = "shadow"  # the same contents in every run: a version's sample grows with the table and is not paid for again
 
 
 def shadows(config: RunConfig, policies: Sequence[Policy]) -> list[Policy]:
@@ -42,19 +37,17 @@ def label_with_shadows(
     result = label_table(spark, config, policies, show=show, selection=Selection(full=full))
     if result.exit_code:
         return result
-    shadow = label_shadows(spark, config, policies, show=show)
+    shadow = label_shadows(spark, config, policies, show=show, full=full)
     return result if shadow is None else result.model_copy(update={"shadow": shadow})
 
 
 def label_shadows(
-    spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, show: bool = True
+    spark: SparkSession, config: RunConfig, policies: Sequence[Policy], *, show: bool = True, full: bool = False
 ) -> RunResult | None:
     """Label `run.shadow_share` of the contents under the shadow versions; None if there is nothing to do."""
     share = config.run.shadow_share
     versions = shadows(config, policies) if share else []
     if not share or not versions:
         return None
-    source = open_source(spark, config.source)
-    sample = replace(source, frame=source.frame.where(sample_score(SEED) < share))
     unscreened = config.model_copy(update={"screen": ScreenConfig()})  # a screen is of one version
-    return label_table(spark, unscreened, versions, show=show, selection=Selection(sample))
+    return label_table(spark, unscreened, versions, show=show, selection=Selection(share=share, full=full))

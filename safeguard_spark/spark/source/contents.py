@@ -60,6 +60,7 @@ class SourceTable:
     field: Field
     payload: Payload
     opened_ms: int
+    sample: Column | None = None  # the condition over content_id that its contents meet
 
     @property
     def name(self) -> str:
@@ -79,7 +80,8 @@ class SourceTable:
     def cells_of(self, frame: DataFrame, *columns: Column) -> DataFrame:
         """The cells of other rows of the same table, and other columns of them."""
         content_id, content = id_text(self.id_field, self.name), self.payload.column
-        return frame.select(content_id.alias("content_id"), content.alias(self.payload.name), *columns)
+        cells = frame.select(content_id.alias("content_id"), content.alias(self.payload.name), *columns)
+        return cells if self.sample is None else cells.where(self.sample)
 
     def contents(
         self, changed: DataFrame | None = None, touched: DataFrame | None = None, rows: DataFrame | None = None
@@ -122,11 +124,13 @@ def find_source(
     version: int | None = None,
     row_filter: Callable[[DataFrame], DataFrame] | None = None,
     rank: Callable[[DataFrame], Column] | None = None,
+    sample: Column | None = None,
 ) -> SourceTable:
     """Find the table a configuration names, and its columns. Reads no row. Raises SourceError with one sentence.
 
     `version` is the version of a Delta table, by default the configured or the newest one. `row_filter` removes rows;
-    it sees every column of the table. `rank` makes a number: contents with the highest are labelled first.
+    it sees every column of the table. `rank` makes a number: contents with the highest are labelled first. `sample` is
+    a condition over content_id.
     """
     if not config.location:
         raise SourceError("No source: give --source PATH or TABLE, or source.location in the configuration.")
@@ -136,7 +140,7 @@ def find_source(
     snapshot = read_snapshot(spark, config, version)
     frame = row_filter(snapshot.frame) if row_filter else snapshot.frame
     with readable(f"Source {config.location}"):
-        return _with_cells(spark, config, snapshot, frame, rank, opened_ms)
+        return _with_cells(spark, config, snapshot, frame, rank, sample, opened_ms)
 
 
 def _with_cells(
@@ -145,6 +149,7 @@ def _with_cells(
     snapshot: Snapshot,
     frame: DataFrame,
     rank: Callable[[DataFrame], Column] | None,
+    sample: Column | None,
     opened_ms: int,
 ) -> SourceTable:
     name = snapshot.name
@@ -162,4 +167,5 @@ def _with_cells(
             f"View {name} has other rows each time it is read: it uses rand() or another function whose value changes. "
             "Write its rows to a table, and name that."
         )
-    return SourceTable(spark, config, snapshot, frame, cells, id_field, field, payload, opened_ms)
+    cells = cells if sample is None else cells.where(sample)
+    return SourceTable(spark, config, snapshot, frame, cells, id_field, field, payload, opened_ms, sample)

@@ -207,3 +207,21 @@ def test_an_unreadable_answer_that_may_change_is_tried_again(lake: Lake) -> None
     assert lake.label(**sections).written == 1
     assert lake.label(**sections).pending == 0
     assert is_unchanged(lake.label(**sections))
+
+
+def test_a_sample_of_the_contents_is_covered_as_a_sample(lake: Lake) -> None:
+    lake.write(posts(40, "a table, number {n}"))
+    lake.create()
+
+    def label_share(share: float) -> RunResult:
+        return label_table(lake.spark, lake.config(), [policy()], show=False, selection=Selection(share=share))
+
+    first = label_share(0.5)
+    assert 5 < first.rows < 35 and is_unchanged(label_share(0.5))
+    lake.write([(f"new{n}", f"a lamp, number {n}") for n in range(20)])
+    more = label_share(0.5)
+    assert more.candidates == "20 rows are read: files that were added since version 0 of the source."
+    assert 0 < more.written < 20 and more.rows == first.rows + more.written
+    larger = label_share(0.9)
+    assert larger.candidates.startswith("All rows are read") and larger.written == larger.rows - more.rows > 0
+    assert lake.label().written == 60 - larger.rows
