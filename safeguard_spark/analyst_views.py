@@ -82,12 +82,18 @@ def _last_decision(decisions: str, stages: str, condition: str = "") -> str:
 
 
 def _samples(reviewed: str) -> str:
-    """Estimating samples, by stratum: how far they are decided, and how. Queues that find errors are not in it."""
+    """Estimating samples, by stratum: how far they are decided, and how. Queues that find errors are not in it.
+
+    `…_not_judged`: of these, the items whose label has no verdict.
+    """
     return f"""\
 SELECT sample_id, {LABELLED}, draw, stratum, stratum_size, min(drawn_at) AS drawn_at, count(*) AS items,
   count(answer) AS decided, {_count("decided_violation")} AS violations, {_count("NOT decided_violation")} AS safe,
   {_count("answer IS NOT NULL AND decided_violation IS NULL")} AS undecided,
-  {_count("blind_violation <> decided_violation")} AS changed
+  {_count("blind_violation <> decided_violation")} AS changed,
+  {_count("violation IS NULL AND decided_violation")} AS violations_not_judged,
+  {_count("violation IS NULL AND NOT decided_violation")} AS safe_not_judged,
+  {_count("violation IS NULL AND answer IS NOT NULL AND decided_violation IS NULL")} AS undecided_not_judged
 FROM ({reviewed}) GROUP BY sample_id, {LABELLED}, draw, stratum, stratum_size, purpose HAVING purpose = 'estimate'"""
 
 
@@ -123,11 +129,12 @@ FROM (
 
 
 def _daily_rates(labels_current: str, dialect: Dialect) -> str:
-    """Labels in use, by the day on which they were committed."""
+    """Labels in use, by the day on which they were committed. The share is of what was judged; null if nothing was."""
+    flagged, judged = _count("violation"), "count(violation)"
     return f"""\
-SELECT {dialect.day.format("labelled_at")} AS day, {LABELLED}, count(*) AS contents, {_count("violation")} AS flagged,
+SELECT {dialect.day.format("labelled_at")} AS day, {LABELLED}, count(*) AS contents, {flagged} AS flagged,
   {_count("outcome = 'screened'")} AS screened, {_count("outcome = 'review'")} AS escalated,
-  {_count("violation IS NULL")} AS not_judged, {_count("violation")} / count(*) AS flagged_share
+  {_count("violation IS NULL")} AS not_judged, {judged} AS judged, {flagged} / nullif({judged}, 0) AS flagged_share
 FROM {labels_current} GROUP BY {dialect.day.format("labelled_at")}, {LABELLED}"""
 
 

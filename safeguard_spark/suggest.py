@@ -17,6 +17,14 @@ def closest_match(name: str, existing: Iterable[str]) -> str | None:
     return by_letters[matches[0]] if matches else None
 
 
+def did_you_mean(name: str, existing: Iterable[str], what: str) -> str:
+    """A sentence for a name that is not there: the most similar one, or those that there are, as `what`."""
+    names = sorted(existing)
+    if match := closest_match(name, names):
+        return f"Did you mean {match}?"
+    return f"{what}: {', '.join(names) or 'none'}."
+
+
 def _letters(name: str) -> str:
     """`Text-Column` as `textcolumn`: the letters and digits alone."""
     return "".join(character for character in name.casefold() if character.isalnum())

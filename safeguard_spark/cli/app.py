@@ -113,8 +113,10 @@ def run_command(argv: Sequence[str]) -> int:
     except typer.Exit as exit:
         return exit.exit_code
     except USAGE as error:
-        error.show(sys.stderr)
-        return _print_json("failed", error.format_message(), ExitCode.usage, options)
+        if not isinstance(sys.stderr, JsonLines):
+            error.show(sys.stderr)  # with the usage
+            return _print_json("failed", error.format_message(), ExitCode.usage, options)
+        return _report("failed", f"Error: {error.format_message()}", ExitCode.usage, options)
     except (KeyboardInterrupt, typer.Abort):
         message = "Interrupted. Issue the same command again to resume."
         return _report("partial", message, ExitCode.partial, options)
@@ -199,11 +201,12 @@ def _start_logging(level: str, *, tracebacks: bool) -> None:
 
 def _report(status: str, message: str, code: ExitCode, options: GlobalOptions) -> ExitCode:
     """Say why a command did not finish: a sentence on stderr, and the object of --json. Called in an `except`."""
-    if options.debug:
-        traceback.print_exc()
     if isinstance(sys.stderr, JsonLines):
-        sys.stderr.write_object("ERROR", LOGGER, message)
+        trace = f"\n{traceback.format_exc()}" if options.debug else ""
+        sys.stderr.write_object("ERROR", LOGGER, f"{message}{trace}")
     else:
+        if options.debug:
+            traceback.print_exc()
         print(in_own_lines(message), file=sys.stderr)
     return _print_json(status, message.removeprefix("Error: "), code, options)
 

@@ -280,7 +280,12 @@ def import_pack(
         bool, Option("--split", help="One policy per flag, if the text asks for a JSON of flags.")
     ] = False,
     strict: Annotated[
-        bool, Option("--strict", help="Write nothing and exit with 6 if a part of the pack would be lost.")
+        bool,
+        Option(
+            "--strict",
+            help="Write nothing and exit with 6 if a part of the pack would be lost; exit with 3 if the policy written "
+            "has errors.",
+        ),
     ] = False,
 ) -> Result:
     """Convert a policy pack written for gpt-oss-safeguard or a similar model to this format, and check it."""
@@ -312,7 +317,7 @@ def import_pack(
     return Result(
         {**value, "check": report_value(report)},
         "\n".join(lines),
-        ExitCode.partial if is_refused else ExitCode.complete,
+        ExitCode.partial if is_refused else report.exit_code(strict=False) if strict else ExitCode.complete,
     )
 
 

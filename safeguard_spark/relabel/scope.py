@@ -1,6 +1,7 @@
 """Scope: which contents to re-label. It depends only on the tables it was planned on."""
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -83,8 +84,31 @@ class Scope(BaseModel):
         return f"{self.kind.value} {detail}" if detail else self.kind.value
 
 
-def parse_scope(text: str, *, share: float = DEFAULT_SHARE, seed: int = 0) -> Scope:
-    """`all`, `touched`, `since DATE`, `where SQL`, `sample N` or `screened-by ID`. Raises ConfigError."""
+EXAMPLES = {
+    ScopeKind.all: "all",
+    ScopeKind.touched: "touched",
+    ScopeKind.since: "since 2026-05-01",
+    ScopeKind.where: "where CONDITION",
+    ScopeKind.sample: "sample 2000",
+    ScopeKind.screened_by: "screened-by ID",
+}
+
+
+def parse_scope(
+    text: str, *, share: float = DEFAULT_SHARE, seed: int = 0, kinds: Collection[ScopeKind] = tuple(ScopeKind)
+) -> Scope:
+    """`all`, `touched`, `since DATE`, `where SQL`, `sample N` or `screened-by ID`. Raises ConfigError.
+
+    `kinds` are those that a command takes.
+    """
+    scope = _parsed(text, share=share, seed=seed)
+    if scope is None or scope.kind not in kinds:
+        *others, last = (example for kind, example in EXAMPLES.items() if kind in kinds)
+        raise ConfigError(f"--scope {text}: write {', '.join(others)} or {last} (in quotation marks).")
+    return scope
+
+
+def _parsed(text: str, *, share: float, seed: int) -> Scope | None:
     word, _, rest = text.strip().partition(" ")
     rest = rest.strip()
     values: dict[str, Any] = {"share": share, "seed": seed}
@@ -104,10 +128,7 @@ def parse_scope(text: str, *, share: float = DEFAULT_SHARE, seed: int = 0) -> Sc
         return Scope(kind=ScopeKind.sample, size=int(re.sub(r"\D", "", rest)), **values)
     if word == "screened-by" and re.fullmatch(r"\w+", rest):
         return Scope(kind=ScopeKind.screened_by, screen=rest, **values)
-    raise ConfigError(
-        f"--scope {text}: write all, touched, since 2026-05-01, where CONDITION, sample 2000 or screened-by ID (in "
-        "quotation marks)."
-    )
+    return None
 
 
 def allocate(sizes: dict[str, int], total: int) -> dict[str, int]:

@@ -25,6 +25,7 @@ SHARES = frozenset(
     ("violation_rate_model", "violation_rate", "precision", "recall", "accuracy", "error_rate", "overturned_share",
      "model_flagged_share", "screen_recall")
 )  # fmt: skip
+NO_VERDICT = "not measurable: no label has a verdict"
 NO_SAMPLE = "not measurable: no estimating sample was drawn in the period"
 TOO_SMALL = f"not measurable: fewer than {MIN_DECISIONS} decisions in a stratum, or no violation among them"
 Row = Mapping[str, Any]
@@ -125,7 +126,10 @@ def label_indicators(rates: Iterable[Row], rules: Iterable[Row]) -> Iterator[Ind
         about = {"policy": policy, "policy_version": version, "collection": collection, "n": values[0]}
         for name, value in zip(columns, values, strict=True):
             yield Indicator(f"labels_{name}", value, **about)  # type: ignore[arg-type]
-        yield Indicator("model_flagged_share", values[1] / values[0], method="all labels in use", **about)  # type: ignore[arg-type]
+        judged = values[0] - values[-1]
+        share = {"value": values[1] / judged if judged else None, "note": "" if judged else NO_VERDICT}
+        method = "all labels in use with a verdict"
+        yield Indicator("model_flagged_share", **{**about, **share, "n": judged}, method=method)  # type: ignore[arg-type]
     by_rule: dict[tuple[str, str, str, str], int] = defaultdict(int)
     for row in rules:
         by_rule[row["policy"], row["policy_version"], row["collection"], row["rule"]] += row["flagged"]
@@ -169,20 +173,30 @@ def _sample(rows: Sequence[Row]) -> Iterator[Indicator]:
     key = (first["policy"], first["policy_version"], labeler, first["collection"], first["sample_id"])
     contents = _sizes(rows)
     judged = [
-        Judged(ReviewStratum(row["stratum"]), violation, row[column])
+        Judged(ReviewStratum(row["stratum"]), violation, items, has_verdict)
         for row in rows
         for violation, column in ((True, "violations"), (False, "safe"), (None, "undecided"))
+        for has_verdict, items in _by_verdict(row, column)
     ]
-    rates, total = corrected_rates(judged, contents), sum(contents.values())
+    not_judged = draw.get("not_judged", 0)  # draws of earlier releases do not say it
+    rates, with_verdict = corrected_rates(judged, contents, not_judged), sum(contents.values()) - not_judged
     scope = draw.get("scope", "all")
     for name in ("items", "decided", "undecided", "changed"):
         note = "" if scope == "all" else f"drawn from a part of the source: {scope}"
         yield Indicator(f"sample_{name}", sum(row[name] for row in rows), *key, note=note)
-    yield Indicator("violation_rate_model", rates.model, *key, n=total, method="all labels that were sampled from")
+    method = "all labels with a verdict that were sampled from"
+    note = "" if with_verdict else NO_VERDICT
+    yield Indicator("violation_rate_model", rates.model, *key, n=with_verdict, method=method, note=note)
     yield _measured("violation_rate", rates.corrected, key)
     for name in ("precision", "recall", "accuracy"):
         yield _measured(name, getattr(rates, name), key)
     yield _error_rate(rates, key)
+
+
+def _by_verdict(row: Row, column: str) -> tuple[tuple[bool, int], ...]:
+    """Of the items that a column counts, those whose label has a verdict, and the others."""
+    others = row[f"{column}_not_judged"]
+    return (True, row[column] - others), (False, others)
 
 
 def _sizes(rows: Sequence[Row]) -> dict[ReviewStratum, int]:

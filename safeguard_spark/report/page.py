@@ -58,9 +58,11 @@ def _days(report: Report) -> Iterator[str]:
     for row in report.days:
         sums = by_policy[row["policy"]][row["day"]]
         sums[0] += row["flagged"]
-        sums[1] += row["contents"]
+        sums[1] += row["judged"]
     series = [
-        Series(policy, [(day.toordinal(), flagged / contents) for day, (flagged, contents) in sorted(days.items())])
+        Series(
+            policy, [(day.toordinal(), flagged / judged) for day, (flagged, judged) in sorted(days.items()) if judged]
+        )
         for policy, days in sorted(by_policy.items())
     ]
     if report.period and any(len(one.points) > 1 for one in series):

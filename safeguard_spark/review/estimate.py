@@ -23,12 +23,14 @@ FLAGGED, UNFLAGGED = ReviewStratum.flagged, ReviewStratum.unflagged
 class Judged(NamedTuple):
     """Items that people have judged alike. `stratum` is null for items that were looked for.
 
-    `violation` is null if they were unsure, differed, or the policy has a gap.
+    `violation` is null if they were unsure, differed, or the policy has a gap. `has_verdict`: whether the label says
+    violation or safe.
     """
 
     stratum: ReviewStratum | None
     violation: bool | None
     items: int = 1
+    has_verdict: bool = True
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,11 @@ class CorrectedRates:
 
     `model`: the share that the model flags, exactly. `corrected`: the share of violations. `precision`: the share of
     violations among flagged contents. `recall`: the share of violations that are flagged. `accuracy`: the share of
-    contents that people and the model judge alike. `undecided`: items of the sample without a yes or no.
+    contents that people and the model judge alike. `undecided`: items of the sample without a yes or no. `model` and
+    `accuracy` are of the contents whose label has a verdict, the others of all: people can judge what the model cannot.
     """
 
-    model: float
+    model: float | None
     corrected: Rate | None
     precision: Rate | None
     recall: Rate | None
@@ -58,34 +61,55 @@ class _Counts(NamedTuple):
         return sum(self)
 
 
+class _Table(NamedTuple):
+    """What people decided by stratum, and the sizes of the strata."""
+
+    counts: Mapping[ReviewStratum, _Counts]
+    contents: Mapping[ReviewStratum, int]
+
+    @classmethod
+    def of(cls, judged: Iterable[Judged], contents: Mapping[ReviewStratum, int]) -> "_Table":
+        items = [*judged]
+        return cls({key: _count(item for item in items if item.stratum is key) for key in ReviewStratum}, contents)
+
+
 Estimator = Callable[[Stratum, Stratum, float], Rate | None]
 
 
 def corrected_rates(
-    judged: Iterable[Judged], contents: Mapping[ReviewStratum, int], level: float = LEVEL
+    judged: Iterable[Judged], contents: Mapping[ReviewStratum, int], not_judged: int = 0, level: float = LEVEL
 ) -> CorrectedRates:
     """The rates of a table from one estimating sample of it; `contents` are the sizes of its strata.
+
+    `not_judged`: how many labels of the unflagged stratum have no verdict.
 
     Items without a stratum never count: they were drawn because they looked wrong. An undecided item widens an interval
     on both sides, as if it had been a violation and as if it had been safe: leaving it out would assume that people are
     undecided about violations and safe contents alike.
     """
     sampled = [item for item in judged if item.stratum is not None]
-    counts = {stratum: _count(item for item in sampled if item.stratum is stratum) for stratum in ReviewStratum}
-    total = sum(contents.values())
+    everything = _Table.of(sampled, contents)
+    # A random part of the stratum's items is a random sample of that part of the stratum.
+    with_verdict = _Table.of(
+        (item for item in sampled if item.has_verdict),
+        {FLAGGED: contents[FLAGGED], UNFLAGGED: contents[UNFLAGGED] - not_judged},
+    )
 
-    def estimate(estimator: Estimator, *strata: ReviewStratum) -> Rate | None:
-        if any(counts[key].items < min(MIN_DECISIONS, contents[key]) for key in strata):
+    def estimate(table: _Table, estimator: Estimator, *strata: ReviewStratum) -> Rate | None:
+        if any(table.counts[key].items < min(MIN_DECISIONS, table.contents[key]) for key in strata):
             return None
-        return _rate(estimator, counts, contents, level)
+        return _rate(estimator, table, level)
 
+    total = sum(with_verdict.contents.values())
     return CorrectedRates(
-        model=contents[FLAGGED] / total if total else 0.0,
-        corrected=estimate(lambda f, u, at: stratified_rate([f, u], at), *ReviewStratum),
-        precision=estimate(lambda f, _, at: stratified_rate([f], at), FLAGGED),
-        recall=estimate(stratified_recall, *ReviewStratum),
-        accuracy=estimate(lambda f, u, at: stratified_rate([f, u._replace(hits=u.n - u.hits)], at), *ReviewStratum),
-        undecided=sum(count.undecided for count in counts.values()),
+        model=contents[FLAGGED] / total if total else None,
+        corrected=estimate(everything, lambda f, u, at: stratified_rate([f, u], at), *ReviewStratum),
+        precision=estimate(everything, lambda f, _, at: stratified_rate([f], at), FLAGGED),
+        recall=estimate(everything, stratified_recall, *ReviewStratum),
+        accuracy=estimate(
+            with_verdict, lambda f, u, at: stratified_rate([f, u._replace(hits=u.n - u.hits)], at), *ReviewStratum
+        ),
+        undecided=sum(count.undecided for count in everything.counts.values()),
     )
 
 
@@ -96,10 +120,9 @@ def _count(items: Iterable[Judged]) -> _Counts:
     return _Counts(numbers[True], numbers[False], numbers[None])
 
 
-def _rate(
-    estimator: Estimator, counts: Mapping[ReviewStratum, _Counts], contents: Mapping[ReviewStratum, int], level: float
-) -> Rate | None:
+def _rate(estimator: Estimator, table: _Table, level: float) -> Rate | None:
     """The rate by the decided items, with the widest interval that the undecided ones leave open."""
+    counts, contents = table
 
     def strata(n: Callable[[_Counts], int], first: int = 0, second: int = 0) -> tuple[Stratum, Stratum]:
         """The strata of `n` items; of the undecided items of the first or the second, all are violations or none."""

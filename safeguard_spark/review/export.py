@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from safeguard_spark.authoring.cases import Case, CaseTurn, dump_cases
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import TableError
+from safeguard_spark.errors import ConfigError, TableError
 from safeguard_spark.review.decisions import Decision, resolve
 from safeguard_spark.review.items import APPEAL, CALIBRATION, Item
 from safeguard_spark.review.journal import EXPORTS
 from safeguard_spark.review.tables import LabelTables, console_folder
 from safeguard_spark.schema import DECISIONS, GOLD, REVIEW_ITEMS
+from safeguard_spark.suggest import did_you_mean
 
 
 class Target(StrEnum):
@@ -55,7 +56,12 @@ class Exported(NamedTuple):
             Target.cases: "overturned labels as drafts for cases.yaml: read them, and copy those that you keep from",
             Target.appeals: "decided appeals in",
         }[self.target]
-        lines = [f"{self.rows:,} {what} {', '.join(self.files)}." if self.files else "Nothing is decided yet."]
+        nothing = {
+            Target.gold: "No content has a decision of yes or no yet.",
+            Target.cases: "No label is overturned yet.",
+            Target.appeals: "No appeal is decided yet.",
+        }[self.target]
+        lines = [f"{self.rows:,} {what} {', '.join(self.files)}." if self.files else nothing]
         if self.disputed:
             lines.append(f"{self.disputed:,} items are left out: two people differ, and no lead has adjudicated.")
         return "\n".join(lines)
@@ -68,7 +74,7 @@ def export_decisions(config: RunConfig, target: Target, policy: str | None = Non
     an erasure removes them. Raises ConfigError, TableError.
     """
     tables = LabelTables(config.output)
-    everything = list(_decided(tables))
+    everything = list(_decided(tables, policy if target is not Target.gold else None))
     disputed = sum(final is None for _, final in everything)
     decided = [Decided(item, final) for item, final in everything if final is not None]
     if target is Target.gold:
@@ -76,22 +82,27 @@ def export_decisions(config: RunConfig, target: Target, policy: str | None = Non
         if rows:
             tables.replace(GOLD, rows)
         return Exported(target, (tables.path(GOLD),) if rows else (), len(rows), disputed)
-    decided = [pair for pair in decided if policy is None or pair.item.policy == policy]
     folder = console_folder(config, tables) / EXPORTS
     if target is Target.cases:
         return _files(target, folder, "yaml", _cases(decided), disputed)
     return _files(target, folder, "jsonl", _appeals(decided), disputed)
 
 
-def _decided(tables: LabelTables) -> Iterator[tuple[Item, Decision | None]]:
-    """Every decided item with its final decision, None if two people differ and nobody has adjudicated."""
+def _decided(tables: LabelTables, policy: str | None) -> Iterator[tuple[Item, Decision | None]]:
+    """Every decided item, of one policy or of all, with its final decision: None if two people differ and no lead has
+    adjudicated. Raises ConfigError for a policy of which there is no item."""
     items, decisions = tables.open(REVIEW_ITEMS), tables.open(DECISIONS)
     if items is None or decisions is None:
         raise TableError(f"There are no decisions in {tables.output}: draw items with `safeguard review sample`.")
     by_item: dict[str, list[Decision]] = defaultdict(list)
     for row in decisions.to_pyarrow_table().to_pylist():
         by_item[row["item_id"]].append(Decision.of(row))
-    for row in items.to_pyarrow_table().to_pylist():
+    rows = items.to_pyarrow_table().to_pylist()
+    if policy is not None and policy not in (names := {row["policy"] for row in rows}):
+        raise ConfigError(f"--policy {policy}: no item is of it. {did_you_mean(policy, names, 'Policies with items')}")
+    for row in rows:
+        if policy is not None and row["policy"] != policy:
+            continue
         resolved = resolve(by_item.get(row["item_id"], ()))
         if resolved.final is not None and row["purpose"] != CALIBRATION:
             yield Item(row), None if resolved.needs_adjudication else resolved.final

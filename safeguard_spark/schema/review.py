@@ -50,7 +50,8 @@ REVIEW_ITEMS = Table(
         "known_violation BOOLEAN": "The known answer; null unless `calibration`",
         "known_rule_ids ARRAY<STRING>": "Ids of the rules of the known answer",
         "draw STRING": (
-            "The draw as JSON: sizes of the strata, scope, seed, version of `labels`; null in rows of other programs"
+            "The draw as JSON: sizes of the strata, labels without a verdict, scope, seed, version of `labels`; null "
+            "in rows of other programs"
         ),
         "rationale STRING": "The label's rationale. It may quote the content",
         "appeal_reason STRING": "What the appeal says",

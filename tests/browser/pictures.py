@@ -89,7 +89,8 @@ def _report() -> Report:
     draw = json.dumps({"strata": {"flagged": 20_412, "unflagged": 979_588}})
     strata = [
         {**about, "draw": draw, "stratum": name, "stratum_size": size, "items": n, "decided": n, "violations": hits,
-         "safe": n - hits - 3, "undecided": 3, "changed": 4}
+         "safe": n - hits - 3, "undecided": 3, "changed": 4,
+         "violations_not_judged": 0, "safe_not_judged": 0, "undecided_not_judged": 0}
         for name, size, n, hits in (("flagged", 20_412, 490, 391), ("unflagged", 979_588, 1_468, 2))
     ]  # fmt: skip
     overturns = [
@@ -101,7 +102,7 @@ def _report() -> Report:
     cost = [Indicator("cost_calls", 214_310), Indicator("cost_engine_hours", 38.2)]
     period = Period(date(2026, 11, 1), date(2026, 11, 30))
     days = tuple(
-        {"policy": "marketplace", "day": date(2026, 11, day), "flagged": 600 + 9 * (day % 7), "contents": 33_000}
+        {"policy": "marketplace", "day": date(2026, 11, day), "flagged": 600 + 9 * (day % 7), "judged": 33_000}
         for day in range(1, 31)
     )
     active = (

@@ -9,6 +9,7 @@ import pytest
 
 from safeguard_spark.report.indicators import (
     NO_SAMPLE,
+    NO_VERDICT,
     TOO_SMALL,
     Indicator,
     Known,
@@ -33,13 +34,16 @@ KEY = {"policy": "market", "policy_version": "1.0.0", "labeler": "m/low", "colle
 MARCH = Period(date(2026, 3, 1), date(2026, 3, 31))
 
 
+NOTHING_NOT_JUDGED = {"violations_not_judged": 0, "safe_not_judged": 0, "undecided_not_judged": 0}
+
+
 def strata(flagged: tuple[int, int], unflagged: tuple[int, int], **changes: Any) -> list[dict[str, Any]]:
     """Rows of `review_samples`: decided items and violations of each stratum."""
     draw = json.dumps({"strata": {"flagged": 20_000, "unflagged": 980_000}})
     shared = {**KEY, "sample_id": "s1", "draw": draw, "drawn_at": datetime(2026, 3, 2, tzinfo=UTC), **changes}
     return [
         {**shared, "stratum": name, "stratum_size": size, "items": n + 5, "decided": n, "violations": hits,
-         "safe": n - hits, "undecided": 0, "changed": 1}
+         "safe": n - hits, "undecided": 0, "changed": 1, **NOTHING_NOT_JUDGED}
         for name, size, (n, hits) in (("flagged", 20_000, flagged), ("unflagged", 980_000, unflagged))
     ]  # fmt: skip
 
@@ -99,6 +103,32 @@ def test_what_a_screen_cleared_is_counted_with_its_labelers_labels() -> None:
     assert named(sample_indicators([{**row, "labeler": "screen/s1"} for row in split]))["recall"].labeler == "m/low"
 
 
+def test_what_has_no_verdict_is_in_no_share_and_counted_beside_it() -> None:
+    half = {**KEY, "contents": 400, "flagged": 10, "screened": 0, "escalated": 30, "not_judged": 200}
+    counts = named(label_indicators([half], []))
+    assert (counts["model_flagged_share"].value, counts["model_flagged_share"].n) == (10 / 200, 200)
+    assert (counts["labels_contents"].value, counts["labels_not_judged"].value) == (400, 200)
+    (share,) = [one for one in label_indicators([{**half, "flagged": 0, "not_judged": 400}], []) if one.is_share]
+    assert (share.value, share.note, figure(share)) == (None, NO_VERDICT, "-")
+
+    # Half of what is not flagged was refused: people find those contents safe, and the label does not say so.
+    sizes = {"strata": {"flagged": 20_000, "unflagged": 980_000}, "not_judged": 490_000}
+    flagged, unflagged = strata((500, 400), (1_500, 3), draw=json.dumps(sizes))
+    read = {**unflagged, "safe_not_judged": 748, "violations_not_judged": 2}
+    rates = named(sample_indicators([flagged, read]))
+    assert (rates["violation_rate_model"].value, rates["violation_rate_model"].n) == (20 / 510, 510_000)
+    assert rates["accuracy"].value == pytest.approx((20_000 * 0.8 + 490_000 * 749 / 750) / 510_000)
+    assert rates["accuracy"].n == 500 + 750
+    # What is a violation does not depend on what the label says.
+    whole = named(sample_indicators(strata((500, 400), (1_500, 3))))
+    assert all(rates[name] == whole[name] for name in ("violation_rate", "precision", "recall"))
+    nothing = json.dumps({"strata": {"flagged": 0, "unflagged": 99}, "not_judged": 99})
+    refused = strata((0, 0), (99, 3), draw=nothing)[1] | {"safe_not_judged": 96, "violations_not_judged": 3}
+    rates = named(sample_indicators([refused]))
+    assert rates["violation_rate_model"].value is None and rates["violation_rate_model"].note == NO_VERDICT
+    assert rates["accuracy"].value is None and rates["violation_rate"].value == pytest.approx(3 / 99)
+
+
 def test_only_random_items_have_a_rate_of_overturns() -> None:
     shared = {**KEY, "violation": True, "decided": 50, "overturned": 40}
     rows = [{**shared, "rule": "M1", "is_sample": True}, {**shared, "rule": "M1", "is_sample": False}]
@@ -138,7 +168,7 @@ def report() -> Report:
              "engine_hours": 1.5}]  # fmt: skip
     hostile = sample_indicators(strata((500, 400), (1_500, 3), policy="<b>=market</b>", collection="=HYPERLINK(1)"))
     indicators = (*hostile, *cost_indicators(cost, 2.0), Indicator("recall", None, "other", "1.0.0", note=TOO_SMALL))
-    days = tuple({"policy": "market", "day": date(2026, 3, day), "flagged": day, "contents": 100} for day in (1, 2, 3))
+    days = tuple({"policy": "market", "day": date(2026, 3, day), "flagged": day, "judged": 100} for day in (1, 2, 3))
     active = tuple(active_in(MARCH, [{**KEY, "active_from": datetime(2026, 1, 1, tzinfo=UTC), "active_until": None,
                                       "reason": "first labelled", "forced": True}]))  # fmt: skip
     return Report(MARCH, indicators, active, days, "EUR")

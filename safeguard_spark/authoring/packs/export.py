@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safeguard_spark.authoring.cases import Case
-from safeguard_spark.authoring.packs.pack import read_pack
+from safeguard_spark.authoring.packs.pack import IMPORTED_FROM, read_pack
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import REVIEW, Policy, Severity
+from safeguard_spark.policy.document import REVIEW, Answers, Policy, Severity
 from safeguard_spark.policy.layout import POLICY_FILE
 
+SHOWN_CASES = 5
 HEADER = ("Example", "Classification", "Responses", "Response Label")
 # What `safeguard import` puts around a text that leaves the answer's format to the program.
 ADDED = re.compile(r"\A## Answer\n\n(?P<form>.+?)\n\n(?P<text>.*)\n\n## Output format\n\n(?P=form)\s*\Z", re.DOTALL)
-NO_PLACE = ("owner", "languages", "links", "labeler", "gate", "allow")  # in the front matter, and in no pack
-COMPARED = ("output", "allowed", "answers", "review", "body")
+READ_BACK = ("name", "version", "output", "rules", "allowed", "answers", "review", "body")  # what a pack can say
+# What `safeguard import` writes by itself, so that nothing of the author's is lost.
+OF_IMPORT = {"id": re.compile(r"(.+-)?row-\d+(-response)?"), "why": re.compile(r"(Row \d+ of .*)?")}
 
 
 class Pack(NamedTuple):
@@ -40,7 +42,7 @@ def export_pack(policy: Policy, cases: Sequence[Case]) -> Pack:
     match = ADDED.match(policy.body)
     text = f"{(match['text'] if match else policy.body).strip()}\n"
     golden = _golden(policy, cases) if cases else ""
-    return Pack(text, golden, (*_without_place(policy), *_read_back(policy, cases, text, golden)))
+    return Pack(text, golden, (*_without_place(policy, cases), *_read_back(policy, cases, text, golden)))
 
 
 def write_pack(pack: Pack, name: str, folder: Path) -> list[Path]:
@@ -105,10 +107,15 @@ def _label(policy: Policy, case: Case) -> str:
     return ", ".join(rules) or (policy.answers.violation[0] if policy.answers else "1")
 
 
-def _without_place(policy: Policy) -> list[str]:
+def _without_place(policy: Policy, cases: Sequence[Case]) -> list[str]:
     fields = policy.model_dump(exclude_defaults=True)
-    names = [name for name in NO_PLACE if fields.get(name)]
+    names = [name for name in Policy.model_fields if name not in READ_BACK and fields.get(name)]
+    if policy.description.startswith(IMPORTED_FROM):
+        names.remove("description")
     names += ["severities"] if any(rule.severity is not Severity.medium for rule in policy.rules) else []
+    for name, words in (("id", "ids of cases"), ("why", "reasons of cases (why)")):
+        if not all(OF_IMPORT[name].fullmatch(getattr(case, name)) for case in cases):
+            names.append(words)
     return [f"{', '.join(names)}: a pack has no place for them"] if names else []
 
 
@@ -120,23 +127,52 @@ def _read_back(policy: Policy, cases: Sequence[Case], text: str, golden: str) ->
             (read,) = read_pack(Path(folder) / policy.name, name=policy.name, version=policy.version)
         except PolicyError as error:
             return [f"the pack cannot be imported: {str(error).replace(f'{folder}/', '')}"]
-    differing = [name for name in COMPARED if _value(policy, name) != _value(read.policy, name)]
-    lost = [f"{name} is read as {_words(_value(read.policy, name))}" for name in differing if name != "body"]
-    lost += ["an answer format is added to the text, which states one already"] if "body" in differing else []
+    lost = [*_read_otherwise(policy, read.policy)]
     now, then = ({rule.id: (rule.category, rule.title) for rule in p.rules} for p in (read.policy, policy))
     lost += [f"rule {id} is not found in the text" for id in then.keys() - now.keys()]
     lost += [f"{id} is read as a rule" for id in now.keys() - then.keys()]
     lost += [f"rule {id} is read as {', '.join(now[id])}" for id in then.keys() & now.keys() if now[id] != then[id]]
-    expected = {case.content_hash: (case.violation, set(case.rules)) for case in read.cases}
-    other = [case.id for case in cases if expected.get(case.content_hash) != (case.violation, set(case.rules))]
-    lost += [f"{len(other)} of {len(cases)} cases are read otherwise or not: {', '.join(other[:5])}"] if other else []
-    return sorted(lost)
+    read_cases = {case.content_hash: case for case in read.cases}
+    missing = [case for case in cases if case.content_hash not in read_cases]
+    of_a_person = [case for case in missing if case.violation == REVIEW and not read.policy.review]
+    lost += _of_cases(of_a_person, cases, "are not imported: a person must decide them, which is no answer of the text")
+    lost += _of_cases([case for case in missing if case not in of_a_person], cases, "are not imported")
+    other = [
+        case
+        for case in cases
+        if case not in missing and _expected(policy, case) != _expected(read.policy, read_cases[case.content_hash])
+    ]
+    return sorted([*lost, *_of_cases(other, cases, "are imported with another label")])
 
 
-def _value(policy: Policy, name: str) -> Any:
-    value = getattr(policy, name)
-    return value.strip() if name == "body" else value
+def _read_otherwise(policy: Policy, read: Policy) -> Iterator[str]:
+    """What an import takes from the text otherwise than the policy says it."""
+    if read.output is not policy.output:
+        yield f"output is imported as {read.output}: the text does not ask for {policy.output} as packs do"
+    if read.answers != policy.answers:
+        yield f"answers are imported as {_words(read.answers)}: the text does not ask for {_words(policy.answers)}"
+    for name, meaning in (("allowed", "safe content"), ("review", "what a person must decide")):
+        wanted, found = getattr(policy, name), getattr(read, name)
+        if lost := [label for label in wanted if label not in found]:
+            yield f"{name} is imported without {', '.join(lost)}: the text does not say that it means {meaning}"
+        if added := [label for label in found if label not in wanted]:
+            yield f"{name} is imported with {', '.join(added)}: the text says that it means {meaning}"
+    if read.body.strip() != policy.body.strip():
+        yield "an answer format is added before and after the text, which asks for none that an import knows"
 
 
-def _words(value: Any) -> str:
-    return json.dumps(value.model_dump() if hasattr(value, "model_dump") else value, ensure_ascii=False)
+def _words(answers: Answers | None) -> str:
+    """The words of an answer: the first of each kind, which is the one that is required."""
+    return f"{answers.violation[0]} and {answers.safe[0]}" if answers else "1 and 0"
+
+
+def _expected(policy: Policy, case: Case) -> tuple[Any, ...]:
+    """What a case expects: whether it is a violation, of which rules, and of which categories."""
+    of_rules = {rule.category for rule in policy.rules if rule.id in case.rules}
+    return case.violation, set(case.rules), of_rules or {case.expected_category}
+
+
+def _of_cases(lost: Sequence[Case], cases: Sequence[Case], what: str) -> list[str]:
+    more = ", …" if len(lost) > SHOWN_CASES else ""
+    ids = ", ".join(case.id for case in lost[:SHOWN_CASES])
+    return [f"{len(lost)} of {len(cases)} cases {what}: {ids}{more}"] if lost else []

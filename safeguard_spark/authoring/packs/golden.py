@@ -48,6 +48,7 @@ class Vocabulary:
 
     labels: Labels
     answers: Answers | None = None
+    has_review: bool = True  # whether the text has an answer for what a person must decide
 
     def read(self, cell: str) -> Expected | None:
         """The meaning of a cell, or None. `SP2.a` and `SP2 - cold` are SP2; a cell may have several labels."""
@@ -146,28 +147,28 @@ def read_golden(text: str, vocabulary: Vocabulary, file: str, columns: Columns =
     if not items:
         hint = "name them with --text-column and --label-column"
         return Golden(lost=(f"{file} has neither columns of texts and labels nor sections of labels; {hint}",))
-    golden = _golden(items, found, num_others, file)
+    golden = _golden(items, found, num_others, file, has_review=vocabulary.has_review)
     lost = (f"{file}: {_in_rows(others)} that are no JSON objects; skipped",) if others else ()
     return golden._replace(lost=golden.lost + lost)
 
 
-def _golden(items: list[_Item], found: str, num_others: int, file: str) -> Golden:
+def _golden(items: list[_Item], found: str, num_others: int, file: str, *, has_review: bool) -> Golden:
     empty = [item.row for item in items if not item.turns]
     unknown = [item for item in items if item.turns and item.expected is None]
     usable = [item for item in items if item.turns and item.expected is not None]
+    for_a_person = [] if has_review else [i for i in usable if i.expected and i.expected.violation == REVIEW]
+    usable = [item for item in usable if item not in for_a_person]
     cases: dict[str, Case] = {}
     notes, lost = list[str](), list[str]()
     for item in usable:
-        case = _case(item, file, len(usable))
-        earlier = cases.setdefault(case.content_hash, case)
-        if earlier is not case:
-            is_same = (case.violation, case.rules) == (earlier.violation, earlier.rules)
-            message = f"{file} row {item.row}: the same content as {earlier.id}"
-            (notes if is_same else lost).append(f"{message}{'' if is_same else ', with another label'}; skipped")
+        add_case(cases, _case(item, file, len(usable)), f"{file} row {item.row}", notes, lost)
     if unknown:
         words = ", ".join(dict.fromkeys(item.label for item in unknown if 0 < len(item.label) <= 20)) or "no label"
         rows = _in_rows([item.row for item in unknown])
         lost.append(f"{file}: {rows} without a label of the policy ({words[:80]}); skipped")
+    if for_a_person:
+        rows = _in_rows([item.row for item in for_a_person])
+        lost.append(f"{file}: {rows} that a person must decide, which is no answer that the text asks for; skipped")
     if empty:
         lost.append(f"{file}: {_in_rows(empty)} without a text; skipped")
     if num_others:
@@ -184,6 +185,15 @@ def _golden(items: list[_Item], found: str, num_others: int, file: str) -> Golde
         (f"{len(cases)} case{'' if len(cases) == 1 else 's'} from {file}: {found}", *notes),
         tuple(lost),
     )
+
+
+def add_case(cases: dict[str, Case], case: Case, name: str, notes: list[str], lost: list[str]) -> None:
+    """Add a case to those by the hash of their content, or say why it is skipped; `name` is where it comes from."""
+    earlier = cases.setdefault(case.content_hash, case)
+    if earlier is not case:
+        is_same = (case.violation, case.rules) == (earlier.violation, earlier.rules)
+        message = f"{name}: the same content as {earlier.id}"
+        (notes if is_same else lost).append(f"{message}{'' if is_same else ', with another label'}; skipped")
 
 
 def _in_rows(rows: Sequence[int]) -> str:
@@ -229,7 +239,7 @@ def _named(rows: list[list[str]], columns: Columns) -> tuple[list[_Text], int]:
 
 def _columns_error(rows: list[list[str]], columns: Columns, file: str) -> PolicyError:
     """An error for a file without the named columns: it suggests the most similar ones, and lists those there are."""
-    header = max(rows[:HEADER_ROWS], key=lambda row: _num_named(row, columns), default=[])
+    header = max(rows[:HEADER_ROWS], key=lambda row: _likeness_to_header(row, columns), default=[])
     names = [name for cell in header if (name := cell.strip())]
     folded = [name.casefold() for name in names]
     options = dict(zip(("--text-column", "--label-column"), columns, strict=True))
@@ -247,10 +257,11 @@ def _columns_error(rows: list[list[str]], columns: Columns, file: str) -> Policy
     )
 
 
-def _num_named(row: list[str], columns: Columns) -> int:
-    """How many of the named columns a row has as cells."""
-    cells = [cell.strip().casefold() for cell in row]
-    return sum(name.casefold() in cells for name in columns if name)
+def _likeness_to_header(row: list[str], columns: Columns) -> tuple[int, int, int]:
+    """How many of the named columns a row has, how many for texts and labels, and how many cells: a note has 1."""
+    cells = [cell.strip().casefold() for cell in row if cell.strip()]
+    num_named = sum(name.casefold() in cells for name in columns if name)
+    return num_named, sum(column_kind(cell) in ("text", "response", "label") for cell in cells), len(cells)
 
 
 def _is_readable(column: int, rows: list[list[str]], vocabulary: Vocabulary) -> bool:

@@ -13,7 +13,7 @@ from safeguard_spark.authoring.cases import Case, dump_cases
 from safeguard_spark.authoring.new import FIRST_VERSION, answer_format, document_text, require_valid_ref, write_new
 from safeguard_spark.authoring.packs.answers import AnswerForm, read_answer_form, without_flags
 from safeguard_spark.authoring.packs.files import find_files, policy_name, read_policy_text
-from safeguard_spark.authoring.packs.golden import Columns, Golden, Vocabulary, read_golden
+from safeguard_spark.authoring.packs.golden import Columns, Golden, Vocabulary, add_case, read_golden
 from safeguard_spark.authoring.packs.labels import Labels, read_labels
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Answers, Output, Policy, Rule, parse_policy, read_text
@@ -22,6 +22,7 @@ from safeguard_spark.policy.names import slug
 from safeguard_spark.policy.ref import policy_names, require_distinct_name
 
 LABELS_IN_NOTES = 12
+IMPORTED_FROM = "Imported from"  # how the description of an imported policy begins
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _imported(source: _Source, version: str, golden: tuple[Path, ...], columns: 
     front: dict[str, Any] = {
         "name": source.name,
         "version": version,
-        "description": f"Imported from {source.file.name}.",
+        "description": f"{IMPORTED_FROM} {source.file.name}.",
         "output": output.value,
         "rules": [{"id": r.id, "category": r.category, "title": r.title} for r in labels.rules],
         "allowed": list(labels.allowed),
@@ -127,7 +128,7 @@ def _imported(source: _Source, version: str, golden: tuple[Path, ...], columns: 
     is_complete = form.output in (Output.category, Output.full)  # the text states its own format in JSON
     if not is_complete:
         body = _with_answer_format(source, output, answers, form.answers if is_usual else None)
-    golden_set = _golden(golden, Vocabulary(labels, form.answers), columns)
+    golden_set = _golden(golden, Vocabulary(labels, form.answers, bool(form.review)), columns)
     document = document_text({key: value for key, value in front.items() if value}, body)
     policy = parse_policy(document)
     listed = ", ".join(rule.id for rule in labels.rules[:LABELS_IN_NOTES])
@@ -203,10 +204,12 @@ def _golden(files: tuple[Path, ...], vocabulary: Vocabulary, columns: Columns) -
     if not files:
         return Golden((), ("no golden set in the pack, so no cases; add one with --golden FILE",))
     sets = [read_golden(read_text(file), vocabulary, file.name, columns) for file in files]
-    cases: list[Case] = []
+    cases: dict[str, Case] = {}
+    notes, lost = ([item for one in sets for item in getattr(one, name)] for name in ("notes", "lost"))
     stems = [slug(file.stem) for file in files]
     for number, (stem, golden_set) in enumerate(zip(stems, sets, strict=True), 1):
         prefix = "" if len(files) == 1 else f"{stem}-" if stems.count(stem) == 1 else f"{stem}-{number}-"
-        cases += [case.model_copy(update={"id": (prefix + case.id)[-80:]}) for case in golden_set.cases]
-    notes, lost = ([item for one in sets for item in getattr(one, name)] for name in ("notes", "lost"))
-    return Golden(tuple(cases), tuple(notes), tuple(lost))
+        for case in golden_set.cases:
+            case = case.model_copy(update={"id": (prefix + case.id)[-80:]})
+            add_case(cases, case, case.id, notes, lost)
+    return Golden(tuple(cases.values()), tuple(notes), tuple(lost))

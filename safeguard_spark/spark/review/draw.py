@@ -57,9 +57,7 @@ def draw_items(
 
     `policy` is a reference; a name alone means the active version. Raises ConfigError, SourceError, TableError.
     """
-    scope = parse_scope(request.scope)
-    if scope.kind not in (ScopeKind.all, ScopeKind.since, ScopeKind.where):
-        raise ConfigError(f"--scope {request.scope}: write all, since DATE or where CONDITION.")
+    scope = parse_scope(request.scope, kinds=(ScopeKind.all, ScopeKind.since, ScopeKind.where))
     tables = Tables.open(spark, config.output)
     tables.create()  # the columns of this release
     source = open_scoped(spark, config, scope)
@@ -79,7 +77,14 @@ def draw_items(
                 "draw. Label it first, or name another --policy."
             )
         items, lost_appeals = _drawn(pool, population, request, request.rates(contents))
-        draw = {"strata": contents, "scope": request.scope, "seed": request.seed, "half_width": request.half_width}
+        not_judged = population.where("violation IS NULL").count()
+        draw = {
+            "strata": contents,
+            "not_judged": not_judged,
+            "scope": request.scope,
+            "seed": request.seed,
+            "half_width": request.half_width,
+        }
         draw |= {"labeler": labeler.name if labeler else None, "labels_version": labels_version}
         items = _complete(items, sample_id, draw, tables.now())
         counts, added = _by_purpose(items) if dry_run else {}, 0

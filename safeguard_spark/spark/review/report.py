@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
+from functools import reduce
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -9,6 +10,7 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import ConfigError
 from safeguard_spark.report.indicators import (
     Indicator,
     Known,
@@ -25,13 +27,15 @@ from safeguard_spark.report.indicators import (
 )
 from safeguard_spark.spark.screens import newest_audits
 from safeguard_spark.spark.tables import Tables
+from safeguard_spark.suggest import did_you_mean
 
 REVIEWS = ("review_samples", "overturns", "review_queues")
 
 
 def review_report(spark: SparkSession, config: RunConfig, policy: str | None = None) -> Report:
-    """What people have decided so far, as known now. Raises TableError."""
+    """What people have decided so far, as known now. Raises ConfigError for an unknown policy, TableError."""
     tables = Tables.open(spark, config.output)
+    _require_policy(tables, policy)
     views = tables.analyst_views()
     samples, overturns, queues = (_rows(spark, views[name], policy) for name in REVIEWS)
     indicators = [*sample_indicators(samples), *overturn_indicators(overturns), *queue_indicators(queues)]
@@ -39,11 +43,12 @@ def review_report(spark: SparkSession, config: RunConfig, policy: str | None = N
 
 
 def period_report(spark: SparkSession, config: RunConfig, period: Period, policy: str | None = None) -> Report:
-    """The report of a period, of one policy or of all. Raises TableError.
+    """The report of a period, of one policy or of all. Raises ConfigError for an unknown policy, TableError.
 
     It is about the items drawn and the runs started in the period, and the labels in use at its end (`then`) or now.
     """
     tables = Tables.open(spark, config.output)
+    _require_policy(tables, policy)
     start, end = _utc(period, 0), _utc(period, 1)
     views = tables.analyst_views(**_as_of(tables, period, start, end))
     days = _rows(spark, views["daily_rates"], policy)
@@ -65,6 +70,17 @@ def period_report(spark: SparkSession, config: RunConfig, period: Period, policy
         days=tuple(row for row in days if period.start <= row["day"] <= period.end),
         currency=config.relabel.currency,
     )
+
+
+def _require_policy(tables: Tables, policy: str | None) -> None:
+    """Raises ConfigError for a policy under which nothing was ever labelled and of which there is no item."""
+    if policy is None:
+        return
+    names = (tables.read(table).select("policy") for table in (schema.ACTIVATIONS, schema.REVIEW_ITEMS))
+    known = {row["policy"] for row in reduce(DataFrame.union, names).distinct().collect()}
+    if policy not in known:
+        hint = did_you_mean(policy, known, "Policies there")
+        raise ConfigError(f"--policy {policy}: {tables.output} has no labels and no items of it. {hint}")
 
 
 def _as_of(tables: Tables, period: Period, start: str, end: str) -> dict[str, str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from safeguard_spark.authoring.cases import Case, CaseTurn, cases_path, load_cases
-from safeguard_spark.authoring.packs.export import HEADER, export_pack
+from safeguard_spark.authoring.packs.export import HEADER, export_pack, write_pack
 from safeguard_spark.authoring.packs.pack import read_pack, write_packs
-from safeguard_spark.policy.document import Policy, load_policy
+from safeguard_spark.policy.document import Policy, load_policy, parse_policy
 from tests.unit.commands import Safeguard
 from tools.rooms import ROOT
 
@@ -80,11 +80,62 @@ def test_what_a_reader_of_the_pack_could_not_know_is_listed() -> None:
         why="",
     )
     pack = export_pack(policy.model_copy(update={"allowed": ("SP0",)}), [odd])
-    assert "owner, languages, labeler, severities: a pack has no place for them" in pack.lost
-    assert "allowed is read as []" in pack.lost
-    assert not any("cases" in line for line in pack.lost)  # a conversation is JSON in its cell
+    (no_place, allowed) = pack.lost
+    assert no_place == (
+        "owner, description, labeler, languages, severities, ids of cases: a pack has no place for them"
+    )
+    assert allowed == "allowed is imported without SP0: the text does not say that it means safe content"
+    reason = export_pack(policy, [odd.model_copy(update={"id": "row-7", "why": "Because."})]).lost[0]
+    assert "severities, reasons of cases (why): a pack" in reason
     alone = export_pack(policy.model_copy(update={"body": "Answer 1 or 0."}), ())
     assert alone.golden == "" and "rule SP1 is not found in the text" in alone.lost
+
+
+TALKS = """\
+---
+name: talks
+version: 1.0.0
+description: Imported from elsewhere.
+output: full
+rules:
+  - {{id: TA1, category: insults, title: Insults}}
+  - {{id: TA2, category: threats, title: Threats}}
+review: [Escalate]
+---
+# Talks
+{}
+## Insults (TA1)
+Names.
+
+## Threats (TA2)
+Harm.
+"""
+ASKS = "Answer VIOLATES if a rule is broken, SAFE if none is, ESCALATE if you are in doubt.\n"
+
+
+def test_cases_for_a_person_are_lost_and_named_if_the_text_has_no_such_answer(safeguard: Safeguard) -> None:
+    cases = (
+        Case(id="row-3", text="You fool", violation=True, rules=("TA1",), why=""),
+        Case(id="row-4", text="A novel with a threat", violation="review", why=""),
+        Case(id="row-5", text="Hello", violation=False, why=""),
+    )
+    silent = export_pack(parse_policy(TALKS.format("")), cases)
+    assert silent.lost == (
+        "1 of 3 cases are not imported: a person must decide them, which is no answer of the text: row-4",
+        "an answer format is added before and after the text, which asks for none that an import knows",
+        "review is imported without Escalate: the text does not say that it means what a person must decide",
+    )
+    write_pack(silent, "talks", Path("pack"))
+    refused = safeguard("import", "pack", "--name", "theirs", "--strict")
+    assert refused.code == 6 and not Path("policies").exists()
+    assert "LOST talks.csv: 1 row (4) that a person must decide, which is no answer that the text asks" in refused.out
+    assert safeguard("import", "pack", "--name", "theirs").code == safeguard("check", "theirs").code == 0
+    asked = export_pack(parse_policy(TALKS.format(ASKS).replace("Escalate", "ESCALATE")), cases)
+    assert not any("person" in line for line in asked.lost)
+    Path("other").mkdir()
+    write_pack(asked, "talks", Path("other/pack"))
+    (read,) = read_pack(Path("other/pack"), name="talks")
+    assert [case.violation for case in read.cases] == [True, "review", False]
 
 
 def test_the_command_writes_two_files_and_overwrites_none(safeguard: Safeguard) -> None:

@@ -160,6 +160,20 @@ def test_labels_that_contradict_each_other_are_lost_and_so_are_rows_without_a_te
     assert [line.partition(" without")[0] for line in golden.lost] == ["golden.csv: 1 row (2)", "golden.csv: 1 row (4)"]
 
 
+@pytest.mark.parametrize(
+    "note",
+    ["Cases of gifts@1.0.0, as its author expects them; no sample", "Made by hand,,,", "Notes,,,\nby,the,team,", ""],
+)
+def test_a_note_above_the_header_is_never_taken_for_its_columns(note: str) -> None:
+    text = f"{note}\nExample,Classification,Responses,Response Label\nA card?,SP2,Yes,SP2\nHello there,SP0,,\n"
+    for columns in (Columns(label="Klass"), Columns(text="Nope"), Columns("Nope", "Klass")):
+        with pytest.raises(PolicyError, match="Its columns: Example, Classification, Responses, Response Label"):
+            read_golden(text, LABELS, "gifts.csv", columns)
+    odd = "Notes,,,\n\nAlfa,Bravo\nA card for you,SP2\n"
+    with pytest.raises(PolicyError, match="Its columns: Alfa, Bravo"):
+        read_golden(odd, LABELS, "odd.csv", Columns("Charlie"))
+
+
 def test_columns_can_be_named() -> None:
     text = "Alpha,Beta,Gamma\nSome words,x,SP2\nOther words,y,SP0\n"
     golden = read_golden(text, LABELS, "set.csv", Columns("alpha", "Gamma"))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from safeguard_spark.authoring.cases import load_cases
 from safeguard_spark.authoring.check import check_file
 from safeguard_spark.authoring.packs.answers import read_answer_form
 from safeguard_spark.authoring.packs.labels import Labels, read_labels
@@ -253,6 +254,25 @@ def test_flags_become_one_policy_each(safeguard: Safeguard) -> None:
     )
     Path("plain.txt").write_text("No shouting.")
     assert "nothing to split" in safeguard("import", "plain.txt", "--split").err
+
+
+def test_files_of_one_pack_that_share_a_content_give_one_case_and_strict_refuses_errors(safeguard: Safeguard) -> None:
+    Path("pets").mkdir()
+    Path("pets/policy.md").write_text("# Pets\n\n## Cruelty (P1 - high)\nKicks.\n")
+    Path("pets/one.csv").write_text("text,label\nKicks,P1\nPurrs,safe\n")
+    Path("pets/two.csv").write_text("text,label\nKicks,P1\nPurrs,P1\nBites,P1\n")
+    strict = safeguard("import", "pets", "--strict")
+    assert strict.code == 6 and strict.out.count("LOST") == 1
+    assert "LOST two-row-3: the same content as one-row-3, with another label; skipped" in strict.out
+    ran = safeguard("import", "pets")
+    assert ran.code == 0 and "- two-row-2: the same content as one-row-2; skipped" in ran.out
+    assert "error[" not in ran.out and len(load_cases(Path("policies/pets/1.0.0/cases.yaml"))) == 3
+    # The text itself names a label that it does not define: whoever reads the exit code must not take it for good.
+    table = "\n| Example | Label |\n|---|---|\n| Kicks | P11 |\n"
+    Path("cats.md").write_text(Path("pets/policy.md").read_text() + table)
+    assert safeguard("import", "cats.md", "--name", "cats", "--strict").code == 3
+    assert Path("policies/cats/1.0.0/policy.md").is_file()
+    assert safeguard("import", "cats.md", "--name", "dogs").code == 0
 
 
 def test_flags_in_a_sentence_are_flags_and_a_quoted_object_is_a_content() -> None:

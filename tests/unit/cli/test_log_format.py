@@ -55,7 +55,25 @@ def test_an_error_is_an_object_and_json_results_are_unchanged(safeguard: Safegua
     write_policy(Path("policies"))
     assert json.loads(safeguard("check", "market", "--json", "--log-format", "json").out)["errors"] == 0
     usage = safeguard("check", "--no-such-option", "--log-format", "json")
-    assert usage.code == 2 and any("--no-such-option" in line["message"] for line in objects(usage.err))
+    (line,) = objects(usage.err)
+    assert (usage.code, line["level"]) == (2, "ERROR") and "--no-such-option" in line["message"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["relabel", "plan"], "--policy"),  # an option is missing
+        (["check", "--max-errors", "few"], "--max-errors"),
+        (["import"], "path"),
+        (["relabel", "nothing"], "nothing"),
+        (["list", "--config", "a", "--config", "b"], "more than once"),
+        (["check", "nothing", "--debug"], "Traceback"),
+    ],
+    ids=" ".join,
+)
+def test_every_error_is_one_line_of_level_error(safeguard: Safeguard, argv: list[str], words: str) -> None:
+    (line,) = objects(safeguard(*argv, "--log-format", "json").err)
+    assert line["level"] == "ERROR" and line["message"].startswith("Error: ") and words in line["message"]
 
 
 def test_the_format_may_come_from_the_environment_and_another_is_refused(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.relabel.budget import Budget, Spent, parse_budget
-from safeguard_spark.relabel.scope import Scope, allocate, parse_scope
+from safeguard_spark.relabel.scope import Scope, ScopeKind, allocate, parse_scope
 
 pytestmark = pytest.mark.unit
 
@@ -38,6 +38,13 @@ def test_a_day_that_is_not_in_the_calendar_is_refused(text: str) -> None:
 def test_an_invalid_scope_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ConfigError, match="since 2026-05-01"):
         parse_scope(text)
+
+
+@pytest.mark.parametrize("text", ["since foo", "touched", "sample 20", "screened-by s1", "nothing"])
+def test_a_command_that_takes_some_scopes_names_these_alone(text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_scope(text, kinds=(ScopeKind.all, ScopeKind.since))
+    assert str(refused.value) == f"--scope {text}: write all or since 2026-05-01 (in quotation marks)."
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(0, 1000), max_size=8), st.integers(0, 3000))

@@ -9,6 +9,7 @@ import yaml
 
 from safeguard_spark.authoring.cases import load_cases
 from safeguard_spark.config.load import build_config
+from safeguard_spark.errors import ConfigError
 from safeguard_spark.review.export import Exported, Target, export_decisions
 from safeguard_spark.schema import GOLD
 from tests.unit.commands import Safeguard
@@ -73,7 +74,10 @@ def test_cases_are_drafts_of_the_overturned_labels(decided: World) -> None:
     assert by_text["a fake replica"].violation is False and by_text["a fake replica"].why == "because"
     assert (by_text["hidden rifle"].violation, by_text["hidden rifle"].rules) == (True, ("M2",))
     assert by_text["No, a replica"].conversation is not None
-    assert export(decided, Target.cases, "another").files == ()
+    with pytest.raises(ConfigError, match=r"--policy markets: no item is of it\. Did you mean market\?"):
+        export(decided, Target.cases, "markets")
+    with pytest.raises(ConfigError, match=r"--policy gifts: no item is of it\. Policies with items: market\."):
+        export(decided, Target.appeals, "gifts")
 
 
 def test_appeals_are_answered_as_json_lines(decided: World) -> None:
@@ -121,6 +125,20 @@ def test_the_command_says_where_the_files_are_and_never_what_is_in_them(decided:
         assert ran.code == 0 and words in ran.err and json.loads(ran.out)["rows"] == int(words[0])
         assert "replica" not in ran.err + ran.out and "because" not in ran.err + ran.out
     assert safeguard("review", "export", "--config", str(config), "--to", "elsewhere").code == 2
+
+
+def test_what_is_not_there_to_export_is_named(world: World, safeguard: Safeguard) -> None:
+    world.draw("a bicycle")
+    with world.serving() as desk:
+        ada = desk.person()
+        ada.get("/queue/market")
+        ada.decide("gap")
+        ada.next()
+    config = world.folder / "run.yaml"
+    config.write_text(yaml.safe_dump(world.config()))
+    for target, words in (("gold", "No content has"), ("cases", "No label is overturned"), ("appeals", "No appeal is")):
+        ran = safeguard("review", "export", "--config", str(config), "--to", target, "--policy", "market")
+        assert ran.code == 0 and words in ran.err
 
 
 def test_without_decisions_there_is_nothing_to_export(world: World, safeguard: Safeguard) -> None:
