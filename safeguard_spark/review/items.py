@@ -11,7 +11,7 @@ import pyarrow.compute
 from safeguard_spark.labelling.content import Turn
 from safeguard_spark.review.decisions import Decision, differ
 from safeguard_spark.review.queue import Entry, share_of
-from safeguard_spark.review.tables import LabelTables, arrow_schema
+from safeguard_spark.review.tables import LabelTables, arrow_schema, select
 from safeguard_spark.schema import REVIEW_ITEMS
 
 CALIBRATION, APPEAL = "calibration", "appeal"
@@ -85,7 +85,7 @@ class Items:
         version = None if table is None else int(table.version())
         if version == self._version:
             return False
-        self._rows = arrow_schema(REVIEW_ITEMS).empty_table() if table is None else table.to_pyarrow_table()
+        self._rows = arrow_schema(REVIEW_ITEMS).empty_table() if table is None else select(table)
         ids = self._rows["item_id"].to_pylist()
         self._index = {item_id: number for number, item_id in reversed(list(enumerate(ids)))}
         self._version = version

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.review.decisions import Decision
-from safeguard_spark.review.tables import LabelTables
+from safeguard_spark.review.tables import LabelTables, select
 from safeguard_spark.schema import DECISIONS
 
 log = logging.getLogger(__name__)
@@ -160,11 +160,11 @@ def synchronize(journal: Journal, tables: LabelTables, known_version: int | None
     if version == known_version:
         return version
     appended = table.transaction_version(journal.journal_id) or 0
-    ids = set(table.to_pyarrow_table(columns=["decision_id"])["decision_id"].to_pylist())
+    ids = set(select(table, ["decision_id"])["decision_id"].to_pylist())
     known = journal.connection.execute("SELECT decision_id, number, imported FROM decisions").fetchall()
     erased = [(row[0],) for row in known if row[0] not in ids and (row["imported"] or row["number"] <= appended)]
     missing = ids.difference(row[0] for row in known)
-    rows = table.to_pyarrow_table().to_pylist() if missing else []
+    rows = select(table).to_pylist() if missing else []
     new = sorted((row for row in rows if row["decision_id"] in missing), key=lambda row: row["decided_at"])
     with journal.transaction() as connection:
         connection.executemany("DELETE FROM decisions WHERE decision_id = ?", erased)

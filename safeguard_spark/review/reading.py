@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import pyarrow.dataset as ds
-
-from safeguard_spark.review.tables import LabelTables
+from safeguard_spark.review.tables import LabelTables, select
 from safeguard_spark.schema import ACTIVATIONS, LABELS, REASONING, Table
 
 Rows = list[dict[str, Any]]
@@ -16,7 +14,8 @@ def rows_where(tables: LabelTables, table: Table, column: str, values: Iterable[
     requested, opened = sorted(values), tables.open(table)
     if opened is None or not requested:
         return []
-    return list(opened.to_pyarrow_dataset().to_table(filter=ds.field(column).isin(requested)).to_pylist())
+    texts = ", ".join("'{}'".format(value.replace("'", "''")) for value in requested)
+    return list(select(opened, where=f'"{column}" IN ({texts})').to_pylist())
 
 
 def reasoning_of(tables: LabelTables, work_keys: Iterable[str | None]) -> dict[str, Rows]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from safeguard_spark.config.model import RunConfig
@@ -92,6 +92,24 @@ class LabelTables:
             write_deltalake(self.path(table), data, mode="overwrite")
         except (DeltaError, OSError) as error:
             raise TableError(f"Table {self.path(table)} cannot be written ({type(error).__name__}).") from error
+
+
+def select(table: DeltaTable, columns: Iterable[str] = (), where: str = "") -> pa.Table:
+    """Rows of a table, by default all of them and every column; `where` is a condition as SQL.
+
+    Not through `to_pyarrow_table`: the first call of that imports pandas, where it is installed, and so takes a second.
+    """
+    selected = ", ".join(f'"{column}"' for column in columns) or "*"
+    query = f"SELECT {selected} FROM rows{f' WHERE {where}' if where else ''}"
+    rows = pa.RecordBatchReader.from_stream(QueryBuilder().register("rows", table).execute(query)).read_all()
+    return rows.cast(pa.schema([field.with_type(_plain(field.type)) for field in rows.schema]))
+
+
+def _plain(type: pa.DataType) -> pa.DataType:
+    """The type with texts as every program reads them: the query's are views."""
+    if pa.types.is_list(type):
+        return pa.list_(_plain(type.value_type))
+    return pa.string() if pa.types.is_string_view(type) else type
 
 
 def console_folder(config: RunConfig, tables: LabelTables) -> Path:
