@@ -7,7 +7,7 @@ need them.
 import copy
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,28 @@ def label_table(
 
     with readable("A table"):
         return label_with_shadows(_usable(spark, config), config, resolved, show=progress, full=full)
+
+
+def follow_table(
+    config: RunConfig,
+    *policies: Policy | str | Path,
+    spark: "SparkSession | None" = None,
+    progress: bool = True,
+    on_result: Callable[[RunResult], None],
+) -> RunResult:
+    """Label a table, and again each time it has changed, until an interrupt; returns the last result.
+
+    `on_result` gets the result of every run. Looks for changes every `run.follow_every` seconds. Raises
+    SafeguardError as `label_table` does.
+    """
+    if config.source.version is not None or config.source.limit is not None:
+        raise ConfigError("--follow labels all of what arrives: delete source.version and source.limit.")
+    resolved = _all_resolved(policies, config)
+    from safeguard_spark.spark.label import follow
+    from safeguard_spark.spark.unreadable import readable
+
+    with readable("A table"):
+        return follow.follow_table(_usable(spark, config), config, resolved, show=progress, on_result=on_result)
 
 
 def dry_run(

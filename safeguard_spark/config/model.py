@@ -76,6 +76,8 @@ class RunSettings(Section):
     metrics_file: Path | None = None
     """File of the driver for the run's metrics in Prometheus's text format, for node exporter's textfile collector
     (its name ends in `.prom`); null: none"""
+    follow_every: Seconds = 10.0
+    """How often `safeguard label --follow` looks for a new version of the source"""
     shadow_share: Share | None = None
     """Also label this share of the contents under the version with alias `shadow` of each policy; null: none"""
 

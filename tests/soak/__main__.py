@@ -2,7 +2,8 @@
 
 Each run adds contents, kills a random process, repeats the command until it exits with 0, and checks all tables. With
 `--folder` a later call continues with the same tables. `--cluster` runs on separate executors and also kills those.
-`--engine` runs a real vLLM server on the CPU and also kills its processes.
+`--engine` runs a real vLLM server on the CPU and also kills its processes. `--follow` runs `label --follow` over
+`--runs` appends, ten seconds apart, and kills it twice.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.soak.conserved import assert_conserved, assert_labelled_once
+from tests.soak.follow import soak_follow
 from tests.soak.job import POLICIES, LabelJob
 from tests.soak.kill import VICTIMS, Kill, kill, kill_process
 
@@ -33,10 +35,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--folder", type=Path, help="folder of the tables; default: a temporary one")
     parser.add_argument("--cluster", action="store_true")
     parser.add_argument("--engine", action="store_true")
+    parser.add_argument("--follow", action="store_true")
     options = parser.parse_args(argv)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="soak-"))
     if options.engine:
         return soak_server(folder, options.runs, options.rows, options.seed)
+    if options.follow:
+        soak_follow(folder, options.runs, options.rows, options.seed)
+        return 0
     master = CLUSTER if options.cluster else "local[2]"
     job = LabelJob(folder, master=master, policies=POLICIES[: options.policies])
     victims = (*VICTIMS, "executor") if options.cluster else VICTIMS

@@ -70,7 +70,9 @@ class LabelJob:
     def write(self, rows: Sequence[tuple[str, str | None]]) -> None:
         """Add these contents to the table."""
         table = pa.table({"id": [id for id, _ in rows], "body": [text for _, text in rows]})
-        pq.write_table(table, self.posts / f"{self.rows():08}.parquet")
+        file = self.posts / f"{self.rows():08}.parquet"
+        pq.write_table(table, draft := file.with_name(f".{file.name}"))
+        draft.rename(file)  # a run that looks now sees all of it
 
     def rows(self) -> int:
         """Contents in the table."""
