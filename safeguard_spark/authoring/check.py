@@ -14,9 +14,10 @@ from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.authoring.draft import Draft, read_draft
 from safeguard_spark.authoring.structure import read_source
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.layout import Stray, stray_files
+from safeguard_spark.policy.layout import POLICY_FILE, Stray, is_hidden, stray_files
 from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_files, lock_path
 from safeguard_spark.policy.positions import Span
+from safeguard_spark.value_problems import value_words
 
 ABOUT_RULES = {
     "no-rules", "undefined-rule", "undefined-category", "untold-rule", "one-sided-examples", "untested-rule",
@@ -33,7 +34,13 @@ def check_paths(paths: Iterable[Path], policies: Path | None = None) -> Report:
     strays = [stray for stray in (stray_files(policies) if policies else ()) if _is_below(stray.path, paths)]
     files = list(dict.fromkeys(file for path in paths for file in _files(path, bool(strays))))
     drafts = [read_draft(file, _display_path(file)) for file in files]
-    diagnostics = [diagnostic for draft in drafts for diagnostic in _check_draft(draft)]
+    unread = {stray.path.resolve() for stray in strays}
+    diagnostics = [
+        diagnostic
+        for draft in drafts
+        for diagnostic in _check_draft(draft)
+        if diagnostic.code != "wrong-folder" or draft.path.resolve() not in unread  # reported as not read
+    ]
     languages = tuple(draft.language.name if draft.language else "" for draft in drafts if draft.body)
     return Report(len(files), tuple(in_order([*diagnostics, *stray_diagnostics(strays)])), languages)
 
@@ -46,7 +53,9 @@ def stray_diagnostics(strays: Iterable[Stray]) -> Iterator[Diagnostic]:
 
 
 def _is_below(file: Path, paths: Iterable[Path]) -> bool:
-    return any(file.resolve().is_relative_to(path.resolve()) for path in paths)
+    """Whether a file is in one of the folders, or next to one of the files."""
+    folders = (path.resolve().parent if path.is_file() else path.resolve() for path in paths)
+    return any(file.resolve().is_relative_to(folder) for folder in folders)
 
 
 def check_file(path: Path) -> tuple[Diagnostic, ...]:
@@ -65,12 +74,25 @@ def _check_draft(draft: Draft) -> tuple[Diagnostic, ...]:
 
 
 def _without_consequences(draft: Draft, diagnostics: list[Diagnostic]) -> Iterator[Diagnostic]:
-    """Without what only follows from another problem: from a merge conflict, or from a list of rules that is none."""
+    """Without what only follows from another problem: a merge conflict, a list of rules that is none, a bad value."""
     conflicts = {d.file for d in diagnostics if d.code == "merge-conflict"}
+    bad = [d for d in diagnostics if d.code == "bad-value"]
     for diagnostic in diagnostics:
-        follows_from_conflict = diagnostic.file in conflicts and diagnostic.code != "merge-conflict"
-        if not follows_from_conflict and (draft.has_rules_list or diagnostic.code not in ABOUT_RULES):
-            yield diagnostic
+        if diagnostic.file in conflicts and diagnostic.code != "merge-conflict":
+            continue
+        if diagnostic.code in ABOUT_RULES and not draft.has_rules_list:
+            continue
+        if diagnostic.code in ("wrong-folder", "cut-text") and any(_explains(cause, diagnostic) for cause in bad):
+            continue
+        yield diagnostic
+
+
+def _explains(bad: Diagnostic, diagnostic: Diagnostic) -> bool:
+    """Whether a bad value is the cause of another problem: of the same value, or of the comment in its place."""
+    start = diagnostic.span.column - 1
+    comment = diagnostic.excerpt[start : start + diagnostic.span.length]
+    is_comment = diagnostic.code == "cut-text" and f"YAML reads {value_words(comment)} as a comment" in bad.message
+    return bad.file == diagnostic.file and (bad.span == diagnostic.span or is_comment)
 
 
 def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
@@ -115,7 +137,8 @@ def _files(path: Path, has_strays: bool) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
-    files = sorted(path.rglob("policy.md"))
+    found = (file for file in path.rglob(POLICY_FILE) if not is_hidden(file.relative_to(path)))
+    files = sorted(found)
     if not files and not has_strays:
         what = "contains no policy.md" if path.is_dir() else "does not exist"
         raise PolicyError(f"{path} {what}. Give a policy file, or a folder with policies/<name>/<version>/policy.md.")

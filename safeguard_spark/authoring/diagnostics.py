@@ -35,7 +35,7 @@ CHECKS: dict[str, Check] = {
     "bad-value": Check(_E, "A value of the wrong type or outside its limits."),
     "merge-conflict": Check(_E, "The marks of a merge conflict are in the file."),
     "cut-text": Check(_W, "A text without quotes ends at ` #`: YAML takes the rest of the line for a comment."),
-    "look-alike": Check(_E, "An id or category has an invisible character, or a letter of another alphabet."),
+    "look-alike": Check(_E, "A label, or a word of the text like one, has an invisible or look-alike character."),
     "ambiguous-name": Check(_E, "Two names are one in an answer: a-b and A_B, or a rule id and another category."),
     "wrong-folder": Check(_E, "Name and version differ from the folders that contain the file."),
     "published-changed": Check(_E, "The text, rules or output form of a published version changed."),

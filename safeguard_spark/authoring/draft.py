@@ -78,18 +78,20 @@ class Draft:
 
     @cached_property
     def rules(self) -> list[DraftRule]:
-        """The rules that have an id, in order."""
-        value = self.front.value.get("rules")
+        """The rules that have an id, in order, without those that have a value of another type."""
+        value, keys = self.front.value.get("rules"), ("id", "category", "title")
         entries = enumerate(value) if isinstance(value, list) else ()
         return [
-            DraftRule(str(entry["id"]), str(entry.get("category", "")), str(entry.get("title", "")), index)
+            DraftRule(entry["id"], entry.get("category", ""), entry.get("title", ""), index)
             for index, entry in entries
-            if isinstance(entry, dict) and "id" in entry
+            if isinstance(entry, dict) and "id" in entry and all(isinstance(entry.get(key, ""), str) for key in keys)
         ]
 
     @property
     def has_rules_list(self) -> bool:
-        """Whether the rules can be told, if only because there are none: not behind a mistyped key or bad entries."""
+        """Whether the rules can be told, if only because there are none: not behind a wrong key or bad entries."""
+        if any(duplicate.path[0] == "rules" for duplicate in self.front.duplicate_keys):
+            return False
         if "rules" in self.front.value:
             value = self.front.value["rules"]
             return isinstance(value, list) and sum(bool(rule.category) for rule in self.rules) == len(value)

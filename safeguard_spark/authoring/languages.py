@@ -5,6 +5,7 @@ needs no words of a language, and `safeguard check` says so.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,6 +137,8 @@ LANGUAGES = (
 BY_CODE = {language.code: language for language in LANGUAGES}
 ENGLISH = BY_CODE["en"]
 ENOUGH = 5  # common words that a text must have to be in a language
+DIFFERENT = 4  # of them; other languages share a few: Italian has `una`, `con`, `del`
+SHORT = 60  # words; a shorter text may be English without having enough of its common words
 
 
 def language_of(body: str, declared: Sequence[str]) -> Language | None:
@@ -147,8 +150,19 @@ def language_of(body: str, declared: Sequence[str]) -> Language | None:
     codes = [code.partition("-")[0].lower() for code in declared]
     words = Counter(re.findall(r"\w+", body.lower()))
     hits = {language.code: sum(words[word] for word in language.common) for language in LANGUAGES}
-    guess = max(hits, key=lambda code: hits[code])
+    guess = BY_CODE[max(hits, key=lambda code: hits[code])]
+    is_enough = hits[guess.code] >= ENOUGH and sum(word in words for word in guess.common) >= DIFFERENT
     # A language without a list may share words with one that has one: Italian with Spanish.
-    if hits[guess] >= ENOUGH and (guess == ENGLISH.code or all(code in BY_CODE for code in codes)):
-        return BY_CODE[guess]
+    if is_enough and (guess is ENGLISH or all(code in BY_CODE for code in codes)):
+        return guess
+    if not codes and not is_enough and _is_foreign(body):
+        return None
     return next((BY_CODE[code] for code in codes if code in BY_CODE), None if codes else ENGLISH)
+
+
+def _is_foreign(body: str) -> bool:
+    """Whether a text without common words of a list is long enough to have them, or is in another alphabet."""
+    prose = re.sub(r"\{[^{}]*\}|`[^`\n]*`", " ", body)  # without forms of the answer, which are English everywhere
+    letters = [c for c in prose if c.isalpha()]
+    num_latin = sum(unicodedata.name(c, "").startswith("LATIN") for c in letters)
+    return num_latin * 2 < len(letters) or len(re.findall(r"\w+", prose)) > SHORT

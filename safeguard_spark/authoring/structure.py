@@ -51,8 +51,11 @@ def invalid_values(
 ) -> list[Diagnostic]:
     """One diagnostic for each problem that pydantic found in the values of a file."""
     diagnostics = []
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems:
         path = tuple(problem["loc"])
+        if problem["type"] == "too_short" and any(tuple(other["loc"][:-1])[: len(path)] == path for other in problems):
+            continue  # it only counts the entries that have no problem
         message = problem_words(problem)
         pattern = ".".join("0" if isinstance(part, int) else part for part in path)
         if problem["type"] == "extra_forbidden":

@@ -53,7 +53,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         where = f"line {error.span.line}, column {error.span.column}"
         raise ConfigError(f"Configuration {path}, {where}: {error}{hint}.") from error
     if document.duplicate_keys:
-        key, span = document.duplicate_keys[0]
+        key, span, _ = document.duplicate_keys[0]
         raise ConfigError(f"Configuration {path}, line {span.line}: `{key}` is there a second time; keep one of them.")
     if not isinstance(document.value, dict | None):
         raise ConfigError(f"Configuration {path} must be `key: value` lines, not {value_words(document.value)}.")

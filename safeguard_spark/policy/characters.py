@@ -1,5 +1,6 @@
 """Characters that look like others, or like nothing: in names, they make two names that a reader cannot tell apart."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -9,27 +10,57 @@ LOOK_ALIKES = {
     "CYRILLIC": ("АВЕКМНОРСТУХаеорсухіјѕԁһӏ", "ABEKMHOPCTYXaeopcyxijsdhl"),
     "GREEK": ("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοινρ", "ABEZHIKMNOPTYXoivp"),
 }
+ALPHABETS = ("CYRILLIC", "GREEK", "CHEROKEE", "ARMENIAN", "COPTIC", "LISU")  # with letters like Latin ones
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(
+    map(chr, range(0xFE00, 0xFE10))
+)  # no format characters
+WIDE = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL")  # next to which wide forms of Latin letters are usual
+DASHES = "‐‑‒–—―−"
+QUOTES = "“”„‟‘’‚«»"
 LATIN = {other: latin for pair in LOOK_ALIKES.values() for other, latin in zip(*pair, strict=True)}
 
 
 def skeleton(name: str) -> str:
     """A name as it looks: without invisible characters, look-alikes as the Latin letters that they look like."""
-    return "".join(LATIN.get(c, c) for c in unicodedata.normalize("NFKC", name) if not is_invisible(c)).strip()
+    plain = "".join("-" if c in DASHES else LATIN.get(c, c) for c in name if not is_invisible(c))
+    return unicodedata.normalize("NFKC", plain).strip()
 
 
 def is_invisible(character: str) -> bool:
     """Whether a character shows as nothing, or as a space that is none."""
     category = unicodedata.category(character)
-    return category in ("Cf", "Cc", "Zl", "Zp") or (category == "Zs" and character != " ")
+    return character in BLANK or category in ("Cf", "Cc", "Zl", "Zp") or (category == "Zs" and character != " ")
 
 
 def strange_characters(name: str) -> tuple[str, ...]:
-    """What is invisible in a name, and its letters that look like letters of the alphabet of the other ones."""
+    """What is invisible in a name, and what looks like other characters: of another alphabet, or in another form."""
     letters = [c for c in name if c.isalpha()]
     has_latin = any("A" <= c.upper() <= "Z" for c in letters)
     is_code = any(c.isdigit() for c in name) and all(c in LATIN for c in letters)  # an id such as M1, in Cyrillic
-    strange = [c for c in name if is_invisible(c) or ((has_latin or is_code) and c in LATIN)]
-    return tuple(dict.fromkeys(character_words(c) for c in strange))
+    strange = [c for c in name if is_invisible(c) or (is_code and c in LATIN)]
+    if has_latin:
+        if not any(unicodedata.name(c, "").startswith(WIDE) for c in letters):
+            strange += [c for c in name if _is_other_form(c)]
+        strange += [c for word in re.findall(r"[^\W\d_]+", name) for c in _of_another_alphabet(word)]
+        strange += [c for c in name if unicodedata.normalize("NFC", name) != name and unicodedata.combining(c)]
+    strange += [c for c in (name[:1], name[-1:]) if c in QUOTES and c]
+    return tuple(dict.fromkeys(character_words(c) for c in name if c in strange))
+
+
+def _is_other_form(character: str) -> bool:
+    """Whether a character looks like an ASCII one: a dash, a wide or bold letter, a digit of other numerals."""
+    if character.isascii():
+        return False
+    plain = unicodedata.normalize("NFKC", character)
+    is_form = plain != character and plain.replace("\u2044", "").isascii()
+    return is_form or character in DASHES or character.isdigit()
+
+
+def _of_another_alphabet(word: str) -> list[str]:
+    """The letters of a word that look like Latin ones, or that are not Latin although others of the word are."""
+    others = [c for c in word if unicodedata.name(c, "").startswith(ALPHABETS)]
+    is_mixed = any("A" <= c.upper() <= "Z" for c in word)
+    return others if is_mixed or all(c in LATIN for c in word) else []
 
 
 def character_words(character: str) -> str:

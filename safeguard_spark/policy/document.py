@@ -55,6 +55,9 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Label = Annotated[str, StringConstraints(pattern=r"\S")]  # of content that violates no rule
+
+
 class Rule(Frozen):
     """One rule: the id and category a verdict may name."""
 
@@ -84,10 +87,10 @@ class LabelerDefaults(Frozen):
     """Settings the author recommends; a job's configuration overrides them."""
 
     effort: Effort | None = None
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Annotated[int, Field(strict=True, gt=0)] | None = None
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]  # strict: `true` is no share
 
 
 ALL = "*"  # the slice of every content, and the policy of an exact match: no column's value and no policy's name
@@ -166,9 +169,9 @@ class Policy(Frozen):
     gate: Gate = Gate()
     languages: tuple[Annotated[str, StringConstraints(pattern=LANGUAGE)], ...] = ()  # written and tested for these
     links: dict[str, str] = Field(default_factory=dict)  # title: address, for people
-    allowed: tuple[str, ...] = ()  # labels that the text gives to safe content; the answer is `none`
+    allowed: tuple[Label, ...] = ()  # labels that the text gives to safe content; the answer is `none`
     answers: Answers | None = None  # if the text asks for words, such as Violating, in place of 1 and 0
-    review: tuple[str, ...] = ()  # labels and words that the text gives to content that a person must decide
+    review: tuple[Label, ...] = ()  # labels and words that the text gives to content that a person must decide
     allow: tuple[str, ...] = ()  # warnings of `safeguard check` that the author accepts
     body: str
 
@@ -288,20 +291,18 @@ def build_policy(front: dict[str, Any], body: str) -> Policy:
         raise PolicyError(f"rule id {duplicates[0]} is defined more than once")
     if any(level(category) == NONE for category in policy.categories):
         raise PolicyError(f"a rule's category may not be `{NONE}`, which means that nothing is violated")
-    if policy.review:
-        _require_own_words(policy)
+    if shared := ambiguous_review_words(policy):
+        raise PolicyError(f"`{min(shared)}` would mean that a person must decide, and something else as well")
     return policy
 
 
-def _require_own_words(policy: Policy) -> None:
-    """Raise PolicyError if a word for `review` means something else as well."""
+def ambiguous_review_words(policy: Policy) -> set[str]:
+    """The words for `review`, levelled, that mean something else as well."""
+    if not policy.review:
+        return set()
     answers = policy.answers or Answers(violation=("1",), safe=("0",))
     others = (*policy.rule_ids, *policy.categories, *policy.allowed, *answers.violation, *answers.safe, NONE, "safe")
-    shared = {level(word) for word in (*policy.review, REVIEW)} & {
-        level(word) for word in (*others, "true", "false", "")
-    }
-    if shared:
-        raise PolicyError(f"`{min(shared)}` would mean that a person must decide, and something else as well")
+    return {level(word) for word in (*policy.review, REVIEW)} & {level(word) for word in (*others, "true", "false", "")}
 
 
 def read_text(path: Path) -> str:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from safeguard_spark.policy.document import NAME, VERSION, ref_key
 
 POLICY_FILE, CASES_FILE = "policy.md", "cases.yaml"
-POLICY_LIKE = re.compile(r"policy(\.(md|markdown|txt|text|yaml|yml))?", re.IGNORECASE)
-CASES_LIKE = re.compile(r"cases?(\.(yaml|yml|json|txt))?", re.IGNORECASE)
+POLICY_LIKE = re.compile(r"policy(\.(md|markdown|txt|text|yaml|yml|docx?|md\.\w+))?", re.IGNORECASE)
+CASES_LIKE = re.compile(r"cases?(\.(yaml|yml|json|txt|csv|yaml\.\w+))?", re.IGNORECASE)
 NUMBERS = re.compile(r"v?\.?(\d+)(?:\.(\d+))?(?:\.(\d+))?", re.IGNORECASE)
 
 
@@ -39,6 +39,11 @@ def stray_files(folder: Path) -> list[Stray]:
     return [stray for stray in strays if stray is not None]
 
 
+def is_hidden(relative: Path) -> bool:
+    """Whether a path below a policies folder is hidden, so that no command reads it: `.drafts/…`."""
+    return any(part.startswith(".") for part in relative.parts)
+
+
 def _in_place(relative: Path) -> bool:
     """Whether a path below a policies folder is `<name>/<version>/…`."""
     parts = relative.parts
@@ -47,7 +52,7 @@ def _in_place(relative: Path) -> bool:
 
 def _stray(file: Path, folder: Path) -> Stray | None:
     relative = file.relative_to(folder)
-    if any(part.startswith(".") for part in relative.parts):
+    if is_hidden(relative):
         return None
     for right, like in ((POLICY_FILE, POLICY_LIKE), (CASES_FILE, CASES_LIKE)):
         if file.name != right and like.fullmatch(file.name) and not file.with_name(right).exists():

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from safeguard_spark.policy.yaml_problems import ParserStop, YamlProblem, explain_date, explain_yaml
+from safeguard_spark.policy.yaml_problems import QUOTE, ParserStop, YamlProblem, explain_date, explain_yaml
 
 YamlPath = tuple[str | int, ...]  # keys and list indices from the outermost value to an inner one
 MAX_DEPTH = 100  # of values inside each other
@@ -27,6 +27,7 @@ class DuplicateKey(NamedTuple):
 
     key: str
     span: Span
+    path: YamlPath = ()
 
 
 class Comment(NamedTuple):
@@ -67,7 +68,7 @@ class Yaml:
 
 def read_yaml(text: str, first_line: int = 1) -> Yaml:
     """Read one YAML document whose first line is line `first_line` of its file. Raises InvalidYamlError."""
-    _require_shallow(text, first_line)
+    _require_readable(text, first_line)
     loader = Loader(text)
     try:
         node = loader.get_single_node()
@@ -86,17 +87,36 @@ def read_yaml(text: str, first_line: int = 1) -> Yaml:
     )
 
 
-def _require_shallow(text: str, first_line: int) -> None:
-    """Raise InvalidYamlError for values that are nested too deeply: the C parser would end the process."""
+def _require_readable(text: str, first_line: int) -> None:
+    """Raise InvalidYamlError for what the parser would not report.
+
+    Values that are nested too deeply: the C parser would end the process. Texts that begin with `&` or `! `: YAML reads
+    that as a name or a type of the text, and drops it.
+    """
     depth = 0
+    names: dict[str, Any] = {}
     with contextlib.suppress(yaml.YAMLError):  # which the parser reports below
         for event in yaml.parse(text, Loader):
+            if isinstance(event, yaml.AliasEvent):
+                names.pop(str(event.anchor), None)
+            if isinstance(event, yaml.ScalarEvent):
+                if event.anchor:
+                    names[event.anchor] = event.start_mark
+                if event.tag == "!":
+                    raise _dropped("!", event.start_mark, first_line)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 mark: Any = event.start_mark  # which this parser always sets
                 span = Span(mark.line + first_line, mark.column + 1)
                 what = f"more than {MAX_DEPTH} lists and mappings are inside each other"
                 raise InvalidYamlError(what, span, "close a bracket, or indent less")
+    for mark in names.values():  # names that nothing refers to
+        raise _dropped("&", mark, first_line)
+
+
+def _dropped(character: str, mark: Any, first_line: int) -> InvalidYamlError:
+    span = Span(mark.line + first_line, mark.column + 1)
+    return InvalidYamlError(f"a text cannot begin with `{character}`", span, QUOTE)
 
 
 def _stop(text: str, error: yaml.YAMLError) -> ParserStop:
@@ -136,6 +156,12 @@ class _SpanCollector:
             column = mark.column + match.start(1) + 1
             self.comments.append(Comment(path, match[1], Span(mark.line + self.first_line, column, len(match[1]))))
 
+    def forget(self, path: YamlPath) -> None:
+        """Drop the positions of a value that a later one of the same key replaces."""
+        for spans in (self.value_spans, self.key_spans):
+            for inner in [other for other in spans if other[: len(path)] == path]:
+                del spans[inner]
+
     def visit(self, node: Any, path: YamlPath) -> None:
         self.value_spans.setdefault(path, self.span(node))
         if id(node) in self.visited:
@@ -148,7 +174,8 @@ class _SpanCollector:
                 name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"
                 inner = (*path, name)
                 if inner in self.key_spans:
-                    self.duplicate_keys.append(DuplicateKey(name, self.span(key)))
+                    self.duplicate_keys.append(DuplicateKey(name, self.span(key), inner))
+                    self.forget(inner)
                 self.key_spans[inner] = self.span(key)
                 self.visit(value, inner)
         elif isinstance(node, yaml.SequenceNode):

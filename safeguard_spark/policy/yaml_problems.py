@@ -11,6 +11,8 @@ RESOLVE = "keep one of the two versions, and remove the lines of <<<<<<<, ======
 QUOTE = "put the whole text in quotes"
 # What git writes into a file that it cannot merge.
 CONFLICT = re.compile(r"^(?:<{7}|\|{7}|>{7})(?: .*)?$", re.MULTILINE)
+MIDDLE = re.compile(r"^={7}$", re.MULTILINE)  # also one of git's marks; in Markdown it underlines a heading
+CURLY = re.compile(r"[“”„«»]")
 DATE = re.compile(r"\b(\d{4})-(\d\d?)-(\d\d?)\b")
 OPEN_QUOTE = re.compile(r"(?:[:,\[{]|-)\s+(?P<quote>[\"'])")
 
@@ -55,7 +57,7 @@ class ParserStop:
 
 def explain_yaml(stop: ParserStop) -> YamlProblem:
     """What is wrong where the parser stopped."""
-    if conflict := CONFLICT.search(stop.text):
+    if conflict := CONFLICT.search(stop.text) or MIDDLE.search(stop.text):
         line = stop.text.count("\n", 0, conflict.start()) + 1
         return YamlProblem("the marks of a merge conflict are still in the file", RESOLVE, line, 1)
     for line in (stop.line, stop.line - 1):
@@ -83,7 +85,8 @@ def explain_date(text: str) -> YamlProblem:
 def _colon(stop: ParserStop) -> YamlProblem:
     key = re.match(r"\s*(?:- +)*\{?\s*[\w.\"'-]+ *:\s", stop.row(stop.line))
     if key and stop.column > key.end():
-        return stop.here("a text with `: ` in it is read as another key", QUOTE)
+        hint = f'{QUOTE} of this form: "…"' if CURLY.search(stop.row(stop.line)) else QUOTE
+        return stop.here("a text with `: ` in it is read as another key", hint)
     return stop.here("the line is indented more than the lines that it belongs to", "align it with them")
 
 
@@ -123,6 +126,10 @@ def _after_quote(stop: ParserStop) -> YamlProblem:
         return stop.here("the text goes on after its closing quotation mark", hint)
     if before:
         return stop.here("the value has ended before this", f"remove it, or {QUOTE}")
+    above = next((stop.row(n) for n in range(stop.line - 1, 0, -1) if stop.row(n).strip()), "")
+    if re.search(r"(?:^|\s)#", above):
+        message = "the line belongs to no text: the one above it ended at `#`, where a comment begins"
+        return stop.here(message, f"{QUOTE}, or indent the line with `#` like it")
     hint = "align it with the lines that it belongs to"
     return stop.here("the line is not indented like the lines that it belongs to", hint)
 

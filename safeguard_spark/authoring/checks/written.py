@@ -7,13 +7,15 @@ from typing import NamedTuple
 from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
 from safeguard_spark.authoring.draft import Draft
 from safeguard_spark.labelling.contract import NO_CATEGORY
-from safeguard_spark.policy.characters import strange_characters
+from safeguard_spark.policy.characters import look_alike_hint, strange_characters
+from safeguard_spark.policy.document import REVIEW, ambiguous_review_words
 from safeguard_spark.policy.names import level
 from safeguard_spark.policy.positions import Span, Yaml, YamlPath
 from safeguard_spark.policy.yaml_problems import CONFLICT, RESOLVE
 
 PROSE = {"text", "why", "title", "description"}  # values that people write sentences in
 RULE, ALLOWED = "rule id", "label in `allowed`"
+WORD = re.compile(r"[^\s`*\"“”(),;:|\[\]{}]+")
 
 
 def check_written(draft: Draft) -> Iterator[Diagnostic]:
@@ -23,7 +25,9 @@ def check_written(draft: Draft) -> Iterator[Diagnostic]:
         yield from conflicts(source)
         yield from _cut_texts(source, yaml)
     yield from _strange_names(draft)
+    yield from _strange_words(draft)
     yield from _same_names(draft)
+    yield from _review_words(draft)
 
 
 def conflicts(source: SourceFile) -> Iterator[Diagnostic]:
@@ -44,12 +48,34 @@ def _cut_texts(source: SourceFile, yaml: Yaml) -> Iterator[Diagnostic]:
 
 
 def _strange_names(draft: Draft) -> Iterator[Diagnostic]:
-    """Invisible characters and look-alike letters in ids and categories, where they are defined."""
-    for name in _names(draft):
+    """Invisible characters and look-alike letters in what an answer may have, where it is defined."""
+    for name in (*_names(draft), *_other_names(draft)):
         if strange := strange_characters(name.text):
             problem = f"the {name.kind} `{name.text}` has {', '.join(strange)}"
             hint = "type it again: what a model answers would not have this character"
             yield draft.source.diagnose("look-alike", draft.front.value_span(name.path), problem, hint)
+
+
+def _strange_words(draft: Draft) -> Iterator[Diagnostic]:
+    """Words of the text that look like a label, and are none: the model would answer them as they are written."""
+    labels = [name.text for name in (*_names(draft), *_other_names(draft)) if len(name.text) > 1]
+    for line in draft.text.lines:
+        for match in WORD.finditer(line.text):
+            if match[0].isascii() or match[0] in labels or not (hint := look_alike_hint(match[0], labels)):
+                continue
+            span = draft.in_body(line.number, match.start() + 1, len(match[0]))
+            yield draft.source.diagnose("look-alike", span, f"the text has `{match[0]}`, which is no label", hint)
+
+
+def _review_words(draft: Draft) -> Iterator[Diagnostic]:
+    """Words for content that a person must decide that mean something else as well."""
+    shared = ambiguous_review_words(draft.policy) if draft.policy else set[str]()
+    words = [(("review", index), word) for index, word in enumerate(draft.words("review"))]
+    names = [*words, *((name.path, name.text) for name in _names(draft) if level(name.text) == REVIEW)]
+    for path, word in names:
+        if level(word) in shared:
+            problem = f"`{word}` would mean that a person must decide, and something else as well"
+            yield draft.source.diagnose("bad-value", draft.front.value_span(path), problem, "choose another word")
 
 
 def _same_names(draft: Draft) -> Iterator[Diagnostic]:
@@ -89,3 +115,13 @@ def _names(draft: Draft) -> Iterator[_Name]:
             yield _Name(("rules", rule.position, "category"), "category", rule.category, rule.category)
     for index, word in enumerate(draft.words("allowed")):
         yield _Name(("allowed", index), ALLOWED, word, "")
+
+
+def _other_names(draft: Draft) -> Iterator[_Name]:
+    """The words that an answer may have for a violation, for safe content, and for what a person must decide."""
+    for index, word in enumerate(draft.words("review")):
+        yield _Name(("review", index), "word in `review`", word, "")
+    answers = draft.policy.answers if draft.policy else None
+    for key, words in answers.model_dump().items() if answers else ():
+        for index, word in enumerate(words):
+            yield _Name(("answers", key, index), f"word in `answers.{key}`", word, "")

@@ -21,6 +21,8 @@ from tests.unit.samples import CASES, FORM, POLICY, edited, write_policy
 pytestmark = pytest.mark.unit
 Change = tuple[str, str]
 
+CYRILLIC_A, CYRILLIC_EM = "\N{CYRILLIC CAPITAL LETTER A}", "\N{CYRILLIC CAPITAL LETTER EM}"
+OMICRON, QUOTED = "\N{GREEK SMALL LETTER OMICRON}", "\N{LEFT DOUBLE QUOTATION MARK}M0\N{RIGHT DOUBLE QUOTATION MARK}"
 # code, changes to the policy, changes to the cases (None: no cases), and the words at the problem's position.
 PLANTED: list[tuple[str, list[Change], list[Change] | None, str]] = [
     ("unreadable", [("owner: trust@example.org", "owner: [trust")], [], "[trust"),
@@ -48,6 +50,16 @@ PLANTED: list[tuple[str, list[Change], list[Change] | None, str]] = [
     ("look-alike", [("id: M1", "id: \N{CYRILLIC CAPITAL LETTER EM}1")], [], "\N{CYRILLIC CAPITAL LETTER EM}"),
     ("look-alike", [("id: M2", "id: M\N{ZERO WIDTH SPACE}2")], [], "M\N{ZERO WIDTH SPACE}"),
     ("look-alike", [("category: stolen", "category: st\N{GREEK SMALL LETTER OMICRON}len")], [], "st"),
+    ("look-alike", [("id: M2", "id: M\N{FULLWIDTH DIGIT TWO}")], [], "M\N{FULLWIDTH DIGIT TWO}"),
+    ("look-alike", [("category: stolen", "category: stolen\N{EN DASH}goods")], [], "stolen\N{EN DASH}"),
+    ("look-alike", [("category: stolen", "category: stolen\N{VARIATION SELECTOR-16}")], [], "stolen"),
+    ("look-alike", [("category: stolen", "category: st\N{ARMENIAN SMALL LETTER OH}len")], [], "st"),
+    ("look-alike", [("category: stolen", "category: sto\N{COMBINING ACUTE ACCENT}len")], [], "sto"),
+    ("look-alike", [("labeler:", f"allowed: [{QUOTED}]\nlabeler:")], [], QUOTED),
+    ("look-alike", [("labeler:", f"review: [{CYRILLIC_A}sk]\nlabeler:")], [], f"{CYRILLIC_A}sk"),
+    ("look-alike", [("labeler:", f"answers: {{violation: [{CYRILLIC_A}sk], safe: [O]}}\nlabeler:")], [], CYRILLIC_A),
+    ("look-alike", [("M2 (stolen)", f"{CYRILLIC_EM}2 (stolen)")], [], f"{CYRILLIC_EM}2"),
+    ("look-alike", [("M2 (stolen)", f"M2 (st{OMICRON}len)")], [], f"st{OMICRON}len"),
     ("ambiguous-name", [("id: M2", "id: m_1")], [], "m_1"),
     ("ambiguous-name", [("category: stolen", "category: Counter-Feit")], [], "Counter-Feit"),
     ("ambiguous-name", [("category: stolen", "category: m-1")], [], "m-1"),
@@ -58,6 +70,17 @@ PLANTED: list[tuple[str, list[Change], list[Change] | None, str]] = [
     ("bad-value", [("category: stolen", "category: off")], [], "off"),
     ("bad-value", [("category: stolen", "category: 2025-01-31")], [], "2025"),
     ("bad-value", [("id: M2", "id: 0x10")], [], "0x10"),
+    ("bad-value", [("labeler:", "review: [Counterfeit]\nlabeler:")], [], "Counterfeit"),
+    ("bad-value", [("labeler:", "review: [Ask, benign, safe]\nlabeler:")], [], "safe"),
+    ("bad-value", [("category: stolen", "category: Review"), ("labeler:", "review: [Ask]\nlabeler:")], [], "Review"),
+    ("bad-value", [("labeler:", "allowed: ['']\nlabeler:")], [], "''"),
+    ("bad-value", [("labeler:", "gate: {min_recall: true}\nlabeler:")], [], "true"),
+    ("bad-value", [("labeler:", "gate: {max_unreadable_rate: '0.1'}\nlabeler:")], [], "'0.1'"),
+    ("bad-value", [("labeler: {effort: low}", "labeler: {max_tokens: yes}")], [], "yes"),
+    ("unreadable", [], [("text: My old watch", "text: &amp My old watch")], "&amp"),
+    ("unreadable", [], [("why: It is called", "why: ! It is called")], "! It"),
+    ("unreadable", [("owner: trust@example.org", "owner: &trust team")], [], "&trust"),
+    ("unreadable", [], [("  - id: old", "=======\n  - id: old")], "======="),
     ("wrong-folder", [("version: 1.0.0", "version: 2.0.0")], [], "2.0.0"),
     ("no-rules", [(POLICY[POLICY.index("rules:") : POLICY.index("labeler:")], "")], None, "---"),
     ("duplicate-rule", [("id: M2", "id: M1")], [], "M1"),

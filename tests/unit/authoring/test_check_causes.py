@@ -1,0 +1,116 @@
+"""One mistake is one problem of `safeguard check`, in the author's words; what only follows from it is not reported."""
+
+from pathlib import Path
+
+import pytest
+
+from safeguard_spark.authoring.check import check_file, check_paths
+from safeguard_spark.authoring.languages import language_of
+from safeguard_spark.policy.layout import policy_refs
+from tests.unit.samples import CASES, POLICY, edited, write_policy
+
+pytestmark = pytest.mark.unit
+
+REVERSED = CASES.replace("cases:\n", "", 1)
+DUTCH = (
+    "De advertentie mag niet worden geplaatst als de verkoper een dier uit het wild aanbiedt, want dat is verboden. "
+)
+POLISH = "Ogłoszenie narusza zasady, jeżeli sprzedawca oferuje zwierzę schwytane w naturze albo odmawia spotkania. "
+ITALIAN = "La vendita di un animale con una visita è permessa, ma una vendita senza visita del compratore non lo è. "
+
+
+@pytest.mark.parametrize(
+    ("policy_edits", "case_edits", "code", "words"),
+    [
+        ([], [(CASES, f"{CASES}cases:\n{REVERSED}")], "duplicate-key", "cases"),
+        ([("id: M2,", "id: M2, id: M8,")], [], "duplicate-key", "id"),
+        ([("labeler:", "rules: [{id: X1, category: other}]\nlabeler:")], [], "duplicate-key", "rules"),
+        ([("category: stolen", "category: 3")], [], "bad-value", "3"),
+        ([("id: M2", "id: ~")], [], "bad-value", "~"),
+        ([("version: 1.0.0", "version: v1")], [], "bad-value", "v1"),
+        ([], [("text: My old watch, with its box", "text: #watch")], "bad-value", "id: old-watch"),
+        ([], [("    text: My old watch, with its box", "    conversation: [{role: user}]")], "missing-key", "{"),
+    ],
+)
+def test_one_mistake_is_one_problem(
+    tmp_path: Path, policy_edits: list[tuple[str, str]], case_edits: list[tuple[str, str]], code: str, words: str
+) -> None:
+    problems = check_file(write_policy(tmp_path, edited(POLICY, *policy_edits), edited(CASES, *case_edits)))
+    assert [d.code for d in problems] == [code], [d.message for d in problems]
+    assert problems[0].excerpt[problems[0].span.column - 1 :].startswith(words)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text: My old watch\n      ring 555 #evenings\n      or write",
+        "text: |\n      My old watch\n    # evenings\n      or write",
+        "text: >\n      My old watch\n# evenings\n      or write",
+    ],
+)
+def test_a_text_that_a_comment_interrupts_is_told_so(tmp_path: Path, text: str) -> None:
+    (problem,) = check_file(write_policy(tmp_path, POLICY, CASES.replace("text: My old watch, with its box", text)))
+    assert "a comment begins" in problem.message
+    assert problem.excerpt.strip() == "or write"
+
+
+def test_curly_quotes_are_told_apart_from_quotes(tmp_path: Path) -> None:
+    cases = CASES.replace("text: My old watch, with its box", "text: “My old watch: with its box”")
+    (problem,) = check_file(write_policy(tmp_path, POLICY, cases))
+    assert problem.hint.endswith('"…"')
+
+
+@pytest.mark.parametrize(
+    "category", ["vente-forcée", "赝品ＳＮＳ販売", "VPN-реклама", "نسخ-مزيفة", "satış-İ", "поддельный-M"]
+)
+def test_a_name_in_its_own_letters_is_no_look_alike(tmp_path: Path, category: str) -> None:
+    policy, cases = (text.replace("counterfeit", category) for text in (POLICY, CASES))
+    assert [d.message for d in check_file(write_policy(tmp_path, policy, cases))] == []
+
+
+@pytest.mark.parametrize(
+    "text", [DUTCH, POLISH, ITALIAN, "広告が規則に違反するかを判断する。" * 3, "يخالف الإعلان القاعدة " * 9]
+)
+def test_a_text_in_a_language_without_a_list_is_told_by_its_words(text: str) -> None:
+    assert language_of(text * 5, []) is None
+
+
+@pytest.mark.parametrize("text", ["Flag spam. Answer 1 or 0.", "Decide whether the text is spam, and of that kind."])
+def test_a_short_text_is_taken_for_english(text: str) -> None:
+    language = language_of(text, [])
+    assert language is not None
+    assert language.code == "en"
+
+
+@pytest.mark.parametrize(
+    "name", ["policy.md.txt", "Policy.docx", "policy.md.bak", "cases.yaml.txt", "cases.csv", "cases.yml"]
+)
+def test_a_file_that_is_named_like_another_is_reported_for_the_policy_by_itself_as_well(
+    tmp_path: Path, name: str
+) -> None:
+    file = write_policy(tmp_path)
+    right = file if name.lower().startswith("policy") else file.with_name("cases.yaml")
+    right.rename(file.with_name(name))
+    folder = file.parents[2]
+    paths = [[folder], [file]] if file.exists() else [[folder]]
+    for one in paths:
+        codes = [d.code for d in check_paths(one, folder).diagnostics]
+        assert codes.count("wrong-folder") == 1, codes
+
+
+def test_a_hidden_folder_is_read_by_no_command(tmp_path: Path) -> None:
+    file = write_policy(tmp_path)
+    folder = file.parents[2]
+    (folder / ".old").mkdir()
+    file.parents[1].rename(folder / ".old" / "market")
+    other = write_policy(tmp_path)
+    assert check_paths([folder], folder).policies == len(policy_refs(folder)) == 1
+    assert other.exists()
+
+
+def test_a_policy_that_is_not_read_is_reported_once(tmp_path: Path) -> None:
+    file = write_policy(tmp_path)
+    folder = file.parents[2]
+    (folder / "team" / "old").mkdir(parents=True)
+    file.parent.rename(folder / "team" / "old" / "1.0.0")
+    assert [d.code for d in check_paths([folder], folder).diagnostics] == ["wrong-folder"]
