@@ -17,7 +17,7 @@ HIDDEN = ("help", "as_json")  # which all have
 
 def command_reference() -> str:
     """A section for each command: what it does, its arguments and its options."""
-    commands = dict(_commands(typer.main.get_command(app), ()))
+    commands = dict(leaf_commands(typer.main.get_command(app)))
     shared = {option.opts[0]: option for option in commands["label",].params if option.opts[0] in SHARED}
     rows = [_row(shared[name]) for name in SHARED]
     head = f"{GLOBAL_HELP} Every command takes --json, which prints its result as an object in the last line of stdout."
@@ -45,12 +45,13 @@ def _is_shared(option: Any, shared: Mapping[str, Any]) -> bool:
     return known is not None and _text(known.help) == _text(option.help)
 
 
-def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def leaf_commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command below one, with the words that a user types for it."""
     if not hasattr(command, "commands"):
         yield path, command
         return
     for name, below in sorted(command.commands.items()):
-        yield from _commands(below, (*path, name))
+        yield from leaf_commands(below, (*path, name))
 
 
 def _row(option: Any) -> list[str]:

@@ -13,9 +13,10 @@ Line = dict[str, Any]
 
 
 def write_report(results: Path, document: Path | None) -> None:
-    """Print the tables, and write them between the marks of a document."""
+    """Print the tables that there are results for, and write them between the marks of a document."""
     lines = [json.loads(text) for text in results.read_text().splitlines()] if results.exists() else []
-    parts = {"speed": speed(lines), "scale": scale(lines)}
+    tables = (("speed", "kind", speed), ("scale", "scale", scale), ("start", "start", start))
+    parts = {name: table(lines) for name, key, table in tables if any(key in line for line in lines)}
     for text in parts.values():
         print("\n" + text)
     if document is not None and document.exists():
@@ -130,6 +131,16 @@ def scale(lines: Iterable[Line]) -> str:
         "live heap MiB", "times",
     ]  # fmt: skip
     return markdown_table(head, rows)
+
+
+def start(lines: Iterable[Line]) -> str:
+    """Commands without tables or a model; of several results for one the newest."""
+    newest = {line["start"]: line for line in lines if "start" in line}
+    rows = [
+        [name, *(f"{line[key]:.2f}" for key in ("cpu_s", "wall_s", "least_s")), str(line["n"])]
+        for name, line in newest.items()
+    ]
+    return markdown_table(["command", "processor s", "wall s", "least wall s", "times"], rows)
 
 
 def _format(value: float | None, form: str) -> str:

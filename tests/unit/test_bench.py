@@ -1,5 +1,8 @@
 """The bench's workload and its arithmetic, on which its figures are based."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from safeguard_spark.labelling import verdict
@@ -67,3 +70,17 @@ def test_power_has_a_column_where_it_was_read() -> None:
 def test_runs_of_different_sessions_are_not_compared() -> None:
     lines = [run("limit", 100, 10.0), run("limit", 300, 20.0), run("job", 100, 6.0, session=2)]
     assert report.speed(lines).splitlines()[3].split(" | ")[3:5] == ["", ""]
+
+
+def test_a_report_leaves_tables_alone_that_it_has_no_results_for(tmp_path: Path) -> None:
+    lines = [{"start": "`check`", "cpu_s": cpu_s, "wall_s": 1.0, "least_s": 0.5, "n": 7} for cpu_s in (0.3, 0.2)]
+    (tmp_path / "results").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = "<!-- speed -->\nas it was\n<!-- /speed -->\n<!-- start -->\n<!-- /start -->\n"
+    (tmp_path / "page").write_text(page)
+    report.write_report(tmp_path / "results", tmp_path / "page")
+    written = (tmp_path / "page").read_text()
+    assert (
+        "as it was" in written
+        and written.count("| `check` |") == 1
+        and "| `check` | 0.20 | 1.00 | 0.50 | 7 |" in written
+    )

@@ -14,6 +14,7 @@ import safeguard_spark
 from safeguard_spark.cli import app
 from tests.pages import commands_of, output_of
 from tests.unit.commands import Safeguard
+from tools.commands import leaf_commands
 from tools.rooms import ROOT
 
 pytestmark = pytest.mark.unit
@@ -90,6 +91,22 @@ def test_each_option_of_a_command_exists(line: str) -> None:
         command, words = command.commands[words[0]], words[1:]
     known = {name for parameter in command.params for name in parameter.opts} | {"--help", "--debug"}
     assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_each_command_has_one_section_in_the_reference_and_no_other_page_has_one() -> None:
+    headings = [
+        heading.removeprefix("safeguard ").strip("`")
+        for page in PAGES
+        for heading in re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    names = [" ".join(words) for words, _ in leaf_commands(typer.main.get_command(app.app))]
+    assert len(names) > 25
+    assert {name: headings.count(name) for name in names} == dict.fromkeys(names, 1)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_at_most_400_lines(page: str) -> None:
+    assert len((ROOT / page).read_text(encoding="utf-8").splitlines()) <= 400
 
 
 @pytest.mark.parametrize("page", PAGES)
