@@ -13,7 +13,7 @@ from safeguard_spark.errors import ConfigError, TableError
 from safeguard_spark.review.decisions import Decision, resolve
 from safeguard_spark.review.items import APPEAL, CALIBRATION, Item
 from safeguard_spark.review.journal import EXPORTS
-from safeguard_spark.review.tables import LabelTables, console_folder, select
+from safeguard_spark.review.tables import LabelTables, console_folder, select, to_rows
 from safeguard_spark.schema import DECISIONS, GOLD, REVIEW_ITEMS
 from safeguard_spark.suggest import did_you_mean
 
@@ -95,9 +95,9 @@ def _decided(tables: LabelTables, policy: str | None) -> Iterator[tuple[Item, De
     if items is None or decisions is None:
         raise TableError(f"There are no decisions in {tables.output}: draw items with `safeguard review sample`.")
     by_item: dict[str, list[Decision]] = defaultdict(list)
-    for row in select(decisions).to_pylist():
+    for row in to_rows(select(decisions)):
         by_item[row["item_id"]].append(Decision.of(row))
-    rows = select(items).to_pylist()
+    rows = to_rows(select(items))
     if policy is not None and policy not in (names := {row["policy"] for row in rows}):
         raise ConfigError(f"--policy {policy}: no item is of it. {did_you_mean(policy, names, 'Policies with items')}")
     for row in rows:

@@ -11,7 +11,7 @@ import pyarrow.compute
 from safeguard_spark.labelling.content import Turn
 from safeguard_spark.review.decisions import Decision, differ
 from safeguard_spark.review.queue import Entry, share_of
-from safeguard_spark.review.tables import LabelTables, arrow_schema, select
+from safeguard_spark.review.tables import LabelTables, arrow_schema, select, to_rows
 from safeguard_spark.schema import REVIEW_ITEMS
 
 CALIBRATION, APPEAL = "calibration", "appeal"
@@ -94,7 +94,7 @@ class Items:
     def find(self, item_id: str) -> Item | None:
         """An item; None if it is not, or no longer, in the table."""
         number = self._index.get(item_id)
-        return None if number is None else Item(*self._rows.slice(number, 1).to_pylist())
+        return None if number is None else Item(*to_rows(self._rows.slice(number, 1)))
 
     def of_content(self, content_id: str) -> list[Item]:
         """The items about a content."""
@@ -119,5 +119,4 @@ class Items:
         ]
 
     def _where(self, column: str, value: str) -> list[Item]:
-        matches = self._rows.filter(pa.compute.equal(self._rows[column], value))
-        return [Item(row) for row in matches.to_pylist()]
+        return [Item(row) for row in to_rows(self._rows.filter(pa.compute.equal(self._rows[column], value)))]

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.review.decisions import Decision
-from safeguard_spark.review.tables import LabelTables, select
+from safeguard_spark.review.tables import LabelTables, select, to_rows
 from safeguard_spark.schema import DECISIONS
 
 log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ def synchronize(journal: Journal, tables: LabelTables, known_version: int | None
     known = journal.connection.execute("SELECT decision_id, number, imported FROM decisions").fetchall()
     erased = [(row[0],) for row in known if row[0] not in ids and (row["imported"] or row["number"] <= appended)]
     missing = ids.difference(row[0] for row in known)
-    rows = select(table).to_pylist() if missing else []
+    rows = to_rows(select(table)) if missing else []
     new = sorted((row for row in rows if row["decision_id"] in missing), key=lambda row: row["decided_at"])
     with journal.transaction() as connection:
         connection.executemany("DELETE FROM decisions WHERE decision_id = ?", erased)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from safeguard_spark.review.tables import LabelTables, select
+from safeguard_spark.review.tables import LabelTables, select, to_rows
 from safeguard_spark.schema import ACTIVATIONS, LABELS, REASONING, Table
 
 Rows = list[dict[str, Any]]
@@ -15,7 +15,7 @@ def rows_where(tables: LabelTables, table: Table, column: str, values: Iterable[
     if opened is None or not requested:
         return []
     texts = ", ".join("'{}'".format(value.replace("'", "''")) for value in requested)
-    return list(select(opened, where=f'"{column}" IN ({texts})').to_pylist())
+    return to_rows(select(opened, where=f'"{column}" IN ({texts})'))
 
 
 def reasoning_of(tables: LabelTables, work_keys: Iterable[str | None]) -> dict[str, Rows]:

@@ -79,6 +79,12 @@ class Process:
         assert match, line
         self.url = match[0]
 
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that it has used, in seconds."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def end(self, sign: int) -> None:
         """Send a signal, and wait for the end."""
         os.kill(self._process.pid, sign)
