@@ -51,6 +51,7 @@ CHOICE = re.compile(r"[\"'<]?(?:0|1|true|false)\s*(?:/|or|\|)\s*(?:0|1|true|fals
 ASKED = re.compile(r"\b(?:answer|respond\w*|response|reply|return|output|json|format)\b", re.IGNORECASE)
 ASKS = re.compile(r"[^\"“”]*\b(?:answer|respond|reply|return|output)\b[^\"“”'.]*", re.IGNORECASE)  # before an object
 STATED = ("answer", "respond", "reply", "return", "output", "print", "say", "write")
+STATED_LATER = re.compile(rf"[.:;]\s+(?:{'|'.join(STATED)})\b", re.IGNORECASE)  # in a later sentence of the line
 # What a sentence tells the model to do, not what it says about a content: the verb is first, or follows one of these.
 TELLS = (
     r"(?:(?:^|[.!?:;])[\s>*#_\d-]*|\b(?:and|must|should|please|only|always|then|to)\s+)"
@@ -183,7 +184,7 @@ def _with_words(form: AnswerForm, text: str) -> AnswerForm:
         violation, safe, review = (
             [word for word in words if meanings[word] == meaning] for meaning in ("violation", "safe", "review")
         )
-        is_stated = match["verb"].lower() in STATED
+        is_stated = match["verb"].lower() in STATED or STATED_LATER.search(match["words"]) is not None
         offered = _offered(match["words"], words)
         if violation and safe and not {"1", "0"} & {*violation, *safe}:
             if is_stated and (unknown := [word for word in offered if meanings.get(word) is None]):

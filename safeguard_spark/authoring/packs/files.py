@@ -1,7 +1,8 @@
 """The files of a pack: the policy's text, its annexes, its golden sets, and a name for it."""
 
+import codecs
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ GOLDEN_ENDINGS = (".csv", ".tsv", ".jsonl", ".json")
 ABOUT_A_PACK = re.compile(
     r"^(readme|licen[cs]e|usage_policy|notice|changelog|contributing|citation|authors|\.)", re.IGNORECASE
 )
+# Pictures and programs, of which no model and no set of cases would have anything.
+NO_CONTENT = (".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".py", ".ipynb", ".sh", ".js", ".ts", ".css", ".lock")
 ANNEX = re.compile(
     r"\b(annex|appendix|attachment|evaluation|report|results?|glossary|background|datasheet|model[ _-]card|notes?|"
     r"schema)\b",
@@ -65,7 +68,38 @@ def find_files(path: Path) -> PackFiles:
     separate = [
         file for file in (folder / f"{path.resolve().name}{ending}" for ending in GOLDEN_ENDINGS) if file.is_file()
     ]
-    return PackFiles(policy, tuple(inside or separate), tuple(p for p in texts if p != policy))
+    golden = tuple(inside or separate)
+    return PackFiles(policy, golden, tuple(_others(path, {policy, *golden})))
+
+
+def _others(path: Path, used: set[Path]) -> Iterator[Path]:
+    """The files of a pack that are not imported, except what is about the pack, pictures and programs."""
+    for file in sorted(path.rglob("*")):
+        parts = file.relative_to(path).parts
+        is_about = ABOUT_A_PACK.match(file.name) or any(part.startswith((".", "__")) for part in parts)
+        if file.is_file() and file not in used and not is_about and file.suffix.lower() not in NO_CONTENT:
+            yield file
+
+
+def lost_file(file: Path, path: Path) -> str:
+    """What to say of a file of the pack at `path` that is not imported."""
+    name = file.relative_to(path).as_posix()
+    if file.suffix not in TEXT_ENDINGS:
+        return f"{name}: a file of this kind is not read; save tables as CSV, and paste texts into the policy"
+    return f"{name} ({len(read_any_text(file)):,} characters): paste into the policy what the model must read"
+
+
+def read_any_text(file: Path) -> str:
+    """A text of a pack, in UTF-8 or as Excel's Unicode text, UTF-16 with its mark. Raises PolicyError."""
+    try:
+        start = file.read_bytes()[:2]
+        if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return file.read_text(encoding="utf-16")
+    except OSError as error:
+        raise PolicyError(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{file} is neither UTF-8 nor UTF-16 text: save it as UTF-8.") from error
+    return read_text(file)
 
 
 def _policy_among(texts: list[Path]) -> Path | None:
@@ -77,7 +111,7 @@ def _policy_among(texts: list[Path]) -> Path | None:
 
 def read_policy_text(file: Path) -> tuple[str, dict[str, object]]:
     """A policy's text, and the keys of a front matter that is another program's. Raises PolicyError."""
-    text = read_text(file)
+    text = read_any_text(file)
     if file.suffix in GOLDEN_ENDINGS or not text.strip():
         what = "is a golden set: pass it with --golden" if text.strip() else "is empty"
         raise PolicyError(f"{file} {what}. Give the policy: the text that the model reads.")

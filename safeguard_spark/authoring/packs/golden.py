@@ -144,12 +144,19 @@ def read_golden(text: str, vocabulary: Vocabulary, file: str, columns: Columns =
         items, found = list(_in_sections(rows, vocabulary)), "sections of labels"
         last = max((item.row for item in items), default=len(rows))
         num_others = sum(any(cell.strip() for cell in row) for row in rows[last:])
+        if not items and (texts := _by_content(rows, vocabulary)):
+            items, found = list(_in_columns(rows, 0, texts, vocabulary)), _found(rows[0], texts)
     if not items:
         hint = "name them with --text-column and --label-column"
         return Golden(lost=(f"{file} has neither columns of texts and labels nor sections of labels; {hint}",))
-    golden = _golden(items, found, num_others, file, has_review=vocabulary.has_review)
-    lost = (f"{file}: {_in_rows(others)} that are no JSON objects; skipped",) if others else ()
-    return golden._replace(lost=golden.lost + lost)
+    wide = [n for n, row in enumerate(rows[header + 1 :], header + 2) if texts and any(row[len(rows[header]) :])]
+    usable = [item for item in items if item.row not in wide]
+    golden = _golden(usable, found, num_others, file, has_review=vocabulary.has_review)
+    lost = [f"{file}: {_in_rows(others)} that are no JSON objects; skipped"] if others else []
+    if wide:
+        hint = "put texts with a separator in quotes"
+        lost.append(f"{file}: {_in_rows(wide)} with more cells than the header has; {hint}; skipped")
+    return golden._replace(lost=(*golden.lost, *lost))
 
 
 def _golden(items: list[_Item], found: str, num_others: int, file: str, *, has_review: bool) -> Golden:
@@ -223,6 +230,16 @@ def _layout(rows: list[list[str]], vocabulary: Vocabulary, columns: Columns) -> 
         if texts and labels:
             return _assigned(row, texts[:2], [n for n in labels if n not in texts]), number
     return [], 0
+
+
+def _by_content(rows: list[list[str]], vocabulary: Vocabulary) -> list[_Text]:
+    """The columns below a header without a known name: the only one of labels, and the one of the longest texts."""
+    below, columns = rows[1:], range(len(rows[0])) if rows else range(0)
+    labels = [n for n in columns if vocabulary.read(_at(rows[0], n)) is None and _is_readable(n, below, vocabulary)]
+    others = [n for n in columns if n not in labels]
+    if len(labels) != 1 or not others:
+        return []
+    return [_Text(max(others, key=lambda n: sum(len(_at(row, n)) for row in below)), (labels[0],))]
 
 
 def _named(rows: list[list[str]], columns: Columns) -> tuple[list[_Text], int]:

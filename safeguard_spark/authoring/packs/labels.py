@@ -24,7 +24,8 @@ BEFORE_TITLE = re.compile(rf"^`?(?P<id>{NUMBERED})`?\s*[:.)\]–—-]*\s+(?P<tit
 TITLE_IN_BRACKETS = re.compile(rf"^(?P<id>{EITHER})\s*\((?P<title>[^)]+)\)(?P<about>.*)$")
 COUNTED = re.compile(r"^(?P<id>(?:Rule|Category|Label|Class|Violation) \d{1,3}[a-z]?)\s*[:.)–—-]\s*(?P<title>\w.*)$")
 LISTED = re.compile(
-    rf"^(?:[-*•+]|\d+[.)])?\s*(?:`(?P<quoted>[\w.-]{{1,40}})`|\**(?P<id>{NUMBERED})\**)\**\s*[:=–—-]+\**\s+(?P<title>.+)$"
+    rf"^(?:[-*•+]|\d+[.)])?\s*(?:`(?P<quoted>[\w.-]{{1,40}})`|\**(?P<id>{NUMBERED})\**)"
+    r"(?:\**\s*[:=–—-]+\**\s+|(?<=\*\*)\s+)(?P<title>.+)$"
 )
 ANSWERED = re.compile(
     r"[\"'](?:policy_?category|category|categories|rule_?ids?|rules?|label)[\"']\s*:\s*(\[[^\]\n]*\]|[\"'][^\"'\n]*[\"'])"
@@ -133,13 +134,16 @@ def _of_heading(title: str, line: int, depth: int, above: tuple[str, ...], is_ma
 
 
 def _in_lists(lines: Sequence[str]) -> Iterator[_Found]:
+    above: tuple[str, ...] = ()  # the heading that is nearest; a title of the whole text says nothing of one label
     for number, line in enumerate(lines):
+        if heading := re.match(r"\s*(#{1,6})\s+(.+)", line):
+            above = (heading[2].strip("#*_ "),) if len(heading[1]) > 1 else ()
         if match := LISTED.match(line.strip()):
             id = match["quoted"] or match["id"]
             if re.fullmatch(EITHER, id):
                 title, *rest = re.split(r"[.:;(]\s*|\s[-–—]\s", match["title"].strip("* "), maxsplit=1)
                 about = rest[0] if rest and len(rest[0].split()) <= MAX_ABOUT else ""  # a sentence may say anything
-                yield _Found(id, title.strip("* "), about, number, 9)
+                yield _Found(id, title.strip("* "), about, number, 9, above)
 
 
 def _in_tables(text: str) -> Iterator[_Found]:

@@ -12,16 +12,17 @@ from typing import Any
 from safeguard_spark.authoring.cases import Case, dump_cases
 from safeguard_spark.authoring.new import FIRST_VERSION, answer_format, document_text, require_valid_ref, write_new
 from safeguard_spark.authoring.packs.answers import AnswerForm, read_answer_form, without_flags
-from safeguard_spark.authoring.packs.files import find_files, policy_name, read_policy_text
+from safeguard_spark.authoring.packs.files import find_files, lost_file, policy_name, read_any_text, read_policy_text
 from safeguard_spark.authoring.packs.golden import Columns, Golden, Vocabulary, add_case, read_golden
 from safeguard_spark.authoring.packs.labels import Labels, read_labels
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import Answers, Output, Policy, Rule, parse_policy, read_text
+from safeguard_spark.policy.document import Answers, Output, Policy, Rule, parse_policy
 from safeguard_spark.policy.layout import POLICY_FILE
 from safeguard_spark.policy.names import slug
 from safeguard_spark.policy.ref import policy_names, require_distinct_name
 
 LABELS_IN_NOTES = 12
+FILES_IN_NOTES = 20
 IMPORTED_FROM = "Imported from"  # how the description of an imported policy begins
 
 
@@ -67,10 +68,9 @@ def read_pack(
     text, front = read_policy_text(files.policy)
     form, labels = read_answer_form(text), read_labels(text)
     form = replace(form, review=(*form.review, *(label for label in labels.review if label not in form.review)))
-    lost = [
-        f"{other.name} ({len(read_text(other)):,} characters): paste into the policy what the model must read"
-        for other in files.others
-    ]
+    lost = [lost_file(other, path) for other in files.others[:FILES_IN_NOTES]]
+    if len(files.others) > FILES_IN_NOTES:
+        lost.append(f"{len(files.others) - FILES_IN_NOTES} more files")
     lost += [f"front matter of {files.policy.name}: {', '.join(front)}"] if front else []
     source = _Source(
         name or policy_name(files.policy, text, front) or "imported", files.policy, text, labels, form, tuple(lost)
@@ -180,7 +180,9 @@ def _of_flag(source: _Source, flag: str) -> _Source:
         if re.match(r"#{1,6}\s|---\s*$", line):
             title = line.strip("#* ")
             is_other = any(
-                re.match(rf"[(\[`]*{re.escape(other)}[)\]`]*(?![A-Za-z0-9])(?!\s*=)", title) for other in others
+                re.match(rf"[(\[`]*{re.escape(other)}[)\]`]*(?![A-Za-z0-9])(?!\s*=)", title)
+                or re.search(rf"[(\[]{re.escape(other)}\s*(?:[-–—:,][^)\]]*)?[)\]]\W*$", title)
+                for other in others
             )
             num_left_out += is_other
         if not is_other:
@@ -203,7 +205,7 @@ def _golden(files: tuple[Path, ...], vocabulary: Vocabulary, columns: Columns) -
         )
     if not files:
         return Golden((), ("no golden set in the pack, so no cases; add one with --golden FILE",))
-    sets = [read_golden(read_text(file), vocabulary, file.name, columns) for file in files]
+    sets = [read_golden(read_any_text(file), vocabulary, file.name, columns) for file in files]
     cases: dict[str, Case] = {}
     notes, lost = ([item for one in sets for item in getattr(one, name)] for name in ("notes", "lost"))
     stems = [slug(file.stem) for file in files]

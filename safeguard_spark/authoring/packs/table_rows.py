@@ -50,12 +50,41 @@ def read_rows(text: str) -> Rows:
 
 
 def _json_rows(text: str) -> Rows:
-    lines = [line for line in text.splitlines() if line.strip()]
-    values = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in lines]
+    values = _values(text)
     names = list(dict.fromkeys(name for value in values if isinstance(value, dict) for name in value))
     others = tuple(row for row, value in enumerate(values, 2) if not isinstance(value, dict))
     objects = [value if isinstance(value, dict) else {} for value in values]  # so that later rows keep their numbers
     return Rows([names, *([_cell(value.get(name)) for name in names] for value in objects)], others)
+
+
+def _values(text: str) -> list[Any]:
+    """The entries of JSON: of a list, of the only list in an object, of an object by their ids, or one in each line.
+
+    A line that is no JSON is an entry that is no object. Raises ValueError if none is JSON.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        values = [_of_line(line) for line in lines]
+        if not any(isinstance(value, dict) for value in values):
+            raise error from None
+        return values
+    if isinstance(value, list):
+        return value
+    lists = [inner for inner in value.values() if isinstance(inner, list) and inner and isinstance(inner[0], dict)]
+    if len(lists) == 1 and not any(column_kind(name) == "label" for name in value):
+        return list(lists[0])
+    if value and all(isinstance(inner, dict) for inner in value.values()):
+        return list(value.values())
+    return [value]
+
+
+def _of_line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _cell(value: Any) -> str:

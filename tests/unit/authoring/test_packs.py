@@ -400,7 +400,7 @@ def test_a_named_column_that_is_not_there_is_an_error_that_names_those_there_are
 
 def test_columns_of_a_golden_set_can_be_named_on_the_command_line(safeguard: Safeguard) -> None:
     Path("bets.txt").write_text("# Bets\n## Odds (BT1 - high)\n## Allowed talk (BT0 - none)\n")
-    Path("set.csv").write_text("q1,q2,q3\nWho wins?,BT0,x\nTen on red,BT1,y\n")
+    Path("set.csv").write_text("q1,q2,q3\nWho wins?,BT0,no\nTen on red,BT1,yes\n")
     ran = safeguard("import", "bets.txt", "--golden", "set.csv", "--strict")
     assert (ran.code, "--text-column and --label-column" in ran.out) == (6, True)
     named = options(text="q1", label="q2")
