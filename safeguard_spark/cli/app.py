@@ -101,6 +101,7 @@ def run_command(argv: Sequence[str]) -> int:
             raise ConfigError(f"{LOG_FORMAT} {options.log_format}: give one of {', '.join(LOG_FORMATS)}.")
         if options.log_format == "json":
             sys.stderr = JsonLines(previous_stderr)
+            logging.captureWarnings(True)  # Python's, which would be lines of level INFO
         if is_main:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
         _start_logging(options.log_level, tracebacks=options.debug)
@@ -135,6 +136,7 @@ def run_command(argv: Sequence[str]) -> int:
     finally:
         if isinstance(sys.stderr, JsonLines):
             sys.stderr.close()
+            logging.captureWarnings(False)
         sys.stderr = previous_stderr
         if is_main:
             signal.signal(signal.SIGTERM, previous_handler)

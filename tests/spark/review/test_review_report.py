@@ -124,6 +124,9 @@ def test_a_report_is_right_and_the_views_are_the_same_in_spark_and_duckdb(
     indicators = json.loads(capsys.readouterr().out.splitlines()[-1])["indicators"]
     assert [one["value"] for one in indicators if one["name"] == "recall"] == [pytest.approx(20 / 22)]
     assert run_command(["report", *shared, "--from", str(TODAY), "--to", "2026-02-30"]) == 2
+    for command in (["review", "report"], ["report", *period]):
+        assert run_command([*command, *shared, "--policy", "markets"]) == 2
+        assert "has no labels and no items of it. Did you mean market?" in capsys.readouterr().err
 
 
 def test_as_it_stood_then_is_not_as_known_now(lake: Lake) -> None:

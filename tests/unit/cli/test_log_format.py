@@ -44,7 +44,7 @@ def test_log_lines_progress_and_warnings_name_the_run_and_the_chunk(argv: list[s
     assert all(set(line) == {"time", "level", "logger", "run_id", "chunk", "message"} for line in lines)
     first, progress, *others = [(line["level"], line["run_id"], line["chunk"], line["message"]) for line in lines]
     assert first == ("WARNING", "r9", 4, "two\nlines, 7 %") and progress == ("INFO", "r9", 4, "progress 1")
-    assert any("old thing" in message and run is None for _, run, _, message in others)
+    assert any("old thing" in message and (level, run) == ("WARNING", None) for level, run, _, message in others)
 
 
 def test_an_error_is_an_object_and_json_results_are_unchanged(safeguard: Safeguard) -> None:
