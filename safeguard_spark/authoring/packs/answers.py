@@ -119,7 +119,8 @@ def read_answer_form(text: str) -> AnswerForm:
         has_reasons = {"ruleids", "confidence", "rationale"} & named
         output = Output.full if has_reasons and has_category else Output.category if has_category else Output.binary
         value = next(value for found in objects for key, value in found.items() if level(key) == "violation")
-        return _with_words(AnswerForm(output), f"Answer {value}\n{text}")
+        # Without the object itself, whose keys and categories are no words of the answer.
+        return _with_words(AnswerForm(output), f"Answer {value}\n{OBJECT.sub(' ', text)}")
     for found in objects:
         if len(found) > 1 and all(FLAG.fullmatch(value.strip()) for value in found.values()):
             return AnswerForm(Output.binary, flags=tuple(found))

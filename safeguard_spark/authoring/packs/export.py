@@ -158,7 +158,7 @@ def _read_otherwise(policy: Policy, read: Policy) -> Iterator[str]:
         if added := [label for label in found if label not in wanted]:
             yield f"{name} is imported with {', '.join(added)}: the text says that it means {meaning}"
     if read.body.strip() != policy.body.strip():
-        yield "an answer format is added before and after the text, which asks for none that an import knows"
+        yield "the text is imported with an answer format before and after it"
 
 
 def _words(answers: Answers | None) -> str:

@@ -122,8 +122,8 @@ def test_cases_for_a_person_are_lost_and_named_if_the_text_has_no_such_answer(sa
     silent = export_pack(parse_policy(TALKS.format("")), cases)
     assert silent.lost == (
         "1 of 3 cases are not imported: a person must decide them, which is no answer of the text: row-4",
-        "an answer format is added before and after the text, which asks for none that an import knows",
         "review is imported without Escalate: the text does not say that it means what a person must decide",
+        "the text is imported with an answer format before and after it",
     )
     write_pack(silent, "talks", Path("pack"))
     refused = safeguard("import", "pack", "--name", "theirs", "--strict")

@@ -94,6 +94,9 @@ ANSWERS = {  # a text, and what the answers of a model mean under the imported p
     "digits": ("Return 1 if the post is an advert, 0 if it is not.", {"1": True, "0": False}),
     "two keys": ('# A\n## Fraud (A1 - x)\nReturn JSON:\n{"violation": 0 or 1, "policy_category": "fraud"}',
                  {'{"violation": 1, "policy_category": "A1"}': True, '{"violation": 0, "category": "none"}': False}),
+    "two keys and a word for a person": (
+        '# A\n## Fraud (A1)\nAnswer {"violation": 0 or 1, "policy_category": "fraud" or "none"}; "escalate" if unsure.',
+        {'{"violation": 1, "policy_category": "fraud"}': True, '{"violation": 0, "policy_category": "none"}': False}),
     "two keys with words": ('# A\n## Fraud (A1 - x)\n{"violation": "Bad" | "Safe", "policy_category": "A1"}',
                             {'{"violation": "Bad", "policy_category": "A1"}': True}),
     "none": ("# A\n## Fraud (A1 - high)\nLies about goods.", {
