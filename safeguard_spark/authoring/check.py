@@ -8,14 +8,14 @@ from safeguard_spark.authoring.checks.cases import check_cases
 from safeguard_spark.authoring.checks.front import check_front
 from safeguard_spark.authoring.checks.labels import check_labels
 from safeguard_spark.authoring.checks.text import check_text
-from safeguard_spark.authoring.checks.written import check_written
+from safeguard_spark.authoring.checks.written import check_written, conflicts
 from safeguard_spark.authoring.diagnostics import Diagnostic, Level, Report, in_order
 from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.authoring.draft import Draft, read_draft
 from safeguard_spark.authoring.structure import read_source
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.layout import POLICY_FILE, Stray, is_hidden, stray_files
-from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_files, lock_path
+from safeguard_spark.policy.layout import CASES_FILE, POLICY_FILE, Stray, is_hidden, stray_files
+from safeguard_spark.policy.lock import Lock, LockError, LockStatus, load_lock, lock_files, lock_path
 from safeguard_spark.policy.positions import Span
 from safeguard_spark.value_problems import value_words
 
@@ -102,8 +102,11 @@ def _check_lock(draft: Draft) -> Iterator[Diagnostic]:
     path = lock_path(draft.path.resolve().parent.parent.parent)
     try:
         lock = _lock(path, tuple((file, file.stat().st_mtime_ns) for file in lock_files(path)))
-    except PolicyError as error:
-        yield draft.source.diagnose("unreadable", Span(1, 1, 3), str(error).rstrip("."))
+    except LockError as error:
+        source, _ = read_source(error.file, _display_path(error.file))
+        conflict = next(conflicts(source), None)
+        span, code = (conflict.span, conflict.code) if conflict else (Span(1), "unreadable")
+        yield source.diagnose(code, span, f"the lock {error.problem}", error.hint)
         return
     where, status, pin = (
         draft.front.value_span(("version",)),
@@ -135,7 +138,8 @@ def _lock(path: Path, _files: tuple[tuple[Path, int], ...]) -> Lock:
 
 def _files(path: Path, has_strays: bool) -> Iterator[Path]:
     if path.is_file():
-        yield path
+        policy = path.with_name(POLICY_FILE)
+        yield policy if path.name == CASES_FILE and policy.is_file() else path
         return
     found = (file for file in path.rglob(POLICY_FILE) if not is_hidden(file.relative_to(path)))
     files = sorted(found)

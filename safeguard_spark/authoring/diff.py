@@ -109,7 +109,7 @@ def diff_text(diff: PolicyDiff) -> str:
     elif diff.labeler:
         consequence = f"same policy hash, another labeler: {RELABELS}"
     lines = [f"{diff.before} -> {diff.after} ({consequence})"]
-    fields = [f"  {change.name}: {change.before!r} -> {change.after!r}" for change in diff.fields]
+    fields = [line for change in diff.fields for line in _field_lines(change)]
     for title, part in (("Behavior", _behavior_lines(diff)), ("Text", _text_lines(diff)), ("Front matter", fields)):
         entries = list(part)
         if entries:
@@ -127,11 +127,26 @@ def _behavior_lines(diff: PolicyDiff) -> Iterator[str]:
             yield f"  {len(ids)} {what} case{'s' if len(ids) > 1 else ''}: {', '.join(ids)}"
 
 
+def _field_lines(change: FieldChange) -> Iterator[str]:
+    """The change of a value, or of each key of one that has keys."""
+    if not (isinstance(change.before, dict) and isinstance(change.after, dict)):
+        yield f"  {change.name}: {change.before!r} -> {change.after!r}"
+        return
+    for key in dict.fromkeys([*change.before, *change.after]):
+        was, now = ("unset" if (value := side.get(key)) is None else value for side in (change.before, change.after))
+        if was != now:
+            yield f"  {change.name}.{key}: {was} -> {now}"
+
+
 def _text_lines(diff: PolicyDiff) -> Iterator[str]:
+    if not (diff.same_policy_hash or diff.behavior or diff.text):
+        yield "  only blank lines differ"
     for owner in dict.fromkeys(change.owner for change in diff.text):
         yield f"  {owner}"
         for change in diff.text:
-            if change.owner == owner:
+            if change.owner == owner and [x.split() for x in change.removed] == [x.split() for x in change.added]:
+                yield from (f"    only spaces differ: {line.strip()}" for line in change.added)
+            elif change.owner == owner:
                 yield from (f"    - {line.strip()}" for line in change.removed)
                 yield from (f"    + {line.strip()}" for line in change.added)
 

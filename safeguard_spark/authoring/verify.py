@@ -317,6 +317,8 @@ def _gate_line(line: Requirement) -> str:
 def _summary(v: Verification) -> str:
     passed, total = v.count(Finding.passed), len(v.results)
     measures = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in v.measures.items() if value is not None]
+    if v.count(Finding.unread) == total:
+        measures = ["no answer could be read"]  # so there is no rate of anything
     if failures := v.engine_failures:
         causes = ", ".join(dict.fromkeys(failure.verdict.error or "no answer" for failure in failures))
         return (

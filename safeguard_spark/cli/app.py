@@ -114,6 +114,7 @@ def run_command(argv: Sequence[str]) -> int:
     except typer.Exit as exit:
         return exit.exit_code
     except USAGE as error:
+        error.message = error.message.replace("Value error, ", "")  # pydantic's, in Typer's message
         if not isinstance(sys.stderr, JsonLines):
             error.show(sys.stderr)  # with the usage
             return _print_json("failed", error.format_message(), ExitCode.usage, options)

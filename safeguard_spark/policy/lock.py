@@ -31,6 +31,7 @@ from safeguard_spark.policy.yaml_problems import CONFLICT
 
 LOCK_FOLDER, OLD_LOCK_FILE = "lock", "lock.json"
 FORMAT, OLD_FORMAT = 2, 1
+RESTORE = "Restore it from version control"
 
 
 class Pin(NamedTuple):
@@ -97,6 +98,14 @@ class Lock:
         return lock
 
 
+class LockError(PolicyError):
+    """A file of a lock that cannot be read: what is wrong with it, and what to do."""
+
+    def __init__(self, file: Path, problem: str, hint: str) -> None:
+        super().__init__(f"Lock {file} {problem}. {hint}.")
+        self.file, self.problem, self.hint = file, problem, hint
+
+
 def lock_path(folder: Path) -> Path:
     """The lock of a policies folder."""
     return folder / LOCK_FOLDER
@@ -117,7 +126,7 @@ def load_lock(path: Path) -> Lock:
             entries = value["policies"] if is_old else {file.name.removesuffix(".json"): value}
             pins |= {ref: _pin(entry) for ref, entry in entries.items()}
         except (KeyError, TypeError, AttributeError, ValidationError) as error:
-            raise PolicyError(f"Lock {file} is damaged; restore it from version control.") from error
+            raise LockError(file, "is damaged", RESTORE) from error
     return Lock(pins)
 
 
@@ -132,14 +141,15 @@ def _read(file: Path, file_format: int) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8")
         if CONFLICT.search(text):
-            raise PolicyError(f"Lock {file} has the marks of a merge conflict. {_conflict_advice(file)}")
+            raise LockError(file, "has the marks of a merge conflict", _conflict_advice(file))
         value = json.loads(text)
         if value.get("lock") != file_format:
-            raise PolicyError(f"Lock {file} has format {value.get('lock')!r}; this release reads format {file_format}.")
+            problem = f"has format {value.get('lock')!r}, and this release reads format {file_format}"
+            raise LockError(file, problem, "Install the release that wrote it")
     except OSError as error:
-        raise PolicyError(f"Lock {file} cannot be read: {error.strerror}.") from error
+        raise LockError(file, f"cannot be read: {error.strerror}", "Correct the rights of the file") from error
     except (ValueError, AttributeError, RecursionError) as error:
-        raise PolicyError(f"Lock {file} is damaged; restore it from version control.") from error
+        raise LockError(file, "is damaged", RESTORE) from error
     return dict(value)
 
 
@@ -147,12 +157,12 @@ def _conflict_advice(file: Path) -> str:
     if file.name == OLD_LOCK_FILE:
         return (
             "Take either side's file (`git checkout --ours` or `--theirs`), then run `safeguard publish`: it pins the "
-            "other side's versions again."
+            "other side's versions again"
         )
     ref = file.name.removesuffix(".json")
     return (
         f"Two branches published {ref} with different texts. Keep the policy.md and the lock entry of one branch, and "
-        "give the other text a new version."
+        "give the other text a new version"
     )
 
 

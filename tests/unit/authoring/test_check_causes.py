@@ -114,3 +114,31 @@ def test_a_policy_that_is_not_read_is_reported_once(tmp_path: Path) -> None:
     (folder / "team" / "old").mkdir(parents=True)
     file.parent.rename(folder / "team" / "old" / "1.0.0")
     assert [d.code for d in check_paths([folder], folder).diagnostics] == ["wrong-folder"]
+
+
+@pytest.mark.parametrize("name", ["lock.json", "lock/market@1.0.0.json", "lock/rooms@2.0.0.json"])
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        ('{\n<<<<<<< ours\n "lock": 2\n', "merge-conflict", 2),
+        ("[1]", "unreadable", 1),
+        ('{"lock": 9}', "unreadable", 1),
+    ],
+)
+def test_a_lock_that_cannot_be_read_is_reported_once_and_in_its_own_file(
+    tmp_path: Path, name: str, text: str, code: str, line: int
+) -> None:
+    write_policy(tmp_path)
+    write_policy(tmp_path, POLICY.replace("version: 1.0.0", "version: 1.1.0"), version="1.1.0")
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    (problem,) = check_paths([tmp_path]).diagnostics
+    assert (problem.code, problem.span.line, Path(problem.file)) == (code, line, file)
+    assert problem.hint
+
+
+def test_a_file_of_cases_stands_for_its_policy(tmp_path: Path) -> None:
+    cases = write_policy(tmp_path, POLICY, CASES.replace("rules: [M2]", "rules: [M5]")).with_name("cases.yaml")
+    report = check_paths([cases])
+    assert (report.policies, [d.code for d in report.diagnostics]) == (1, ["unknown-case-rule", "untested-rule"])

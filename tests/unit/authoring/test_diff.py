@@ -145,3 +145,16 @@ def test_every_change_to_the_text_changes_the_hash_and_is_shown_unless_it_is_onl
         assert diff.text
     json.dumps(diff_json(diff))
     diff_text(diff)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("## Definitions", "\n## Definitions"), "only blank lines differ"),
+        (("are safe.", "are  safe. "), "only spaces differ: Second-hand goods are  safe."),
+        (("labeler:", "gate: {max_unreadable_rate: 0.02}\nlabeler:"), "gate.max_unreadable_rate: unset -> 0.02"),
+        (("labeler:", "links: {Wiki: 'https://wiki.example'}\nlabeler:"), "links.Wiki: unset -> https://wiki.example"),
+    ],
+)
+def test_a_change_that_is_hard_to_see_is_in_words(change: tuple[str, str], words: str) -> None:
+    assert f"  {words}\n" in diff_text(diff_policies(BEFORE, parsed(edited(POLICY, change))))

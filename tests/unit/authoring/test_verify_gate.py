@@ -41,6 +41,7 @@ def test_no_gate_is_met_if_no_answer_could_be_read(safeguard: Safeguard, bound: 
     ran = safeguard("verify", "market", *SCRIPTED, "--set", misbehave)
     assert ran.code == 7
     assert "not measurable NOT MET (no answer could be read)" in ran.out
+    assert "0 of 3 cases as expected (no answer could be read" in ran.out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

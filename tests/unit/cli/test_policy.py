@@ -28,7 +28,7 @@ def command_line(value: object) -> str:
     ("argv", "code", "message"),
     [
         (["chek"], USAGE, "Did you mean 'check'?"),
-        (["check", "--format", "yaml"], USAGE, "'yaml' is not one of 'text', 'json', 'github'"),
+        (["check", "--format", "yaml"], USAGE, "--format': 'yaml' is not one of 'text', 'json', 'github'"),
         (["verify"], USAGE, "Missing argument"),
         (["diff", "market", "1.0.0"], USAGE, "diff compares two versions: safeguard diff NAME@OLD NAME@NEW"),
         (["publish", "--alias", "live"], USAGE, "'live' is not one of 'draft', 'shadow', 'active'"),
