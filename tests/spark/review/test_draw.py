@@ -142,7 +142,7 @@ def test_what_cannot_be_drawn_is_said(labelled: Lake, capsys: pytest.CaptureFixt
     for wrong, words in (
         (["--queue", "unredable"], "there is no such queue"), (["--queue", "appeal"], "need each other"),
         (["--plan", "p1"], "need each other"), (["--size", "9", "--half-width", "0.1"], "either --half-width"),
-        (["--size", "9", "--scope", "touched"], "write all, since DATE"),
+        (["--size", "9", "--scope", "touched"], "write all, since 2026-05-01 or where"),
     ):  # fmt: skip
         assert run_command([*command, *wrong]) == 2 and words in capsys.readouterr().err
     assert run_command([*command, "--size", "9", "--queue", "low-confidence", "--json"]) == 0
