@@ -99,6 +99,11 @@ class Journal:
         rows = self.connection.execute(f"SELECT row FROM decisions WHERE {where} ORDER BY number", values)
         return [_load(row["row"]) for row in rows]
 
+    def items_by_reviewer(self) -> dict[str, int]:
+        """How many items each reviewer has decided, by name."""
+        query = "SELECT reviewer, count(DISTINCT item_id) FROM decisions WHERE NOT withdrawn GROUP BY 1 ORDER BY 1"
+        return {row[0]: row[1] for row in self.connection.execute(query)}
+
     def close(self) -> None:
         """Give it back to other processes."""
         self.connection.close()

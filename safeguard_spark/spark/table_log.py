@@ -11,8 +11,7 @@ KEEPS_ROWS = frozenset({
     "DROP CONSTRAINT", "ADD COLUMNS", "CLUSTER BY",
 })  # fmt: skip
 RECENT = 20  # commits that are read first: a run that comes every night needs no more
-
-
+MANY = 200  # in which maintenance alone is unlikely
 SAME_MS = 1_000  # Delta moves times of commits that do not ascend by a millisecond each
 
 
@@ -65,6 +64,16 @@ def commits_since(spark: SparkSession, table: str, point: Point, limit: int = RE
         return None
     later = [commit for commit in reversed(commits) if commit.point.version > point.version]
     return later if len(later) == newest - point.version else None
+
+
+def rows_version(spark: SparkSession, table: str, version: int) -> int:
+    """The version since which a Delta table has had the rows of `version`; OPTIMIZE and the like change none.
+
+    `version` itself if the newest commits do not show it.
+    """
+    commits = (_commit(row) for row in _history(spark, table, MANY))
+    others = (c.point.version for c in commits if c.point.version <= version and c.operation not in KEEPS_ROWS)
+    return next(others, version)
 
 
 def _history(spark: SparkSession, table: str, limit: int) -> list[Row]:

@@ -202,7 +202,7 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
             for chunk, _ in started:
                 tally.may_have_committed = True
                 if late := pool.submit(_commit_if_complete, run, chunk).result():
-                    tally.summaries[chunk.number] = late
+                    tally.add(chunk.number, late)
 
 
 def _end_commit(tally: Tally, commit: Future[float] | None) -> None:
@@ -216,7 +216,7 @@ def _add(run: RunContext, tally: Tally, chunk: Chunk, summary: Summary) -> None:
         log.warning("Run %s: the engine of %s did not start: %s", run.run_id, executor, summary.failed_starts[executor])
     for server_id in sorted(summary.server_ids - tally.server_ids):
         log.info("Run %s: engine %s was started for chunk %d.", run.run_id, server_id, chunk.number)
-    tally.summaries[chunk.number] = summary
+    tally.add(chunk.number, summary)
     run.listener.add_chunk(summary.counts + Counter(rows=chunk.max_calls))
     log.info(
         "Run %s, %s: chunk %d is labelled, %d calls, %d answers.",

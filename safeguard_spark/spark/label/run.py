@@ -233,31 +233,24 @@ class Tally:
     """What a run has done so far. Only the thread that runs the job changes it."""
 
     seconds: dict[str, float] = field(default_factory=dict)  # by phase
-    summaries: dict[int, Summary] = field(default_factory=dict)  # by number of the chunk
+    counts: Counter[str] = field(default_factory=Counter)  # of all chunks, as in Summary
+    failed_starts: dict[str, str] = field(default_factory=dict)  # why the engine of an executor did not start
+    server_ids: set[str] = field(default_factory=set)  # the servers that this run started
+    engine_forms: set[str] = field(default_factory=set)  # how requests were written, as JSON
     may_have_committed: bool = False
     over_budget: bool = False
     message: str | None = None  # why rows are left, if they are
     is_stopped: bool = False  # no other chunk is started
+    _by_chunk: dict[int, Counter[str]] = field(default_factory=dict)
 
-    @property
-    def counts(self) -> Counter[str]:
-        """The counts of all chunks."""
-        return sum((summary.counts for summary in self.summaries.values()), Counter[str]())
-
-    @property
-    def failed_starts(self) -> dict[str, str]:
-        """Why the engine of an executor did not start, by executor."""
-        return {executor: why for summary in self.summaries.values() for executor, why in summary.failed_starts.items()}
-
-    @property
-    def server_ids(self) -> frozenset[str]:
-        """The servers that this run started."""
-        return frozenset().union(*(summary.server_ids for summary in self.summaries.values()))
-
-    @property
-    def engine_forms(self) -> frozenset[str]:
-        """How requests were written, as JSON."""
-        return frozenset().union(*(summary.engine_forms for summary in self.summaries.values()))
+    def add(self, number: int, summary: Summary) -> None:
+        """Add a chunk's results, in place of those it had."""
+        self.counts.subtract(self._by_chunk.get(number, Counter()))
+        self.counts.update(summary.counts)
+        self._by_chunk[number] = summary.counts
+        self.failed_starts.update(summary.failed_starts)
+        self.server_ids.update(summary.server_ids)
+        self.engine_forms.update(summary.engine_forms)
 
     @contextlib.contextmanager
     def timed(self, phase: str) -> Iterator[None]:

@@ -31,7 +31,8 @@ from safeguard_spark.spark.labels import CONTENT, newest_per_content, of_collect
 from safeguard_spark.spark.relabel.apply import load_plan
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.sampling import sample_score
-from safeguard_spark.spark.source import Source, id_text, read_column, read_snapshot
+from safeguard_spark.spark.source import Source, id_text, read_column, read_snapshot, source_sql
+from safeguard_spark.spark.table_log import rows_version
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.tracking.registry import resolve
 
@@ -65,8 +66,13 @@ def draw_items(
     labels_version = tables.version(schema.LABELS)
     labels = of_collection(tables.read(schema.LABELS, labels_version), collection)
     version, labeler = labelled_version(tables, config, policy)
-    on = {"version": version, "labeler": labeler, "collection": collection, "labels": labels_version}
-    sample_id = request.sample_id(**on, source=source.version)
+    sample_id = request.sample_id(
+        version=version,
+        labeler=labeler,
+        collection=collection,
+        labels=rows_version(spark, tables.sql(schema.LABELS), labels_version),
+        source=source.version and rows_version(spark, source_sql(config.source, source.name), source.version),
+    )
     pool = _Pool(tables, source, labels, version, sample_id)
     newest = pool.newest(version, labeler.hash if labeler else None)
     with _cached(pool.in_source(newest)) as population:

@@ -3,7 +3,7 @@
 from safeguard_spark.spark.source.columns import Field, find_column, id_text, quoted, read_column
 from safeguard_spark.spark.source.contents import RANK, Source, SourceTable, find_source, open_source
 from safeguard_spark.spark.source.hashes import json_hash, text_hash, turns_hash, work_key
-from safeguard_spark.spark.source.location import is_path, read_snapshot, table_sql, table_version
+from safeguard_spark.spark.source.location import is_path, read_snapshot, source_sql, table_sql, table_version
 from safeguard_spark.spark.source.overlap import refuse_overlap
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "read_column",
     "read_snapshot",
     "refuse_overlap",
+    "source_sql",
     "table_sql",
     "table_version",
     "text_hash",

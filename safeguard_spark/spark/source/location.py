@@ -50,6 +50,11 @@ def table_sql(name: str) -> str:
     return ".".join(part if part.startswith("`") else quoted(part) for part in re.findall(PART, name))
 
 
+def source_sql(config: SourceConfig, name: str) -> str:
+    """The name in SQL of a source that is a Delta table, from its name for people."""
+    return f"delta.{quoted(name)}" if is_path(str(config.location)) else table_sql(name)
+
+
 def read_snapshot(spark: SparkSession, config: SourceConfig, version: int | None = None) -> Snapshot:
     """Read a table by path or name, a Delta table at a version (the newest by default). Raises SourceError."""
     location = str(config.location)

@@ -69,5 +69,5 @@ def footer_columns(spark: SparkSession, file: str) -> list[Any]:
 
 
 def _first_file(reader: DataFrameReader, path: str) -> str:
-    """A file of the table: Spark lists them as it reads them."""
-    return str(reader.schema("first BINARY").load(path).inputFiles()[0])
+    """A file of the table: Spark lists them as it reads them, and this process gets the name of one."""
+    return str(reader.schema("first BINARY").load(path)._jdf.inputFiles()[0])

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from safeguard_spark.keys import sha256
-from safeguard_spark.spark.source.columns import CHANGING, expression_classes, quoted
+from safeguard_spark.spark.source.columns import CHANGING, expression_classes
 from safeguard_spark.spark.source.contents import SourceTable
-from safeguard_spark.spark.source.location import is_path, table_sql
+from safeguard_spark.spark.source.location import source_sql
 
 # What makes rows of the rows of one table, each on its own.
 ROW_BY_ROW = frozenset({"Project", "Filter", "SubqueryAlias", "View", "LogicalRelation"})
@@ -37,8 +37,7 @@ def selection_of(source: SourceTable, settings: dict[str, Any]) -> SourceSelecti
     if not {str(node.getClass().getSimpleName()) for node in nodes} <= ROW_BY_ROW:
         return "it is more than rows of one table"
     name, spark, config = source.name, source.spark, source.config
-    table = f"delta.{quoted(name)}" if is_path(str(config.location)) else table_sql(name)
-    table_or_files = None if source.version is None else table
+    table_or_files = None if source.version is None else source_sql(config, name)
     text = plan.canonicalized().treeString(True, False, MAX_FIELDS, False, False)
     conf = {key: spark.conf.get(key, None) for key in ("spark.sql.ansi.enabled", "spark.sql.caseSensitive")}
     columns = [config.id_column, config.text_column, config.conversation_column, text]

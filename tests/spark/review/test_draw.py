@@ -59,6 +59,12 @@ def test_an_estimating_sample_has_its_probabilities_its_contents_and_is_drawn_on
     assert {row["stratum"] for row in rows} == {"flagged", "unflagged"}
     again = draw(labelled, size=100)
     assert (again.sample_id, again.added, again.items) == (drawn.sample_id, 0, drawn.items)
+    # Maintenance makes new versions of the tables, with the same rows.
+    for table in (labelled.posts, labelled.tables / "labels"):
+        labelled.spark.sql(f"ALTER TABLE delta.`{table}` SET TBLPROPERTIES ('note' = 'x')")
+        labelled.spark.sql(f"OPTIMIZE delta.`{table}`")
+    again = draw(labelled, size=100)
+    assert (again.sample_id, again.added) == (drawn.sample_id, 0)
     other = draw(labelled, size=100, seed=1)
     assert other.sample_id != drawn.sample_id and other.added == other.items["estimate"]
     ids = [row["item_id"] for row in items(labelled)]
