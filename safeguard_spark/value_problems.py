@@ -51,6 +51,8 @@ def requirement_words(problem: Mapping[str, Any]) -> str:
             return f"must have at most {context['max_length']:,} characters, not {len(value or ''):,}"
         case "enum" | "literal_error" | "union_tag_invalid":
             return f"must be one of {_choices(context)}, not {value_words(_tag(problem))}"
+        case "string_pattern_mismatch" if context.get("pattern") == r"\S":
+            return "must not be empty"
         case "string_pattern_mismatch":
             return f"has a form that is not allowed: {value_words(value)}"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":

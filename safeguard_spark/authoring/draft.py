@@ -38,7 +38,10 @@ HINTS = Hints(
         "answers.violation": "a list of words, for example [Violating]",
         "answers.safe": "a list of words, for example [Non-violating]",
         "rules.0.id": "letters and digits without spaces, for example M1",
-        "cases.0.rules": "for example `rules: [M1]`",
+        "rules": "a list of rules, each `{id: M1, category: counterfeit}`",
+        "rules.0": "a rule is `{id: M1, category: counterfeit}`",
+        "cases.0.conversation": "a list of turns, each `{role: user, text: …}`",
+        "cases.0.conversation.0": "a turn is `{role: user, text: …}`",
         "cases.0.violation": "true, false or review",
     },
 )

@@ -1,5 +1,6 @@
 """Structure: reads a YAML file of the user's and reports what does not fit its model, each problem where it is."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 
 from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
-from safeguard_spark.policy.characters import look_alike_hint
+from safeguard_spark.policy.characters import look_alike_hint, strange_characters
 from safeguard_spark.policy.document import ENCODING
 from safeguard_spark.policy.positions import Span, Yaml
 from safeguard_spark.suggest import closest_match
@@ -57,6 +58,8 @@ def invalid_values(
         if problem["type"] == "too_short" and any(tuple(other["loc"][:-1])[: len(path)] == path for other in problems):
             continue  # it only counts the entries that have no problem
         message = problem_words(problem)
+        if path[:1] == ("cases",) and (name := _case_id(yaml, path)):
+            message = re.sub(r"\bcase \d+", lambda _: f"case {name}", message, count=1)
         pattern = ".".join("0" if isinstance(part, int) else part for part in path)
         if problem["type"] == "extra_forbidden":
             diagnostics.append(unknown_key(source, yaml, path, _fields(model, path[:-1])))
@@ -70,12 +73,30 @@ def invalid_values(
         else:
             if not path and problem["type"] != "value_error":
                 message = "the file is no list of `key: value` lines"
-            hint = hints.bad.get(pattern, "put it in quotes" if is_misread_text(problem) else "")
+            hint = _hint(problem, path, hints.bad.get(pattern, ""))
             if comment := _comment(yaml, path, problem["input"]):
                 message += f": YAML reads `{value_words(comment)[1:-1]}` as a comment"
                 hint = "put the whole text in quotes"
             diagnostics.append(source.diagnose("bad-value", yaml.value_span(path), message, hint))
     return diagnostics
+
+
+def _hint(problem: Mapping[str, Any], path: tuple[str | int, ...], usual: str) -> str:
+    """What to write in place of a value. `usual`: what the format requires there."""
+    value = problem["input"]
+    if isinstance(value, str) and (strange := strange_characters(value)):
+        return f"it has {', '.join(strange)}: type it again"
+    if isinstance(value, str) and problem["type"] in ("list_type", "tuple_type"):
+        return usual or f"write `{path[-1]}: [{value}]`"
+    return usual or ("put it in quotes" if is_misread_text(problem) else "")
+
+
+def _case_id(yaml: Yaml, path: tuple[str | int, ...]) -> str:
+    """The id of the case at a path; empty if it has none that can be read."""
+    cases = yaml.value["cases"] if len(path) > 1 else None
+    case = cases[path[1]] if isinstance(cases, list) and isinstance(path[1], int) else None
+    name = case.get("id") if isinstance(case, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _comment(yaml: Yaml, path: tuple[str | int, ...], value: Any) -> str:
@@ -92,7 +113,7 @@ def unknown_key(source: SourceFile, yaml: Yaml, path: tuple[str | int, ...], val
     match = closest_match(key, valid)
     alternatives = f"valid keys: {', '.join(valid)}" if valid else "the text after the second --- is the body"
     hint = look_alike_hint(key, valid) or (f"did you mean {match}?" if match else alternatives)
-    return source.diagnose("unknown-key", yaml.key_span(path), f"there is no key `{key}` here", hint)
+    return source.diagnose("unknown-key", yaml.key_span(path), f"there is no key `{key}` here", hint, f"key {key}")
 
 
 def _fields(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:

@@ -79,6 +79,7 @@ def _same_content(document: DraftCases, cases: Iterable[IndexedCase]) -> Iterato
 
 def _expectation(draft: Draft, document: DraftCases, indexed: IndexedCase) -> Iterator[Diagnostic]:
     case, index, source = indexed.case, indexed.position, document.source
+    has_unknown_key = bool(document.values[index].keys() - Case.model_fields.keys())  # perhaps the mistyped one
     category_of = {rule.id: rule.category for rule in draft.rules}
     for number, rule in enumerate(case.rules):
         if rule not in category_of:
@@ -105,11 +106,17 @@ def _expectation(draft: Draft, document: DraftCases, indexed: IndexedCase) -> It
         problem = f"case {case.id} expects review, which is no answer of this policy"
         span = document.yaml.value_span(("cases", index, "violation"))
         yield source.diagnose("inconsistent-case", span, problem, "name the policy's word for it under `review`")
-    if case.violation is True and not case.rules and category_of and draft.output is Output.full:
+    if (
+        case.violation is True
+        and not case.rules
+        and category_of
+        and draft.output is Output.full
+        and not has_unknown_key
+    ):
         problem, hint = f"case {case.id} does not say which rule it violates", "for example `rules: [{}]`"
         span = document.yaml.value_span(("cases", index, "violation"))
         yield source.diagnose("case-without-rule", span, problem, hint.format(next(iter(category_of))))
-    if not case.why.strip():
+    if not case.why.strip() and not has_unknown_key:
         problem = f"case {case.id} does not say why"
         hint = "add one sentence: it helps when a later version changes the verdict"
         yield source.diagnose("unexplained-case", _entry(document, index), problem, hint)

@@ -117,7 +117,7 @@ def _side(line: Line, draft: Draft) -> bool | None:
     """Whether a line of examples shows a violation, safe content, or neither."""
     text, words = without_quotes(line.text, longer_than=2), draft.language or ENGLISH
     if re.search(rf"{SAFE}|\b(?:{words.safe})\b", text, re.IGNORECASE) or any(
-        mentions(text, label) for label in draft.words("allowed")
+        mentions(text, label) for label in draft.words("allowed") if label.strip()
     ):
         return False
     rules = [name for rule in draft.rules for name in (rule.id, rule.category) if name]

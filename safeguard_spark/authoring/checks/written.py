@@ -54,6 +54,11 @@ def _strange_names(draft: Draft) -> Iterator[Diagnostic]:
             problem = f"the {name.kind} `{name.text}` has {', '.join(strange)}"
             hint = "type it again: what a model answers would not have this character"
             yield draft.source.diagnose("look-alike", draft.front.value_span(name.path), problem, hint)
+    for index, case in (draft.cases.values if draft.cases else {}).items():
+        if draft.cases and (strange := strange_characters(str(case.get("id", "")))):
+            problem = f"the case id `{case['id']}` has {', '.join(strange)}"
+            span = draft.cases.yaml.value_span(("cases", index, "id"))
+            yield draft.cases.source.diagnose("look-alike", span, problem, "type it again")
 
 
 def _strange_words(draft: Draft) -> Iterator[Diagnostic]:

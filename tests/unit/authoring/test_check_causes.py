@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from safeguard_spark.authoring.check import check_file, check_paths
+from safeguard_spark.authoring.diagnostics import by_cause
 from safeguard_spark.authoring.languages import language_of
 from safeguard_spark.policy.layout import policy_refs
 from tests.unit.samples import CASES, POLICY, edited, write_policy
@@ -30,6 +31,10 @@ ITALIAN = "La vendita di un animale con una visita è permessa, ma una vendita s
         ([("version: 1.0.0", "version: v1")], [], "bad-value", "v1"),
         ([], [("text: My old watch, with its box", "text: #watch")], "bad-value", "id: old-watch"),
         ([], [("    text: My old watch, with its box", "    conversation: [{role: user}]")], "missing-key", "{"),
+        ([], [("    why: It says they were taken.", "    reason: It says they were taken.")], "unknown-key", "reason"),
+        ([], [("    rules: [M2]", "    rulez: [M2]")], "unknown-key", "rulez"),
+        ([("labeler:", "allowed: [' ']\nlabeler:")], [], "bad-value", "' '"),
+        ([], [("id: old-watch", "id: old-w\N{CYRILLIC SMALL LETTER A}tch")], "look-alike", "old-w"),
     ],
 )
 def test_one_mistake_is_one_problem(
@@ -142,3 +147,31 @@ def test_a_file_of_cases_stands_for_its_policy(tmp_path: Path) -> None:
     cases = write_policy(tmp_path, POLICY, CASES.replace("rules: [M2]", "rules: [M5]")).with_name("cases.yaml")
     report = check_paths([cases])
     assert (report.policies, [d.code for d in report.diagnostics]) == (1, ["unknown-case-rule", "untested-rule"])
+
+
+def test_a_key_mistyped_in_every_case_is_one_problem_with_its_places(tmp_path: Path) -> None:
+    file = write_policy(tmp_path, POLICY, CASES.replace("why:", "whyy:"))
+    assert len(by_cause(check_file(file))) == 1 < len(check_file(file))
+
+
+@pytest.mark.parametrize(
+    ("policy_edits", "case_edits", "message", "hint"),
+    [
+        ([], [("rules: [M2]", "rules: M2")], "`rules` of case found-on-a-truck must", "write `rules: [M2]`"),
+        ([("labeler:", "languages: de\nlabeler:")], [], "`languages` must", "write `languages: [de]`"),
+        ([("labeler:", "languages: [d\N{CYRILLIC SMALL LETTER IE}]\nlabeler:")], [], "entry 1", "U+0435"),
+        ([("severity: high", "severity: high\N{ZERO WIDTH SPACE}")], [], "`severity` of rule 1", "U+200B"),
+        ([], [("text: My old watch, with its box", "conversation: My watch")], "`conversation` of", "a list of turns"),
+    ],
+)
+def test_a_value_of_another_type_is_told_what_to_write_in_its_place(
+    tmp_path: Path,
+    policy_edits: list[tuple[str, str]],
+    case_edits: list[tuple[str, str]],
+    message: str,
+    hint: str,
+) -> None:
+    problems = check_file(write_policy(tmp_path, edited(POLICY, *policy_edits), edited(CASES, *case_edits)))
+    (problem,) = [d for d in problems if d.code == "bad-value"]
+    assert problem.message.startswith(message)
+    assert hint in problem.hint
