@@ -79,7 +79,7 @@ LANGUAGES = (
     Language(
         code="es",
         name="Spanish",
-        common=frozenset(["el", "los", "las", "una", "y", "del", "con", "por"]),
+        common=frozenset(["el", "los", "las", "que", "y", "para", "es", "por"]),
         section_names="instrucciones, definiciones, criterios, ejemplos",
         sections=(
             r"instrucci|tarea|objetivo|\brol\b|resumen",
@@ -137,7 +137,7 @@ LANGUAGES = (
 BY_CODE = {language.code: language for language in LANGUAGES}
 ENGLISH = BY_CODE["en"]
 ENOUGH = 5  # common words that a text must have to be in a language
-DIFFERENT = 4  # of them; other languages share a few: Italian has `una`, `con`, `del`
+DIFFERENT = 4  # of them; other languages share a few: Dutch has `is` and `of`
 SHORT = 60  # words; a shorter text may be English without having enough of its common words
 
 
