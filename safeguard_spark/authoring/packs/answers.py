@@ -11,12 +11,14 @@ VIOLATES = (
     "invalid", "violating", "violates", "violation", "unsafe", "disallowed", "block", "blocked", "remove", "removed",
     "reject", "rejected", "deny", "denied", "prohibited", "harmful", "toxic", "flag", "flagged", "unacceptable",
     "not allowed", "bad", "takedown", "take down", "true", "1",
+    "verstoß", "verboten", "infracción", "prohibido", "infraction", "interdit", "infração", "proibido",
 )  # fmt: skip
 SAFE = (
     "valid", "non-violating", "not violating", "no violation", "safe", "allowed", "allow", "keep", "approve",
     "approved",
     "accept", "accepted", "acceptable", "permit", "permitted", "harmless", "benign", "clean", "ok", "okay", "compliant",
     "non-toxic", "not toxic", "not harmful", "leave up", "none", "false", "0",
+    "kein verstoß", "erlaubt", "zulässig", "permitido", "autorisé", "permis",
 )  # fmt: skip
 REVIEW = (
     "review", "human review", "needs review", "manual review", "escalate", "escalated", "unsure", "unclear",
@@ -30,11 +32,13 @@ MEANINGS = {
 }
 YES, NO = ("yes", "ja", "sí", "si", "oui", "sim"), ("no", "nein", "non", "não")
 SENTENCE = re.compile(
-    r"(?P<verb>answer|respond|reply|return|output|print|say|write|classify|label|mark|decide|choose)\b"
+    r"(?P<verb>answer|respond|reply|return|output|print|say|write|classify|label|mark|decide|choose|"
+    r"antworte|antworten sie|respond[ae]|responda|réponds|répondez)\b"
     r"(?P<words>[^\n]*(?:\n[ \t]*(?:[-*•]|\d[.)])[^\n]*)*)",
     re.IGNORECASE,
 )
 QUOTED = re.compile(r"[\"“‘'`*]{1,2}(?P<word>[^\W_][\w -]{0,30}?)[.]?[\"”’'`*]{1,2}(?=\W|\Z)")
+FOREIGN_QUOTES = re.compile(r"[«„]\s*([^«»„“”\n]{1,40}?)\s*[»“”]")
 CAPITALS = re.compile(r"(?<![\w\"'`])[A-Z]{2,}(?:[-_ ][A-Z]{2,})*(?![\w\"'`])")
 DIGITS = re.compile(
     r"\b(?:answer|respond|reply|return|output)\b[^.\n{]{0,120}(?<![\w.])[01](?!\w|\.\d)[^.\n{]{0,120}(?<![\w.])[01](?!\w|\.\d)",
@@ -50,7 +54,10 @@ FLAG = re.compile(
 CHOICE = re.compile(r"[\"'<]?(?:0|1|true|false)\s*(?:/|or|\|)\s*(?:0|1|true|false)[\">']?", re.IGNORECASE)
 ASKED = re.compile(r"\b(?:answer|respond\w*|response|reply|return|output|json|format)\b", re.IGNORECASE)
 ASKS = re.compile(r"[^\"“”]*\b(?:answer|respond|reply|return|output)\b[^\"“”'.]*", re.IGNORECASE)  # before an object
-STATED = ("answer", "respond", "reply", "return", "output", "print", "say", "write")
+STATED = (
+    "answer", "respond", "reply", "return", "output", "print", "say", "write",
+    "antworte", "antworten sie", "responde", "responda", "réponds", "répondez",
+)  # fmt: skip
 STATED_LATER = re.compile(rf"[.:;]\s+(?:{'|'.join(STATED)})\b", re.IGNORECASE)  # in a later sentence of the line
 # What a sentence tells the model to do, not what it says about a content: the verb is first, or follows one of these.
 TELLS = (
@@ -70,10 +77,17 @@ SCALES = {
         rf"{TELLS}[^.\n{{]{{0,80}}?(?:\b(?:XML|YAML|CSV|HTML|TOML)\b|</?[a-z][\w-]*>)", re.IGNORECASE | re.MULTILINE
     ),
 }
-BETWEEN = r"\s*(?:,\s*(?:or|and)\b|,|/|\||\bor\b|\band\b)\s*"  # two alternatives
+OR = r"\b(?:or|and|oder|und|o|y|ou|et|e)\b"
+BETWEEN = rf"\s*(?:,\s*{OR}|,|/|\||{OR})\s*"  # two alternatives
 NUMBERS = re.compile(
     rf"{TELLS}[^.\n{{\d]{{0,80}}(?<!rule )(?<!rules )(?<!section )(?<!sections )\b"
     rf"(?P<numbers>\d+(?:{BETWEEN}\d+)+)(?!\.?\d)",
+    re.IGNORECASE | re.MULTILINE,
+)
+# Words that are neither quoted nor in capitals: `one of: hate, harassment, none.`
+PLAIN_LIST = re.compile(
+    rf"{TELLS}[^.\n{{:]{{0,60}}(?:\bone of(?: the following)?:?|:)\s*"
+    r"(?P<words>[a-z][\w-]*(?:\s*,\s*[a-z][\w-]*)*,?\s+or\s+[a-z][\w-]*|[a-z][\w-]*(?:\s*,\s*[a-z][\w-]*){2,})\s*(?:\.|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 TELLS_ONE = rf"{TELLS}\s+(?:(?:only|just|with|in|as|a|an|the|one|your)\s+)*(?:[a-z]+\s+)??"
@@ -112,6 +126,7 @@ class AnswerForm:
 
 def read_answer_form(text: str) -> AnswerForm:
     """The form that a text asks for. Raises PolicyError, with what to write, for a form that no policy can have."""
+    text = FOREIGN_QUOTES.sub(r'"\1"', text)
     objects = [keys for match in OBJECT.finditer(text) if (keys := _keys(match)) and _is_answer(match, keys, text)]
     named = {level(key) for found in objects for key in found}
     if "violation" in named:
@@ -138,7 +153,25 @@ def read_answer_form(text: str) -> AnswerForm:
     form = _with_words(AnswerForm(), text)
     if form.output is None:
         _refuse(OTHERS, text)
+        _refuse_words(text)
     return form
+
+
+def _refuse_words(text: str) -> None:
+    """Raise PolicyError if the text asks for one of several words, and what they mean is not known."""
+    for match in PLAIN_LIST.finditer(text):
+        words = [word for word in re.findall(r"[\w-]+", match["words"]) if word.lower() != "or"]
+        if any(level(word) not in {**MEANINGS, "yes": "", "no": ""} and not re.search(r"\d", word) for word in words):
+            raise _other_form("one of several words", match)
+    for match in SENTENCE.finditer(text):
+        choices = _choices(match["words"])
+        unknown = [word for word in choices if _meaning(word, match["words"]) is None and not re.search(r"\d", word)]
+        if (
+            len(choices) > 2
+            and unknown
+            and re.match(rf"\s+(?:\S+\s+){{0,4}}?as\s+{re.escape(choices[0])}", match["words"])
+        ):
+            raise _other_form("one of several words", match)
 
 
 def _refuse(forms: dict[str, re.Pattern[str]], text: str) -> None:

@@ -129,3 +129,42 @@ def test_the_section_of_another_flag_is_left_out_wherever_its_heading_names_it(t
     of_d, of_f = (one.policy.body for one in read_pack(pack, name="tickets", split=True))
     assert ("Too much." in of_d, "No ticket." in of_d) == (True, False)
     assert ("Too much." in of_f, "No ticket." in of_f) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "Answer with one of: touting, fraud, none.",
+        "Return a severity: low, medium or high.",
+        "Label each offer as FAIR, DEAR, FAKE or OTHER.",
+        "Antworte mit GRÜN, GELB oder ROT.",
+        "Responde BIEN o MAL.",
+        "Réponds « VERT » ou « ROUGE ».",
+    ],
+)
+def test_words_whose_meaning_is_not_known_are_refused(tmp_path: Path, asked: str) -> None:
+    with pytest.raises(PolicyError, match="Ask in the text for one of"):
+        imported(tmp_path, {}, f"# Tickets\n\nNo tickets above the price.\n\n{asked}\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "violation", "safe"),
+    [
+        ("Antworte mit „Verstoß“ oder „erlaubt“.", "Verstoß", "erlaubt"),
+        ("Réponds « interdit » ou « autorisé ».", "interdit", "autorisé"),
+        ("Responda PROIBIDO ou PERMITIDO.", "PROIBIDO", "PERMITIDO"),
+    ],
+)
+def test_words_of_other_languages_are_answers(tmp_path: Path, asked: str, violation: str, safe: str) -> None:
+    rows = f"text,label\nTwice,{violation}\nFree,{safe}\n"
+    one = imported(tmp_path, {"golden.csv": rows}, f"# Tickets\n\nNo tickets above the price.\n\n{asked}\n")
+    assert one.policy.answers is not None
+    assert (one.policy.answers.violation, one.policy.answers.safe) == ((violation,), (safe,))
+    assert [(text, expected) for text, expected, _ in verdicts(one)] == [("Twice", True), ("Free", False)]
+
+
+@pytest.mark.parametrize(
+    "asked", ["Answer with one of: TR1, TR2, TR0.", "Answer one of: safe, unsafe.", "Reply: yes or no."]
+)
+def test_labels_and_known_words_are_not_refused(tmp_path: Path, asked: str) -> None:
+    assert imported(tmp_path, {}, TEXT.replace("Answer 1 or 0.", asked)).policy.rule_ids == ("TR1", "TR2")
