@@ -7,9 +7,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from safeguard_spark.authoring.cases import Cases
+from safeguard_spark.authoring.diagnostics import CHECKS, Level
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.evaluation.sets import SetManifest
-from safeguard_spark.policy.document import Policy
+from safeguard_spark.policy.document import Policy, SetGate
 
 FOLDER = "safeguard_spark/schemas"
 DRAFT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML support reads
@@ -28,7 +29,7 @@ def schema_files() -> dict[str, str]:
     for name, (model, adapt) in models.items():
         schema = model.model_json_schema()
         adapt(schema)
-        _loosen(schema)
+        _one_line(schema)
         schema.pop("description", None)  # the docstring of a model is for programmers
         text = json.dumps({"$schema": DRAFT, **schema, "title": f"safeguard-spark {name}"}, indent=1)
         files[f"{FOLDER}/{name}.schema.json"] = text + "\n"
@@ -36,9 +37,17 @@ def schema_files() -> dict[str, str]:
 
 
 def _without_body(schema: dict[str, Any]) -> None:
-    """The body of a policy is the text below the front matter, and no key of it."""
+    """The body of a policy is the text below the front matter, and no key of it. Only warnings may be allowed."""
     del schema["properties"]["body"]
     schema["required"].remove("body")
+    schema["properties"]["allow"]["items"]["enum"] = [c for c, check in CHECKS.items() if check.level is Level.warning]
+    _require_bound(schema)
+
+
+def _require_bound(schema: dict[str, Any]) -> None:
+    """A line of a gate on a golden set requires something."""
+    bounds = [key for key in SetGate.model_fields if key.startswith(("min_", "max_"))]
+    schema["$defs"]["SetGate"]["anyOf"] = [{"required": [key]} for key in bounds]
 
 
 def _one_content(schema: dict[str, Any]) -> None:
@@ -55,11 +64,25 @@ def _one_policy(schema: dict[str, Any]) -> None:
     engine = schema["properties"]["engine"]
     engine["anyOf"] = engine.pop("oneOf")
     del engine["discriminator"]
+    _require_bound(schema)
+    _loosen(schema)
     schema["required"] = []  # the command line and the environment may give every key
 
 
+def _one_line(value: Any) -> None:
+    """Descriptions without the line ends of the docstrings that they come from."""
+    if isinstance(value, list):
+        for inner in value:
+            _one_line(inner)
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "description" and isinstance(inner, str):
+                value[key] = " ".join(inner.split())
+            _one_line(inner)
+
+
 def _loosen(value: Any) -> None:
-    """What the models accept beyond their types: numbers where texts are passed on, and sections without keys."""
+    """What a configuration accepts beyond its types: numbers where texts are passed on, and sections without keys."""
     if isinstance(value, list):
         for inner in value:
             _loosen(inner)
@@ -70,7 +93,5 @@ def _loosen(value: Any) -> None:
     for name, inner in value.get("properties", {}).items():
         if set(inner) <= {"$ref", "default"} and "$ref" in inner and isinstance(inner.get("default"), dict):
             value["properties"][name] = {"anyOf": [{"$ref": inner["$ref"]}, {"type": "null"}]}
-    for key, inner in value.items():
-        if key == "description" and isinstance(inner, str):
-            value[key] = " ".join(inner.split())
+    for inner in value.values():
         _loosen(inner)

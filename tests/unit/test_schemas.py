@@ -9,9 +9,11 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from safeguard_spark.authoring.check import check_file
+from safeguard_spark.authoring.diagnostics import Level
 from safeguard_spark.policy.document import split_document
 from tests.unit.commands import Safeguard
-from tests.unit.samples import CASES, POLICY, edited
+from tests.unit.samples import CASES, POLICY, edited, write_policy
 from tools.rooms import ROOT
 from tools.schemas import FOLDER, schema_files
 
@@ -59,11 +61,24 @@ def test_shipped_policies_and_cases_follow_their_schemas() -> None:
         (("effort: low", "effort: lots"), "is not valid under any of the given schemas"),
         (("labeler:", "body: x\nlabeler:"), "'body' was unexpected"),
         (("labeler:", "gate: {min_recall: 7}\nlabeler:"), "is not valid under any of the given schemas"),
+        (("labeler:", "gate:\nlabeler:"), "None is not of type 'object'"),
+        (
+            ("labeler:", "gate: {sets: [{set: shop, slice: a=b}]}\nlabeler:"),
+            "is not valid under any of the given schemas",
+        ),
+        (("labeler:", "allow: [vague-wrod]\nlabeler:"), "'vague-wrod' is not one of"),
+        (("labeler:", "allow: [duplicate-key]\nlabeler:"), "'duplicate-key' is not one of"),
+        (("labeler:", "links: {Wiki: 7}\nlabeler:"), "7 is not of type 'string'"),
+        (("labeler:", "allowed: ['']\nlabeler:"), "does not match"),
     ],
 )
-def test_a_mistake_in_front_matter_is_marked(change: tuple[str, str], problem: str) -> None:
+def test_a_mistake_in_front_matter_is_marked_by_the_schema_and_by_check(
+    tmp_path: Path, change: tuple[str, str], problem: str
+) -> None:
     assert problems("policy", front_matter(POLICY)) == []
-    assert any(problem in message for message in problems("policy", front_matter(edited(POLICY, change))))
+    text = edited(POLICY, change)
+    assert any(problem in message for message in problems("policy", front_matter(text)))
+    assert any(d.level is Level.error for d in check_file(write_policy(tmp_path, text)))
 
 
 @pytest.mark.parametrize(
