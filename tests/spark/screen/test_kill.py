@@ -17,10 +17,21 @@ pytestmark = [pytest.mark.spark, pytest.mark.slow]
 SEED = 3
 
 
+def posts(job: LabelJob, rng: random.Random, count: int) -> list[tuple[str, str | None]]:
+    """More contents like those that are there, a few of which are not judged: a screen promises nothing for others."""
+    special = {11: None, 13: "zzrefuse this", 14: "zzgarbage here"}
+    kinds = ("a replica", "a table", "a table", "a table")
+    start = job.rows()
+    return [
+        (f"p{n}", special[n % 50] if n % 50 in special else f"{kinds[n % 4]}, number {rng.randrange(10**6)}")
+        for n in range(start, start + count)
+    ]
+
+
 def test_kills_with_a_screen_lose_no_content_and_overrule_no_verdict(tmp_path: Path, spark: Any) -> None:
-    job = LabelJob(tmp_path, policies=["market"], chunk_rows=200)
+    job, rng = LabelJob(tmp_path, policies=["market"], chunk_rows=200), random.Random(SEED)
     try:
-        job.add(600)
+        job.write(posts(job, rng, 600))
         job.run_until_done()
         conf = tmp_path / "conf.yaml"
         source = {"source.location": str(job.posts), "source.text_column": "body", "output": str(job.tables)}
@@ -29,9 +40,8 @@ def test_kills_with_a_screen_lose_no_content_and_overrule_no_verdict(tmp_path: P
         conf.write_text(yaml.safe_dump({**yaml.safe_load(conf.read_text()), "screen": {"id": screen.screen_id}}))
         judged = {row["content_id"] for row in read(job, "labels")}
 
-        rng = random.Random(SEED)
         for victim, moment in zip(["driver", "machine", "worker"], ["plan", "label", "commit"], strict=True):
-            job.add(200)
+            job.write(posts(job, rng, 200))
             planned = Kill(victim, moment, round(rng.uniform(0.0, 0.5), 3))
             print(f"seed {SEED}: {planned}: {kill(job, planned) or 'too late'}, exit code {job.wait()}")
         job.run_until_done()
@@ -45,6 +55,7 @@ def test_kills_with_a_screen_lose_no_content_and_overrule_no_verdict(tmp_path: P
         assert not judged & {row["content_id"] for row in screened}
         assert all(outcome_of(texts[row["content_id"]]) == row["outcome"] for row in labels if row not in screened)
         audits = read(job, "screen_audits")
+        assert not any(row["finding"] == "broken" for row in audits)
         by_run = {row["run_id"] for row in labels if row["screen"]}
         assert {row["run_id"] for row in audits} == by_run and len(audits) == len(by_run)
         cleared = {row["work_key"] for row in labels if row["screen"]}
