@@ -15,7 +15,7 @@ from safeguard_spark.policy.yaml_problems import CONFLICT, RESOLVE
 from safeguard_spark.value_problems import problem_words
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts as a name
-VERSION = r"^\d+\.\d+\.\d+$"
+VERSION = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"  # 1.0.0 has no other spelling, such as 01.0.0
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"  # BCP 47
 ENCODING = "utf-8-sig"  # some editors write a byte order mark; it is not part of the text
 DASHES = re.compile(r"[-‐‑‒–—―−_*=]{1,}")  # what people and editors write for three hyphens

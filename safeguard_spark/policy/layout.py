@@ -78,5 +78,5 @@ def _misplaced(parts: tuple[str, ...], folder: Path) -> tuple[str, str]:
     if not re.match(NAME, parts[0]):
         return f"{place}, and {parts[0]} is no name", "use letters, digits, `.`, `_` and `-` only"
     match = NUMBERS.fullmatch(parts[1])
-    version = ".".join(part or "0" for part in match.groups()) if match else "1.0.0"
+    version = ".".join(str(int(part or 0)) for part in match.groups()) if match else "1.0.0"
     return f"{place}, and {parts[1]} is no version of three numbers", f"rename the folder, for example {version}"

@@ -1,5 +1,6 @@
 """One mistake is one problem of `safeguard check`, in the author's words; what only follows from it is not reported."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from safeguard_spark.authoring.check import check_file, check_paths
 from safeguard_spark.authoring.diagnostics import by_cause
 from safeguard_spark.authoring.languages import language_of
-from safeguard_spark.policy.layout import policy_refs
+from safeguard_spark.policy.layout import policy_refs, stray_files
 from tests.unit.samples import CASES, POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
@@ -175,3 +176,14 @@ def test_a_value_of_another_type_is_told_what_to_write_in_its_place(
     (problem,) = [d for d in problems if d.code == "bad-value"]
     assert problem.message.startswith(message)
     assert hint in problem.hint
+
+
+@pytest.mark.parametrize("version", ["01.0.0", "1.00.0", "1.0.007", "\N{ARABIC-INDIC DIGIT ONE}.0.0"])
+def test_a_version_has_one_spelling(tmp_path: Path, version: str) -> None:
+    file = write_policy(tmp_path, POLICY.replace("version: 1.0.0", f"version: {version}"), version=version)
+    problems = check_paths([tmp_path], tmp_path).diagnostics
+    assert sorted(d.code for d in problems) == ["bad-value", "wrong-folder"]
+    assert policy_refs(tmp_path) == []
+    (stray,) = stray_files(tmp_path)
+    assert stray.path == file
+    assert re.search(r"for example 1\.0\.(0|7)$", stray.hint)
