@@ -140,6 +140,7 @@ class _SpanCollector:
         self.value_spans: dict[YamlPath, Span] = {}
         self.key_spans: dict[YamlPath, Span] = {}
         self.duplicate_keys: list[DuplicateKey] = []
+        self.collections: set[YamlPath] = set()
         self.visited: set[int] = set()  # an alias may point at a node that contains it
 
     def span(self, node: Any) -> Span:
@@ -167,15 +168,19 @@ class _SpanCollector:
         if id(node) in self.visited:
             return
         self.visited.add(id(node))
-        if isinstance(node, yaml.ScalarNode) and not node.style:
-            self.comment(node, path)
+        if isinstance(node, yaml.ScalarNode):
+            if not node.style:
+                self.comment(node, path)
+        else:
+            self.collections.add(path)
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"
                 inner = (*path, name)
                 if inner in self.key_spans:
                     self.duplicate_keys.append(DuplicateKey(name, self.span(key), inner))
-                    self.forget(inner)
+                    if inner in self.collections:
+                        self.forget(inner)
                 self.key_spans[inner] = self.span(key)
                 self.visit(value, inner)
         elif isinstance(node, yaml.SequenceNode):

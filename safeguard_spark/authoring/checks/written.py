@@ -62,11 +62,12 @@ def _strange_names(draft: Draft) -> Iterator[Diagnostic]:
 
 
 def _strange_words(draft: Draft) -> Iterator[Diagnostic]:
-    """Words of the text that look like a label, and are none: the model would answer them as they are written."""
+    """Words of the text that look like a label, and would not be read as it: the model answers them as written."""
     labels = [name.text for name in (*_names(draft), *_other_names(draft)) if len(name.text) > 1]
+    read = {level(label) for label in labels}
     for line in draft.text.lines:
         for match in WORD.finditer(line.text):
-            if match[0].isascii() or match[0] in labels or not (hint := look_alike_hint(match[0], labels)):
+            if match[0].isascii() or level(match[0]) in read or not (hint := look_alike_hint(match[0], labels)):
                 continue
             span = draft.in_body(line.number, match.start() + 1, len(match[0]))
             yield draft.source.diagnose("look-alike", span, f"the text has `{match[0]}`, which is no label", hint)

@@ -1,6 +1,7 @@
 """The files of a pack: the policy's text, its annexes, its golden sets, and a name for it."""
 
 import codecs
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -84,9 +85,10 @@ def _others(path: Path, used: set[Path]) -> Iterator[Path]:
 def lost_file(file: Path, path: Path) -> str:
     """What to say of a file of the pack at `path` that is not imported."""
     name = file.relative_to(path).as_posix()
-    if file.suffix not in TEXT_ENDINGS:
-        return f"{name}: a file of this kind is not read; save tables as CSV, and paste texts into the policy"
-    return f"{name} ({len(read_any_text(file)):,} characters): paste into the policy what the model must read"
+    with contextlib.suppress(PolicyError):
+        if file.suffix in TEXT_ENDINGS:
+            return f"{name} ({len(read_any_text(file)):,} characters): paste into the policy what the model must read"
+    return f"{name}: a file of this kind is not read; save tables as CSV, and paste texts into the policy"
 
 
 def read_any_text(file: Path) -> str:

@@ -187,3 +187,15 @@ def test_a_version_has_one_spelling(tmp_path: Path, version: str) -> None:
     (stray,) = stray_files(tmp_path)
     assert stray.path == file
     assert re.search(r"for example 1\.0\.(0|7)$", stray.hint)
+
+
+@pytest.mark.parametrize("written", ["M2 (sto\N{SOFT HYPHEN}len)", "M2 (stol\N{CYRILLIC SMALL LETTER IE}n)"])
+def test_a_word_that_an_answer_would_not_be_read_by_is_a_look_alike(tmp_path: Path, written: str) -> None:
+    (problem,) = check_file(write_policy(tmp_path, edited(POLICY, ("M2 (stolen)", written))))
+    assert problem.code == "look-alike"
+
+
+@pytest.mark.parametrize("written", ["M2 (Stolen)", "M2 (ＳＴＯＬＥＮ)", "M\N{FULLWIDTH DIGIT TWO} (stolen)"])
+def test_a_word_that_is_read_as_its_label_is_none(tmp_path: Path, written: str) -> None:
+    problems = check_file(write_policy(tmp_path, edited(POLICY, ("M2 (stolen)", written))))
+    assert "look-alike" not in {d.code for d in problems}

@@ -56,6 +56,11 @@ def test_what_is_about_a_pack_is_not_lost(tmp_path: Path, name: str) -> None:
     assert imported(tmp_path, {name: "about"}).lost == ()
 
 
+def test_a_file_without_an_ending_that_is_no_text_is_lost_as_well(tmp_path: Path) -> None:
+    (lost,) = imported(tmp_path, {"data/blob": b"\xff\xf0\x00"}).lost
+    assert lost.startswith("data/blob: a file of this kind")
+
+
 def test_of_many_files_the_first_are_named_and_the_rest_counted(tmp_path: Path) -> None:
     one = imported(tmp_path, {f"annex/{number}.txt": "x" for number in range(33)})
     assert one.lost[-1] == "13 more files"
