@@ -149,7 +149,7 @@ def screen_indicators(audits: Iterable[Row]) -> Iterator[Indicator]:
             low=row["recall_low"],
             high=1.0,
             n=row["checked"],
-            method=f"{EXACT}, one-sided",
+            method=f"{EXACT} (one run) or Fay-Feuer (several), one-sided",
             note=f"of what the labeler finds; target {row['target']:.0%}, {row['finding'].replace('_', ' ')}",
         )
 

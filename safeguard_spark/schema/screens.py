@@ -54,7 +54,7 @@ SCREEN_AUDITS = Table(
         "checked BIGINT": "Of these, drawn at random and judged by the labeler",
         "missed BIGINT": "Of these, violations",
         "recall DOUBLE": "Estimate of the recall, relative to the labeler, over all runs of the screen",
-        "recall_low DOUBLE": "Its one-sided lower bound at 95 % (Clopper-Pearson)",
+        "recall_low DOUBLE": "Its one-sided lower bound at 95 % (Clopper-Pearson; of several runs Fay-Feuer)",
         "recall_high DOUBLE": "Its one-sided upper bound at 99 %: the screen is retired if it is below the target",
         "finding STRING": "`shown`: the lower bound reaches the target; `not_shown`; `broken`: the screen is retired",
     },

@@ -103,8 +103,11 @@ class S3Job(LabelJob):
     def __init__(
         self, s3: S3, folder: Path, name: str, conf: dict[str, str | None] | None = None, **settings: Any
     ) -> None:
-        self.s3, self.prefix = s3, name
-        named = {**S3_CONF, "spark.hadoop.fs.s3a.endpoint": s3.url, **(conf or {})}
+        self.s3, self.prefix, self.spark_files = s3, name, folder / name / "spark"
+        local: dict[str, str | None] = {
+            "spark.hadoop.fs.s3a.endpoint": s3.url, "spark.local.dir": str(self.spark_files),
+        }  # fmt: skip
+        named = {**S3_CONF, **local, **(conf or {})}
         all_conf = {key: value for key, value in named.items() if value is not None}
         sections = {"spark": {"master": "local[2]", "conf": all_conf}}
         super().__init__(folder / name, policies=["market"], sections=sections, **settings)
@@ -115,11 +118,25 @@ class S3Job(LabelJob):
         for file in self.posts.glob("*.parquet"):
             self.s3.client.upload_file(str(file), BUCKET, f"{self.prefix}/posts/{file.name}")
 
+    def start(self, *options: str) -> "subprocess.Popen[str]":
+        """Start a run, without what a killed one left: a copy of all packages, 700 MB."""
+        shutil.rmtree(self.spark_files, ignore_errors=True)
+        return super().start(*options)
+
+    def end(self) -> None:
+        """Kill all processes that are still running, and delete what they left."""
+        super().end()
+        shutil.rmtree(self.spark_files, ignore_errors=True)
+
     def command(self, *options: str) -> list[str]:
         """The command, with the source and the output on S3."""
         local = super().command(*options)
         places = {str(self.posts): "posts", str(self.tables): "tables"}
         return [f"s3a://{BUCKET}/{self.prefix}/{places[word]}" if word in places else word for word in local]
+
+    def manifests(self) -> list[str]:
+        """The manifests of runs that have not ended."""
+        return [key for key in self.s3.keys(f"{self.prefix}/tables/_staging/") if key.endswith("/manifest.json")]
 
     def fetch(self) -> None:
         """Copy the label tables here."""

@@ -1,5 +1,9 @@
 """The label job with source, tables and staging on S3."""
 
+import random
+import subprocess
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,7 @@ import pytest
 
 from tests.cluster.s3 import S3, S3Job, reason_to_skip, running
 from tests.soak.conserved import assert_labelled_once
+from tests.soak.kill import kill_process
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -51,3 +56,26 @@ def test_a_run_labels_every_content_once_without_hadoops_marker(job: Callable[..
     assert_labelled_once(one)
     staged = "one/tables/_staging/"
     assert [key for key in one.s3.keys(staged) if key != staged] == []  # the marker of the folder itself
+
+
+@pytest.mark.timeout(1800)
+def test_ten_runs_killed_at_random_moments_label_every_content_once(job: Callable[..., S3Job]) -> None:
+    one, rng, killed = job("killed", chunk_rows=100, latency_s=0.05), random.Random(5), list[float]()
+    while len(killed) < 10:
+        one.add(40)
+        manifests, process = set(one.manifests()), one.start()
+        while process.poll() is None and not set(one.manifests()) - manifests:
+            time.sleep(0.2)
+        try:
+            code = process.wait(delay_s := rng.uniform(0, 20))
+        except subprocess.TimeoutExpired:
+            kill_process(one, "machine")
+            killed.append(round(delay_s, 1))
+        else:
+            assert code in (0, 6), one.stderr_tail()
+    codes = one.run_until_done()
+    one.fetch()
+    print(f"killed {killed} s after the plan, then {codes}: {one.rows()} contents, {one.calls()} calls")
+    assert_labelled_once(one)
+    keys = Counter(key for key in one.s3.keys("killed/tables/_staging/") if not key.endswith("/"))
+    assert not keys, keys

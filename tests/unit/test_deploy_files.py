@@ -85,7 +85,7 @@ def test_the_configurations_are_not_refused_where_they_are_meant_to_run(monkeypa
     assert len(applications) == 4
     for text in applications:
         assert f"spark.delta.logStore.{scheme}.impl: io.delta.storage.S3DynamoDBLogStore" in text
-        assert "io.delta:delta-storage-s3-dynamodb:" in text
+        assert "io.delta:delta-storage-s3-dynamodb:" in text and "com.amazonaws:aws-java-sdk-dynamodb:" in text
 
 
 def test_the_submit_script_hands_its_arguments_to_the_job(tmp_path: Path) -> None:
