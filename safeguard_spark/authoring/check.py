@@ -14,7 +14,7 @@ from safeguard_spark.authoring.diff import RELABELS, labeler_changes
 from safeguard_spark.authoring.draft import Draft, read_draft
 from safeguard_spark.authoring.structure import read_source
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.layout import CASES_FILE, POLICY_FILE, Stray, is_hidden, stray_files
+from safeguard_spark.policy.layout import CASES_FILE, POLICY_FILE, Stray, is_hidden, misnamed_cases, stray_files
 from safeguard_spark.policy.lock import Lock, LockError, LockStatus, load_lock, lock_files, lock_path
 from safeguard_spark.policy.positions import Span
 from safeguard_spark.value_problems import value_words
@@ -35,12 +35,14 @@ def check_paths(paths: Iterable[Path], policies: Path | None = None) -> Report:
     files = list(dict.fromkeys(file for path in paths for file in _files(path, bool(strays))))
     drafts = [read_draft(file, _display_path(file)) for file in files]
     unread = {stray.path.resolve() for stray in strays}
-    diagnostics = [
-        diagnostic
-        for draft in drafts
-        for diagnostic in _check_draft(draft)
-        if diagnostic.code != "wrong-folder" or draft.path.resolve() not in unread  # reported as not read
-    ]
+    diagnostics = []
+    for draft in drafts:
+        cases = misnamed_cases(draft.path)
+        reported = {
+            "wrong-folder": draft.path.resolve() in unread,
+            "no-cases": cases is not None and cases.path.resolve() in unread,
+        }
+        diagnostics += [diagnostic for diagnostic in _check_draft(draft) if not reported.get(diagnostic.code)]
     languages = tuple(draft.language.name if draft.language else "" for draft in drafts if draft.body)
     return Report(len(files), tuple(in_order([*diagnostics, *stray_diagnostics(strays)])), languages)
 

@@ -17,6 +17,7 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import REVIEW, Output, Policy
+from safeguard_spark.policy.layout import misnamed_cases
 from safeguard_spark.terminal import aligned, as_lines
 
 FIRST_ANSWERS = 5  # as in the label job, but of cases, which are few
@@ -216,6 +217,8 @@ def required_cases(file: Path) -> tuple[Case, ...]:
     path = cases_path(file)
     cases = load_cases(path) if path.is_file() else ()
     if not cases:
+        if misnamed := misnamed_cases(file):
+            raise PolicyError(f"{misnamed}, so there is nothing to verify.")
         what = "has no cases" if path.is_file() else "does not exist"
         raise PolicyError(f"{path} {what}, so there is nothing to verify. Add cases to it.")
     return cases

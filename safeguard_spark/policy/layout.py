@@ -39,6 +39,12 @@ def stray_files(folder: Path) -> list[Stray]:
     return [stray for stray in strays if stray is not None]
 
 
+def misnamed_cases(policy: Path) -> Stray | None:
+    """The file next to a policy that is meant to be its cases and has another name; None if they are there."""
+    files = (file for file in sorted(policy.parent.iterdir()) if CASES_LIKE.fullmatch(file.name))
+    return next((stray for file in files if (stray := _stray(file, policy.parent))), None)
+
+
 def is_hidden(relative: Path) -> bool:
     """Whether a path below a policies folder is hidden, so that no command reads it: `.drafts/…`."""
     return any(part.startswith(".") for part in relative.parts)

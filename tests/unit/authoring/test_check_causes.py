@@ -8,6 +8,8 @@ import pytest
 from safeguard_spark.authoring.check import check_file, check_paths
 from safeguard_spark.authoring.diagnostics import by_cause
 from safeguard_spark.authoring.languages import language_of
+from safeguard_spark.authoring.verify import required_cases
+from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.layout import policy_refs, stray_files
 from tests.unit.samples import CASES, POLICY, edited, write_policy
 
@@ -101,7 +103,7 @@ def test_a_file_that_is_named_like_another_is_reported_for_the_policy_by_itself_
     paths = [[folder], [file]] if file.exists() else [[folder]]
     for one in paths:
         codes = [d.code for d in check_paths(one, folder).diagnostics]
-        assert codes.count("wrong-folder") == 1, codes
+        assert codes == ["wrong-folder"]
 
 
 def test_a_hidden_folder_is_read_by_no_command(tmp_path: Path) -> None:
@@ -199,3 +201,12 @@ def test_a_word_that_an_answer_would_not_be_read_by_is_a_look_alike(tmp_path: Pa
 def test_a_word_that_is_read_as_its_label_is_none(tmp_path: Path, written: str) -> None:
     problems = check_file(write_policy(tmp_path, edited(POLICY, ("M2 (stolen)", written))))
     assert "look-alike" not in {d.code for d in problems}
+
+
+@pytest.mark.parametrize("name", ["cases.yml", "Case.json", "cases.yaml.txt"])
+def test_verify_names_the_file_that_is_meant_to_be_the_cases(tmp_path: Path, name: str) -> None:
+    file = write_policy(tmp_path)
+    cases = file.with_name("cases.yaml")
+    cases.rename(file.with_name(name))
+    with pytest.raises(PolicyError, match=rf"{name} is not read.*rename it cases.yaml"):
+        required_cases(file)
