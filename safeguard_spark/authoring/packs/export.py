@@ -152,10 +152,10 @@ def _read_otherwise(policy: Policy, read: Policy) -> Iterator[str]:
     if read.answers != policy.answers:
         yield f"answers are imported as {_words(read.answers)}: the text does not ask for {_words(policy.answers)}"
     for name, meaning in (("allowed", "safe content"), ("review", "what a person must decide")):
-        wanted, found = getattr(policy, name), getattr(read, name)
-        if lost := [label for label in wanted if label not in found]:
+        labels, imported = getattr(policy, name), getattr(read, name)
+        if lost := [label for label in labels if label not in imported]:
             yield f"{name} is imported without {', '.join(lost)}: the text does not say that it means {meaning}"
-        if added := [label for label in found if label not in wanted]:
+        if added := [label for label in imported if label not in labels]:
             yield f"{name} is imported with {', '.join(added)}: the text says that it means {meaning}"
     if read.body.strip() != policy.body.strip():
         yield "the text is imported with an answer format before and after it"
