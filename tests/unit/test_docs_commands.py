@@ -26,6 +26,7 @@ RUN_ELSEWHERE = {  # by which test
     "docs/changing-a-policy.md": "tests/unit/relabel/test_docs_changing_a_policy.py",
     "docs/first-table.md": "tests/spark/test_docs_first_table.py",
     "docs/evaluating.md": "tests/spark/evaluation/test_docs_evaluating.py",
+    "docs/screening.md": "tests/spark/screen/test_docs_screening.py",
 }
 PAGES = sorted(str(file.relative_to(ROOT)) for file in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n```(?P<kind>console|sh|bash)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
