@@ -1,8 +1,13 @@
 """Screened labels for readers and other commands: what counts them, leaves them out, or has them judged again."""
 
+import json
+from pathlib import Path
+
 import pytest
+import yaml
 from pyspark.sql import functions as F
 
+import safeguard_spark as sg
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.relabel.plan import plan_text
 from safeguard_spark.relabel.scope import parse_scope
@@ -21,14 +26,15 @@ from tests.spark.relabelling import NEW, OLD, configured
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 
-def test_readers_see_screened_labels_and_other_commands_judge_or_leave_them(lake: Lake) -> None:
+def test_readers_see_screened_labels_and_other_commands_judge_or_leave_them(lake: Lake, tmp_path: Path) -> None:
     lake.write(screened.posts(600, share=0.2, new_kind=0.1))
     lake.create()
     config = configured(lake)
     label_table(lake.spark, config, [OLD], show=False)
     tracked = configured(lake, tracking={"enabled": True})
     screen = train_screen(lake.spark, tracked, OLD, 0.9, critical=False)
-    lake.write(screened.posts(1_000, start=600, new_kind=0.1))
+    later = screened.posts(1_000, start=600, new_kind=0.1)
+    lake.write(later)
     with_screen = configured(lake, screen={"id": screen.screen_id, "audit": 20})
     run = label_table(lake.spark, with_screen, [OLD], show=False)
     cleared = run.outcomes["screened"]
@@ -40,6 +46,19 @@ def test_readers_see_screened_labels_and_other_commands_judge_or_leave_them(lake
     with lake.duckdb() as duckdb:
         counted = duckdb.execute("SELECT outcome, count(*) FROM labels_current GROUP BY outcome").fetchall()
     assert dict(counted) == {"labelled": 1_000 - cleared, "screened": cleared}
+
+    # A golden set of the same contents: what the screen cleared is judged, for the labeler is what is measured.
+    golden_set = {
+        "name": "golden", "version": "1", "licence": "MIT", "may_redistribute": True, "location": "./rows.jsonl",
+        "id_column": "_row", "text_column": "text", "mapping": {"market": "expected"},
+    }  # fmt: skip
+    (tmp_path / "set.yaml").write_text(yaml.safe_dump(golden_set))
+    expected = [{"text": body, "expected": int("replica" in body or "rifle" in body)} for _, body in later[:100]]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, expected)))
+    evaluation = sg.evaluate(with_screen, OLD, sets=tmp_path / "set.yaml", spark=lake.spark, progress=False)
+    assert evaluation.calls == sum(current[id].outcome == "screened" for id, _ in later[:100]) > 20
+    in_set = lake.read("labels").where("collection = 'golden'").groupBy("outcome").count().collect()
+    assert [tuple(row) for row in in_set] == [("labelled", 100)]
 
     # A new version: what the screen cleared is not affected; a comparison has what the labeler judged on both sides.
     planned = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("touched", share=0.0)))
@@ -57,7 +76,7 @@ def test_readers_see_screened_labels_and_other_commands_judge_or_leave_them(lake
 
     # Judged again on request: the labeler's verdict wins, and the screen stays in use.
     again = plan_relabel(lake.spark, with_screen, PlanRequest(OLD, OLD, parse_scope(f"screened-by {screen.screen_id}")))
-    assert again.plan.pending == again.plan.calls == again.plan.rows == cleared
+    assert again.plan.pending == again.plan.rows == cleared == again.plan.calls + evaluation.calls
     application = prepare_application(lake.spark, with_screen, again.plan, OLD)
     done, _ = apply_plan(lake.spark, with_screen, application, Budget(calls=cleared // 2), show=False)
     outcomes = [row.outcome for row in lake.current().values()]
