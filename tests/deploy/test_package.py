@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from safeguard_spark import __version__
-from tests.deploy.environments import checkout, environment, run
+from tests.deploy.environments import environment, run
 from tests.unit.test_wheel import PROJECT
 from tools import rooms
 
@@ -18,21 +18,6 @@ cases:
   - {id: door, text: We smash your door tonight, violation: true, rules: [TH1]}
   - {id: lock, text: We mend your lock tonight, violation: false}
 """
-
-
-@pytest.fixture(scope="module")
-def cache(pytestconfig: pytest.Config) -> Path:
-    return pytestconfig.cache.mkdir("deploy")
-
-
-@pytest.fixture(scope="module")
-def wheel(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, which `python -m build` makes of the sdist that it makes of a checkout."""
-    source = checkout(tmp_path_factory.mktemp("checkout"))
-    run(str(environment(cache, "build", "setuptools>=77") / "python"), "-m", "build", "--no-isolation", folder=source)
-    names = sorted(file.name for file in (source / "dist").iterdir())
-    assert names == [f"safeguard_spark-{__version__}-py3-none-any.whl", f"safeguard_spark-{__version__}.tar.gz"]
-    return source / "dist" / names[0]
 
 
 def test_the_wheel_alone_takes_an_author_from_nothing_to_a_verified_policy(

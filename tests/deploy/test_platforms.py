@@ -55,11 +55,6 @@ print(json.dumps([graph, ends, retries]))
 """
 
 
-@pytest.fixture(scope="module")
-def cache(pytestconfig: pytest.Config) -> Path:
-    return pytestconfig.cache.mkdir("deploy")
-
-
 def files(pattern: str) -> list[str]:
     return [str(file) for file in sorted(DEPLOY.glob(pattern))]
 

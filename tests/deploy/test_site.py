@@ -12,11 +12,6 @@ GERMAN = "docs/eine-richtlinie-schreiben.md"
 WORDS = "labelled,labelling,relabel,unparseable,sence"  # ours, and a name, which codespell would change
 
 
-@pytest.fixture(scope="module")
-def cache(pytestconfig: pytest.Config) -> Path:
-    return pytestconfig.cache.mkdir("deploy")
-
-
 def test_the_site_is_built_without_a_warning(cache: Path, tmp_path: Path) -> None:
     tool = str(environment(cache, "mkdocs-material==9.8.1") / "mkdocs")
     run(tool, "build", "--strict", "--site-dir", str(tmp_path / "site"), folder=ROOT)

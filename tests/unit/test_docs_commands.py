@@ -25,6 +25,7 @@ RUN_ELSEWHERE = {  # by which test
     "docs/eine-richtlinie-schreiben.md": "tests/unit/authoring/test_docs_writing_a_policy.py",
     "docs/changing-a-policy.md": "tests/unit/relabel/test_docs_changing_a_policy.py",
     "docs/first-table.md": "tests/spark/test_docs_first_table.py",
+    "docs/index.md": "tests/deploy/test_start_page.py",
     "docs/evaluating.md": "tests/spark/evaluation/test_docs_evaluating.py",
     "docs/screening.md": "tests/spark/screen/test_docs_screening.py",
 }
