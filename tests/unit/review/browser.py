@@ -25,10 +25,14 @@ class Browser:
         """The page at a path."""
         return self._open(self._url + path, None)
 
-    def decide(self, answer: str) -> str:
-        """Answer the item that is shown; returns its id once the console has said that it is recorded."""
+    def decide(self, answer: str, reason: str = "") -> str:
+        """Answer the item that is shown; returns its id once the console has said that it is recorded.
+
+        An answer that contradicts the label needs a reason.
+        """
         item = self._hidden("item_id")
         fields = {"item_id": item, "decision_id": self._hidden("decision_id"), "answer": answer, "action": "decide"}
+        fields |= {"reason": reason} if reason else {}
         self._send(fields)
         assert self.is_judged
         return item
