@@ -88,7 +88,9 @@ def test_other_programs_read_the_labels(labelled: dict[str, Any]) -> None:
             duckdb.from_arrow(delta.to_pyarrow_dataset()).count("*").fetchall()[0][0],
             duckdb.read_parquet(delta.file_uris()).count("*").fetchall()[0][0] if delta.file_uris() else 0,
         ]
-        has_rows = table in (schema.LABELS, schema.REASONING, schema.RUNS, schema.ACTIVATIONS, schema.POLICIES)
+        has_rows = table in (
+            schema.LABELS, schema.REASONING, schema.RUNS, schema.ACTIVATIONS, schema.POLICIES, schema.POLICY_RULES,
+        )  # fmt: skip
         assert len(set(counts)) == 1 and bool(counts[0]) is has_rows, table.name
 
 
