@@ -4,6 +4,7 @@
                                                              shape, the limit and the job alone
     python -m tests.bench speed --models demo --rounds 2 --contenders limit job4:1,16 udf:32
     python -m tests.bench scale --rows 300000 1000000
+    python -m tests.bench nightly --rows 1000000 3000000 10000000
     python -m tests.bench start                              commands without tables or a model
     python -m tests.bench report                             tables from the results so far
 
@@ -18,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import models, report, scale, speed, start
+from tests.bench import models, nightly, report, scale, speed, start
 from tests.bench.workload import ROOT
 
 CONTENDERS = ["limit", "job4:1,4,16", "job1:1,4", "udf:32,128", "ray", "daft"]
@@ -30,7 +31,8 @@ def main() -> None:
     """Parse and run."""
     gpu = has_gpu()
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.split("\n\n")[0])
-    parser.add_argument("what", nargs="?", choices=["all", "speed", "scale", "start", "report"], default="all")
+    choices = ["all", "speed", "scale", "nightly", "start", "report"]
+    parser.add_argument("what", nargs="?", choices=choices, default="all")
     parser.add_argument("--models", nargs="+", default=["gpt-oss-20b"] if gpu else ["demo", "llama"])
     parser.add_argument("--contenders", nargs="+", default=GPU_CONTENDERS if gpu else CONTENDERS)
     parser.add_argument("--sizes", nargs="+", type=int, default=GPU_SIZES if gpu else SIZES)
@@ -52,6 +54,8 @@ def main() -> None:
                 speed.measure(model, options.contenders, options.sizes, options.rounds, Path(folder), results, *locks)
         if options.what in ("all", "scale"):
             scale.measure(options.rows, Path(folder), results)
+        if options.what in ("all", "nightly"):
+            nightly.measure(options.rows, Path(folder), results, options.lock)
         if options.what in ("all", "start"):
             start.measure(Path(folder), results)
     report.write_report(results, ROOT / "docs/benchmarks.md" if options.write or options.what == "all" else None)

@@ -15,7 +15,9 @@ Line = dict[str, Any]
 def write_report(results: Path, document: Path | None) -> None:
     """Print the tables that there are results for, and write them between the marks of a document."""
     lines = [json.loads(text) for text in results.read_text().splitlines()] if results.exists() else []
-    tables = (("speed", "kind", speed), ("scale", "scale", scale), ("start", "start", start))
+    tables = (
+        ("speed", "kind", speed), ("scale", "scale", scale), ("nightly", "nightly", nightly), ("start", "start", start),
+    )  # fmt: skip
     parts = {name: table(lines) for name, key, table in tables if any(key in line for line in lines)}
     for text in parts.values():
         print("\n" + text)
@@ -129,6 +131,29 @@ def scale(lines: Iterable[Line]) -> str:
     head = [
         "rows", "plan s (all pending)", "chunks", "commits s", "one commit s", "job, nothing new s", "job, ten new s",
         "live heap MiB", "times",
+    ]  # fmt: skip
+    return markdown_table(head, rows)
+
+
+def nightly(lines: Iterable[Line]) -> str:
+    """The whole command by table size: over all rows, and when little or nothing changed."""
+    sizes: dict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        if "nightly" in line:
+            sizes[line["nightly"]].append(line)
+    names = ("full", "unchanged", "ten", "feed", "percent")
+    rows = []
+    for size, runs in sorted(sizes.items()):
+        seconds = [
+            " / ".join(_median((line[name][unit] for line in runs), ".0f") for unit in ("s", "processor_s"))
+            for name in names
+        ]
+        last, load = runs[-1], [load for line in runs for load in line["load"]]
+        found, planned = last["found_bytes"] / last["source_bytes"], last["planned_bytes"] / last["labels_bytes"]
+        rows.append([f"{size:,}", *seconds, f"{found:.2%}", f"{planned:.1%}", f"{min(load)} to {max(load)}"])
+    head = [
+        "rows", "all rows (`--full`)", "unchanged", "ten new, by files", "ten edited, by feed", "1 % new",
+        "of the source's bytes, read to find ten rows", "of the bytes of `labels`, read to plan them", "load",
     ]  # fmt: skip
     return markdown_table(head, rows)
 

@@ -34,7 +34,7 @@ VERDICT = {  # a result as a label task writes it, by column of RESULT_TYPE
 
 def measure(sizes: list[int], folder: Path, results: Path) -> None:
     """Measure each size; one JSON line each is added to `results`."""
-    spark = session(_config(folder / "none", 0))
+    spark = session(config_of(folder / "none", 0))
     for size in sizes:
         size_folder = folder / f"scale-{size}"
         line = {"scale": size, **_measure_size(spark, size_folder, size)}
@@ -43,7 +43,8 @@ def measure(sizes: list[int], folder: Path, results: Path) -> None:
     spark.stop()
 
 
-def _config(folder: Path, size: int) -> RunConfig:
+def config_of(folder: Path, size: int) -> RunConfig:
+    """The job over a table of that many rows in a folder."""
     return build_config({
         "source": {"location": str(folder / "posts"), "text_column": "body"},
         "output": str(folder / "tables"),
@@ -56,14 +57,14 @@ def _config(folder: Path, size: int) -> RunConfig:
 
 
 def _measure_size(spark: SparkSession, folder: Path, size: int) -> dict[str, Any]:
-    config, policy = _config(folder, size), workload.policy()
+    config, policy = config_of(folder, size), workload.policy()
     write(spark, config, 0, size)
     run = RunContext.begin(spark, config, [policy])
     start = time.monotonic()
     plan = make_plan(run, run.specs[0], 0)
     line: dict[str, Any] = {"plan_s": time.monotonic() - start, "chunks": len(plan.chunks), "heap_plan": _heap(spark)}
     line["staged"] = file_sizes(folder / "tables/_staging")
-    line["commits_s"] = [_commit(run, plan, chunk) for chunk in plan.chunks]
+    line["commits_s"] = [commit(run, plan, chunk) for chunk in plan.chunks]
     line |= {"commit_s": sum(line["commits_s"]), "heap_commit": _heap(spark)}
     run.staging.delete(run.run_id)
     run.listener.close()
@@ -95,7 +96,8 @@ def results_of(pending: DataFrame) -> DataFrame:
     return pending.where("is_first").selectExpr("work_key", *values).select(*kinds)
 
 
-def _commit(run: RunContext, plan: StagedPlan, chunk: int) -> float:
+def commit(run: RunContext, plan: StagedPlan, chunk: int) -> float:
+    """Commit a chunk with results made by a projection; returns the seconds of the commit."""
     staged = Chunk(run.run_id, run.staging.folder(run.run_id, 0), plan, chunk)
     assert staged.pending is not None
     results_of(staged.pending).write.parquet(staged.folder.path("results", chunk))
