@@ -40,6 +40,7 @@ class CoveredVersion(BaseModel):
     rows: int  # contents of the source
     given_up: int = 0  # of these, the ones that failed `run.max_attempts` times
     message: str | None = None  # the part of the run's message that still holds
+    policies: dict[str, bool] = {}  # by document hash: whether `policies` has its publication
 
 
 class Coverage(NamedTuple):

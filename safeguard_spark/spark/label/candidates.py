@@ -16,6 +16,7 @@ from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.spark.coverage import CoveredVersion, CoveredVersions, labels_changed
+from safeguard_spark.spark.policies import is_recorded
 from safeguard_spark.spark.screens import all_screens
 from safeguard_spark.spark.source import Source, SourceTable
 from safeguard_spark.spark.source.changes import Changes, changes_by_feed, changes_by_files, has_feed, why_all
@@ -116,7 +117,8 @@ def see(source: SourceTable, config: RunConfig) -> Seen | None:
 def unchanged(source: SourceTable, config: RunConfig, specs: Sequence[LabelSpec], tables: Tables) -> Candidates | None:
     """Nothing, if since a covered version nothing was committed to the source, to `labels` and to `activations`.
 
-    Without a Spark job. None if that cannot be said, which does not mean that there is something to do.
+    Nor may anything be left to record of the policies. Without a Spark job. None if that cannot be said, which does not
+    mean that there is something to do.
     """
     seen = see(source, config)
     versions = CoveredVersions(tables, config.source.collection(source.name))
@@ -129,6 +131,8 @@ def unchanged(source: SourceTable, config: RunConfig, specs: Sequence[LabelSpec]
     for table, point in points:
         if point is None or not newest_point(tables.spark, tables.sql(table)).is_same(point):
             return None
+    if not all(is_recorded(spec.policy, config, covered.policies) for spec in specs):
+        return None
     return Candidates(Way.none, "", covered, None, seen)
 
 

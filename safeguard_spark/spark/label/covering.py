@@ -38,10 +38,17 @@ def unchanged_result(run: RunContext, nothing: Candidates) -> RunResult:
     )
 
 
-def cover_run(run: RunContext, by_policy: Mapping[str, Mapping[str, int]], given_up: int, message: str) -> None:
+def cover_run(
+    run: RunContext,
+    by_policy: Mapping[str, Mapping[str, int]],
+    given_up: int,
+    message: str,
+    recorded: dict[str, bool],
+) -> None:
     """Record what a complete run covered, and the part of its message that holds until something changes.
 
-    `by_policy` are the outcomes that it wrote. It covers nothing if the next run tries some of them again.
+    `by_policy` are the outcomes that it wrote, `recorded` is what `record_policies` returned. It covers nothing if the
+    next run tries some of the outcomes again.
     """
     candidates = run.candidates
     if candidates.seen is None or candidates.labels is None or _may_change(run, by_policy):
@@ -59,6 +66,7 @@ def cover_run(run: RunContext, by_policy: Mapping[str, Mapping[str, int]], given
         rows=run.num_rows,
         given_up=given_up,
         message=message or None,
+        policies=recorded,
     )
     try:
         cover(run.tables, run.config.source.collection(run.table.name), run.specs, version)

@@ -81,10 +81,9 @@ def _label_all(run: RunContext, tally: Tally, policies: Sequence[Policy], *, sho
     with ThreadPoolExecutor(1) as background:
         tracker: Future[Tracker] | None = None
         try:
-            recording = background.submit(record_policies, run.tables, policies, config, run.run_id)
             if nothing := run.nothing:
-                recording.result()
                 return unchanged_result(run, nothing)
+            recording = background.submit(record_policies, run.tables, policies, config, run.run_id)
             with tally.timed("recover"):
                 recover(run.tables, run.staging, config)
             with tally.timed("plan"):
@@ -104,8 +103,7 @@ def _label_all(run: RunContext, tally: Tally, policies: Sequence[Policy], *, sho
                     plans += new_plans
                     if tally.message:
                         break
-            recording.result()
-            return _finish(run, tally, plans, tracker.result() if tracker else None)
+            return _finish(run, tally, plans, recording.result(), tracker.result() if tracker else None)
         except BaseException as error:
             with contextlib.suppress(Exception):  # the first error is the one to report
                 # Not in this thread: if it was interrupted in a call to the JVM, its next call gets the wrong answer.
@@ -294,7 +292,9 @@ def _commit_if_complete(run: RunContext, chunk: Chunk) -> Summary | None:
     return summary
 
 
-def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker: Tracker | None) -> RunResult:
+def _finish(
+    run: RunContext, tally: Tally, plans: Sequence[StagedPlan], recorded: dict[str, bool], tracker: Tracker | None
+) -> RunResult:
     """Count what was written, record it in `runs` and MLflow, and delete the run's staging folder."""
     for plan in plans:
         if plan.activates and plan.counts.rows and not plan.counts.pending:
@@ -368,7 +368,7 @@ def _finish(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], tracker:
     labels_version_out = append_run(run.tables, run.manifest, result, tally.engine_forms)
     run.staging.clear(run.run_id)
     if run.selection.is_covering and result.status is Status.complete and not unfinished:
-        cover_run(run, written.by_policy, given_up, " ".join(lasting))
+        cover_run(run, written.by_policy, given_up, " ".join(lasting), recorded)
     if tracker:
         versions = (run.manifest.labels_version_in, labels_version_out)
         try:

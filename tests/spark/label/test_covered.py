@@ -1,5 +1,7 @@
 """Covered versions: a run that finds nothing new reads nothing, and every change makes the next run look again."""
 
+from typing import Any
+
 import pytest
 
 from safeguard_spark.errors import SourceError
@@ -30,8 +32,11 @@ def test_an_unchanged_source_is_not_read_and_what_the_run_says_is_kept(lake: Lak
     files = [file for file in lake.posts.rglob("*.parquet") if "_delta_log" not in file.parts]
     for file in files:  # reading a row fails now
         file.rename(file.with_suffix(".away"))
+    jobs: Any = lake.spark.sparkContext._jsc.sc().statusStore()
+    num_jobs = jobs.jobsList(None).size()
     try:
         again = lake.label()
+        assert jobs.jobsList(None).size() == num_jobs
         planned = dry_run(lake.spark, lake.config(), [policy()])
     finally:
         for file in files:
