@@ -174,13 +174,17 @@ class _SpanCollector:
         else:
             self.collections.add(path)
         if isinstance(node, yaml.MappingNode):
+            merged = set[YamlPath]()  # by `<<: *name`, which a key of the mapping's own may replace
             for key, value in node.value:
                 name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"
                 inner = (*path, name)
                 if inner in self.key_spans:
-                    self.duplicate_keys.append(DuplicateKey(name, self.span(key), inner))
+                    if inner not in merged:
+                        self.duplicate_keys.append(DuplicateKey(name, self.span(key), inner))
                     if inner in self.collections:
                         self.forget(inner)
+                is_own = node.start_mark.index <= key.start_mark.index < node.end_mark.index
+                (merged.discard if is_own else merged.add)(inner)
                 self.key_spans[inner] = self.span(key)
                 self.visit(value, inner)
         elif isinstance(node, yaml.SequenceNode):

@@ -5,15 +5,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.standalone import REPOSITORY, Cluster
+from tests.cluster.standalone import CORES, HOSTS, REPOSITORY, Cluster
 from tests.faulty_server import SAFE, completion_ids
 from tests.soak.job import CONF, LabelJob
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 ANSWER_IDS = json.dumps(completion_ids(json.dumps(SAFE)))
 IVY = REPOSITORY / "safeguard_spark" / "spark" / "ivysettings.xml"
+EVERY_EXECUTOR = {  # a run waits for all of them, and none waits for data that another has
+    "spark.cores.max": str(len(HOSTS) * CORES), "spark.scheduler.minRegisteredResourcesRatio": "1.0",
+    "spark.scheduler.maxRegisteredResourcesWaitingTime": "120s", "spark.locality.wait": "0s",
+}  # fmt: skip
 CLUSTER_CONF = {
-    **CONF, "spark.driver.host": "127.0.0.1", "spark.executor.memory": "700m", "spark.jars.ivySettings": str(IVY),
+    **CONF, **EVERY_EXECUTOR, "spark.driver.host": "127.0.0.1", "spark.executor.memory": "700m", "spark.jars.ivySettings": str(IVY),
     "spark.hadoop.fs.permissions.umask-mode": "000",
     "spark.executor.resource.gpu.amount": "1", "spark.task.resource.gpu.amount": "0.5",
     "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",

@@ -44,6 +44,21 @@ def test_a_duplicate_key_is_detected_at_any_depth() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "duplicates"),
+    [
+        ("base: &b {a: 1, c: 2}\nmine:\n  <<: *b\n  a: 3\n", []),
+        ("base: &b {a: 1}\nmine:\n  a: 3\n  <<: *b\n", []),
+        ("one: &b {a: 1}\ntwo: &c {a: 2}\nmine:\n  <<: [*b, *c]\n  d: 3\n", []),
+        ("base: &b {a: 1}\nmine:\n  <<: *b\n  a: 3\n  a: 4\n", [("a", 5)]),
+    ],
+)
+def test_a_key_may_replace_one_that_is_merged(text: str, duplicates: list[tuple[str, int]]) -> None:
+    document = read_yaml(text)
+    assert [(d.key, d.span.line) for d in document.duplicate_keys] == duplicates
+    assert document.value["mine"]["a"] == yaml.safe_load(text)["mine"]["a"]
+
+
+@pytest.mark.parametrize(
     ("text", "line", "column"),
     [("a: [1\nb: 2\n", 1, 4), ("a: 1\n b: 2\n", 2, 3), ("a: *unknown\n", 1, 4), ("a: 1\nb: 2024-02-31\n", 2, 4)],
 )
