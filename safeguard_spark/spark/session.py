@@ -1,5 +1,6 @@
 """The Spark session: the existing one (spark-submit, a notebook), or a new local one with Delta."""
 
+import atexit
 import contextlib
 import logging
 import os
@@ -138,12 +139,25 @@ def _build(config: RunConfig) -> SparkSession:
             spark = cast(SparkSession, builder.getOrCreate())
         if resolved:
             resolved.remember(spark)
+        if is_local(master):
+            _remove_at_exit(Path(str(spark.conf.get("spark.sql.warehouse.dir")).removeprefix("file:")))
         return spark
     except BaseException as error:
         _end_jvm(others)
         if not isinstance(error, Exception):
             raise
         raise ConfigError(f"Spark did not start: {_cause(log) or error}. The whole log is {log}.") from error
+
+
+def _remove_at_exit(warehouse: Path) -> None:
+    """Remove the folder that Spark makes for managed tables, if this session made it and has none."""
+
+    def remove() -> None:
+        with contextlib.suppress(OSError):  # it has tables, or is in another file system
+            warehouse.rmdir()
+
+    if not warehouse.exists():
+        atexit.register(remove)
 
 
 def _submitted() -> dict[str, str]:

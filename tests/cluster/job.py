@@ -17,7 +17,8 @@ EVERY_EXECUTOR = {  # a run waits for all of them, and none waits for data that 
     "spark.scheduler.maxRegisteredResourcesWaitingTime": "120s", "spark.locality.wait": "0s",
 }  # fmt: skip
 CLUSTER_CONF = {
-    **CONF, **EVERY_EXECUTOR, "spark.driver.host": "127.0.0.1", "spark.executor.memory": "700m", "spark.jars.ivySettings": str(IVY),
+    **CONF, **EVERY_EXECUTOR,
+    "spark.driver.host": "127.0.0.1", "spark.executor.memory": "700m", "spark.jars.ivySettings": str(IVY),
     "spark.hadoop.fs.permissions.umask-mode": "000",
     "spark.executor.resource.gpu.amount": "1", "spark.task.resource.gpu.amount": "0.5",
     "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",

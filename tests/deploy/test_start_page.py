@@ -72,6 +72,7 @@ def test_from_an_empty_folder_and_the_wheel_alone(wheel: Path, tmp_path: Path) -
     assert "nothing missing" in printed["doctor"] and "labelled 5" in printed["label"]
     assert "tp 2 fp 0 fn 0 tn 3" in printed["evaluate"]
     assert "sample items" in printed["report"] and (folder / "report.html").is_file()
+    assert not (folder / "spark-warehouse").exists()
 
 
 def looked_at(line: str, folder: Path, env: dict[str, str]) -> None:
