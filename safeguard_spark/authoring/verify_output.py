@@ -9,12 +9,15 @@ from safeguard_spark.terminal import aligned, as_lines, one_line
 MISSING = "-"  # a case that a side does not have
 PAGE = """\
 <!doctype html>
-<html lang="en"><meta charset="utf-8"><title>safeguard verify</title>
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>safeguard verify</title>
 <style>
+:root {{ color-scheme: light dark }}
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem; max-width: 75rem }}
 table {{ border-collapse: collapse; margin: 1rem 0 }}
 th, td {{ border: 1px solid #ccc; padding: .3rem .6rem; text-align: left }}
 td.failed {{ background: #fde8e8 }} pre {{ background: #f5f5f5; padding: .6rem; white-space: pre-wrap }}
+@media (prefers-color-scheme: dark) {{ td.failed {{ background: #5c2424 }} pre {{ background: #262626 }} }}
 </style>
 <h1>safeguard verify</h1>
 {body}

@@ -1,11 +1,14 @@
 """Figures: rates with their intervals as SVG, for a page without scripts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from itertools import pairwise
 from typing import NamedTuple
 
-COLORS = ("#1f618d", "#b03a2e", "#1e8449", "#7d3c98", "#b9770e", "#566573")
-WIDTH, LEFT, RIGHT, ROW = 760, 260, 150, 24
+from safeguard_spark.evaluation.html import scrollable
+
+COLORS = tuple(f"var(--series-{number})" for number in range(6))  # of the page, which has them for light and dark
+ROW = 24  # height of a line of words
 PLOT = 420  # height and width of a scatter's plot
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -35,24 +38,29 @@ class Series(NamedTuple):
     points: Sequence[tuple[float, float]]
 
 
-def interval_figure(title: str, rows: Sequence[Interval], end: float = 1.0) -> str:
-    """One line per row on an axis from 0 to `end`: a dot at the value, a bar from low to high."""
-    height = ROW * (len(rows) + 2)
+def interval_figure(
+    title: str, rows: Sequence[Interval], end: float = 1.0, number: Callable[[float], str] = "{:.3g}".format
+) -> str:
+    """Two lines per row on an axis from 0 to `end`: its words, and below a dot at the value and a bar from low to high.
 
-    def at(value: float) -> float:
-        return LEFT + value / end * (WIDTH - LEFT - RIGHT)
+    `number` writes a value. As wide as its place; the words keep their size.
+    """
+    top, height = ROW, ROW + 2 * ROW * len(rows)
+
+    def at(value: float) -> str:
+        return f"{100 * value / end:.2f}%"
 
     parts = [_text(0, 14, title, "title")]
     for tick in TICKS:
-        parts.append(_line(at(tick * end), ROW, at(tick * end), height - ROW, "grid"))
-        parts.append(_text(at(tick * end), height - 8, f"{tick * end:g}", "tick middle"))
-    for number, row in enumerate(rows):
-        y = ROW * (number + 1.5)
-        parts.append(_text(LEFT - 10, y + 4, _short(row.label, 40), "end"))
-        parts.append(_line(at(row.low), y, at(row.high), y, "bar"))
-        parts.append(f'<circle cx="{at(row.value):.1f}" cy="{y:.1f}" r="4" class="dot"/>')
-        parts.append(_text(WIDTH - RIGHT + 10, y + 4, f"{row.value:.3f}  {row.note}", ""))
-    return _svg(WIDTH, height, title, parts)
+        parts.append(_line(at(tick * end), top, at(tick * end), height, "grid"))
+        parts.append(_text(at(tick * end), height + 16, number(tick * end), f"tick {_side(tick)}"))
+    for position, row in enumerate(rows):
+        y = top + 2 * ROW * position
+        parts.append(_text(0, y + 16, _short(row.label, 40), ""))
+        parts.append(_text("100%", y + 16, ", ".join(filter(None, (number(row.value), row.note))), "end"))
+        parts.append(_line(at(row.low), y + 30, at(row.high), y + 30, "bar"))
+        parts.append(f'<circle cx="{at(row.value)}" cy="{y + 30}" r="4" class="dot"/>')
+    return _svg(None, height + 24, title, parts)
 
 
 def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> str:
@@ -79,56 +87,75 @@ def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> st
     for number, point in enumerate(points):
         color = COLORS[number % len(COLORS)]
         (x, x_low, x_high), (y, y_low, y_high) = point.x, point.y
-        style = f'stroke="{color}" stroke-width="2"'
+        style = f'style="stroke: {color}; stroke-width: 2"'
         parts.append(_line(x_at(x_low), y_at(y), x_at(x_high), y_at(y), "", style))
         parts.append(_line(x_at(x), y_at(y_low), x_at(x), y_at(y_high), "", style))
-        parts.append(f'<circle cx="{x_at(x):.1f}" cy="{y_at(y):.1f}" r="5" fill="{color}"/>')
+        parts.append(f'<circle cx="{x_at(x):.1f}" cy="{y_at(y):.1f}" r="5" style="fill: {color}"/>')
         key_y = top + 12 + 20 * number
-        parts.append(f'<circle cx="{left + PLOT + 26}" cy="{key_y - 4}" r="5" fill="{color}"/>')
+        parts.append(f'<circle cx="{left + PLOT + 26}" cy="{key_y - 4}" r="5" style="fill: {color}"/>')
         parts.append(_text(left + PLOT + 38, key_y, _short(point.label, 64), ""))
     return _svg(left + PLOT + 480, top + PLOT + 46, title, parts)
 
 
 def line_figure(title: str, series: Sequence[Series], ends: tuple[float, float], names: tuple[str, str]) -> str:
     """Shares over time: x from the first end to the second, which have names; y from 0 to above the highest."""
-    left, top, width, height = 60, 30, WIDTH - LEFT, 200
-    highest = max((y for one in series for _, y in one.points), default=1.0) * 1.1 or 1.0
+    top, height = 2 * ROW, 8 * ROW
+    end = axis_end(y for one in series for _, y in one.points)
 
     def at(x: float, y: float) -> tuple[float, float]:
-        across = (x - ends[0]) / ((ends[1] - ends[0]) or 1.0)
-        return left + across * width, top + (1 - y / highest) * height
+        """In per cent of the width, and in pixels."""
+        return 100 * (x - ends[0]) / ((ends[1] - ends[0]) or 1.0), top + (1 - y / end) * height
 
     parts = [_text(0, 14, title, "title")]
     for tick in TICKS:
-        y = at(ends[0], tick * highest)[1]
-        parts += [_line(left, y, left + width, y, "grid"), _text(left - 8, y + 4, f"{tick * highest:.3g}", "tick end")]
-    parts += [
-        _text(left, top + height + 16, names[0], "tick"),
-        _text(left + width, top + height + 16, names[1], "tick end"),
-    ]
-    for number, one in enumerate(series):
-        color = COLORS[number % len(COLORS)]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in one.points))
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-        x, y = at(*one.points[-1])
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>']
-        parts.append(_text(left + width + 10, top + 14 + ROW * number, _short(one.label, 30), "", f'fill="{color}"'))
-    return _svg(WIDTH, top + height + 30, title, parts)
+        y = at(ends[0], tick * end)[1]
+        parts += [_line("0%", y, "100%", y, "grid"), _text(0, y - 3, percent(tick * end), "tick")]
+    parts += [_text(0, top + height + 16, names[0], "tick"), _text("100%", top + height + 16, names[1], "tick end")]
+    for position, one in enumerate(series):
+        style, points = f"stroke: {COLORS[position]}; stroke-width: 2", [at(*point) for point in one.points]
+        for start, stop in pairwise(points):
+            parts.append(_line(f"{start[0]:.2f}%", start[1], f"{stop[0]:.2f}%", stop[1], "", f'style="{style}"'))
+        x, y = points[-1]
+        parts.append(f'<circle cx="{x:.2f}%" cy="{y:.1f}" r="4" style="fill: {COLORS[position]}"/>')
+        key_y = top + height + ROW * (position + 1.7)
+        parts.append(f'<circle cx="4" cy="{key_y - 4}" r="4" style="fill: {COLORS[position]}"/>')
+        parts.append(_text(14, key_y, _short(one.label, 40), ""))
+    return _svg(None, top + height + ROW * (len(series) + 1), title, parts)
 
 
-def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="100%" role="img" '
-        f'aria-label="{escape(title, quote=True)}">{"".join(parts)}</svg>'
-    )
+def axis_end(values: Iterable[float]) -> float:
+    """Where the axis of shares ends: rare ones would be a line at zero on one that ends at 1."""
+    highest = max(values, default=1.0)
+    return next((end for end in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if highest <= end), 1.0)
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str, style: str = "") -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}" {style}/>'
+def percent(value: float) -> str:
+    """A share in per cent, to two places if it needs them."""
+    return f"{100 * value:.2f}".rstrip("0").rstrip(".") + "%"
 
 
-def _text(x: float, y: float, text: str, kind: str, style: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" {style}>{escape(text)}</text>'
+def _side(tick: float) -> str:
+    """Which part of the words at a tick is there, so that none leave the figure."""
+    return {0.0: "", 1.0: "end"}.get(tick, "middle")
+
+
+def _svg(width: float | None, height: float, title: str, parts: Sequence[str]) -> str:
+    """A figure of a width in units, which grow with the page; or, without one, as wide as the page, in pixels."""
+    size = f'height="{height:.0f}"' if width is None else f'viewBox="0 0 {width:.0f} {height:.0f}" class="wide"'
+    svg = f'<svg {size} width="100%" role="img" aria-label="{escape(title, quote=True)}">{"".join(parts)}</svg>'
+    return svg if width is None else scrollable(svg, f"Figure: {title}")
+
+
+def _line(x1: float | str, y1: float, x2: float | str, y2: float, kind: str, style: str = "") -> str:
+    return f'<line x1="{_length(x1)}" y1="{y1:.1f}" x2="{_length(x2)}" y2="{y2:.1f}" class="{kind}" {style}/>'
+
+
+def _text(x: float | str, y: float, text: str, kind: str, style: str = "") -> str:
+    return f'<text x="{_length(x)}" y="{y:.1f}" class="{kind}" {style}>{escape(text)}</text>'
+
+
+def _length(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.1f}"
 
 
 def _short(text: str, length: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from safeguard_spark.evaluation.figures import Interval, Point, interval_figure, scatter
-from safeguard_spark.evaluation.html import html_page, html_table
+from safeguard_spark.evaluation.html import html_page, html_table, scrollable
 from safeguard_spark.evaluation.layout import share
 from safeguard_spark.evaluation.measures import Measure, Metric
 from safeguard_spark.evaluation.names import CategoryCount
@@ -12,13 +12,14 @@ from safeguard_spark.evaluation.result import Evaluation, SetResult, SideResult,
 from safeguard_spark.policy.document import ALL
 
 STYLE = """
-svg { margin: .5rem 0 1.5rem; font: 12px system-ui, sans-serif; }
+svg { margin: .5rem 0 1.5rem; overflow: visible; font: 12px system-ui, sans-serif; fill: var(--text); }
+svg.wide { min-width: 38rem; }
 svg .title { font-weight: 600; font-size: 13px; }
-svg .end { text-anchor: end; } svg .middle { text-anchor: middle; } svg .tick { fill: #566573; }
-svg .grid { stroke: #e5e8e8; } svg .bar { stroke: #85929e; stroke-width: 5; } svg .dot { fill: #1f618d; }
-td.cell { text-align: right; } td.right { outline: 2px solid #1e8449; outline-offset: -2px; }
-.met { color: #1e8449; } .refused { color: #b03a2e; } .not_shown { color: #9a7d0a; }
-small { color: #566573; }
+svg .end { text-anchor: end; } svg .middle { text-anchor: middle; } svg .tick { fill: var(--quiet); }
+svg .grid { stroke: var(--grid); } svg .bar { stroke: var(--bar); stroke-width: 5; } svg .dot { fill: var(--dot); }
+td.cell { text-align: right; } td.right { outline: 2px solid var(--good); outline-offset: -2px; }
+.met { color: var(--good); } .refused { color: var(--bad); } .not_shown { color: var(--open); }
+small { color: var(--quiet); }
 """
 FIGURES = (Measure.recall, Measure.precision, Measure.false_positive_rate)
 TABLE = (*FIGURES[:2], Measure.f1, Measure.false_positive_rate, Measure.unreadable_rate)
@@ -124,7 +125,8 @@ def _confusion(counts: Sequence[CategoryCount]) -> str:
             kind = "cell right" if row == column else "cell"
             line.append(f'<td class="{kind}" style="{shade}">{f"{contents:,}" if contents else "·"}</td>')
         lines.append(f"<tr>{''.join(line)}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return scrollable(table, "Table of categories, by people and by the verdict")
 
 
 def _sides(result: SetResult, currency: str) -> Iterator[str]:

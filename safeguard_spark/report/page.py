@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from datetime import date
 from html import escape
 
-from safeguard_spark.evaluation.figures import COLORS, Interval, Series, interval_figure, line_figure
+from safeguard_spark.evaluation.figures import COLORS, Interval, Series, axis_end, interval_figure, line_figure, percent
 from safeguard_spark.evaluation.html import html_page, html_table
 from safeguard_spark.evaluation.page import STYLE
 from safeguard_spark.report.indicators import Report
 from safeguard_spark.report.text import figure, grouped, label
 
-NARROW = "@media (max-width: 40rem) { table { display: block; overflow-x: auto; } }"
 RATES = ("violation_rate_model", "violation_rate")
 QUALITY = ("precision", "recall", "accuracy")
 
@@ -28,7 +27,7 @@ def report_page(report: Report) -> str:
         *_active(report),
         *_tables(report),
     ]
-    return html_page(title, parts, STYLE + NARROW)
+    return html_page(title, parts, STYLE)
 
 
 def _rates(report: Report) -> Iterator[str]:
@@ -44,13 +43,7 @@ def _rates(report: Report) -> Iterator[str]:
             if one.name in names and one.value is not None and one.sample_id
         ]  # fmt: skip
         if lines:
-            yield interval_figure(title, lines, end=_end(lines))
-
-
-def _end(lines: list[Interval]) -> float:
-    """Where the axis ends: rare rates would be a line at zero on one that ends at 1."""
-    highest = max(line.high for line in lines)
-    return next((end for end in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if highest <= end), 1.0)
+            yield interval_figure(title, lines, axis_end(line.high for line in lines), percent)
 
 
 def _days(report: Report) -> Iterator[str]:

@@ -7,15 +7,14 @@ import json
 import signal
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
 from playwright.sync_api import sync_playwright
 
-from safeguard_spark.report.indicators import Active, Indicator, Period, Report, overturn_indicators, sample_indicators
 from safeguard_spark.report.page import report_page
+from tests.reports import made_up_report
 from tests.unit.review.browser import Process
 from tests.unit.review.world import World
 from tools.rooms import ROOT
@@ -37,7 +36,7 @@ def make(folder: Path, only: set[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page_file = Path(scratch) / "report.html"
-        page_file.write_text(report_page(_report()), encoding="utf-8")
+        page_file.write_text(report_page(made_up_report()), encoding="utf-8")
         for width, height in SIZES.items():
             for scheme in SCHEMES:
                 process = Process(_config(Path(scratch) / f"{width}{scheme}"), append_every_s=60)
@@ -80,35 +79,6 @@ def _config(folder: Path) -> Path:
     file = folder / "run.yaml"
     file.write_text(yaml.safe_dump(world.config(port=0)))
     return file
-
-
-def _report() -> Report:
-    """A month of a table of a million, with made-up decisions."""
-    about = {"sample_id": "s4f1c2a90b77", "collection": "posts", "policy": "marketplace", "policy_version": "1.0.0",
-             "labeler": "gpt-oss-safeguard-20b/low", "drawn_at": 0}  # fmt: skip
-    draw = json.dumps({"strata": {"flagged": 20_412, "unflagged": 979_588}})
-    strata = [
-        {**about, "draw": draw, "stratum": name, "stratum_size": size, "items": n, "decided": n, "violations": hits,
-         "safe": n - hits - 3, "undecided": 3, "changed": 4,
-         "violations_not_judged": 0, "safe_not_judged": 0, "undecided_not_judged": 0}
-        for name, size, n, hits in (("flagged", 20_412, 490, 391), ("unflagged", 979_588, 1_468, 2))
-    ]  # fmt: skip
-    overturns = [
-        {**about, "violation": True, "rule": rule, "is_sample": True, "decided": n, "overturned": k}
-        for rule, n, k in (("CF", 201, 22), ("RE", 143, 51), ("WE", 88, 9))
-    ]
-    key = ("marketplace", "1.0.0", "gpt-oss-safeguard-20b/low", "posts")
-    counts = [Indicator("labels_contents", 1_000_000, *key), Indicator("labels_flagged", 20_412, *key)]
-    cost = [Indicator("cost_calls", 214_310), Indicator("cost_engine_hours", 38.2)]
-    period = Period(date(2026, 11, 1), date(2026, 11, 30))
-    days = tuple(
-        {"policy": "marketplace", "day": date(2026, 11, day), "flagged": 600 + 9 * (day % 7), "judged": 33_000}
-        for day in range(1, 31)
-    )
-    active = (
-        Active("marketplace", "1.0.0", "gpt-oss-safeguard-20b/low", period.start, period.end, "first labelled", False),
-    )
-    return Report(period, (*counts, *sample_indicators(strata), *overturn_indicators(overturns), *cost), active, days)
 
 
 def shrink(folder: Path) -> None:

@@ -10,6 +10,12 @@ import pytest
 import yaml
 
 from safeguard_spark.demo.review import review_by_keyboard
+from safeguard_spark.evaluation.comparison.html import comparison_page
+from safeguard_spark.evaluation.page import evaluation_page
+from safeguard_spark.report.page import report_page
+from tests.evaluations import two_sides
+from tests.reports import made_up_report
+from tests.unit.evaluation.test_compare_output import example_report
 from tests.unit.review.browser import Process
 from tests.unit.review.world import FLAGGED, World
 
@@ -124,6 +130,27 @@ def test_every_screen_is_accessible_and_fits(browser: Any, url: str, tmp_path: P
             with page.expect_navigation():
                 page.click("text=Ask the model")
             _check(page, tmp_path / f"tried-{width}-{scheme}.png")
+
+
+REPORTS = {
+    "report": lambda: report_page(made_up_report()),
+    "evaluation": lambda: evaluation_page(two_sides()),
+    "comparison": lambda: comparison_page(example_report("all")),
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_report_page_is_accessible_and_fits_in_light_and_dark(browser: Any, tmp_path: Path, name: str) -> None:
+    file = tmp_path / f"{name}.html"
+    file.write_text(REPORTS[name](), encoding="utf-8")
+    backgrounds = set()
+    for width in WIDTHS:
+        for scheme in SCHEMES:
+            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            page.goto(file.as_uri())
+            _check(page, tmp_path / f"{name}-{width}-{scheme}.png")
+            backgrounds.add((scheme, page.evaluate("getComputedStyle(document.body).backgroundColor")))
+    assert len(backgrounds) == len(SCHEMES)
 
 
 def _check(page: Any, picture: Path) -> None:

@@ -18,7 +18,7 @@ from safeguard_spark.evaluation.comparison.report import (
 )
 from safeguard_spark.evaluation.html import html_page, html_table
 
-COLORS = {Flip.stricter: "#c0392b", Flip.permissive: "#2e86c1", Flip.moved: "#b7950b"}
+COLORS = {Flip.stricter: "var(--bad)", Flip.permissive: "var(--edge)", Flip.moved: "var(--open)"}
 STYLE = """
 .bar { display: flex; margin: .2rem 0; }
 .bar b { flex: 0 0 12rem; font-weight: normal; overflow-wrap: anywhere; }
