@@ -18,7 +18,7 @@ from safeguard_spark.review.characters import parts
 from safeguard_spark.review.items import Item, Items
 from safeguard_spark.review.journal import Journal, synchronize
 from safeguard_spark.review.queue import Clock, ReviewQueue
-from safeguard_spark.review.tables import LabelTables, console_folder
+from safeguard_spark.review.tables import LabelTables, console_folder, folder_error
 from safeguard_spark.review.users import User, Users, load_key
 
 HERE = Path(__file__).parent
@@ -33,8 +33,11 @@ class Console:
         self.config, self.clock = config, clock
         self.tables = LabelTables(config.output)
         self.folder = console_folder(config, self.tables)
-        self.users = Users(config.review, load_key(self.folder))
-        self.journal = Journal(self.folder)
+        try:
+            self.users = Users(config.review, load_key(self.folder))
+            self.journal = Journal(self.folder)
+        except OSError as error:
+            raise folder_error(self.folder, error) from error
         self.items = Items(self.tables)
         self.queue = ReviewQueue(self.journal, clock)
         self.engine_lock = threading.Lock()

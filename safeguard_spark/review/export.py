@@ -13,7 +13,7 @@ from safeguard_spark.errors import ConfigError, TableError
 from safeguard_spark.review.decisions import Decision, resolve
 from safeguard_spark.review.items import APPEAL, CALIBRATION, Item
 from safeguard_spark.review.journal import EXPORTS
-from safeguard_spark.review.tables import LabelTables, console_folder, select, to_rows
+from safeguard_spark.review.tables import LabelTables, console_folder, folder_error, select, to_rows
 from safeguard_spark.schema import DECISIONS, GOLD, REVIEW_ITEMS
 from safeguard_spark.suggest import did_you_mean
 
@@ -79,13 +79,16 @@ def export_decisions(config: RunConfig, target: Target, policy: str | None = Non
     decided = [Decided(item, final) for item, final in everything if final is not None]
     if target is Target.gold:
         rows = _gold(decided)  # of every policy: the table is written as a whole
-        if rows:
+        if rows or tables.open(GOLD):  # what was taken back since leaves the table too
             tables.replace(GOLD, rows)
         return Exported(target, (tables.path(GOLD),) if rows else (), len(rows), disputed)
     folder = console_folder(config, tables) / EXPORTS
-    if target is Target.cases:
-        return _files(target, folder, "yaml", _cases(decided), disputed)
-    return _files(target, folder, "jsonl", _appeals(decided), disputed)
+    texts, ending = (_cases(decided), "yaml") if target is Target.cases else (_appeals(decided), "jsonl")
+    try:
+        files = _files(target, folder, ending, texts, is_all=policy is None)
+    except OSError as error:
+        raise folder_error(folder, error) from error
+    return Exported(target, files, sum(text.rows for text in texts.values()), disputed)
 
 
 def _decided(tables: LabelTables, policy: str | None) -> Iterator[tuple[Item, Decision | None]]:
@@ -155,7 +158,8 @@ def _appeals(decided: Iterable[Decided]) -> dict[str, Text]:
         if item.purpose != APPEAL or final.violation is None:
             continue
         about = ("appeal_id", "collection", "content_id", "policy", "policy_version")
-        times = {"appealed_at": item.appealed_at.isoformat(), "decided_at": final.decided_at.isoformat()}
+        moments = {"appealed_at": item.appealed_at, "decided_at": final.decided_at}
+        times = {name: moment and moment.isoformat() for name, moment in moments.items()}
         answer = {"overturned": item.violation is not None and item.violation != final.violation}
         answer |= {"violation": final.violation, "rule_ids": list(final.rule_ids), "reason": final.reason}
         line = {**{name: item.row[name] for name in about}, **times, **answer}
@@ -163,7 +167,8 @@ def _appeals(decided: Iterable[Decided]) -> dict[str, Text]:
     return {name: Text("".join(sorted(of_policy)), len(of_policy)) for name, of_policy in lines.items()}
 
 
-def _files(target: Target, folder: Path, ending: str, texts: dict[str, Text], disputed: int) -> Exported:
+def _files(target: Target, folder: Path, ending: str, texts: dict[str, Text], *, is_all: bool) -> tuple[str, ...]:
+    """Write the files; with `is_all` those of an earlier export that are not written again are deleted."""
     for name, (text, _) in texts.items():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = folder / f"{target}-{name}.{ending}"
@@ -172,4 +177,7 @@ def _files(target: Target, folder: Path, ending: str, texts: dict[str, Text], di
         partial.write_text(text, encoding="utf-8")
         partial.replace(file)
     files = tuple(str(folder / f"{target}-{name}.{ending}") for name in texts)
-    return Exported(target, files, sum(text.rows for text in texts.values()), disputed)
+    for file in folder.glob(f"{target}-*.{ending}") if is_all else ():
+        if str(file) not in files:
+            file.unlink()
+    return files

@@ -51,14 +51,21 @@ class Journal:
     """The SQLite file of a console. One process has it at a time. Use `transaction` from one thread."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or create it. Raises ConfigError if another console has it."""
+        """Open or create it. Raises ConfigError if another console has it, or if it cannot be read; OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder)
         self.path = folder / "journal.db"
-        self.connection = self.connect()
-        self.connection.executescript(TABLES)
-        self.connection.execute("INSERT OR IGNORE INTO meta VALUES ('journal_id', ?)", (uuid.uuid4().hex,))
-        (self.journal_id,) = self.connection.execute("SELECT value FROM meta WHERE name = 'journal_id'").fetchone()
+        try:
+            self.connection = self.connect()
+            self.connection.executescript(TABLES)
+            self.connection.execute("INSERT OR IGNORE INTO meta VALUES ('journal_id', ?)", (uuid.uuid4().hex,))
+            (self.journal_id,) = self.connection.execute("SELECT value FROM meta WHERE name = 'journal_id'").fetchone()
+        except sqlite3.DatabaseError as error:
+            self._lock.close()
+            raise ConfigError(
+                f"{self.path} cannot be used ({error}). Restore it from a backup; or move it away, and the console "
+                "starts with the decisions that are in the table."
+            ) from error
 
     def connect(self) -> sqlite3.Connection:
         """A connection of the caller's thread."""
@@ -96,8 +103,12 @@ class Journal:
 
     def decisions(self, where: str = "1", *values: Any) -> list[Decision]:
         """The decisions that meet a condition, in the order in which they were made."""
-        rows = self.connection.execute(f"SELECT row FROM decisions WHERE {where} ORDER BY number", values)
-        return [_load(row["row"]) for row in rows]
+        return list(self.stream(where, *values))
+
+    def stream(self, where: str = "1", *values: Any, order: str = "number") -> Iterator[Decision]:
+        """The decisions that meet a condition, one at a time: there may be more than fit in memory."""
+        rows = self.connection.execute(f"SELECT row FROM decisions WHERE {where} ORDER BY {order}", values)
+        return (_load(row["row"]) for row in rows)
 
     def items_by_reviewer(self) -> dict[str, int]:
         """How many items each reviewer has decided, by name."""
@@ -196,7 +207,7 @@ def _locked(folder: Path) -> IO[str]:
     file = (folder / "lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         file.close()
         raise ConfigError(
             f"Another console uses {folder}. One process serves the console of a table: stop the other one."

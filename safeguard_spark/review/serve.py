@@ -1,6 +1,7 @@
 """Serve the console."""
 
 import contextlib
+import os
 import socket
 import sys
 import time
@@ -42,8 +43,10 @@ def _bound(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server((str(address[0]), port), family=family)
     except OSError as error:
+        # asyncio's own words repeat the address.
+        cause = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ConfigError(
-            f"The console cannot listen on {host}, port {port} ({error.strerror}). Give another --port, or 0 for any."
+            f"The console cannot listen on {host}, port {port} ({cause}). Give another --port, or 0 for any."
         ) from error
 
 

@@ -1,5 +1,6 @@
 """The label tables as the console reads them: through delta-rs, without Spark."""
 
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,7 +38,7 @@ class LabelTables:
     """The tables of an output that is a folder, on this machine or in an object store."""
 
     def __init__(self, output: str | None) -> None:
-        """Nothing is read. Raises ConfigError for a catalog's schema, which only Spark can find."""
+        """Nothing is read. Raises ConfigError for a catalog's schema, which only Spark can find, and for no folder."""
         if not output:
             raise ConfigError("No output: give the folder of the label tables as output in the configuration.")
         if "/" not in output and not Path(output).is_dir():
@@ -46,6 +47,8 @@ class LabelTables:
                 "is ./name) or at a URL such as s3://bucket/tables, without Spark or a catalog."
             )
         self.output = output.rstrip("/").removeprefix("file://")
+        if self.local is not None and not self.local.is_dir():
+            raise ConfigError(f"output {output} is no folder. Name the output of the label job.")
 
     @property
     def local(self) -> Path | None:
@@ -66,16 +69,22 @@ class LabelTables:
             raise TableError(f"Table {self.path(table)} cannot be read ({type(error).__name__}).") from error
 
     def create(self, table: Table) -> DeltaTable:
-        """A table, created with the columns and constraints that Spark gives it if there is none."""
+        """A table, created with the columns and constraints that Spark gives it if there is none. Raises TableError."""
         if existing := self.open(table):
             return existing
-        created = DeltaTable.create(
-            self.path(table), arrow_schema(table), mode="ignore", name=table.name, description=table.comment,
-            # An erasure does not reach what the log says of a column.
-            configuration={"delta.dataSkippingStatsColumns": ",".join(table.indexed)},
-        )  # fmt: skip
-        if table.checks:
-            created.alter.add_constraint(dict(table.checks))
+        try:
+            created = DeltaTable.create(
+                self.path(table), arrow_schema(table), mode="ignore", name=table.name, description=table.comment,
+                # An erasure does not reach what the log says of a column.
+                configuration={"delta.dataSkippingStatsColumns": ",".join(table.indexed)},
+            )  # fmt: skip
+            if table.checks:
+                created.alter.add_constraint(dict(table.checks))
+        except (DeltaError, OSError) as error:
+            raise TableError(
+                f"Table {self.path(table)} cannot be created ({type(error).__name__}). Check that this machine may "
+                f"write to {self.output}."
+            ) from error
         return created
 
     def append(
@@ -133,3 +142,12 @@ def console_folder(config: RunConfig, tables: LabelTables) -> Path:
             f"The tables are at {tables.output}, not in a local folder. Name a folder of this machine as review.folder."
         )
     return tables.local / "_review"
+
+
+def folder_error(folder: Path, error: OSError) -> ConfigError:
+    """What to say where the console's folder cannot be written to."""
+    cause = os.strerror(error.errno) if error.errno else type(error).__name__
+    return ConfigError(
+        f"The console cannot write to {folder} ({cause}). Name a folder of this machine that it may write to as "
+        "review.folder."
+    )

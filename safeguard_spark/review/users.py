@@ -1,18 +1,21 @@
 """Users: who sends a request, what they may do, and the pseudonym under which their decisions are kept."""
 
+import contextlib
 import getpass
 import hashlib
 import hmac
 import ipaddress
+import os
 import secrets
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from safeguard_spark.config.review import ReviewConfig, Role
 from safeguard_spark.errors import ConfigError
 
-KEY_FILE = "pseudonyms.key"
+KEY_FILE, KEY_BYTES = "pseudonyms.key", 32
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -64,11 +67,13 @@ class Users:
     def sender(self, names: Sequence[str], peer: str) -> User:
         """The user of a request from an address; `names` are the values of the proxy's header. Raises RefusedError."""
         if not self.config.user_header:
-            return self._user(getpass.getuser(), Role.lead)
+            return self._user(_own_name(), Role.lead)
         if not _is_listed(peer, self.config.proxies):
             raise RefusedError("Open the console through its proxy, which signs you in.")
-        name = names[0].strip() if len(names) == 1 else ""  # two values: one of them is not the proxy's
-        role = self.config.users.get(name)
+        roles = {unicodedata.normalize("NFC", name): role for name, role in self.config.users.items()}
+        spellings = _spellings(names[0]) if len(names) == 1 else ()  # two values: one of them is not the proxy's
+        name = next((name for name in spellings if name in roles), "")
+        role = roles.get(name)
         if role is None:
             raise RefusedError("You have no role in this console. Ask the person who runs it to add you.")
         return self._user(name, role)
@@ -81,6 +86,21 @@ class Users:
         return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
 
 
+def _own_name() -> str:
+    """The name of the person who started the console; in a container the user may have none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
+
+
+def _spellings(value: str) -> Iterator[str]:
+    """What a header's value may mean: its bytes were read as Latin-1, and most proxies send UTF-8."""
+    yield value.strip()
+    with contextlib.suppress(UnicodeError):
+        yield unicodedata.normalize("NFC", value.encode("latin-1").decode()).strip()
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address is this machine's own."""
     try:
@@ -90,16 +110,28 @@ def is_loopback(host: str) -> bool:
 
 
 def load_key(folder: Path) -> bytes:
-    """The secret of a console, made when it first starts. Whoever has it can tell which pseudonym is whose."""
+    """The secret of a console, made when it first starts. Whoever has it can tell which pseudonym is whose.
+
+    Raises ConfigError for a file that holds no such secret, OSError.
+    """
     file = folder / KEY_FILE
     folder.mkdir(parents=True, exist_ok=True)
     if not file.exists():
         partial = folder / f".{KEY_FILE}"
         partial.unlink(missing_ok=True)
         partial.touch(mode=0o600)
-        partial.write_text(secrets.token_hex(32), encoding="ascii")
+        partial.write_text(secrets.token_hex(KEY_BYTES), encoding="ascii")
         partial.rename(file)
-    return bytes.fromhex(file.read_text(encoding="ascii"))
+    try:
+        key = bytes.fromhex(file.read_text(encoding="ascii"))
+    except ValueError:
+        key = b""
+    if len(key) < KEY_BYTES:  # of a short key anybody finds out whose pseudonym is whose
+        raise ConfigError(
+            f"{file} has to have {2 * KEY_BYTES} hexadecimal digits. Restore it from a backup; or delete it, and every "
+            "reviewer gets a new pseudonym."
+        )
+    return key
 
 
 def _is_listed(peer: str, proxies: tuple[str, ...]) -> bool:

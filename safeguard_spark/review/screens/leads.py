@@ -1,12 +1,15 @@
 """For leads: items on which two people differ, and how reviewers agree with each other and with known answers."""
 
 import uuid
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safeguard_spark.evaluation.intervals import Rate
 from safeguard_spark.review.console import (
     Console,
     console_of,
@@ -18,7 +21,7 @@ from safeguard_spark.review.console import (
     see_other,
     user_of,
 )
-from safeguard_spark.review.decisions import Decision, Resolved, resolve
+from safeguard_spark.review.decisions import Resolved, resolve
 from safeguard_spark.review.estimate import share_with_bounds
 from safeguard_spark.review.items import CALIBRATION
 from safeguard_spark.review.queue import Answer, NotYoursError
@@ -26,6 +29,8 @@ from safeguard_spark.review.screens.queue import ANSWERS
 
 FOR_LEADS = "This screen is for leads."
 STAGE = "adjudication"
+SECONDS = "item_id IN (SELECT item_id FROM decisions WHERE slot = 'second' AND NOT withdrawn)"
+NOT_ADJUDICATED = f"item_id NOT IN (SELECT item_id FROM decisions WHERE slot = '{STAGE}' AND NOT withdrawn)"
 # By their numbers, which an index has: with decisions by the million only those that are needed are read.
 CALIBRATIONS = f"number IN (SELECT number FROM decisions WHERE slot LIKE '{CALIBRATION}:%' AND NOT withdrawn)"
 
@@ -60,14 +65,13 @@ async def adjudicate(request: Request) -> Response:
 
 
 def _page(request: Request, console: Console, problem: str = "") -> Response:
-    waiting = [
-        (item, resolved)
-        for item_id, resolved in _resolved(console).items()
-        if resolved.needs_adjudication and (item := console.items.find(item_id))
-    ]
-    if not waiting:
+    shown, left = None, 0
+    for item_id, resolved in _resolved(console, f"{SECONDS} AND {NOT_ADJUDICATED}"):
+        if resolved.needs_adjudication and (item := console.items.find(item_id)):
+            shown, left = shown or (item, resolved), left + 1
+    if shown is None:
         return page(request, "message.html", title="Adjudication", message="No two people differ about an item.")
-    item, resolved = waiting[0]
+    item, resolved = shown
     policy = console.policy_of(item)
     return page(
         request,
@@ -80,7 +84,7 @@ def _page(request: Request, console: Console, problem: str = "") -> Response:
         decision_id=uuid.uuid4().hex,
         first=resolved.final,
         second=resolved.second,
-        left=len(waiting),
+        left=left,
         problem=problem,
     )
 
@@ -90,27 +94,27 @@ async def show_reviewers(request: Request) -> Response:
     console = console_of(request)
     if not user_of(request).may_lead:
         return refuse(request, FOR_LEADS)
-    pairs = [r for r in _resolved(console).values() if r.second is not None and r.final is not None]
-    agreed = sum(not _first_two_differ(r) for r in pairs)
+    agreement = Counter(
+        not _first_two_differ(resolved)
+        for _, resolved in _resolved(console, SECONDS)
+        if resolved.second is not None and resolved.final is not None
+    )
     known = {item.item_id: item.known_violation for item in console.items.of_purpose(CALIBRATION)}
-    by_reviewer: dict[str, list[Decision]] = defaultdict(list)
-    for decision in console.journal.decisions(CALIBRATIONS):
-        if decision.is_blind and decision.item_id in known:
-            by_reviewer[decision.reviewer].append(decision)
-    rows = []
-    for reviewer, items in console.journal.items_by_reviewer().items():
-        blind = by_reviewer[reviewer]
-        violations = [d for d in blind if known[d.item_id]]
-        safe = [d for d in blind if not known[d.item_id]]
-        rows.append(
-            {
-                "reviewer": reviewer,
-                "items": items,
-                "recall": share_with_bounds(sum(d.violation is True for d in violations), len(violations)),
-                "specificity": share_with_bounds(sum(d.violation is False for d in safe), len(safe)),
-            }
-        )
-    return page(request, "reviewers.html", agreement=share_with_bounds(agreed, len(pairs)), rows=rows)
+    answers = Counter(
+        (decision.reviewer, known[decision.item_id], decision.violation)
+        for decision in console.journal.stream(CALIBRATIONS)
+        if decision.is_blind and decision.item_id in known
+    )
+
+    def share_right(reviewer: str, truth: bool) -> Rate | None:
+        counts = {answer: answers[reviewer, truth, answer] for answer in (True, False, None)}
+        return share_with_bounds(counts[truth], sum(counts.values()))
+
+    rows = [
+        {"reviewer": name, "items": items, "recall": share_right(name, True), "specificity": share_right(name, False)}
+        for name, items in console.journal.items_by_reviewer().items()
+    ]
+    return page(request, "reviewers.html", agreement=share_with_bounds(agreement[True], agreement.total()), rows=rows)
 
 
 def _first_two_differ(resolved: Resolved) -> bool:
@@ -119,12 +123,10 @@ def _first_two_differ(resolved: Resolved) -> bool:
     return resolved.needs_adjudication
 
 
-def _resolved(console: Console) -> dict[str, Resolved]:
-    by_item: dict[str, list[Decision]] = defaultdict(list)
-    second = "item_id IN (SELECT item_id FROM decisions WHERE slot = 'second' AND NOT withdrawn)"
-    for decision in console.journal.decisions(second):
-        by_item[decision.item_id].append(decision)
-    return {item_id: resolve(decisions) for item_id, decisions in by_item.items()}
+def _resolved(console: Console, where: str) -> Iterator[tuple[str, Resolved]]:
+    """The items with decisions that meet a condition, and what people made of each; one at a time."""
+    decisions = console.journal.stream(where, order="item_id, number")
+    return ((item_id, resolve(group)) for item_id, group in groupby(decisions, key=lambda one: one.item_id))
 
 
 routes = [

@@ -146,3 +146,30 @@ def test_without_decisions_there_is_nothing_to_export(world: World, safeguard: S
     config.write_text(yaml.safe_dump(world.config()))
     ran = safeguard("review", "export", "--config", str(config), "--to", "gold")
     assert ran.code == 4 and "safeguard review sample" in ran.err
+
+
+def test_what_was_taken_back_leaves_the_next_export(decided: World) -> None:
+    appealed_without_a_time = {"purpose": "appeal", "appeal_id": "a2", "appeal_reason": "r"}
+    decided.draw("no time", **appealed_without_a_time)
+    with decided.serving() as desk:
+        ada = desk.person()
+        ada.get("/queue/market")
+        ada.decide("safe", reason="r")
+    (file,) = map(Path, export(decided, Target.appeals).files)
+    assert [json.loads(line)["appealed_at"] for line in file.read_text().splitlines()] == [APPEALED.isoformat(), None]
+    assert export(decided, Target.gold).rows == 6 and export(decided, Target.cases).files
+    with decided.serving() as desk:
+        ada = desk.person()
+        ada.get("/queue/market")
+        for _ in range(7):
+            ada.undo()
+    assert export(decided, Target.gold).rows == len(decided.rows(GOLD)) == 0
+    for target in (Target.cases, Target.appeals):
+        assert export(decided, target).files == () and not list(file.parent.glob(f"{target}*"))
+
+
+def test_exports_that_cannot_be_written_are_refused_in_one_sentence(decided: World, safeguard: Safeguard) -> None:
+    config = decided.folder / "run.yaml"
+    config.write_text(yaml.safe_dump(decided.config(folder="/proc/nothing")))
+    ran = safeguard("review", "export", "--config", str(config), "--to", "cases")
+    assert ran.code == 2 and "The console cannot write to /proc/nothing" in ran.err and "review.folder" in ran.err

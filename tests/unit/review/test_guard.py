@@ -1,7 +1,10 @@
 """Who may use the console, from where, and what replies and logs carry."""
 
+import contextlib
 import logging
+import pwd
 import re
+import unicodedata
 from typing import Any
 
 import pytest
@@ -47,6 +50,35 @@ def test_a_header_that_comes_twice_is_not_the_proxys(world: World) -> None:
     with world.serving(**world.users(ada="lead")) as desk:
         reply = desk.person().client.get("/queue", headers=[(HEADER, "ada"), (HEADER, "eve")])
         assert reply.status_code == 403
+
+
+ODD_NAMES = ("Zoe\u0308 Müller", "李雷", "o'brien@example.org", "x" * 300, "محمد", "=cmd|' /C calc'!A1")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=range(len(ODD_NAMES)))
+def test_a_name_is_known_in_whatever_spelling_a_proxy_sends_it(world: World, name: str) -> None:
+    world.draw("a bicycle")
+    with world.serving(**world.users(**{name: "lead"})) as desk:
+        spellings = {unicodedata.normalize(form, name).encode() for form in ("NFC", "NFD")}
+        with contextlib.suppress(UnicodeEncodeError):
+            spellings.add(name.encode("latin-1"))
+        client = desk.person().client
+        pages = [client.get("/reviewers", headers=[(HEADER.encode(), spelling)]) for spelling in spellings]
+        assert {page.status_code for page in pages} == {200}
+        reviewers = {desk.console.users.sender([s.decode("latin-1")], "127.0.0.1").reviewer for s in spellings}
+        assert len(reviewers) == 1
+        assert client.get("/queue", headers=[(HEADER.encode(), name.encode() + b"2")]).status_code == 403
+
+
+def test_a_user_without_a_name_on_this_machine_can_review(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user is a number."""
+    world.draw("a bicycle")
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+    with world.serving() as desk:
+        ada = desk.person()
+        assert "a bicycle" in ada.get("/queue/market")
 
 
 def test_on_loopback_another_name_of_this_machine_is_refused(world: World) -> None:

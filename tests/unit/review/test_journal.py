@@ -8,16 +8,19 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from deltalake.exceptions import DeltaError
 
+from safeguard_spark.config.load import build_config
 from safeguard_spark.errors import ConfigError, SafeguardError
-from safeguard_spark.review.console import REFRESH_S
+from safeguard_spark.review.console import REFRESH_S, Console
 from safeguard_spark.review.journal import append_new, synchronize
 from safeguard_spark.review.queue import Answer, NotYoursError
+from safeguard_spark.review.users import KEY_FILE
 from safeguard_spark.schema import DECISIONS
 from tests.unit.review.browser import Browser, Process
 from tests.unit.review.world import FLAGGED, HEADER, World
@@ -233,3 +236,35 @@ def test_a_table_that_cannot_be_written_costs_no_decision(world: World) -> None:
         folder.unlink()
         (world.output / "elsewhere").rename(folder)
         assert append_new(console.journal, console.tables) == 1
+
+
+def test_a_console_that_cannot_start_says_what_to_do(world: World, tmp_path: Path) -> None:
+    world.draw("a bicycle")
+    folder = world.output / "_review"
+    key = (folder / KEY_FILE).read_text()
+
+    def refused(words: str, **changes: Any) -> None:
+        values = world.config(folder=changes.pop("folder", str(folder))) | changes
+        with pytest.raises(SafeguardError, match=words):
+            Console(build_config(values), world.clock)
+
+    refused("is no folder. Name the output", output=str(tmp_path / "nothing"))
+    assert not (tmp_path / "nothing").exists()
+    file = tmp_path / "file"
+    file.write_text("x")
+    refused("is no folder", output=str(file))
+    for unwritable in ("/proc/nothing", str(file / "below")):
+        refused("cannot write to .* Name a folder of this machine", folder=unwritable)
+    for wrong in ("", "zz", key[:-2], "\u00e9"):
+        (folder / KEY_FILE).write_text(wrong)
+        refused("64 hexadecimal digits")
+    (folder / KEY_FILE).write_text(key)
+    (folder / "journal.db").write_text("no database " * 100)
+    refused(r"journal.db cannot be used \(file is not a database\)")
+    (folder / "journal.db").unlink()
+    (world.output / "decisions").symlink_to("/proc/nothing")
+    refused("decisions cannot be (created|read)")
+    (world.output / "decisions").unlink()
+    with world.console() as console:  # nothing is left locked
+        assert console.queue.left("ada", "market") == 1
+        refused("Another console uses")
