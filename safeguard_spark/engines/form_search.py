@@ -19,7 +19,7 @@ from safeguard_spark.labelling.prompt import Prompt
 from safeguard_spark.labelling.verdict import Completion
 from safeguard_spark.policy.document import Output
 
-FormKey: TypeAlias = tuple[Labeler, Output]
+FormKey: TypeAlias = tuple[Labeler, Output, bool]
 log = logging.getLogger(__name__)
 
 
@@ -115,7 +115,7 @@ def _is_answer(result: Completion | RequestFailure) -> bool:
 
 def form_key(spec: CallSpec) -> FormKey:
     """What decides about the form of a request."""
-    return spec.labeler, spec.contract.output
+    return spec.labeler, spec.contract.output, spec.glance is not None
 
 
 def _refused(refusal: RequestFailure, dialect: Dialect, settings: list[str]) -> RequestFailure:

@@ -86,6 +86,8 @@ def forms(spec: CallSpec) -> tuple[Form, ...]:
     Those after the equal ones leave out something that the labeler promises. They are tried only to find out which
     setting the server needs.
     """
+    if spec.glance:
+        return (Form(GENERATE, spec.labeler.structured, False),)
     structured = (True, False) if spec.labeler.structured else (False,)
     if spec.labeler.dialect is Dialect.harmony:
         return tuple(
@@ -141,7 +143,8 @@ def _sampling(spec: CallSpec) -> dict[str, Any]:
 
 def _generate_body(model: str, spec: CallSpec, prompt: Prompt, form: Form) -> dict[str, Any]:
     if glance := spec.glance:
-        tokens = [glance.safe, glance.violation]
+        # The reply lists the generated token first, which may be neither of the two, and as many tokens as are named.
+        tokens = [glance.safe, glance.violation, glance.violation]
         sampling = {"max_tokens": 1, "temperature": 0.0, "logprobs": len(tokens), "logprob_token_ids": tokens}
         return {"model": model, "token_ids": prompt.token_ids, "sampling_params": {**sampling, "detokenize": False}}
     sampling = {**_sampling(spec), "stop_token_ids": list(STOP_IDS), "detokenize": False}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
@@ -22,6 +23,7 @@ from safeguard_spark.labelling.labeler import Labeler
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.document import Policy, load_policy
+from safeguard_spark.screen.glance import GlanceScreen
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.udf import register
 from tests.engine import laptop
@@ -144,6 +146,20 @@ def test_answers_of_a_chat_server_are_read_in_every_output_form(workspace: Works
     assert {result.verdict.outcome for result in results} <= {Outcome.labelled, Outcome.truncated, Outcome.unparseable}
     if output == "binary":
         assert {result.verdict.outcome for result in results} == {Outcome.labelled}
+
+
+def test_a_glance_scores_every_content_whatever_the_model_would_say_first(workspace: Workspace) -> None:
+    label_table(workspace.spark, workspace.config("posts", "text_column", "tables"), [workspace.policy], show=False)
+    config = workspace.endpoint(Dialect.harmony)
+    contents = [from_text(row["body"]) for row in content.rows(20)]
+
+    with EndpointEngine(config.engine, 16) as engine:
+        scores = GlanceScreen(LabelSpec.of(config, workspace.policy), engine).scores([*contents, from_text("")])
+
+    answered = [bool(content.text) for content in contents]
+    assert np.isfinite(scores).tolist() == [*answered, False] and any(answered)
+    assert len(set(scores[np.isfinite(scores)])) > 1
+    assert workspace.starts == 1
 
 
 def test_a_policy_longer_than_the_servers_context_ends_the_run_without_a_label(workspace: Workspace) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import GateError
+from safeguard_spark.errors import EngineError, GateError
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.estimate import estimate_cost
@@ -65,9 +65,15 @@ class Workbench:
             yield GlanceScreen(self.spec, engine)
 
     def scored(self, classifier: Scorer, part: Part) -> Scored:
-        """A part with its scores."""
+        """A part with its scores. Raises EngineError if an engine gave none."""
         judged: Judged = self.material.parts[part]
-        return Scored(classifier.scores(judged.contents), np.asarray(judged.violations, dtype=bool))
+        scores = classifier.scores(judged.contents)
+        if len(scores) and np.isnan(scores).all():
+            raise EngineError(
+                f"The engine gave none of {len(scores):,} contents a score. A glance needs log probabilities of single "
+                "tokens, as vLLM's /inference/v1/generate lists them: --kind linear needs no engine."
+            )
+        return Scored(scores, np.asarray(judged.violations, dtype=bool))
 
 
 def plan_screen(spark: SparkSession, config: RunConfig, policy: Policy, kind: Kind) -> ScreenPlan:

@@ -3,11 +3,13 @@
 import pytest
 from pyspark.sql import functions as F
 
-from safeguard_spark.errors import ConfigError, ExitCode, GateError
+from safeguard_spark.errors import ConfigError, EngineError, ExitCode, GateError
 from safeguard_spark.spark.label.dry_run import dry_run
+from safeguard_spark.spark.screen.make import plan_screen
 from safeguard_spark.spark.screens import find_screen, newest_audits
 from safeguard_spark.spark.tables import Tables
 from tests.build import policy
+from tests.faulty_server import FaultyServer
 from tests.spark.lake import Lake
 from tests.spark.screened import POLICY, posts, trained
 
@@ -74,3 +76,12 @@ def test_a_screen_is_refused_for_another_text_and_another_labeler(lake: Lake) ->
         lake.label(POLICY, screen={"id": screen.screen_id}, labeler={"effort": "high"})
     with pytest.raises(ConfigError, match="There is no screen s0"):
         lake.label(POLICY, screen={"id": "s0"})
+
+
+def test_a_glance_without_log_probabilities_is_an_engine_error_and_not_a_bad_screen(lake: Lake) -> None:
+    lake.write(posts(60))
+    with FaultyServer() as server:  # answers in full, whatever it is asked for
+        engine = {"kind": "endpoint", "url": server.url, "model": "m", "dialect": "harmony"}
+        lake.label(POLICY, engine=engine)
+        with pytest.raises(EngineError, match=r"gave none of [\d,]+ contents a score"):
+            plan_screen(lake.spark, lake.config(engine=engine), POLICY, "glance")
