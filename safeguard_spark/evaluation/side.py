@@ -17,16 +17,18 @@ EVALUATION_ID = re.compile(r"e\d{8}T\d{6}-[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class Side:
-    """Policies, and the configuration that labels by them."""
+    """Policies, and the configuration that labels by them. `setting`: what differs, if the labeler's name does not."""
 
     config: RunConfig
     policies: tuple[Policy, ...]
+    setting: str = ""
 
     @property
     def name(self) -> str:
         """For people: the versions and the labeler."""
         labelers = dict.fromkeys(Labeler.of(self.config, policy).name for policy in self.policies)
-        return f"{', '.join(policy.ref for policy in self.policies)} by {', '.join(labelers)}"
+        name = f"{', '.join(policy.ref for policy in self.policies)} by {', '.join(labelers)}"
+        return f"{name}, {self.setting}" if self.setting else name
 
     def of_policies(self, names: Collection[str]) -> "Side":
         """The same with some of the policies alone, in this order."""
@@ -43,7 +45,7 @@ class Side:
             same = [Labeler.of(self.config, p) == Labeler.of(other.config, p) for p in self.policies]
             if all(same):
                 raise ConfigError(f"--versus {text} changes nothing about the labeler. Name a setting that does.")
-            return other
+            return replace(other, setting=text) if other.name == self.name else other
         policy = resolve(text, self.config)
         if policy.name not in [own.name for own in self.policies]:
             names = ", ".join(own.name for own in self.policies)

@@ -45,6 +45,8 @@ def test_another_kind_of_engine_is_compared_without_the_keys_of_the_first() -> N
     assert side.config.engine == ScriptedConfig(window=3)
     with pytest.raises(ConfigError, match=r"--versus engine\.window=9 changes nothing about the labeler"):
         side.versus("engine.window=9")
+    names = [side.versus(text).name.partition(" by ")[2] for text in ("labeler.effort=high", "labeler.max_tokens=9")]
+    assert names == ["scripted/high", "scripted/medium, labeler.max_tokens=9"]  # no two sides have one name
 
 
 def test_the_object_of_json_keeps_its_keys() -> None:
