@@ -16,13 +16,19 @@ Target = Annotated[float, Option(help="The share of the labeler's violations tha
 KindOption = Annotated[
     str, Option("--kind", help="linear: trained on labels; glance: the model, asked for one token.", metavar="KIND")
 ]
+Strata = Annotated[
+    str | None,
+    Option(
+        "--strata", help="A column such as the language, or SQL: each of its values has a threshold.", metavar="SQL"
+    ),
+]
 ScreenId = Annotated[str, Argument(help="The id that `screen train` printed.", metavar="SCREEN_ID")]
 
 screen = group("Clear what is clearly safe before the model is called, with a recall that is proved and audited.")
 
 
 @command(screen, table_config)
-def plan(run: "RunConfig", policy: PolicyRef, kind: KindOption = "linear") -> Result:
+def plan(run: "RunConfig", policy: PolicyRef, kind: KindOption = "linear", strata: Strata = None) -> Result:
     """Print what a screen would spare at several targets, from labels that are there. Makes nothing."""
     from safeguard_spark.screen.plan import plan_text
     from safeguard_spark.tracking.registry import resolve
@@ -31,7 +37,7 @@ def plan(run: "RunConfig", policy: PolicyRef, kind: KindOption = "linear") -> Re
     from safeguard_spark.spark.screen.make import plan_screen
     from safeguard_spark.spark.session import session
 
-    report = plan_screen(session(run), run, resolved, _known(kind))
+    report = plan_screen(session(run), run, resolved, _known(kind), strata)
     return Result(report.to_json(), plan_text(report))
 
 
@@ -42,6 +48,7 @@ def train(
     target: Target = 0.95,
     kind: KindOption = "linear",
     critical: Annotated[bool, Option("--critical", help="Also for a policy with critical rules.")] = False,
+    strata: Strata = None,
 ) -> Result:
     """Make a screen from labels that are there. Exit code 7 if there are too few violations to show the target."""
     _refuse_no_share(target)
@@ -53,11 +60,13 @@ def train(
     from safeguard_spark.spark.screen.make import train_screen
     from safeguard_spark.spark.session import session
 
-    return _made(train_screen(session(run), run, resolved, target, _known(kind), critical=critical))
+    return _made(train_screen(session(run), run, resolved, target, _known(kind), critical=critical, strata=strata))
 
 
 @command(screen, table_config)
-def calibrate(run: "RunConfig", screen_id: ScreenId, policy: PolicyRef, target: Target = 0.95) -> Result:
+def calibrate(
+    run: "RunConfig", screen_id: ScreenId, policy: PolicyRef, target: Target = 0.95, strata: Strata = None
+) -> Result:
     """Set a screen's threshold anew, by the labels that are there now. That makes another screen."""
     _refuse_no_share(target)
     from safeguard_spark.tracking.registry import resolve
@@ -66,7 +75,7 @@ def calibrate(run: "RunConfig", screen_id: ScreenId, policy: PolicyRef, target: 
     from safeguard_spark.spark.screen.make import calibrate_screen
     from safeguard_spark.spark.session import session
 
-    return _made(calibrate_screen(session(run), run, resolved, screen_id, target))
+    return _made(calibrate_screen(session(run), run, resolved, screen_id, target, strata))
 
 
 @command(screen, output_config)

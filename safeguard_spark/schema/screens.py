@@ -8,7 +8,7 @@ SCREENS = Table(
     {
         "screen_id STRING": "Identity of the screen: `s` and the start of its hash",
         "screen_hash STRING": (
-            "SHA-256 over kind, classifier, policy hash, labeler hash and threshold: the `labeler_hash` of what it "
+            "SHA-256 over kind, classifier, policy hash, labeler hash and thresholds: the `labeler_hash` of what it "
             "clears"
         ),
         "kind STRING": "`linear` or `glance`",
@@ -19,7 +19,7 @@ SCREENS = Table(
         "labeler_hash STRING": "Its labeler hash: the screen is refused for any other",
         "target DOUBLE": "The recall, relative to that labeler, below which the screen is retired",
         "risk DOUBLE": "The probability, over the calibration contents, that the recall is below the target",
-        "threshold DOUBLE": "Contents with a score strictly below it are cleared",
+        "threshold DOUBLE": "Contents with a score strictly below it are cleared; null if each stratum has its own",
         "rank BIGINT": "How many of the calibration violations lie below the threshold",
         "positives BIGINT": "Distinct violations that it was calibrated on",
         "contents BIGINT": "Distinct contents that it was trained, calibrated and tested on",
@@ -32,6 +32,10 @@ SCREENS = Table(
         "critical BOOLEAN": "Whether it may be used though the policy has critical rules",
         "collection STRING": "The collection whose contents it was made from",
         "labels_version BIGINT": "Version of `labels` that was read",
+        "strata STRING": "The column of the source, or the expression over it, by which `thresholds` are; null: none",
+        "thresholds ARRAY<STRUCT<stratum: STRING, positives: BIGINT, threshold: DOUBLE, rank: BIGINT>>": (
+            "The threshold of each stratum, and its violations; null where they are too few, and nothing is cleared"
+        ),
         "artifact STRING": "Where MLflow has the classifier; null if the kind has none",
         "artifact_sha256 STRING": "SHA-256 of the classifier's file",
         "created_at TIMESTAMP": "When it was made (UTC)",
@@ -39,6 +43,7 @@ SCREENS = Table(
         "retired_reason STRING": "Why, in a sentence",
     },
     (("kind_known", "kind IN ('linear', 'glance')"),),
+    added=("strata", "thresholds"),
 )
 
 SCREEN_AUDITS = Table(

@@ -1,12 +1,13 @@
 """The plan of a screen: what each target would spare and cost, before anything is switched on."""
 
+from shlex import quote
 from typing import Any, NamedTuple
 
 from safeguard_spark.evaluation.intervals import Rate
 from safeguard_spark.evaluation.layout import share
 from safeguard_spark.relabel.estimate import Estimate, estimate_text
 from safeguard_spark.screen.threshold import Point, Savings
-from safeguard_spark.terminal import aligned
+from safeguard_spark.terminal import aligned, one_line
 
 
 class Spared(NamedTuple):
@@ -20,7 +21,8 @@ class Spared(NamedTuple):
 class ScreenPlan(NamedTuple):
     """What a screen would give.
 
-    `parts`: contents and violations by part. `labeler_recall`: the labeler's, against people's decisions.
+    `parts`: contents and violations by part. `labeler_recall`: the labeler's, against people's decisions. `strata`: the
+    column or the expression by which the thresholds are.
     """
 
     kind: str
@@ -33,6 +35,7 @@ class ScreenPlan(NamedTuple):
     targets: tuple[Spared, ...]
     labeler_recall: Rate | None = None
     currency: str = ""
+    strata: str | None = None
 
     @property
     def calls(self) -> int:
@@ -44,7 +47,7 @@ class ScreenPlan(NamedTuple):
         return {
             **{
                 name: getattr(self, name)
-                for name in ("kind", "policy_ref", "labeler", "contents", "unlabelled", "rows")
+                for name in ("kind", "policy_ref", "labeler", "contents", "unlabelled", "rows", "strata")
             },
             "parts": {name: {"contents": n, "violations": hits} for name, (n, hits) in self.parts.items()},
             "labeler_recall": _rate(self.labeler_recall),
@@ -53,7 +56,8 @@ class ScreenPlan(NamedTuple):
                     "target": point.target,
                     "needed": point.needed,
                     "positives": self.parts["calibration"][1],
-                    "rank": point.threshold.rank if point.threshold else None,
+                    "rank": point.thresholds.rank if point.thresholds.by_stratum else None,
+                    "not_screened": point.thresholds.too_few if self.strata else None,
                     "cleared": _rate(point.cleared),
                     "recall": _rate(point.recall),
                     "calls_spared": None if savings is None else savings.spared - savings.audit,
@@ -88,7 +92,7 @@ def plan_text(plan: ScreenPlan) -> str:
     ]
     table += [_row(spared) for spared in plan.targets]
     lines += [f"  {line}" for line in aligned(table)]
-    lines += ["", f"  needed: violations to calibrate on; there are {plan.parts['calibration'][1]:,}."]
+    lines += ["", *_needed(plan)]
     lines += [f"  calls spared: of {of_what}, less the audit's, at the ends of the interval of cleared."]
     lines += _costs(plan)
     lines += [
@@ -103,11 +107,26 @@ def plan_text(plan: ScreenPlan) -> str:
     if worth:
         lines += [
             "",
-            f"Nothing was made. To make one: safeguard screen train --policy {plan.policy_ref} --target {worth[0]:g}",
+            f"Nothing was made. To make one: safeguard screen train --policy {plan.policy_ref} --target {worth[0]:g}"
+            + (f" --strata {quote(plan.strata)}" if plan.strata else ""),
         ]
     else:
         lines += ["", "Not worth it: at no target would it spare a tenth of the calls. Nothing was made."]
     return "\n".join([*lines, ""])
+
+
+def _needed(plan: ScreenPlan) -> list[str]:
+    """What the targets need, and of a plan with strata which of them would be screened."""
+    if plan.strata is None:
+        return [f"  needed: violations to calibrate on; there are {plan.parts['calibration'][1]:,}."]
+    lines = [f"  needed: violations to calibrate on, for each {plan.strata} that is screened."]
+    for point, _, _ in plan.targets:
+        screened = [f"{one_line(str(name))} {one.positives:,}" for name, one in point.thresholds.by_stratum.items()]
+        others = [f"{one_line(str(name))} {positives:,}" for name, positives in point.thresholds.too_few.items()]
+        needs = f"; not screened, for want of {point.thresholds.needed or 0:,}: {', '.join(others)}" if others else ""
+        if screened:
+            lines.append(f"  {point.target:.0%} for {', '.join(screened)}{needs}.")
+    return lines
 
 
 def _row(spared: Spared) -> tuple[str, ...]:

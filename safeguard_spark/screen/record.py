@@ -11,13 +11,29 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy, Severity
 from safeguard_spark.screen.audit import Audit, num_checks
 from safeguard_spark.screen.parts import SHARES_OF, Part
+from safeguard_spark.screen.scorer import Scores
+from safeguard_spark.screen.threshold import Strata, Thresholds, clears
 
 Kind = Literal["linear", "glance"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
+class StratumThreshold(BaseModel):
+    """The threshold of a stratum, and how many of its calibration violations lie below; None: they are too few."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stratum: str
+    positives: int
+    threshold: float | None
+    rank: int | None
+
+
 class Screen(BaseModel):
-    """A screen: the columns of `screens`. Clears contents whose score is strictly below `threshold`."""
+    """A screen: the columns of `screens`. Clears contents whose score is strictly below the threshold.
+
+    With `strata`, a column of the source or an expression over it, `threshold` is None and each stratum has its own.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +45,7 @@ class Screen(BaseModel):
     labeler_hash: str
     target: float
     risk: float
-    threshold: float
+    threshold: float | None
     rank: int
     positives: int
     contents: int
@@ -45,12 +61,28 @@ class Screen(BaseModel):
     artifact: str | None = None
     artifact_sha256: str | None = None
     retired_reason: str | None = None
+    strata: str | None = None
+    thresholds: tuple[StratumThreshold, ...] | None = None
 
     @property
     def screen_hash(self) -> str:
         """Lower-case hex SHA-256 over what decides what it clears."""
         names = {"kind", "artifact_sha256", "policy_hash", "labeler_hash", "threshold"}
-        return sha256(self.model_dump(mode="json", include=names))
+        values = self.model_dump(mode="json", include=names)
+        if self.strata is not None:
+            values |= {"strata": self.strata, "thresholds": self._limits}
+        return sha256(values)
+
+    @property
+    def _limits(self) -> dict[str | None, float]:
+        return {one.stratum: one.threshold for one in self.thresholds or () if one.threshold is not None}
+
+    def clears(self, scores: Scores, strata: Strata | None = None) -> list[bool]:
+        """Which contents are cleared. `strata` of a screen that has a threshold for each."""
+        limits = self._limits
+        if self.threshold is not None:
+            limits = {None: self.threshold}
+        return [bool(is_cleared) for is_cleared in clears(limits, scores, strata)]
 
     @property
     def screen_id(self) -> str:
@@ -105,7 +137,8 @@ def refuse_critical(policy: Policy, allowed: bool) -> None:
 
 def fallen_text(screen: Screen, new: Policy) -> str:
     """That a screen falls with a change of its policy or labeler, and what another costs."""
-    needed = smallest_n(screen.target, level=1 - screen.risk) or 0
+    strata = sum(one.threshold is not None for one in screen.thresholds or ()) or 1
+    needed = strata * (smallest_n(screen.target, level=1 - screen.risk / strata) or 0)
     calls = round(needed / SHARES_OF[Part.calibration] / screen.prevalence)
     return (
         f"Screen {screen.screen_id} is for {screen.policy_ref} by {screen.labeler} alone and clears nothing under "
@@ -132,6 +165,15 @@ def retired_text(screen: Screen, latest: Audit, pooled: Audit) -> str:
         f"By the audit of {of_what} it keeps at most {high:.1%} (99 %) of the violations that {screen.labeler} finds, "
         f"below its target of {screen.target:.0%}."
     )
+
+
+def stratum_thresholds(thresholds: Thresholds) -> tuple[StratumThreshold, ...] | None:
+    """As a screen has them: None without strata."""
+    if None in thresholds.by_stratum:
+        return None
+    made = [(name, one.positives, one.score, one.rank) for name, one in thresholds.by_stratum.items()]
+    rows = [*made, *((name, positives, None, None) for name, positives in thresholds.too_few.items())]
+    return tuple(StratumThreshold(stratum=str(n), positives=p, threshold=t, rank=r) for n, p, t, r in rows)
 
 
 def row_of(screen: Screen, **times: Any) -> dict[str, Any]:

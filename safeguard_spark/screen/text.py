@@ -2,22 +2,42 @@
 
 from collections.abc import Sequence
 
+from safeguard_spark.evaluation.intervals import smallest_n
 from safeguard_spark.screen.audit import Audit
-from safeguard_spark.screen.record import Screen
-from safeguard_spark.terminal import aligned
+from safeguard_spark.screen.record import Screen, StratumThreshold
+from safeguard_spark.terminal import aligned, one_line
 
 
 def made_text(screen: Screen) -> str:
     """What was made, and how a run uses it."""
     cleared = _range(screen.cleared, screen.cleared_low, screen.cleared_high)
+    promise = f"at least {screen.target:.0%} of the violations that {screen.labeler} finds"
     lines = [
         f"Screen {screen.screen_id}: {screen.kind}, for {screen.policy_ref}, in front of {screen.labeler}.",
         f"  It clears {cleared} of the test contents.",
-        f"  It keeps at least {screen.target:.0%} of the violations that {screen.labeler} finds, with 95 % confidence:",
-        f"  of {screen.positives:,} to calibrate on, {screen.rank:,} lie below its threshold.",
-        f"A run uses it with --set screen.id={screen.screen_id}",
     ]
+    if screen.thresholds is None:
+        lines.append(f"  It keeps {promise}, with 95 % confidence:")
+        lines.append(f"  of {screen.positives:,} to calibrate on, {screen.rank:,} lie below its threshold.")
+    else:
+        lines += [f"  By {screen.strata} it keeps {promise} in each, with 95 % confidence for all:", ""]
+        lines += [f"  {line}" for line in aligned(_strata(screen, screen.thresholds))] + [""]
+    lines.append(f"A run uses it with --set screen.id={screen.screen_id}")
     return "\n".join([*lines, ""])
+
+
+def _strata(screen: Screen, thresholds: Sequence[StratumThreshold]) -> list[tuple[str, ...]]:
+    screened = sum(one.threshold is not None for one in thresholds)
+    needed = smallest_n(screen.target, level=1 - screen.risk / (screened + 1))
+    rows: list[tuple[str, ...]] = [("stratum", "to calibrate on", "below its threshold")]
+    return rows + [
+        (
+            one_line(one.stratum),
+            f"{one.positives:,}",
+            f"not screened: {needed:,} are needed" if one.rank is None else f"{one.rank:,}",
+        )
+        for one in thresholds
+    ]
 
 
 def list_text(screens: Sequence[Screen]) -> str:

@@ -36,7 +36,8 @@ def all_screens(tables: Tables) -> list[Screen]:
     # The row of a retirement has the time of the making too, and its reason is not null.
     newest = F.max_by(F.struct(*schema.SCREENS.names), F.struct(F.col("retired_at").isNotNull(), "retired_at"))
     states = rows.groupBy("screen_id").agg(newest.alias("newest")).select("newest.*").orderBy(F.desc("created_at"))
-    return [Screen(**{name: row[name] for name in Screen.model_fields}) for row in states.collect()]
+    values = [row.asDict(recursive=True) for row in states.collect()]
+    return [Screen(**{name: row[name] for name in Screen.model_fields}) for row in values]
 
 
 def find_screen(tables: Tables, screen_id: str) -> Screen:

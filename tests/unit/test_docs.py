@@ -110,4 +110,5 @@ def test_each_example_query_runs_on_the_tables_as_they_are(query: str) -> None:
 
 def _duck(kind: str) -> str:
     kind = re.sub(r"ARRAY<(\w+)>", r"\1[]", kind)
+    kind = re.sub(r"ARRAY<STRUCT<(.*)>>", lambda match: f"STRUCT({match[1].replace(':', '')})[]", kind)
     return re.sub(r"MAP<(.+)>", r"MAP(\1)", kind).replace("STRING", "VARCHAR")

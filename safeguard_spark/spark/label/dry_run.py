@@ -20,7 +20,7 @@ from safeguard_spark.spark.label.pending import cached_pending_keys, requested_k
 from safeguard_spark.spark.label.run import by_work, configured_screen, specs_of
 from safeguard_spark.spark.label.screening import SCREENED_COST, ScreenRecipe, cost_batches
 from safeguard_spark.spark.screens import without_retired
-from safeguard_spark.spark.source import Source, SourceTable, find_source, refuse_overlap, work_key
+from safeguard_spark.spark.source import Source, SourceTable, distinct_contents, find_source, refuse_overlap, work_key
 from safeguard_spark.spark.tables import Tables
 
 
@@ -50,6 +50,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy], 
     exists = tables.exists()
     labels = without_retired(tables, tables.read(schema.LABELS)) if exists else None
     screen = configured_screen(tables, config, specs) if config.screen.id else None
+    table = table.by_strata(screen.strata) if screen else table
     candidates = find_candidates(table, config, specs, tables, full=full) if exists else Candidates(Way.all)
     costs = _costs(config, specs, table, labels, candidates, screen)
     rate = calls_per_s(tables, {spec.labeler.labeler_hash for spec in specs}) if exists else None
@@ -99,12 +100,11 @@ def cost_of(
     """What labelling a source under one policy would cost now, with a screen if it is one of this spec."""
     with cached_pending_keys(config, spec, source, labels) as keys:
         pending = source.frame.join(keys, on=["content_id", "content_hash"], how="inner")
-        calls = (
-            pending.withColumn("work_key", work_key(spec.policy.policy_hash, spec.labeler.labeler_hash))
-            .dropDuplicates(["work_key"])
-            .join(reusable_labels(labels, spec).select("work_key"), on="work_key", how="left_anti")
-            .select("work_key", source.payload)
-        )
+        calls = distinct_contents(
+            pending.withColumn("work_key", work_key(spec.policy.policy_hash, spec.labeler.labeler_hash)),
+            "work_key",
+            source.payload,
+        ).join(reusable_labels(labels, spec).select("work_key"), on="work_key", how="left_anti")
         recipe = Recipe(config, spec, "", 1)
         if screen is not None and (screen.is_retired or not screen.fits(spec)):
             screen = None

@@ -26,7 +26,7 @@ from safeguard_spark.spark.label.run import RunContext
 from safeguard_spark.spark.label.screening import CLEARED_DDL, StagedScreen, stage_cleared
 from safeguard_spark.spark.labels import of_collection, of_version
 from safeguard_spark.spark.screens import without_retired
-from safeguard_spark.spark.source import RANK, Source, work_key
+from safeguard_spark.spark.source import RANK, STRATUM, Source, one_stratum, work_key
 from safeguard_spark.spark.staging import StagedFile
 
 KEYS_DDL = (
@@ -275,16 +275,19 @@ def _stage_pending(
     chunk = F.pmod(F.xxhash64("work_key"), F.lit(num_chunks)).cast("int")
     order = Window.partitionBy("bucket", "work_key").orderBy("content_id")
     chunked = chunk_by_rank(pending, num_chunks) if RANK in pending.columns else pending.withColumn("bucket", chunk)
+    marked = chunked if max_chunks is None else chunked.where(F.col("bucket") < max_chunks)
+    marked = marked.repartition(min(num_chunks, 10_000), "bucket")
+    if STRATUM in marked.columns:
+        marked = marked.withColumn(STRATUM, one_stratum(Window.partitionBy("bucket", "work_key")))
     marked = (
-        (chunked if max_chunks is None else chunked.where(F.col("bucket") < max_chunks))
-        .repartition(min(num_chunks, 10_000), "bucket")
-        .withColumn("is_first", F.row_number().over(order) == 1)
+        marked.withColumn("is_first", F.row_number().over(order) == 1)
         .withColumn("is_repeat", F.coalesce(F.lag("content_id").over(order) == F.col("content_id"), F.lit(False)))
         .where("NOT is_repeat")
     )
     content = F.when(F.col("is_first"), F.col(payload)).alias(payload)
+    strata = [STRATUM] if STRATUM in pending.columns else []
     number = (F.col("bucket") + first_chunk).alias("bucket")
-    staged = marked.select("content_id", "content_hash", "work_key", "attempt", "is_first", content, number)
+    staged = marked.select("content_id", "content_hash", "work_key", "attempt", "is_first", content, *strata, number)
     staged.write.partitionBy("bucket").parquet(folder.path("pending"))
 
 

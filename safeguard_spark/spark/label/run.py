@@ -126,8 +126,10 @@ class RunContext:
             labels_version=tables.version(schema.LABELS),
             plan_id=selection.plan_id,
         )
-        if selection.salt is None:
-            configured_screen(tables, config, specs)  # raises, before anything is done
+        # Before anything is done: it may be refused.
+        screen = configured_screen(tables, config, specs) if selection.salt is None else None
+        if screen is not None and not isinstance(table, Source):  # else it was opened with them
+            table = table.by_strata(screen.strata)
         staging = Staging(spark, config.run.staging or tables.sibling_folder("_staging"))
         refuse_unshared(spark, [staging.root, *([tables.sibling_folder("")] if config.run.staging else [])])
         return cls(

@@ -22,6 +22,7 @@ from safeguard_spark.screen.scorer import Scorer
 from safeguard_spark.spark import executors
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.label.executor import READERS, Recipe
+from safeguard_spark.spark.source import STRATUM
 from safeguard_spark.tracking.artifacts import read_artifact
 
 CLEARED_DDL = "work_key STRING, bucket INT"
@@ -103,11 +104,14 @@ class ScreenRecipe:
         with self.labelling.engine() as engine:
             yield GlanceScreen(self.spec, engine)
 
-    def clears(self, scorer: Scorer, contents: list[Content]) -> list[bool]:
-        """Which contents the screen clears: none that the labeler would not be called for."""
+    def clears(self, scorer: Scorer, batch: pa.RecordBatch, contents: list[Content]) -> list[bool]:
+        """Which contents of a batch the screen clears: none that the labeler would not be called for."""
         candidates = [number for number, content in enumerate(contents) if _has_prompt(self.spec, content)]
-        scores = scorer.scores([contents[number] for number in candidates])
-        cleared = {number for number, score in zip(candidates, scores, strict=True) if score < self.screen.threshold}
+        scores, strata = scorer.scores([contents[number] for number in candidates]), None
+        if STRATUM in batch.schema.names:
+            strata = batch.column(STRATUM).take(pa.array(candidates, pa.int64())).to_pylist()
+        is_cleared = self.screen.clears(scores, strata)
+        cleared = {number for number, clear in zip(candidates, is_cleared, strict=True) if clear}
         return [number in cleared for number in range(len(contents))]
 
 
@@ -128,7 +132,7 @@ def clear_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], 
                 for start in range(0, batch.num_rows, BATCH):
                     part = batch.slice(start, BATCH)
                     contents = [READERS[payload](cell.as_py()) for cell in part.column(payload)]
-                    mask = pa.array(recipe.clears(scorer, contents), pa.bool_())
+                    mask = pa.array(recipe.clears(scorer, part, contents), pa.bool_())
                     yield part.select(["work_key", "bucket"]).filter(mask)
 
     return run
@@ -144,9 +148,10 @@ def cost_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], I
             payload = next(name for name in batch.schema.names if name in READERS)
             totals = dict.fromkeys(SCREENED_COST.names, 0)
             for start in range(0, batch.num_rows, BATCH):
-                contents = [READERS[payload](cell.as_py()) for cell in batch.slice(start, BATCH).column(payload)]
+                part = batch.slice(start, BATCH)
+                contents = [READERS[payload](cell.as_py()) for cell in part.column(payload)]
                 prepared = [prepare(recipe.spec, content) for content in contents]
-                for prompt, is_cleared in zip(prepared, recipe.clears(scorer, contents), strict=True):
+                for prompt, is_cleared in zip(prepared, recipe.clears(scorer, part, contents), strict=True):
                     if isinstance(prompt, Prompt):
                         tokens = len(prompt.token_ids or ())
                         totals["calls"] += 1
@@ -164,10 +169,11 @@ def stage_cleared(
     """Stage which pending contents of a plan the screen clears, and draw those to audit; None if it clears none."""
     pending = folder.spark.read.parquet(folder.path("pending")).where("is_first").drop("content_id", "content_hash")
     payload = next(name for name in pending.columns if name in READERS)
-    contents = pending.select("work_key", "bucket", payload)
+    columns = [name for name in ("work_key", "bucket", payload, STRATUM) if name in pending.columns]
+    contents = pending.select(columns)
     if has_reused:
         reused = folder.spark.read.parquet(folder.path("reused")).select("work_key")
-        contents = contents.join(reused, on="work_key", how="left_anti").select("work_key", "bucket", payload)
+        contents = contents.join(reused, on="work_key", how="left_anti").select(columns)
     spark, labelling, profile = folder.spark, Recipe(config, spec, run_id, 1), None
     if screen.kind == "glance":
         running = executors.executors(spark)

@@ -21,6 +21,7 @@ from safeguard_spark.spark.label.run_rows import past_runs
 from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts, require_scope
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import planned_labels, rejudged, select_scope
+from safeguard_spark.spark.screens import find_screen
 from safeguard_spark.spark.source import Source
 from safeguard_spark.spark.tables import Tables
 
@@ -94,8 +95,10 @@ def prepare_application(
             f"Plan {plan.plan_id} was made with another labeler than the configured {labeler.name}. Use the "
             "configuration of the plan, or plan again."
         )
-    old = planned_labels(Tables.open(spark, config.output), plan)
-    source = select_scope(open_scoped(spark, config, plan.scope, order=order), old, plan.scope)
+    tables = Tables.open(spark, config.output)
+    old, screen_id = planned_labels(tables, plan), config.screen.id
+    strata = find_screen(tables, screen_id).strata if screen_id else None
+    source = select_scope(open_scoped(spark, config, plan.scope, order=order, strata=strata), old, plan.scope)
     planned, configured = _source_text(plan.source, plan.collection), _source_text(source.name, config.source.name)
     if planned != configured:
         raise ConfigError(

@@ -67,12 +67,12 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
         scope = scope.model_copy(update={"rules": changes.affected, "categories": changes.categories})
     elif scope.kind is ScopeKind.touched:
         raise ConfigError("--scope touched reads the labels of an earlier version: name it with --from VERSION.")
-    base = open_scoped(spark, config, scope)
+    screen = None if is_screened else _configured_screen(tables, config, spec)
+    base = open_scoped(spark, config, scope, strata=screen.strata if screen else None)
     old_hash = old_labeler.hash if old_labeler else None
     previous = old_labels(all_labels, old, old_hash, config.source.collection(base.name))
     scope = plan_strata(base, previous, scope)
     selected = select_scope(base, previous, scope)
-    screen = None if is_screened else _configured_screen(tables, config, spec)
     size = cost_of(config, spec, selected, labels, screen)
     plan = _plan_of(config, request, scope, base, version, old_hash, configured.hash, size)
     is_filtered = scope.kind in (ScopeKind.since, ScopeKind.where)

@@ -17,11 +17,21 @@ TIME_TYPES = (T.DateType, T.TimestampType, T.TimestampNTZType)
 
 
 def open_scoped(
-    spark: SparkSession, config: RunConfig, scope: Scope, *, order: str | None = None, version: int | None = None
+    spark: SparkSession,
+    config: RunConfig,
+    scope: Scope,
+    *,
+    order: str | None = None,
+    version: int | None = None,
+    strata: str | None = None,
 ) -> Source:
-    """The source, without the rows a `since` or `where` scope leaves out. Raises SourceError, ConfigError."""
+    """The source, without the rows a `since` or `where` scope leaves out. Raises SourceError, ConfigError.
+
+    `strata`: those of the screen that is used.
+    """
     rank = None if order is None else lambda frame: _rank(frame, config, order)
-    return open_source(spark, config.source, version=version, row_filter=_row_filter(config, scope), rank=rank)
+    row_filter = _row_filter(config, scope)
+    return open_source(spark, config.source, version=version, row_filter=row_filter, rank=rank, strata=strata)
 
 
 def _row_filter(config: RunConfig, scope: Scope) -> Callable[[DataFrame], DataFrame] | None:

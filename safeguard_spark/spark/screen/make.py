@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import EngineError, GateError
+from safeguard_spark.evaluation.intervals import LEVEL
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.estimate import estimate_cost
@@ -19,9 +20,9 @@ from safeguard_spark.screen.glance import GlanceScreen
 from safeguard_spark.screen.linear import LinearScreen
 from safeguard_spark.screen.parts import Part
 from safeguard_spark.screen.plan import ScreenPlan, Spared
-from safeguard_spark.screen.record import Kind, Screen, refuse_critical
+from safeguard_spark.screen.record import Kind, Screen, refuse_critical, stratum_thresholds
 from safeguard_spark.screen.scorer import Scorer
-from safeguard_spark.screen.threshold import Scored, calibrate, curve, savings
+from safeguard_spark.screen.threshold import Scored, Thresholds, calibrate, curve, savings, thresholds_of
 from safeguard_spark.spark.label.pending import cached_pending_keys
 from safeguard_spark.spark.label.run_rows import past_runs
 from safeguard_spark.spark.relabel.human_decisions import human_agreement
@@ -44,19 +45,21 @@ class Workbench:
     source: Source
     spec: LabelSpec
     material: Material
+    strata: str | None
 
     @classmethod
-    def open(cls, spark: SparkSession, config: RunConfig, policy: Policy) -> "Workbench":
+    def open(cls, spark: SparkSession, config: RunConfig, policy: Policy, strata: str | None) -> "Workbench":
         """Read the verdicts that are there. Raises SafeguardError."""
         tables = Tables.open(spark, config.output)
-        source, spec = open_source(spark, config.source), LabelSpec.of(config, policy)
-        return cls(config, tables, source, spec, read_material(config, tables, spec, source))
+        source, spec = open_source(spark, config.source, strata=strata), LabelSpec.of(config, policy)
+        return cls(config, tables, source, spec, read_material(config, tables, spec, source), strata)
 
     @contextlib.contextmanager
     def scorer(self, kind: Kind) -> Iterator[Scorer]:
         """A classifier from the part for training, or the engine of this process. Raises GateError, EngineError."""
         if kind == "linear":
-            yield LinearScreen.train(*self.material.parts[Part.train])
+            judged = self.material.parts[Part.train]
+            yield LinearScreen.train(judged.contents, judged.violations)
             return
         from safeguard_spark.engines.factory import open_engine
 
@@ -73,12 +76,18 @@ class Workbench:
                 f"The engine gave none of {len(scores):,} contents a score. A glance needs log probabilities of single "
                 "tokens, as vLLM's /inference/v1/generate lists them: --kind linear needs no engine."
             )
-        return Scored(scores, np.asarray(judged.violations, dtype=bool))
+        strata = judged.strata if self.strata else None
+        return Scored(scores, np.asarray(judged.violations, dtype=bool), strata)
 
 
-def plan_screen(spark: SparkSession, config: RunConfig, policy: Policy, kind: Kind) -> ScreenPlan:
-    """What a screen would give at several targets. Writes nothing. Raises SafeguardError."""
-    bench = Workbench.open(spark, config, policy)
+def plan_screen(
+    spark: SparkSession, config: RunConfig, policy: Policy, kind: Kind, strata: str | None = None
+) -> ScreenPlan:
+    """What a screen would give at several targets. Writes nothing. Raises SafeguardError.
+
+    `strata`: a column of the source, or an expression over it, each value of which has a threshold of its own.
+    """
+    bench = Workbench.open(spark, config, policy, strata)
     with bench.scorer(kind) as scorer:
         points = curve(bench.scored(scorer, Part.calibration), bench.scored(scorer, Part.test))
     labels = without_retired(bench.tables, bench.tables.read(schema.LABELS, bench.material.labels_version))
@@ -104,6 +113,7 @@ def plan_screen(spark: SparkSession, config: RunConfig, policy: Policy, kind: Ki
         targets=tuple(targets),
         labeler_recall=agreement.recall if agreement else None,
         currency=config.relabel.currency,
+        strata=strata,
     )
 
 
@@ -115,26 +125,49 @@ def train_screen(
     kind: Kind = "linear",
     *,
     critical: bool,
+    strata: str | None = None,
 ) -> Screen:
-    """Train a screen, set its threshold, and record both. A glance needs no training. Raises SafeguardError."""
+    """Train a screen, set its thresholds, and record both. A glance needs no training. Raises SafeguardError."""
     refuse_critical(policy, critical)
-    bench = Workbench.open(spark, config, policy)
+    bench = Workbench.open(spark, config, policy, strata)
     with bench.scorer(kind) as scorer:
         return _record(bench, scorer, target, kind, critical=critical)
 
 
-def calibrate_screen(spark: SparkSession, config: RunConfig, policy: Policy, screen_id: str, target: float) -> Screen:
-    """Set the threshold of a screen's classifier anew, by the labels that are there now: another screen.
+def calibrate_screen(
+    spark: SparkSession,
+    config: RunConfig,
+    policy: Policy,
+    screen_id: str,
+    target: float,
+    strata: str | None = None,
+) -> Screen:
+    """Set the thresholds of a screen's classifier anew, by the labels that are there now: another screen.
 
-    Raises SafeguardError.
+    By default with the strata that it has. Raises SafeguardError.
     """
-    bench = Workbench.open(spark, config, policy)
-    screen = find_screen(bench.tables, screen_id)
-    screen.refuse_other(bench.spec)
+    screen = find_screen(Tables.open(spark, config.output), screen_id)
+    screen.refuse_other(LabelSpec.of(config, policy))
+    strata = strata or screen.strata
     if screen.artifact is None:
-        return train_screen(spark, config, policy, target, screen.kind, critical=screen.critical)
+        return train_screen(spark, config, policy, target, screen.kind, critical=screen.critical, strata=strata)
+    bench = Workbench.open(spark, config, policy, strata)
     data = read_artifact(config, screen.artifact, str(screen.artifact_sha256))
     return _record(bench, LinearScreen.loads(data), target, screen.kind, critical=screen.critical, trained=screen)
+
+
+def _thresholds(bench: Workbench, calibration: Scored, target: float) -> Thresholds:
+    """The thresholds of a screen. Raises GateError if none can keep its promise."""
+    thresholds = thresholds_of(calibration, target)
+    if thresholds.by_stratum:
+        return thresholds
+    if bench.strata is None:
+        calibrate(calibration.positives, target)  # raises
+    most = max(thresholds.too_few.values(), default=0)
+    raise GateError(
+        f"A recall of {target:g} takes {thresholds.needed:,} violations to calibrate on in a stratum, and no "
+        f"{bench.strata} has more than {most:,}. Label more of the table, or set a lower target."
+    )
 
 
 def _record(
@@ -147,7 +180,7 @@ def _record(
     trained: Screen | None = None,
 ) -> Screen:
     calibration, test = bench.scored(classifier, Part.calibration), bench.scored(classifier, Part.test)
-    threshold = calibrate(calibration.positives, target)
+    thresholds = _thresholds(bench, calibration, target)
     (point,) = curve(calibration, test, [target])
     if point.cleared is None or not point.cleared.hits:
         raise GateError(
@@ -164,10 +197,10 @@ def _record(
         labeler=spec.labeler.name,
         labeler_hash=spec.labeler.labeler_hash,
         target=target,
-        risk=threshold.risk,
-        threshold=threshold.score,
-        rank=threshold.rank,
-        positives=threshold.positives,
+        risk=1 - LEVEL,
+        threshold=None if bench.strata else thresholds.by_stratum[None].score,
+        rank=thresholds.rank,
+        positives=thresholds.positives,
         contents=material.num_contents,
         prevalence=material.prevalence,
         cleared=point.cleared.value,
@@ -176,6 +209,8 @@ def _record(
         recall=point.recall.value if point.recall else None,
         recall_low=point.recall.low if point.recall else None,
         critical=critical,
+        strata=bench.strata,
+        thresholds=stratum_thresholds(thresholds),
         collection=material.collection,
         labels_version=material.labels_version,
         artifact=trained.artifact if trained else None,

@@ -7,24 +7,26 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema, views
 from safeguard_spark.config.model import RunConfig
-from safeguard_spark.errors import GateError
+from safeguard_spark.errors import ConfigError, GateError
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.screen.parts import Part, part
 from safeguard_spark.spark.label.executor import READERS
 from safeguard_spark.spark.labels import of_collection, of_version
-from safeguard_spark.spark.source import Source
+from safeguard_spark.spark.source import STRATUM, Source, distinct_contents
 from safeguard_spark.spark.tables import Tables
 
+MAX_STRATA = 100
 MAX_CONTENTS = 200_000  # on the driver, with their texts; those with the lowest hashes, which is a random part
 
 
 class Judged(NamedTuple):
-    """Distinct contents and whether each is a violation, in one order."""
+    """Distinct contents, whether each is a violation, and their strata, in one order. Without strata all are None."""
 
     contents: list[Content]
     violations: list[bool]
+    strata: list[str | None]
 
 
 class Material(NamedTuple):
@@ -63,21 +65,28 @@ def read_material(config: RunConfig, tables: Tables, spec: LabelSpec, source: So
     )
     newest = F.max_by(F.coalesce("violation", F.lit(True)), F.struct(*views.NEWEST)).alias("violation")
     verdicts = judged.groupBy("content_hash").agg(newest)
-    texts = source.frame.select("content_hash", source.payload).dropDuplicates(["content_hash"])
+    texts = distinct_contents(source.frame, "content_hash", source.payload)
     chosen = texts.join(verdicts, on="content_hash", how="inner").orderBy("content_hash").limit(MAX_CONTENTS)
     return Material(_by_part(chosen, source.payload, spec), collection, version)
 
 
 def _by_part(rows: DataFrame, payload: str, spec: LabelSpec) -> dict[Part, Judged]:
-    parts = {name: Judged([], []) for name in Part}
-    for row in rows.select("content_hash", payload, "violation").toArrow().to_pylist():
+    parts, strata = {name: Judged([], [], []) for name in Part}, set[str | None]()
+    for row in rows.toArrow().to_pylist():
         judged = parts[part(row["content_hash"])]
         judged.contents.append(READERS[payload](row[payload]))
         judged.violations.append(row["violation"])
+        judged.strata.append(row.get(STRATUM))
+        strata.add(row.get(STRATUM))
     if not all(judged.contents for judged in parts.values()):
         raise GateError(
             f"There are too few contents of this source that {spec.labeler.name} has judged under {spec.policy.ref} "
             "without a screen. Label a random part of the table first."
+        )
+    if len(strata) > MAX_STRATA:
+        raise ConfigError(
+            f"--strata has {len(strata):,} values, and the risk is divided over those that are screened. Name a column "
+            f"with at most {MAX_STRATA}, such as the language."
         )
     return parts
 

@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from safeguard_spark.spark.failures import FAILED, is_gone
-from safeguard_spark.spark.source.contents import SourceTable
+from safeguard_spark.spark.source.contents import STRATUM, SourceTable
 from safeguard_spark.spark.source.location import is_path
 from safeguard_spark.spark.table_log import KEEPS_ROWS, Commit, file_index
 
@@ -77,9 +77,13 @@ def changes_by_feed(source: SourceTable, table: str, commits: Sequence[Commit]) 
     events = events.withColumn("content_hash", source.payload.hash)
     keys = ["content_id", "content_hash"]
     removed, change = F.count_if(F.col("change") < 0).alias("removed"), F.sum("change").alias("change")
-    by_version = events.groupBy(*keys, "version").agg(removed, change, F.first(name).alias(name))
+    # The stratum of a content is that of its newest row.
+    has_strata = STRATUM in events.columns
+    in_version = [F.max_by(STRATUM, "change").alias(STRATUM)] if has_strata else []
+    by_version = events.groupBy(*keys, "version").agg(removed, change, F.first(name).alias(name), *in_version)
     steps = F.sort_array(F.collect_list(F.struct("version", "removed", "change"))).alias("steps")
-    contents = by_version.groupBy(*keys).agg(steps, F.first(name).alias(name))
+    newest = [F.max_by(STRATUM, "version").alias(STRATUM)] if has_strata else []
+    contents = by_version.groupBy(*keys).agg(steps, F.first(name).alias(name), *newest)
     try:
         total = events.agg(F.count(F.lit(1)), F.coalesce(F.sum("change"), F.lit(0))).first()
     except FAILED as error:
@@ -87,7 +91,7 @@ def changes_by_feed(source: SourceTable, table: str, commits: Sequence[Commit]) 
             return None
         raise
     assert total is not None  # an aggregate without groups has one row
-    present = contents.where(_is_present("steps")).select("content_id", name)
+    present = contents.where(_is_present("steps")).select("content_id", name, *([STRATUM] if has_strata else []))
     return Changes(present, int(total[0]), int(total[1]), contents.select(*keys))
 
 

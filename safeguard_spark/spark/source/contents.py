@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession, WindowSpec
 from pyspark.sql import functions as F
 
 from safeguard_spark.config.model import SourceConfig
@@ -22,13 +23,15 @@ from safeguard_spark.spark.source.missing_columns import refuse_files_without
 from safeguard_spark.spark.unreadable import readable
 
 RANK = "rank"  # a column of the frame if the source was opened with a rank
+STRATUM = "screen_stratum"  # a column of the frame if the source was opened with strata: as text, or null
 
 
 @dataclass(frozen=True)
 class Source:
     """A content table at one version. `frame` has content_id, content_hash, `payload` (text, turns or json, in bytes).
 
-    It also has `rank` if the source was opened with one. `folder` is where its files are, None for a view.
+    It also has `rank` and `screen_stratum` if the source was opened with them. `folder` is where its files are, None
+    for a view.
 
     If `frame` has only the contents that changed, `whole` has all of them, and `touched` (content_id, content_hash) of
     what changed or is gone, where a change feed shows that.
@@ -47,20 +50,20 @@ class Source:
 class SourceTable:
     """A source whose columns are found, and of which no row has been read.
 
-    `frame` is the table as it is read; `cells` of it has content_id and the payload, in bytes. `opened_ms` is a moment
-    before its files were listed.
+    `frame` is the table as it is read. `columns` are other columns of its contents: their rank, their stratum.
+    `opened_ms` is a moment before its files were listed.
     """
 
     spark: SparkSession
     config: SourceConfig
     snapshot: Snapshot
     frame: DataFrame
-    cells: DataFrame
     id_field: Field
     field: Field
     payload: Payload
     opened_ms: int
     sample: Column | None = None  # the condition over content_id that its contents meet
+    columns: tuple[Column, ...] = ()
 
     @property
     def name(self) -> str:
@@ -77,10 +80,22 @@ class SourceTable:
         """Where its files are, None for a view."""
         return self.snapshot.folder
 
+    def by_strata(self, strata: str | None) -> "SourceTable":
+        """The same with the strata of a screen: a column's name, or an expression. Raises SourceError."""
+        if strata is None:
+            return self
+        stratum = read_column(self.frame, self.name, strata, "--strata").column.cast("string")
+        return replace(self, columns=(*self.columns, stratum.alias(STRATUM)))
+
+    @cached_property
+    def cells(self) -> DataFrame:
+        """Content ids and payloads, in bytes, and the other columns."""
+        return self.cells_of(self.frame)
+
     def cells_of(self, frame: DataFrame, *columns: Column) -> DataFrame:
-        """The cells of other rows of the same table, and other columns of them."""
+        """The cells of other rows of the same table, and more columns of them."""
         content_id, content = id_text(self.id_field, self.name), self.payload.column
-        cells = frame.select(content_id.alias("content_id"), content.alias(self.payload.name), *columns)
+        cells = frame.select(content_id.alias("content_id"), content.alias(self.payload.name), *self.columns, *columns)
         return cells if self.sample is None else cells.where(self.sample)
 
     def contents(
@@ -101,8 +116,22 @@ class SourceTable:
         return Source(name, self.version, self.payload.name, frame, self.folder, whole, touched)
 
     def _hashed(self, cells: DataFrame) -> DataFrame:
-        ranks = [RANK] if RANK in cells.columns else []
-        return cells.select("content_id", self.payload.hash.alias("content_hash"), self.payload.name, *ranks)
+        others = [name for name in (RANK, STRATUM) if name in cells.columns]
+        return cells.select("content_id", self.payload.hash.alias("content_hash"), self.payload.name, *others)
+
+
+def one_stratum(window: WindowSpec | None = None) -> Column:
+    """The stratum of rows with one content: null if they have several, or one of them has none."""
+    values = F.min(STRATUM), F.max(STRATUM), F.count(STRATUM), F.count(F.lit(1))
+    low, high, known, rows = values if window is None else (value.over(window) for value in values)
+    return F.when((low == high) & (known == rows), low).alias(STRATUM)
+
+
+def distinct_contents(rows: DataFrame, key: str, payload: str) -> DataFrame:
+    """(key, payload) of each key once, and its stratum if the rows have strata."""
+    if STRATUM not in rows.columns:
+        return rows.select(key, payload).dropDuplicates([key])
+    return rows.groupBy(key).agg(F.first(payload).alias(payload), one_stratum())
 
 
 def open_source(
@@ -112,9 +141,11 @@ def open_source(
     version: int | None = None,
     row_filter: Callable[[DataFrame], DataFrame] | None = None,
     rank: Callable[[DataFrame], Column] | None = None,
+    strata: str | None = None,
 ) -> Source:
-    """Read the table a configuration names: `find_source`, then its rows."""
-    return find_source(spark, config, version=version, row_filter=row_filter, rank=rank).contents()
+    """Read the table a configuration names: `find_source`, then its rows. `strata`: those of a screen."""
+    table = find_source(spark, config, version=version, row_filter=row_filter, rank=rank)
+    return table.by_strata(strata).contents()
 
 
 def find_source(
@@ -160,12 +191,11 @@ def _with_cells(
     else:
         field = read_column(frame, name, str(config.text_column), "--text-column")
         payload = text_payload(field, name)
-    ranks = [] if rank is None else [rank(frame).cast("double").alias(RANK)]
-    cells = frame.select(id_text(id_field, name).alias("content_id"), payload.column.alias(payload.name), *ranks)
-    if not cells._jdf.queryExecution().analyzed().deterministic():
+    ranks = () if rank is None else (rank(frame).cast("double").alias(RANK),)
+    table = SourceTable(spark, config, snapshot, frame, id_field, field, payload, opened_ms, sample, ranks)
+    if not table.cells._jdf.queryExecution().analyzed().deterministic():
         raise SourceError(
             f"View {name} has other rows each time it is read: it uses rand() or another function whose value changes. "
             "Write its rows to a table, and name that."
         )
-    cells = cells if sample is None else cells.where(sample)
-    return SourceTable(spark, config, snapshot, frame, cells, id_field, field, payload, opened_ms, sample)
+    return table

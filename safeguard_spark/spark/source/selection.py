@@ -1,6 +1,7 @@
 """Selection: how a source is read. A covered version is of use only to a run that reads it in the same way."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from safeguard_spark.keys import sha256
@@ -28,7 +29,7 @@ def selection_of(source: SourceTable, settings: dict[str, Any]) -> SourceSelecti
 
     `settings` is what else decides which contents are labelled.
     """
-    plan = source.cells._jdf.queryExecution().analyzed()
+    plan = replace(source, columns=()).cells._jdf.queryExecution().analyzed()
     nodes = list(_tree(plan))
     if any(CHANGING.search(name) for node in nodes for name in expression_classes(node)):
         return "it depends on the time or the user that reads it"

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from safeguard_spark.errors import ConfigError
@@ -11,9 +12,9 @@ from safeguard_spark.policy.document import Severity
 from safeguard_spark.relabel.scope import Scope, parse_scope
 from safeguard_spark.screen.audit import Audit
 from safeguard_spark.screen.plan import ScreenPlan, Spared, plan_text
-from safeguard_spark.screen.record import Screen, fallen_text, refuse_critical, retired_text
+from safeguard_spark.screen.record import Screen, fallen_text, refuse_critical, retired_text, stratum_thresholds
 from safeguard_spark.screen.text import list_text, show_text
-from safeguard_spark.screen.threshold import Point, Threshold, savings
+from safeguard_spark.screen.threshold import Point, Scored, Threshold, Thresholds, savings, thresholds_of
 from tests.build import label_spec, policy
 
 pytestmark = pytest.mark.unit
@@ -108,14 +109,35 @@ def planned(*points: Point, unlabelled: int = 50_000) -> ScreenPlan:
 
 
 def test_a_plan_says_what_cannot_be_shown_what_is_not_worth_it_and_how_to_go_on() -> None:
-    threshold = Threshold(0.95, 0.05, 160, 3, -1.0)
+    thresholds = Thresholds({None: Threshold(0.95, 0.05, 160, 3, -1.0)}, {}, None)
     half, little = (Rate(share, share - 0.02, share + 0.02, 1, 2_000, 2_000) for share in (0.5, 0.05))
-    shown, poor = Point(0.95, 59, threshold, half, half), Point(0.9, 29, threshold, little, half)
-    text = plan_text(planned(Point(0.99, 299), shown, poor))
+    shown, poor = Point(0.95, 59, thresholds, half, half), Point(0.9, 29, thresholds, little, half)
+    text = plan_text(planned(Point(0.99, 299, Thresholds({}, {None: 160}, 299)), shown, poor))
     assert "cannot be shown" in text and "not worth it" in text
     assert "safeguard screen train --policy market@1.0.0 --target 0.95" in text
     assert planned(shown).to_json()["targets"][0]["worth_it"] is True
-    assert "Not worth it: at no target" in plan_text(planned(Point(0.99, 299), poor))
+    assert "Not worth it: at no target" in plan_text(planned(Point(0.99, 299, Thresholds({}, {None: 160}, 299)), poor))
+
+
+def test_a_screen_with_strata_says_which_are_screened_and_what_the_others_need() -> None:
+    calibration = Scored(
+        np.arange(300.0), np.arange(300) < 250, ["de"] * 160 + ["tr\x1b"] * 60 + [None] * 20 + ["en"] * 60
+    )
+    thresholds = thresholds_of(calibration, 0.95)
+    values = {"strata": "lower(lang)", "threshold": None, "thresholds": stratum_thresholds(thresholds)}
+    stratified = screen(**values)
+    assert Screen(**stratified.model_dump()) == stratified
+    assert [line.split() for line in show_text(stratified, []).splitlines()[5:8]] == [
+        ["de", "160", "3"], ["tr\\x1b", "60", "not", "screened:", "72", "are", "needed"],
+        ["en", "10", "not", "screened:", "72", "are", "needed"],
+    ]  # fmt: skip
+    # Its identity has its thresholds and what they are by; contents of any other stratum are not cleared.
+    others = [screen(**{**values, "strata": "lang"}), screen(**{**values, "thresholds": values["thresholds"][1:]})]
+    assert len({one.screen_id for one in (stratified, screen(), *others)}) == 4
+    assert stratified.clears(np.full(5, -5.0), ["de", "en", "fr", None, "de"]) == [True, False, False, False, True]
+    assert stratified.clears(np.full(2, -5.0)) == [False, False]
+    plan = planned(Point(0.95, 59, thresholds))._replace(strata="lower(lang)")
+    assert "95% for de 160; not screened, for want of 72: tr\\x1b 60, en 10." in plan_text(plan)
 
 
 def test_the_scope_of_what_a_screen_cleared_is_stored_and_others_are_stored_as_before() -> None:
