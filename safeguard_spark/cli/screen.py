@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from safeguard_spark.screen.record import Kind, Screen
 
 PolicyRef = Annotated[str, Option("--policy", help="The policy: a file, name@version or an alias.")]
-Target = Annotated[float, Option(help="The share of the labeler's violations that it must keep.")]
+Target = Annotated[str, Option(help="The share of the labeler's violations that it must keep.", metavar="SHARE")]
 KindOption = Annotated[
     str, Option("--kind", help="linear: trained on labels; glance: the model, asked for one token.", metavar="KIND")
 ]
@@ -45,13 +45,13 @@ def plan(run: "RunConfig", policy: PolicyRef, kind: KindOption = "linear", strat
 def train(
     run: "RunConfig",
     policy: PolicyRef,
-    target: Target = 0.95,
+    target: Target = "0.95",
     kind: KindOption = "linear",
     critical: Annotated[bool, Option("--critical", help="Also for a policy with critical rules.")] = False,
     strata: Strata = None,
 ) -> Result:
     """Make a screen from labels that are there. Exit code 7 if there are too few violations to show the target."""
-    _refuse_no_share(target)
+    share = _share(target)
     if _known(kind) == "linear":
         _refuse_untracked(run)
     from safeguard_spark.tracking.registry import resolve
@@ -60,22 +60,22 @@ def train(
     from safeguard_spark.spark.screen.make import train_screen
     from safeguard_spark.spark.session import session
 
-    return _made(train_screen(session(run), run, resolved, target, _known(kind), critical=critical, strata=strata))
+    return _made(train_screen(session(run), run, resolved, share, _known(kind), critical=critical, strata=strata))
 
 
 @command(screen, table_config)
 def calibrate(
-    run: "RunConfig", screen_id: ScreenId, policy: PolicyRef, target: Target = 0.95, strata: Strata = None
+    run: "RunConfig", screen_id: ScreenId, policy: PolicyRef, target: Target = "0.95", strata: Strata = None
 ) -> Result:
     """Set a screen's threshold anew, by the labels that are there now. That makes another screen."""
-    _refuse_no_share(target)
+    share = _share(target)
     from safeguard_spark.tracking.registry import resolve
 
     resolved = resolve(policy, run)
     from safeguard_spark.spark.screen.make import calibrate_screen
     from safeguard_spark.spark.session import session
 
-    return _made(calibrate_screen(session(run), run, resolved, screen_id, target, strata))
+    return _made(calibrate_screen(session(run), run, resolved, screen_id, share, strata))
 
 
 @command(screen, output_config)
@@ -131,9 +131,14 @@ def _known(kind: str) -> "Kind":
     return match
 
 
-def _refuse_no_share(target: float) -> None:
-    if not 0 < target < 1:
-        raise ConfigError(f"--target {target:g} is not a share between 0 and 1, for example 0.95.")
+def _share(target: str) -> float:
+    try:
+        share = float(target)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise ConfigError(f"--target {target} is not a share between 0 and 1, for example 0.95.")
+    return share
 
 
 def _refuse_untracked(run: "RunConfig") -> None:

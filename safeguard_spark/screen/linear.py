@@ -42,9 +42,10 @@ class LinearScreen:
         from sklearn.linear_model import LogisticRegression
 
         if len(set(violations)) < 2:
+            which = "each" if any(violations) else "none"
             raise GateError(
-                f"A screen learns from violations and safe contents, and all {len(violations):,} labels to learn from "
-                "are alike. Label a larger random part of the table."
+                f"A screen learns from violations and safe contents, and {which} of the {len(violations):,} labels to "
+                "learn from is a violation. Label a larger random part of the table."
             )
         counts = _features().fit_transform([screen_text(content) for content in contents]).tocsc()
         # Most buckets are empty, and have weight 0 in the end: without them the fit takes a tenth of the time.

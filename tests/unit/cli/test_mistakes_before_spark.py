@@ -14,6 +14,7 @@ LABEL = ["label", "--config", "conf.yaml", "--policy", "market@1.0.0", "--source
 SET = Path(__file__).parents[3] / "sets/demo-posts/1/set.yaml"
 EVALUATE = ["evaluate", "--config", "conf.yaml", "--policy", "market@1.0.0", "--set", str(SET)]
 RECORDED = [*EVALUATE, "--replay", "answers.parquet"]
+TRAIN = ["screen", "train", *LABEL[1:], "--output", "tables"]
 RELABEL = ["--config", "conf.yaml", "--output", "tables", "--source", "nowhere", "--text-column", "body"]
 
 
@@ -39,6 +40,9 @@ RELABEL = ["--config", "conf.yaml", "--output", "tables", "--source", "nowhere",
         (["relabel", "compare", "market@1.0.0", "market@9.9.9", *RELABEL], 3, "9.9.9"),
         (["relabel", "compare", "A", "B", "--noise-share", "2", *RELABEL], 2, "not a share"),
         (["relabel", "promote", "market@1.0.0", "--force", *RELABEL], 2, "--reason"),
+        *[([*TRAIN, "--target", target], 2, f"--target {target} is not a share") for target in ("95%", "0", "1", "nan")],
+        ([*TRAIN, "--kind", "deep"], 2, "Kinds: linear, glance"),
+        (TRAIN, 2, "set tracking.enabled=true"),
         ([*RECORDED, "--versus", "labeler.effort=high"], 2, "compare a recording with itself"),
         ([*RECORDED, "--versus", "labeler.temperature=0.7"], 2, "compare a recording with itself"),
         ([*EVALUATE, "--versus", "market@1.0.0"], 2, "is what is evaluated"),

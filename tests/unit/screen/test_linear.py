@@ -64,7 +64,8 @@ def test_no_texts_have_no_scores(screen: LinearScreen) -> None:
 
 @pytest.mark.parametrize("violation", [True, False])
 def test_labels_that_are_all_alike_teach_nothing(violation: bool) -> None:
-    with pytest.raises(GateError, match="all 2 labels to learn from are alike"):
+    which = "each" if violation else "none"
+    with pytest.raises(GateError, match=f"{which} of the 2 labels to learn from is a violation"):
         LinearScreen.train([Content("a"), Content("b")], [violation, violation])
 
 
