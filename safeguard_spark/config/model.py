@@ -113,9 +113,9 @@ class LabelerConfig(Section):
     effort one step up, or down if it was truncated (`effort`), or with structured output (`structured`, for
     `labeler.structured=false`). `none`: it is not"""
     escalate: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Ask once more, with the effort one step up, about contents whose verdict names a critical rule, for up to this
-    share of the calls; the second verdict is the label. null: do not. What it buys: `safeguard evaluate --versus
-    labeler.escalate=0.1` (docs/screening.md)"""
+    """Ask once more, with the effort one step up, about contents whose verdict names a critical rule, and about those
+    that a glance screen nearly cleared, for up to this share of the calls; the second verdict is the label. null: do
+    not. What it buys: `safeguard evaluate --versus labeler.escalate=0.1` (docs/screening.md)"""
 
 
 class TrackingConfig(Section):

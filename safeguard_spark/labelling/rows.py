@@ -67,10 +67,14 @@ class LabelSpec:
 
 
 class Row(NamedTuple):
-    """A content to label. `key` is the caller's and comes back with the verdict."""
+    """A content to label. `key` is the caller's and comes back with the verdict.
+
+    `is_close`: a screen nearly cleared it, so that it is judged again with more effort, if the labeler escalates.
+    """
 
     key: int
     content: Content
+    is_close: bool = False
 
 
 class Labelled(NamedTuple):
@@ -118,18 +122,19 @@ def label_rows(
     first answers has gpt-oss's format though the dialect says so; the rows that were decided without the model are
     yielded before that.
     """
-    in_flight: dict[int, Content] = {}
+    in_flight: dict[int, Row] = {}
     unread: dict[Labeler, list[_Unread]] = {}  # by the labeler of their second look
     num_calls = num_unread = num_escalated = num_other_format = 0
-    critical, escalated = spec.critical_rules, spec.labeler.escalated
+    critical, escalated, share = spec.critical_rules, spec.labeler.escalated, spec.labeler.escalate or 0
+    close: list[_Unread] = []
 
     def requests() -> Iterator[Request | Decided]:
         for row in rows:
-            in_flight[row.key] = row.content
+            in_flight[row.key] = row
             yield _request(spec, row)
 
     for result in _answered(spec, spec.call_spec, engine, requests()):
-        content = in_flight.pop(result.key)
+        _, content, is_close = in_flight.pop(result.key)
         num_calls += result.called
         num_other_format += result.verdict.error == verdict.NO_FINAL_MESSAGE
         if spec.labeler.dialect is Dialect.harmony and num_other_format == num_calls == first_answers:
@@ -139,11 +144,13 @@ def label_rows(
             )
         labeler = spec.labeler.second_look_at(result.verdict.outcome)
         if labeler is None and escalated is not None and not critical.isdisjoint(result.verdict.rule_ids):
-            if num_escalated < max(MIN_SECOND_LOOKS, (spec.labeler.escalate or 0) * num_calls):
+            if num_escalated < max(MIN_SECOND_LOOKS, share * num_calls):
                 num_escalated += 1
                 unread.setdefault(escalated, []).append(_Unread(content, result))
             else:
                 yield result
+        elif labeler is None and escalated is not None and is_close and result.verdict.outcome is Outcome.labelled:
+            close.append(_Unread(content, result))
         elif labeler is None:
             yield result
         elif num_unread >= max(MIN_SECOND_LOOKS, SECOND_LOOK_SHARE * num_calls):
@@ -151,6 +158,10 @@ def label_rows(
         else:
             num_unread += 1
             unread.setdefault(labeler, []).append(_Unread(content, result))
+    if escalated is not None and close:  # with what the critical rules have left
+        remaining = max(0, int(max(MIN_SECOND_LOOKS, share * num_calls)) - num_escalated)
+        unread.setdefault(escalated, []).extend(close[:remaining])
+        yield from (row.first for row in close[remaining:])
     # Not among the first requests: an engine waits for the next of those before it yields its last answers.
     for labeler, rows_of_labeler in unread.items():
         yield from _second_looks(replace(spec, labeler=labeler), engine, rows_of_labeler)

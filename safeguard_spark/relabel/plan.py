@@ -114,7 +114,7 @@ class PlanReport(BaseModel):
     others: dict[str, ScopeSize]  # by scope
     labelers: tuple[str, str] | None = None  # of the old and the new labels, for people, if they differ
     decide_again: DecideAgain | None = None  # None: the table of decisions does not say rules and versions
-    screens: tuple[str, ...] = ()  # a sentence for each screen that falls with the change
+    screens: tuple[str, ...] = ()  # a sentence for the screen that is used, and for each that falls with the change
     currency: str = ""
     not_stored: str = ""  # why the plan could not be stored, if the user may not write to `plans`
 

@@ -12,7 +12,7 @@ from safeguard_spark.policy.document import Policy, Severity
 from safeguard_spark.screen.audit import Audit, num_checks
 from safeguard_spark.screen.parts import SHARES_OF, Part
 from safeguard_spark.screen.scorer import Scores
-from safeguard_spark.screen.threshold import Strata, Thresholds, clears
+from safeguard_spark.screen.threshold import Strata, Thresholds, distances
 
 Kind = Literal["linear", "glance"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -77,12 +77,12 @@ class Screen(BaseModel):
     def _limits(self) -> dict[str | None, float]:
         return {one.stratum: one.threshold for one in self.thresholds or () if one.threshold is not None}
 
-    def clears(self, scores: Scores, strata: Strata | None = None) -> list[bool]:
-        """Which contents are cleared. `strata` of a screen that has a threshold for each."""
+    def distances(self, scores: Scores, strata: Strata | None = None) -> Scores:
+        """By how much scores are above their threshold: contents below 0 are cleared. `strata` if it is by strata."""
         limits = self._limits
         if self.threshold is not None:
             limits = {None: self.threshold}
-        return [bool(is_cleared) for is_cleared in clears(limits, scores, strata)]
+        return distances(limits, scores, strata)
 
     @property
     def screen_id(self) -> str:
@@ -145,6 +145,12 @@ def fallen_text(screen: Screen, new: Policy) -> str:
         f"{new.ref}. Another for a target of {screen.target:.0%} takes at least {needed:,} violations to calibrate on: "
         f"about {calls:,} contents labelled at random, at {screen.prevalence:.1%} violations."
     )
+
+
+def unused_text(screen: Screen) -> str:
+    """That a screen is configured and retired."""
+    why = str(screen.retired_reason).removesuffix(".")
+    return f"Screen {screen.screen_id} is retired and not used: {why}. Set screen.id to another one, or to null."
 
 
 def audit_text(screen: Screen, latest: Audit, pooled: Audit) -> str:

@@ -68,13 +68,13 @@ class Threshold:
         return scores < self.score
 
 
-def clears(thresholds: Mapping[str | None, float], scores: Scores, strata: Strata | None) -> npt.NDArray[np.bool_]:
-    """Which contents are cleared: those with a score strictly below the threshold of their stratum.
+def distances(thresholds: Mapping[str | None, float], scores: Scores, strata: Strata | None) -> Scores:
+    """By how much each score is above the threshold of its stratum: contents below 0 are cleared.
 
-    Without strata the threshold is that of None. A content whose stratum has no threshold is never cleared.
+    Without strata the threshold is that of None. Infinite for a content whose stratum has no threshold.
     """
     of = [None] * len(scores) if strata is None else strata
-    return scores < np.array([thresholds.get(stratum, -np.inf) for stratum in of], dtype=np.float64)
+    return scores - np.array([thresholds.get(stratum, -np.inf) for stratum in of], dtype=np.float64)
 
 
 class Thresholds(NamedTuple):
@@ -100,7 +100,7 @@ class Thresholds(NamedTuple):
     def clears(self, scored: Scored) -> npt.NDArray[np.bool_]:
         """Which contents are cleared."""
         limits = {stratum: threshold.score for stratum, threshold in self.by_stratum.items()}
-        return clears(limits, scored.scores, scored.strata)
+        return distances(limits, scored.scores, scored.strata) < 0
 
 
 def calibrate(positives: Scores, target: float, risk: float = 1 - LEVEL) -> Threshold:

@@ -5,7 +5,7 @@
                    <policy number>/plan.json     written when the plan is complete
                                    pending/bucket=<n>/    content ids and contents to label, by chunk
                                    reused/bucket=<n>/     verdicts that other ids of the same content have
-                                   cleared/bucket=<n>/    work keys of the contents that a screen cleared
+                                   cleared/bucket=<n>/    work keys of the contents that a screen cleared, or nearly did
                                    results/<n>/           the model's results (with _COMPLETE when complete)
 """
 

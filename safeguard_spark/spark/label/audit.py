@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from safeguard_spark.screen.record import audit_text
+from safeguard_spark.screen.record import audit_text, unused_text
 from safeguard_spark.spark.label.run import RunContext
 from safeguard_spark.spark.screens import audit_run
 
@@ -22,10 +22,7 @@ def audit_of_run(run: RunContext) -> RunAudit:
     if screen is None:
         return RunAudit()
     if screen.is_retired:
-        why = str(screen.retired_reason).removesuffix(".")
-        return RunAudit(sentences=(
-            f"Screen {screen.screen_id} is retired and was not used: {why}. Set screen.id to another one, or to null.",
-        ))  # fmt: skip
+        return RunAudit(sentences=(unused_text(screen),))
     audited = audit_run(run.tables, screen, run.run_id)
     if audited is None:
         return RunAudit(screen.screen_id)

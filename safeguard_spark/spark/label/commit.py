@@ -69,6 +69,14 @@ class Chunk:
         return None if rows is None or self.plan.screened is None else self.plan.screened.cleared(rows)
 
     @property
+    def close(self) -> DataFrame | None:
+        """(work_key, is_close) of its contents that a screen nearly cleared and that are judged again, or None."""
+        if self.plan.screened is None or self.plan.screened.close_up_to is None:
+            return None
+        rows = self._read("cleared")
+        return None if rows is None else self.plan.screened.close(rows)
+
+    @property
     def results(self) -> DataFrame:
         """The model's results; no rows if the model was not called."""
         if not self.folder.exists("results", self.number):

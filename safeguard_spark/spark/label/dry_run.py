@@ -12,7 +12,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.result import RunResult, Status
-from safeguard_spark.screen.record import Screen
+from safeguard_spark.screen.record import Screen, unused_text
 from safeguard_spark.spark.activations import inactive_message
 from safeguard_spark.spark.label.candidates import Candidates, Way, find_candidates
 from safeguard_spark.spark.label.executor import COST_TYPE, Recipe, count_calls
@@ -55,6 +55,8 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy], 
     costs = _costs(config, specs, table, labels, candidates, screen)
     rate = calls_per_s(tables, {spec.labeler.labeler_hash for spec in specs}) if exists else None
     calls = sum(cost.calls for cost in costs)
+    sentences = [unused_text(screen)] if screen and screen.is_retired else []
+    sentences += [inactive] if exists and (inactive := inactive_message(tables, specs)) else []
     return RunResult(
         run_id="",
         status=Status.planned,
@@ -66,7 +68,7 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy], 
         tokens={"prompt": sum(cost.prompt_tokens for cost in costs)},
         seconds={"label": round(calls / rate, 1)} if rate else {},
         tables={table.name: tables.path(table) for table in schema.TABLES},
-        message=inactive_message(tables, specs) if exists else None,
+        message=" ".join(sentences) or None,
         candidates=candidates.message,
         screen_id=screen.screen_id if screen and not screen.is_retired else None,
         spared=sum(cost.spared for cost in costs),

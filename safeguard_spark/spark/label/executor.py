@@ -87,10 +87,11 @@ class Recipe:
 
 
 class Input(NamedTuple):
-    """A staged content and the work key of its verdict."""
+    """A staged content, the work key of its verdict, and whether a screen nearly cleared it."""
 
     work_key: str
     content: Content
+    is_close: bool = False
 
 
 def label_batches(recipe: Recipe) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -122,7 +123,7 @@ def _results(recipe: Recipe, inputs: Iterator[Input]) -> Iterator[pa.RecordBatch
     def rows() -> Iterator[Row]:
         for number, item in enumerate(inputs):
             keys[number] = item.work_key
-            yield Row(number, item.content)
+            yield Row(number, item.content, item.is_close)
 
     batch = _ResultBatch()
     with recipe.engine() as engine, Reporter(recipe.progress) as reporter:
@@ -204,9 +205,11 @@ class _ResultBatch:
 
 
 def _inputs(batch: pa.RecordBatch) -> Iterator[Input]:
-    payload = next(name for name in batch.schema.names if name in READERS)
-    for key, cell in zip(batch.column("work_key"), batch.column(payload), strict=True):
-        yield Input(key.as_py(), READERS[payload](cell.as_py()))
+    names = batch.schema.names
+    payload = next(name for name in names if name in READERS)
+    close = batch.column("is_close").to_pylist() if "is_close" in names else [None] * batch.num_rows
+    for key, cell, is_close in zip(batch.column("work_key"), batch.column(payload), close, strict=True):
+        yield Input(key.as_py(), READERS[payload](cell.as_py()), is_close is True)
 
 
 def _from_turns(turns: list[dict[str, bytes | None] | None] | None) -> Content:

@@ -249,7 +249,10 @@ def _label_chunk(run: RunContext, chunk: Chunk) -> Summary:
     recipe = Recipe(
         run.config, chunk.plan.spec, run.run_id, window, run.listener.address, gpus=gpus, attempts=task_attempts(run)
     )
-    inputs = contents.select("work_key", run.source.payload).repartition(num_partitions, "work_key")
+    columns = ["work_key", run.source.payload]
+    if (close := chunk.close) is not None:
+        contents, columns = contents.join(close, on="work_key", how="left"), [*columns, "is_close"]
+    inputs = contents.select(columns).repartition(num_partitions, "work_key")
     profile = executors.label_profile(spark, running, slots)
     results = inputs.mapInArrow(label_batches(recipe), RESULT_TYPE, profile=profile)
     watch: contextlib.AbstractContextManager[dict[str, str]] = contextlib.nullcontext({})

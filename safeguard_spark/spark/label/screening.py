@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import Column, DataFrame
@@ -18,21 +19,25 @@ from safeguard_spark.policy.document import Effort
 from safeguard_spark.screen.glance import GlanceScreen
 from safeguard_spark.screen.linear import LinearScreen
 from safeguard_spark.screen.record import Screen
-from safeguard_spark.screen.scorer import Scorer
+from safeguard_spark.screen.scorer import Scorer, Scores
 from safeguard_spark.spark import executors
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.label.executor import READERS, Recipe
 from safeguard_spark.spark.source import STRATUM
 from safeguard_spark.tracking.artifacts import read_artifact
 
-CLEARED_DDL = "work_key STRING, bucket INT"
+# Of contents that a screen cleared `distance` is null; of others it says by how much they are above the threshold.
+CLEARED_DDL = "work_key STRING, bucket INT, distance DOUBLE"
 SCREENED_COST = pa.schema([(name, pa.int64()) for name in ("calls", "prompt_tokens", "cleared", "cleared_tokens")])
 BATCH = 1_000  # contents scored at once: their n-grams are in memory together
 SHORT = 8  # a content of so many times fewer characters than a prompt may have tokens is short enough for any prompt
 
 
 class StagedScreen(BaseModel):
-    """A screen as a plan has staged what it clears. `audited_up_to`: contents up to this key are audited."""
+    """A screen as a plan has staged what it clears. `audited_up_to`: contents up to this key are audited.
+
+    `close_up_to`: contents that are not cleared up to this distance are judged again with more effort; None: none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,9 +47,17 @@ class StagedScreen(BaseModel):
     run_id: str
     audited_up_to: str
     spared: int
+    close_up_to: float | None = None
+
+    def close(self, rows: DataFrame) -> DataFrame:
+        """(work_key, is_close) of staged rows that the screen nearly cleared."""
+        return rows.where(F.col("distance") <= F.lit(self.close_up_to)).select(
+            "work_key", F.lit(True).alias("is_close")
+        )
 
     def cleared(self, rows: DataFrame) -> DataFrame:
-        """(work_key, is_audited) of staged rows."""
+        """(work_key, is_audited) of staged rows that the screen cleared."""
+        rows = rows.where("distance IS NULL")
         return rows.select("work_key", (_audit_key(self.run_id) <= self.audited_up_to).alias("is_audited"))
 
     def verdicts(self, cleared: DataFrame) -> DataFrame:
@@ -104,15 +117,18 @@ class ScreenRecipe:
         with self.labelling.engine() as engine:
             yield GlanceScreen(self.spec, engine)
 
-    def clears(self, scorer: Scorer, batch: pa.RecordBatch, contents: list[Content]) -> list[bool]:
-        """Which contents of a batch the screen clears: none that the labeler would not be called for."""
-        candidates = [number for number, content in enumerate(contents) if _has_prompt(self.spec, content)]
-        scores, strata = scorer.scores([contents[number] for number in candidates]), None
-        if STRATUM in batch.schema.names:
-            strata = batch.column(STRATUM).take(pa.array(candidates, pa.int64())).to_pylist()
-        is_cleared = self.screen.clears(scores, strata)
-        cleared = {number for number, clear in zip(candidates, is_cleared, strict=True) if clear}
-        return [number in cleared for number in range(len(contents))]
+    @property
+    def escalate(self) -> float | None:
+        """The share of calls that are made once more for contents near the threshold; None: it is not asked for."""
+        return self.spec.labeler.escalate if self.screen.kind == "glance" else None
+
+    def distances(self, scorer: Scorer, batch: pa.RecordBatch, contents: list[Content]) -> Scores:
+        """By how much the contents of a batch are above the threshold. NaN where the labeler needs no call."""
+        has_prompt = np.array([_has_prompt(self.spec, content) for content in contents], dtype=np.bool_)
+        scores = np.full(len(contents), np.nan)
+        scores[has_prompt] = scorer.scores([contents[number] for number in np.flatnonzero(has_prompt)])
+        strata = batch.column(STRATUM).to_pylist() if STRATUM in batch.schema.names else None
+        return self.screen.distances(scores, strata)
 
 
 def _has_prompt(spec: LabelSpec, content: Content) -> bool:
@@ -123,7 +139,10 @@ def _has_prompt(spec: LabelSpec, content: Content) -> bool:
 
 
 def clear_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function for `mapInArrow`: batches of (work_key, bucket, text or turns) to the rows that are cleared."""
+    """The function for `mapInArrow`: batches of (work_key, bucket, text or turns) to rows of `CLEARED_DDL`.
+
+    Those that are cleared, and if any are to be judged again with more effort, those that are not.
+    """
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with recipe.scorer() as scorer:
@@ -132,8 +151,12 @@ def clear_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], 
                 for start in range(0, batch.num_rows, BATCH):
                     part = batch.slice(start, BATCH)
                     contents = [READERS[payload](cell.as_py()) for cell in part.column(payload)]
-                    mask = pa.array(recipe.clears(scorer, part, contents), pa.bool_())
-                    yield part.select(["work_key", "bucket"]).filter(mask)
+                    distances = recipe.distances(scorer, part, contents)
+                    is_cleared = distances < 0
+                    is_staged = is_cleared | (np.isfinite(distances) if recipe.escalate else False)
+                    keys = part.select(["work_key", "bucket"])
+                    staged = keys.append_column("distance", pa.array(distances, pa.float64(), mask=is_cleared))
+                    yield staged.filter(pa.array(is_staged))
 
     return run
 
@@ -151,7 +174,8 @@ def cost_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], I
                 part = batch.slice(start, BATCH)
                 contents = [READERS[payload](cell.as_py()) for cell in part.column(payload)]
                 prepared = [prepare(recipe.spec, content) for content in contents]
-                for prompt, is_cleared in zip(prepared, recipe.clears(scorer, part, contents), strict=True):
+                cleared = recipe.distances(scorer, part, contents) < 0
+                for prompt, is_cleared in zip(prepared, cleared.tolist(), strict=True):
                     if isinstance(prompt, Prompt):
                         tokens = len(prompt.token_ids or ())
                         totals["calls"] += 1
@@ -182,15 +206,18 @@ def stage_cleared(
         profile = executors.label_profile(spark, running, slots)
         window = -(-config.engine.requests_in_flight // slots.per_executor)
         labelling = replace(labelling, window=window, gpus={executor.id: executor.gpus for executor in running})
-    scored = contents.mapInArrow(clear_batches(ScreenRecipe.of(labelling, screen)), CLEARED_DDL, profile=profile)
+    recipe = ScreenRecipe.of(labelling, screen)
+    scored = contents.mapInArrow(clear_batches(recipe), CLEARED_DDL, profile=profile)
     scored.write.partitionBy("bucket").parquet(folder.path("cleared"))
-    cleared = folder.spark.read.schema(CLEARED_DDL).parquet(folder.path("cleared"))
+    staged = folder.spark.read.schema(CLEARED_DDL).parquet(folder.path("cleared"))
+    cleared = staged.where("distance IS NULL")
     num_cleared, num_calls = cleared.count(), contents.count()
     if not num_cleared:
         return None
     num_checks = screen.checks_of_run(num_cleared, num_calls, config.screen.audit)
     keys = cleared.select(_audit_key(run_id).alias("key")).orderBy("key").limit(num_checks)
     last = keys.agg(F.max("key")).first()
+    nearest = staged.agg(F.percentile_approx("distance", recipe.escalate)).first() if recipe.escalate else None
     return StagedScreen(
         screen_id=screen.screen_id,
         screen_hash=screen.screen_hash,
@@ -198,4 +225,5 @@ def stage_cleared(
         run_id=run_id,
         audited_up_to=str(last[0]) if last else "",
         spared=num_cleared - num_checks,
+        close_up_to=nearest[0] if nearest else None,
     )

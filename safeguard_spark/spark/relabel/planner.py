@@ -14,7 +14,7 @@ from safeguard_spark.relabel.estimate import Estimate, estimate_cost
 from safeguard_spark.relabel.plan import PlanReport, RelabelPlan, ScopeSize
 from safeguard_spark.relabel.rules import RuleChanges, rule_changes
 from safeguard_spark.relabel.scope import Scope, ScopeKind
-from safeguard_spark.screen.record import Screen, fallen_text
+from safeguard_spark.screen.record import Screen, fallen_text, unused_text
 from safeguard_spark.spark.activations import labeler_of
 from safeguard_spark.spark.failures import is_denied
 from safeguard_spark.spark.label.dry_run import Cost, cost_of
@@ -88,12 +88,7 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
         others=others,
         labelers=(str(old_labeler), str(configured)) if is_relabelled else None,
         decide_again=decide_again(spark, config, request.new),
-        screens=tuple(
-            fallen_text(screen, request.new)
-            for screen in all_screens(tables)
-            if old is not None and screen.policy_hash == old.policy_hash and not screen.is_retired
-            if not screen.fits(spec)
-        ),
+        screens=(*_used(screen, size), *_fallen(tables, old, spec)),
         currency=config.relabel.currency,
         not_stored=_store(tables, plan, cost),
     )
@@ -103,6 +98,26 @@ def _configured_screen(tables: Tables, config: RunConfig, spec: LabelSpec) -> Sc
     """The configured screen if it is one of the version to label under: `apply` refuses any other."""
     screen = find_screen(tables, config.screen.id) if config.screen.id else None
     return screen if screen and screen.fits(spec) else None
+
+
+def _used(screen: Screen | None, size: Cost) -> list[str]:
+    """What the configured screen does for a plan."""
+    if screen is None:
+        return []
+    if screen.is_retired:
+        return [unused_text(screen)]
+    return [f"Screen {screen.screen_id} spares {size.spared:,} more calls."]
+
+
+def _fallen(tables: Tables, old: Policy | None, spec: LabelSpec) -> list[str]:
+    """That screens fall with a change of the policy or the labeler."""
+    screens = [] if old is None else all_screens(tables)
+    return [
+        fallen_text(screen, spec.policy)
+        for screen in screens
+        if old is not None and screen.policy_hash == old.policy_hash and not screen.is_retired
+        if not screen.fits(spec)
+    ]
 
 
 def _store(tables: Tables, plan: RelabelPlan, cost: Estimate | None) -> str:

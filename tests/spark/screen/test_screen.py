@@ -4,8 +4,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from safeguard_spark.errors import ConfigError, EngineError, ExitCode, GateError
+from safeguard_spark.labelling.rows import MIN_SECOND_LOOKS
 from safeguard_spark.spark.label.dry_run import dry_run
-from safeguard_spark.spark.screen.make import plan_screen
+from safeguard_spark.spark.screen.make import plan_screen, train_screen
 from safeguard_spark.spark.screens import find_screen, newest_audits
 from safeguard_spark.spark.tables import Tables
 from tests.build import policy
@@ -59,8 +60,22 @@ def test_a_screen_spares_calls_and_a_new_kind_of_violation_retires_it(lake: Lake
     again = lake.label(POLICY, screen={"id": screen.screen_id})
     assert again.status == "complete" and again.spared == 0
     assert again.pending == run.spared + broken.spared
-    assert "is retired and was not used" in str(again.message)
+    assert "is retired and not used" in str(again.message)
     assert {row.outcome for row in lake.current().values()} == {"labelled"}
+
+
+def test_what_a_glance_nearly_cleared_is_judged_again_with_more_effort(lake: Lake) -> None:
+    labeler = {"labeler": {"effort": "low", "escalate": 0.1}}
+    lake.write(posts(300, share=0.3))
+    lake.label(POLICY, **labeler)
+    screen = train_screen(lake.spark, lake.config(**labeler), POLICY, 0.8, "glance", critical=False)
+    lake.write(posts(600, start=300, share=0.3))
+    run = lake.label(POLICY, screen={"id": screen.screen_id, "audit": 10}, **labeler)
+    labels = lake.read("labels").where(F.col("run_id") == run.run_id)
+    again = labels.where("effort = 'medium'").collect()
+    # The script's glance has two scores, so all that it did not clear is as close as can be.
+    assert len(again) >= MIN_SECOND_LOOKS and all(row.violation and row.screen is None for row in again)
+    assert run.calls == 300 - run.spared + len(again) and run.spared > 150
 
 
 def test_a_screen_is_refused_for_another_text_and_another_labeler(lake: Lake) -> None:

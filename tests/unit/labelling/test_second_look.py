@@ -165,6 +165,27 @@ def test_escalations_stay_within_their_share_of_the_calls() -> None:
     assert len(results) == 200 and engine.calls.count("medium") == 20
 
 
+def test_what_a_screen_nearly_cleared_has_what_the_critical_rules_leave_of_the_share() -> None:
+    rule = "- id: M2\n  category: weapons"
+    spec = label_spec(
+        parse_policy(policy_text().replace(rule, f"{rule}\n  severity: critical")),
+        labeler={"effort": "low", "escalate": 0.1},
+    )
+    engine = Moody({"low": "garbage"})
+    texts = ["a rifle" if n % 20 == 0 else "zz" if n == 1 else "a table" for n in range(200)]
+    rows = [Row(n, from_text(text), is_close=n % 2 == 1) for n, text in enumerate(texts)]
+    results = {result.key: result for result in label_rows(spec, engine, rows)}
+    again = {key for key, result in results.items() if result.effort == "medium"}
+    # 20 of 200 calls, ten of them for the critical rule; the one that could not be read has its own second look.
+    assert len(results) == 200 and len(again) == 21
+    assert {key for key in again if key % 20 == 0} == set(range(0, 200, 20))
+    assert {key % 2 for key in again if key % 20} == {1}
+    without = label_spec(policy(), labeler={"effort": "low"})
+    assert [result.effort for result in label_rows(without, engine, [Row(0, from_text("a table"), is_close=True)])] == [
+        "low"
+    ]
+
+
 def test_without_escalation_no_verdict_is_judged_again() -> None:
     engine = Moody({})
     escalate(engine, "a rifle")

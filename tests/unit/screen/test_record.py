@@ -134,8 +134,8 @@ def test_a_screen_with_strata_says_which_are_screened_and_what_the_others_need()
     # Its identity has its thresholds and what they are by; contents of any other stratum are not cleared.
     others = [screen(**{**values, "strata": "lang"}), screen(**{**values, "thresholds": values["thresholds"][1:]})]
     assert len({one.screen_id for one in (stratified, screen(), *others)}) == 4
-    assert stratified.clears(np.full(5, -5.0), ["de", "en", "fr", None, "de"]) == [True, False, False, False, True]
-    assert stratified.clears(np.full(2, -5.0)) == [False, False]
+    assert stratified.distances(np.full(4, 1.0), ["de", "en", "fr", None]).tolist() == [-2.0, *3 * [np.inf]]
+    assert stratified.distances(np.full(2, -5.0)).tolist() == [np.inf, np.inf]
     plan = planned(Point(0.95, 59, thresholds))._replace(strata="lower(lang)")
     assert "95% for de 160; not screened, for want of 72: tr\\x1b 60, en 10." in plan_text(plan)
 

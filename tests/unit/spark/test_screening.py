@@ -1,5 +1,7 @@
 """What a worker clears, without Spark around it: nothing that needs no call, and no more than the threshold says."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -43,7 +45,16 @@ def batch(payload: str, cells: list[Any], kind: pa.DataType) -> pa.RecordBatch:
 def test_a_worker_clears_what_is_below_the_threshold_and_would_have_been_a_call(kind: str) -> None:
     batches = [batch("text", TEXTS, pa.binary()), batch("text", [], pa.binary())]
     cleared = pa.Table.from_batches(list(clear_batches(recipe(kind))(iter(batches))))
-    assert cleared.to_pydict() == {"work_key": ["k0", "k6"], "bucket": [0, 6]}
+    assert cleared.to_pydict() == {"work_key": ["k0", "k6"], "bucket": [0, 6], "distance": [None, None]}
+
+
+def test_of_a_glance_with_escalation_contents_that_were_not_cleared_have_their_distance() -> None:
+    made = recipe("glance")
+    labelling = replace(made.labelling, spec=label_spec(policy(), labeler={"effort": "low", "escalate": 0.1}))
+    batches = [batch("text", [b"a table", b"a replica", b""], pa.binary())]
+    staged = pa.Table.from_batches(list(clear_batches(replace(made, labelling=labelling))(iter(batches))))
+    assert staged["work_key"].to_pylist() == ["k0", "k1"]
+    assert staged["distance"].to_pylist() == [None, pytest.approx(math.log(0.9 / 0.1))]
 
 
 def test_conversations_are_scored_as_a_whole() -> None:

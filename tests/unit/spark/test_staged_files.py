@@ -104,7 +104,7 @@ def test_these_fields_and_columns_are_format_5() -> None:
         "activates", "given_up", "screened",
     ]  # fmt: skip
     assert list(StagedScreen.model_fields) == [
-        "screen_id", "screen_hash", "kind", "run_id", "audited_up_to", "spared",
+        "screen_id", "screen_hash", "kind", "run_id", "audited_up_to", "spared", "close_up_to",
     ]  # fmt: skip
     assert list(Labeler.model_fields) == [
         "model", "revision", "dialect", "engine_class", "effort", "temperature", "top_p", "max_tokens",
