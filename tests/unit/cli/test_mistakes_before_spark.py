@@ -40,7 +40,10 @@ RELABEL = ["--config", "conf.yaml", "--output", "tables", "--source", "nowhere",
         (["relabel", "compare", "market@1.0.0", "market@9.9.9", *RELABEL], 3, "9.9.9"),
         (["relabel", "compare", "A", "B", "--noise-share", "2", *RELABEL], 2, "not a share"),
         (["relabel", "promote", "market@1.0.0", "--force", *RELABEL], 2, "--reason"),
-        *[([*TRAIN, "--target", target], 2, f"--target {target} is not a share") for target in ("95%", "0", "1", "nan")],
+        *[
+            ([*TRAIN, "--target", target], 2, f"--target {target} is not a share")
+            for target in ("95%", "0", "1", "nan")
+        ],
         ([*TRAIN, "--kind", "deep"], 2, "Kinds: linear, glance"),
         (TRAIN, 2, "set tracking.enabled=true"),
         ([*RECORDED, "--versus", "labeler.effort=high"], 2, "compare a recording with itself"),
