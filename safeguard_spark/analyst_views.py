@@ -31,9 +31,11 @@ def analyst_views(tables: Mapping[str, str], dialect: Dialect) -> dict[str, str]
     """The SELECT behind each view, by its name.
 
     `tables` are table expressions: names, or queries in brackets. It has labels, labels_current, review_items,
-    decisions, runs and policy_activations.
+    decisions, runs and policy_activations; and reviewed_items where that view is there already.
     """
     reviewed = reviewed_items(tables["review_items"], tables["decisions"])
+    if "reviewed_items" in tables:
+        reviewed = f"SELECT * FROM {tables['reviewed_items']}"
     return {
         "reviewed_items": reviewed,
         "review_samples": _samples(reviewed),

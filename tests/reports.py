@@ -26,7 +26,13 @@ def made_up_report() -> Report:
     cost = [Indicator("cost_calls", 214_310), Indicator("cost_engine_hours", 38.2)]
     period = Period(date(2026, 11, 1), date(2026, 11, 30))
     days = tuple(
-        {"policy": "marketplace", "day": date(2026, 11, day), "flagged": 600 + 9 * (day % 7), "judged": 33_000}
+        {
+            "policy": "marketplace",
+            "collection": "posts",
+            "day": date(2026, 11, day),
+            "flagged": 600 + 9 * (day % 7),
+            "judged": 33_000,
+        }
         for day in range(1, 31)
     )
     active = (

@@ -1,6 +1,6 @@
 """The command for a period's report: report."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +36,8 @@ def report(
     period = Period(_day(start, "--from"), _day(end, "--to"), Known(known))
     if period.end < period.start:
         raise ConfigError(f"--to {end} is before --from {start}.")
+    if period.start > (today := datetime.now(UTC).date()):
+        raise ConfigError(f"--from {start} is in the future: in UTC today is {today}. Name a day that has begun.")
     require_folder(html)
     require_folder(csv, "--csv")
     from safeguard_spark.report.page import report_page

@@ -260,11 +260,12 @@ def cost_indicators(days: Iterable[Row], price: float | None) -> Iterator[Indica
         )
 
 
-def active_in(period: Period, rows: Iterable[Row]) -> Iterator[Active]:
-    """The versions of the view `active_versions` that were active in a period; its times are UTC."""
+def active_in(period: Period, rows: Iterable[Row], today: date) -> Iterator[Active]:
+    """The versions of the view `active_versions` that were active in a period, up to today; its times are UTC."""
+    last = min(period.end, today)
     for row in sorted(rows, key=lambda row: (row["policy"], row["active_from"])):
-        until = row["active_until"].date() if row["active_until"] else period.end
-        start, end = max(period.start, row["active_from"].date()), min(period.end, until)
+        until = row["active_until"].date() if row["active_until"] else last
+        start, end = max(period.start, row["active_from"].date()), min(last, until)
         if start <= end:
             about = (row["policy"], row["policy_version"], row["labeler"] or "any")
             yield Active(*about, start, end, row["reason"] or "", bool(row["forced"]))

@@ -9,7 +9,7 @@ from safeguard_spark.evaluation.figures import COLORS, Interval, Series, axis_en
 from safeguard_spark.evaluation.html import html_page, html_table
 from safeguard_spark.evaluation.page import STYLE
 from safeguard_spark.report.indicators import Report
-from safeguard_spark.report.text import figure, grouped, label
+from safeguard_spark.report.text import figure, grouped, label, nothing
 
 RATES = ("violation_rate_model", "violation_rate")
 QUALITY = ("precision", "recall", "accuracy")
@@ -22,6 +22,7 @@ def report_page(report: Report) -> str:
         f"<h1>{escape(title)}</h1>",
         "<p>Corrected rates come from estimating samples: contents drawn at random that people judged, first without "
         "seeing the label. What was looked for as it might be wrong is in no rate. Intervals: 95 %. Days: UTC.</p>",
+        *(f"<p>{escape(line)}</p>" for line in nothing(report)),
         *_rates(report),
         *_days(report),
         *_active(report),
@@ -47,16 +48,19 @@ def _rates(report: Report) -> Iterator[str]:
 
 
 def _days(report: Report) -> Iterator[str]:
-    by_policy: dict[str, dict[date, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    by_name: dict[str, dict[date, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    # A golden set that was evaluated is a collection too, and no part of another one's share.
+    is_one = len({row["collection"] for row in report.days}) == 1
     for row in report.days:
-        sums = by_policy[row["policy"]][row["day"]]
+        sums = by_name[row["policy"] if is_one else f"{row['policy']} on {row['collection']}"][row["day"]]
         sums[0] += row["flagged"]
         sums[1] += row["judged"]
     series = [
-        Series(
-            policy, [(day.toordinal(), flagged / judged) for day, (flagged, judged) in sorted(days.items()) if judged]
+        Series(name, points)
+        for name, days in sorted(by_name.items())
+        if (
+            points := [(day.toordinal(), flagged / judged) for day, (flagged, judged) in sorted(days.items()) if judged]
         )
-        for policy, days in sorted(by_policy.items())
     ]
     if report.period and any(len(one.points) > 1 for one in series):
         names = (str(report.period.start), str(report.period.end))

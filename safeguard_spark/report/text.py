@@ -47,7 +47,7 @@ def _inert(cell: str) -> str:
 
 def report_text(report: Report) -> str:
     """The indicators for people, by policy version."""
-    lines = [f"Report of {report.period}." if report.period else "Reviews so far."]
+    lines = [f"Report of {report.period}." if report.period else "Reviews so far.", *nothing(report)]
     for row in report.active:
         forced = ", against its gate" if row.forced else ""
         lines.append(f"{row.policy}@{row.policy_version} by {row.labeler} active {row.start} to {row.end}{forced}")
@@ -58,6 +58,15 @@ def report_text(report: Report) -> str:
             *aligned([(f"  {label(one)}", figure(one), one.note or evidence(one)) for one in indicators]),
         ]
     return "\n".join(lines) + "\n"
+
+
+def nothing(report: Report) -> list[str]:
+    """What to say where there are no labels and no reviews; else nothing."""
+    if any(one.policy for one in report.indicators):
+        return []
+    if report.period:
+        return ["No label was in use, and no item was drawn for review."]
+    return ["No item has been drawn for review yet. Draw some with safeguard review sample."]
 
 
 def grouped(report: Report) -> list[tuple[str, list[Indicator]]]:

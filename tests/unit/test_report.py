@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -158,8 +160,10 @@ def test_versions_are_active_on_days_of_the_period_alone() -> None:
         row("1.1.0", changed, later),
         row("1.2.0", later, None),
     ]
-    listed = [(one.policy_version, one.start.day, one.end.day) for one in active_in(MARCH, rows)]
+    listed = [(one.policy_version, one.start.day, one.end.day) for one in active_in(MARCH, rows, date(2026, 11, 1))]
     assert listed == [("1.0.0", 1, 10), ("1.1.0", 10, 31)]
+    # A period that is not over: up to today.
+    assert [one.end.day for one in active_in(MARCH, rows, date(2026, 3, 20))] == [10, 20]
 
 
 @pytest.fixture
@@ -168,9 +172,12 @@ def report() -> Report:
              "engine_hours": 1.5}]  # fmt: skip
     hostile = sample_indicators(strata((500, 400), (1_500, 3), policy="<b>=market</b>", collection="=HYPERLINK(1)"))
     indicators = (*hostile, *cost_indicators(cost, 2.0), Indicator("recall", None, "other", "1.0.0", note=TOO_SMALL))
-    days = tuple({"policy": "market", "day": date(2026, 3, day), "flagged": day, "judged": 100} for day in (1, 2, 3))
+    days = tuple(
+        {"policy": "market", "collection": "posts", "day": date(2026, 3, day), "flagged": day, "judged": 100}
+        for day in (1, 2, 3)
+    )
     active = tuple(active_in(MARCH, [{**KEY, "active_from": datetime(2026, 1, 1, tzinfo=UTC), "active_until": None,
-                                      "reason": "first labelled", "forced": True}]))  # fmt: skip
+                                      "reason": "first labelled", "forced": True}], MARCH.end))  # fmt: skip
     return Report(MARCH, indicators, active, days, "EUR")
 
 
@@ -198,11 +205,35 @@ def test_the_page_and_the_text_have_every_figure_escaped(report: Report) -> None
     assert json.loads(json.dumps(report.to_json()))["period"]["start"] == "2026-03-01"
 
 
+def test_a_report_of_nothing_says_so(report: Report) -> None:
+    cost = tuple(cost_indicators([], None))
+    for empty, words in (
+        (Report(None, ()), "No item has been drawn for review yet."),
+        (Report(MARCH, cost), "No label was in use, and no item was drawn for review."),
+    ):
+        assert words in report_text(empty) and words in report_page(empty)
+        assert words not in report_text(report)
+
+
+def test_the_picture_of_days_keeps_collections_apart_and_has_no_line_without_a_verdict(report: Report) -> None:
+    def days(policy: str, collection: str, judged: int, flagged: int) -> list[dict[str, Any]]:
+        shared = {"policy": policy, "collection": collection, "judged": judged, "flagged": flagged}
+        return [{**shared, "day": date(2026, 3, day)} for day in (1, 2, 3)]
+
+    rows = [*days("market", "posts", 100, 2), *days("market", "golden", 10, 9), *days("unread", "posts", 0, 0)]
+    page = report_page(replace(report, days=tuple(rows)))
+    assert "market on posts" in page and "market on golden" in page and "unread" not in page
+    figure_of_days = page.partition("flagged share by the day")[2].partition("</svg>")[0]
+    heights = set(re.findall(r'cx="[1-9][\d.]*%" cy="([\d.]+)"', figure_of_days))
+    assert heights == {f"{48 + (1 - share) * 192:.1f}" for share in (0.02, 0.9)}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--from", "2026-3-1", "--to", "2026-03-02"], "is no day"),
         (["--from", "2026-03-02", "--to", "2026-03-01"], "is before"),
+        (["--from", "9999-12-31", "--to", "9999-12-31"], "is in the future"),
         (["--from", "2026-03-01", "--to", "2026-03-01", "--known", "later"], "now or then"),
         (["--from", "2026-03-01", "--to", "2026-03-01", "--csv", "nowhere/x.csv"], "--csv nowhere/x.csv"),
     ],

@@ -1,7 +1,8 @@
 """Read the figures of a report from the views for analysts."""
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, time, timedelta
 from functools import reduce
 from typing import Any
 
@@ -36,8 +37,7 @@ def review_report(spark: SparkSession, config: RunConfig, policy: str | None = N
     """What people have decided so far, as known now. Raises ConfigError for an unknown policy, TableError."""
     tables = Tables.open(spark, config.output)
     _require_policy(tables, policy)
-    views = tables.analyst_views()
-    samples, overturns, queues = (_rows(spark, views[name], policy) for name in REVIEWS)
+    samples, overturns, queues = _review_counts(tables, {}, policy)
     indicators = [*sample_indicators(samples), *overturn_indicators(overturns), *queue_indicators(queues)]
     return Report(None, tuple(indicators))
 
@@ -50,11 +50,11 @@ def period_report(spark: SparkSession, config: RunConfig, period: Period, policy
     tables = Tables.open(spark, config.output)
     _require_policy(tables, policy)
     start, end = _utc(period, 0), _utc(period, 1)
-    views = tables.analyst_views(**_as_of(tables, period, start, end))
-    days = _rows(spark, views["daily_rates"], policy)
-    rules = _rows(spark, views["daily_rules"], policy)
-    samples, overturns, queues = (_rows(spark, views[name], policy) for name in REVIEWS)
-    in_period = F.col("day").between(F.lit(period.start), F.lit(period.end))
+    changed = _as_of(tables, period, start, end)
+    days, rules = _label_counts(tables, changed.pop("labels_current", f"({tables.labels_current})"), policy)
+    samples, overturns, queues = _review_counts(tables, changed, policy)
+    views = tables.analyst_views(**changed)
+    in_period = f"day BETWEEN DATE'{period.start}' AND DATE'{period.end}'"
     cost = [row.asDict() for row in spark.sql(views["daily_cost"]).where(in_period).collect()]
     active = [
         _with_utc(row) for row in _rows(spark, views["active_versions"], policy, times=("active_from", "active_until"))
@@ -66,10 +66,46 @@ def period_report(spark: SparkSession, config: RunConfig, period: Period, policy
     return Report(
         period=period,
         indicators=tuple(indicators),
-        active=tuple(active_in(period, active)),
+        active=tuple(active_in(period, active, datetime.now(UTC).date())),
         days=tuple(row for row in days if period.start <= row["day"] <= period.end),
         currency=config.relabel.currency,
     )
+
+
+def _label_counts(tables: Tables, labels: str, policy: str | None) -> list[list[dict[str, Any]]]:
+    """The rows of `daily_rates` and `daily_rules`, with `labels` as the expression of the labels in use.
+
+    Which label of a content is in use takes a sort of all labels, so that is done once.
+    """
+    columns = ("labelled_at", "collection", "policy", "policy_version", "labeler", "outcome", "violation", "rule_ids")
+    select = f"SELECT {', '.join(columns)} FROM {labels}"
+    with _kept(tables.spark, "labels_in_use", select, policy) as name:
+        views = tables.analyst_views(labels_current=name)
+        return [_rows(tables.spark, views[view], policy) for view in ("daily_rates", "daily_rules")]
+
+
+def _review_counts(tables: Tables, changed: dict[str, str], policy: str | None) -> list[list[dict[str, Any]]]:
+    """The rows of the views over reviewed items; `changed` are table expressions as in `Tables.analyst_views`."""
+    select = tables.analyst_views(**changed)["reviewed_items"]
+    with _kept(tables.spark, "items_reviewed", select, policy) as name:
+        views = tables.analyst_views(**changed, reviewed_items=name)
+        return [_rows(tables.spark, views[view], policy) for view in REVIEWS]
+
+
+@contextmanager
+def _kept(spark: SparkSession, name: str, select: str, policy: str | None) -> Iterator[str]:
+    """The rows of a query, of one policy or of all, under a name within a block; computed once.
+
+    Spark keeps them in the executors' memory, and on disk where that is full.
+    """
+    frame = spark.sql(select)
+    frame = (frame if policy is None else frame.where(F.col("policy") == policy)).cache()
+    frame.createOrReplaceTempView(name)
+    try:
+        yield name
+    finally:
+        spark.catalog.dropTempView(name)
+        frame.unpersist()
 
 
 def _require_policy(tables: Tables, policy: str | None) -> None:
@@ -99,8 +135,8 @@ def _as_of(tables: Tables, period: Period, start: str, end: str) -> dict[str, st
 
 def _utc(period: Period, which: int) -> str:
     """The first moment of a period, or with 1 the first one after it, as SQL."""
-    day = (period.start, period.end + timedelta(days=1))[which]
-    return f"TIMESTAMP'{datetime.combine(day, time(), UTC):%Y-%m-%d %H:%M:%S}+00:00'"
+    day = (period.start, min(period.end, date.max - timedelta(days=1)) + timedelta(days=1))[which]
+    return f"TIMESTAMP'{datetime.combine(day, time(), UTC).isoformat(sep=' ')}'"
 
 
 def _rows(spark: SparkSession, select: str, policy: str | None, times: Iterable[str] = ()) -> list[dict[str, Any]]:
