@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
@@ -43,6 +44,7 @@ from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.pending import labels_of
 from safeguard_spark.spark.label.run import Selection
 from safeguard_spark.spark.label.run_rows import past_runs
+from safeguard_spark.spark.screens import all_screens
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.tracking.registry import resolve
 
@@ -249,15 +251,22 @@ class _Run:
     def _labels(self, gold: Gold, side: Side, salt: str | None = None) -> list[DataFrame]:
         """Label the set, where it has no labels yet, and read the labels of each policy back."""
         config = gold.label_config(side.config)
-        selection = Selection(gold.contents, salt=salt, activates=False)
+        # A table with the set's name may have labels of a screen: the labeler is what is measured.
+        selection = Selection(gold.contents, salt=salt, activates=False, rejudged=self._screens)
         result = label_table(self.spark, config, side.policies, show=self.show, selection=selection)
         self.calls += result.calls
         self.run_ids = (*self.run_ids, result.run_id)
         if result.exit_code:
             raise _UnfinishedError(f"{gold.golden_set.manifest.ref}, {side.name}: {result.message}")
-        labels = self._tables.read(schema.LABELS)
+        labels = self._tables.read(schema.LABELS).where("screened_for IS NULL")
         specs = [LabelSpec.of(config, policy, salt) for policy in side.policies]
         return [labels_of(labels, spec, config, gold.contents) for spec in specs]
+
+    @cached_property
+    def _screens(self) -> tuple[str, ...]:
+        """The hashes of all screens of the output."""
+        tables = Tables(self.spark, self.config.output or "")
+        return tuple(screen.screen_hash for screen in all_screens(tables)) if tables.exists() else ()
 
     def _label_by(self, gold: Gold, policy: Policy) -> DataFrame:
         """The verdicts on a set by another text than the side's policies."""

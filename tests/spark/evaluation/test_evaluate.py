@@ -19,9 +19,12 @@ from safeguard_spark.evaluation.result import Evaluation
 from safeguard_spark.evaluation.text import evaluation_text
 from safeguard_spark.spark.maintain.files import optimize_tables
 from safeguard_spark.spark.relabel.promote import promote_version
+from safeguard_spark.spark.screens import add_screen
+from safeguard_spark.spark.tables import Tables
 from tests.build import policy, policy_text
 from tests.spark.lake import Lake
 from tests.unit.commands import Safeguard
+from tests.unit.screen.test_record import screen
 
 pytestmark = pytest.mark.spark
 
@@ -323,3 +326,20 @@ def test_tables_of_an_earlier_release_are_read_and_kept_without_the_new_one(lake
     assert "evaluations" not in optimize_tables(lake.spark, lake.config())
     assert evaluate(lake, write_set(tmp_path, contents(12))).calls > 0
     assert lake.read("evaluations").count() > 0
+
+
+def test_what_a_screen_cleared_in_a_table_of_the_sets_name_is_judged(lake: Lake, tmp_path: Path) -> None:
+    """As if a screen had cleared, under the set's name, ids and contents, every other one of them."""
+    golden_set = write_set(tmp_path, contents())
+    first = evaluate(lake, golden_set)
+    lake.calls()
+    cleared = screen(policy_version="1.0.0", policy_hash=policy().policy_hash)
+    add_screen(Tables(lake.spark, str(lake.tables)), cleared)
+    lake.spark.sql(f"""
+        UPDATE delta.`{lake.tables}/labels` SET outcome = 'screened', violation = false, rule_ids = array(),
+          category = null, screened_for = labeler_hash, labeler_hash = '{cleared.screen_hash}'
+        WHERE int(content_id) % 2 = 0""")
+    again = evaluate(lake, golden_set)
+    assert again.calls == lake.calls() >= ROWS / 2
+    assert cells_of(again, "market") == cells_of(first, "market")
+    assert evaluate(lake, golden_set).calls == 0
