@@ -96,6 +96,10 @@ class Items:
         number = self._index.get(item_id)
         return None if number is None else Item(*to_rows(self._rows.slice(number, 1)))
 
+    def __contains__(self, item_id: str) -> bool:
+        """Whether an item is in the table."""
+        return item_id in self._index
+
     def of_content(self, content_id: str) -> list[Item]:
         """The items about a content."""
         return self._where("content_id", content_id)
@@ -106,7 +110,7 @@ class Items:
 
     def entries(self, second_share: float) -> list[Entry]:
         """What the queue needs to know. Appeals come first; the order of the others is that of their hashes."""
-        columns = self._rows.select(["item_id", "policy", "purpose"])
+        columns = self._rows.select(["item_id", "policy", "purpose", "content_hash"])
         return [
             Entry(
                 item_id,
@@ -114,8 +118,9 @@ class Items:
                 rank=int(purpose != APPEAL),
                 has_second=share_of(f"second {item_id}", second_share),
                 is_calibration=purpose == CALIBRATION,
+                content_hash=content_hash,
             )
-            for item_id, policy, purpose in zip(*columns.to_pydict().values(), strict=True)
+            for item_id, policy, purpose, content_hash in zip(*columns.to_pydict().values(), strict=True)
         ]
 
     def _where(self, column: str, value: str) -> list[Item]:

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -103,12 +103,14 @@ class Journal:
 
     def decisions(self, where: str = "1", *values: Any) -> list[Decision]:
         """The decisions that meet a condition, in the order in which they were made."""
-        return list(self.stream(where, *values))
+        rows = self.connection.execute(f"SELECT row FROM decisions WHERE {where} ORDER BY number", values)
+        return [_load(row["row"]) for row in rows]
 
-    def stream(self, where: str = "1", *values: Any, order: str = "number") -> Iterator[Decision]:
-        """The decisions that meet a condition, one at a time: there may be more than fit in memory."""
-        rows = self.connection.execute(f"SELECT row FROM decisions WHERE {where} ORDER BY {order}", values)
-        return (_load(row["row"]) for row in rows)
+    def stream(self, where: str, order: str = "number") -> Iterator[Decision]:
+        """The decisions that meet a condition, one at a time: there may be millions, so call it in another thread."""
+        with closing(self.connect()) as connection:
+            for row in connection.execute(f"SELECT row FROM decisions WHERE {where} ORDER BY {order}"):
+                yield _load(row["row"])
 
     def items_by_reviewer(self) -> dict[str, int]:
         """How many items each reviewer has decided, by name."""

@@ -20,9 +20,10 @@ _INDEX = """
 ATTACH ':memory:' AS mem;
 CREATE TABLE mem.items (
   item_id TEXT PRIMARY KEY, policy TEXT NOT NULL, rank INTEGER NOT NULL, has_second INTEGER NOT NULL,
-  is_calibration INTEGER NOT NULL
+  is_calibration INTEGER NOT NULL, content_hash TEXT
 );
 CREATE INDEX mem.in_order ON items (policy, is_calibration, rank, item_id);
+CREATE INDEX mem.by_content ON items (content_hash);
 """
 # What a person may judge: an item that has no first decision, or one that needs a second and has a first by another.
 _OPEN = """
@@ -44,9 +45,14 @@ SELECT i.item_id, {_SLOT} {_OPEN}
 AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.item_id = i.item_id AND l.slot = {_SLOT})
 ORDER BY i.rank, i.item_id LIMIT 1
 """
+# Not what the person has judged already, as this item or as another one about the same content.
 _CALIBRATION = """
 SELECT item_id, :slot FROM mem.items i WHERE policy = :policy AND is_calibration
 AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.item_id = i.item_id AND d.slot = :slot AND NOT d.withdrawn)
+AND NOT EXISTS (
+  SELECT 1 FROM mem.items other JOIN decisions d ON d.item_id = other.item_id
+  WHERE other.content_hash = i.content_hash AND d.reviewer = :reviewer AND NOT d.withdrawn
+)
 ORDER BY item_id LIMIT 1
 """
 
@@ -59,6 +65,7 @@ class Entry(NamedTuple):
     rank: int = 0
     has_second: bool = False
     is_calibration: bool = False
+    content_hash: str | None = None
 
 
 class NotYoursError(SafeguardError):
@@ -100,7 +107,7 @@ class ReviewQueue:
         """Replace the items."""
         with self.journal.transaction() as connection:
             connection.execute("DELETE FROM mem.items")
-            connection.executemany("INSERT OR IGNORE INTO mem.items VALUES (?, ?, ?, ?, ?)", entries)
+            connection.executemany("INSERT OR IGNORE INTO mem.items VALUES (?, ?, ?, ?, ?, ?)", entries)
 
     def policies(self) -> dict[str, int]:
         """The policies that have items, with the number of items each."""
@@ -224,7 +231,7 @@ class ReviewQueue:
         (count,) = connection.execute("SELECT count(*) FROM decisions WHERE reviewer = ?", (reviewer,)).fetchone()
         if not share_of(f"{reviewer} {count}", CALIBRATION_SHARE):
             return None
-        values = {"policy": policy, "slot": slot_of("calibration", reviewer)}
+        values = {"policy": policy, "slot": slot_of("calibration", reviewer), "reviewer": reviewer}
         row: tuple[str, str] | None = connection.execute(_CALIBRATION, values).fetchone()
         return row
 

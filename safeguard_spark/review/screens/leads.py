@@ -2,9 +2,10 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,6 +25,7 @@ from safeguard_spark.review.console import (
 from safeguard_spark.review.decisions import Resolved, resolve
 from safeguard_spark.review.estimate import share_with_bounds
 from safeguard_spark.review.items import CALIBRATION
+from safeguard_spark.review.journal import Journal
 from safeguard_spark.review.queue import Answer, NotYoursError
 from safeguard_spark.review.screens.queue import ANSWERS
 
@@ -40,7 +42,7 @@ async def show_open(request: Request) -> Response:
     console, user = console_of(request), user_of(request)
     if not user.may_lead:
         return refuse(request, FOR_LEADS)
-    return _page(request, console)
+    return await _page(request, console)
 
 
 async def adjudicate(request: Request) -> Response:
@@ -53,7 +55,7 @@ async def adjudicate(request: Request) -> Response:
     if item is None:
         return refuse(request, "This item is gone. Nothing was recorded.", 409)
     if answer not in ANSWERS or not reason:
-        return _page(request, console, "Choose an answer, and say why.")
+        return await _page(request, console, "Choose an answer, and say why.")
     rules = tuple(rule["id"] for rule in rules_of(console.policy_of(item)) if rule["id"] in fields(request, "rule"))
     said = Answer(field(request, "decision_id"), answer, rules if answer == "violation" else (), reason)
     try:
@@ -64,14 +66,13 @@ async def adjudicate(request: Request) -> Response:
     return see_other("/adjudication")
 
 
-def _page(request: Request, console: Console, problem: str = "") -> Response:
-    shown, left = None, 0
-    for item_id, resolved in _resolved(console, f"{SECONDS} AND {NOT_ADJUDICATED}"):
-        if resolved.needs_adjudication and (item := console.items.find(item_id)):
-            shown, left = shown or (item, resolved), left + 1
-    if shown is None:
+async def _page(request: Request, console: Console, problem: str = "") -> Response:
+    disputed = await run_in_threadpool(_disputed, console.journal)
+    waiting = [item_id for item_id in disputed if item_id in console.items]
+    item = console.items.find(waiting[0]) if waiting else None
+    if item is None:
         return page(request, "message.html", title="Adjudication", message="No two people differ about an item.")
-    item, resolved = shown
+    resolved = resolve(console.journal.decisions("item_id = ?", item.item_id))
     policy = console.policy_of(item)
     return page(
         request,
@@ -84,7 +85,7 @@ def _page(request: Request, console: Console, problem: str = "") -> Response:
         decision_id=uuid.uuid4().hex,
         first=resolved.final,
         second=resolved.second,
-        left=left,
+        left=len(waiting),
         problem=problem,
     )
 
@@ -94,17 +95,9 @@ async def show_reviewers(request: Request) -> Response:
     console = console_of(request)
     if not user_of(request).may_lead:
         return refuse(request, FOR_LEADS)
-    agreement = Counter(
-        not _first_two_differ(resolved)
-        for _, resolved in _resolved(console, SECONDS)
-        if resolved.second is not None and resolved.final is not None
-    )
     known = {item.item_id: item.known_violation for item in console.items.of_purpose(CALIBRATION)}
-    answers = Counter(
-        (decision.reviewer, known[decision.item_id], decision.violation)
-        for decision in console.journal.stream(CALIBRATIONS)
-        if decision.is_blind and decision.item_id in known
-    )
+    agreement = await run_in_threadpool(_agreement, console.journal)
+    answers = await run_in_threadpool(_known_answers, console.journal, known)
 
     def share_right(reviewer: str, truth: bool) -> Rate | None:
         counts = {answer: answers[reviewer, truth, answer] for answer in (True, False, None)}
@@ -117,15 +110,39 @@ async def show_reviewers(request: Request) -> Response:
     return page(request, "reviewers.html", agreement=share_with_bounds(agreement[True], agreement.total()), rows=rows)
 
 
+def _disputed(journal: Journal) -> list[str]:
+    """The items about which two people differ and nobody has adjudicated."""
+    undecided = _resolved(journal, f"{SECONDS} AND {NOT_ADJUDICATED}")
+    return [item_id for item_id, resolved in undecided if resolved.needs_adjudication]
+
+
+def _agreement(journal: Journal) -> Counter[bool]:
+    """How many items two people judged alike, and how many not."""
+    return Counter(
+        not _first_two_differ(resolved)
+        for _, resolved in _resolved(journal, SECONDS)
+        if resolved.second is not None and resolved.final is not None
+    )
+
+
+def _known_answers(journal: Journal, known: Mapping[str, bool]) -> Counter[tuple[str, bool, bool | None]]:
+    """How often who gave which answer where which is known: (reviewer, the known answer, theirs). Blind ones alone."""
+    return Counter(
+        (decision.reviewer, known[decision.item_id], decision.violation)
+        for decision in journal.stream(CALIBRATIONS)
+        if decision.is_blind and decision.item_id in known
+    )
+
+
 def _first_two_differ(resolved: Resolved) -> bool:
     if resolved.final is not None and resolved.final.stage == STAGE:
         return True  # only items about which two people differ are adjudicated
     return resolved.needs_adjudication
 
 
-def _resolved(console: Console, where: str) -> Iterator[tuple[str, Resolved]]:
+def _resolved(journal: Journal, where: str) -> Iterator[tuple[str, Resolved]]:
     """The items with decisions that meet a condition, and what people made of each; one at a time."""
-    decisions = console.journal.stream(where, order="item_id, number")
+    decisions = journal.stream(where, order="item_id, number")
     return ((item_id, resolve(group)) for item_id, group in groupby(decisions, key=lambda one: one.item_id))
 
 

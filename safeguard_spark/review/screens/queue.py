@@ -74,8 +74,14 @@ async def act(request: Request) -> Response:
         return see_other(f"/queue/{item.policy}" if item else here)
     open_item = queue.current(user.reviewer)
     item = console.items.find(open_item.item_id) if open_item else None
-    if open_item is None or item is None or open_item.item_id != field(request, "item_id"):
-        message = "This item was given to another person after 15 minutes, or is gone. Nothing was recorded."
+    shown = field(request, "item_id")
+    if open_item is None or item is None or open_item.item_id != shown:
+        if action == "next":  # it was pressed twice, or in another tab
+            return see_other(here)
+        if console.journal.decisions("item_id = ? AND reviewer = ? AND NOT withdrawn", shown, user.reviewer):
+            message = "You have decided this item already, in another tab or window. This answer was not recorded."
+        else:
+            message = "This item was given to another person after 15 minutes, or is gone. Nothing was recorded."
         return page(request, "message.html", status=409, title="Not recorded", message=message, next_page=here)
     if action == "next":
         if _lacks_reason(item, _mine(console, user.reviewer, item)):

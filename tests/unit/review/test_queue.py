@@ -129,6 +129,27 @@ def test_a_form_that_is_sent_twice_is_recorded_once(world: World) -> None:
     assert len(world.decisions) == 1
 
 
+def test_a_page_that_is_left_open_in_another_tab_changes_nothing_and_says_why(world: World) -> None:
+    world.draw("a bicycle", "a chair", "a table")
+    with world.serving() as desk:
+        ada = desk.person()
+        ada.get("/queue/market")
+        undecided = ada.html
+        ada.decide("safe")
+        decided = ada.html
+        ada.next()
+        assert ada.content == "a chair"
+        ada.html = decided
+        ada.next()
+        assert ada.status == 200 and ada.content == "a chair"  # not the one after it
+        ada.html = undecided
+        assert "You have decided this item already" in ada.decide("violation", reason="r") and ada.status == 409
+        ada.get("/queue/market")
+        world.clock.now += 16 * 60
+        assert "after 15 minutes" in ada.decide("safe") and ada.status == 409
+    assert [row["answer"] for row in world.decisions] == ["safe"]
+
+
 def test_a_second_person_judges_a_share_without_being_told(world: World) -> None:
     world.draw("a bicycle")
     with world.serving(second_share=1.0, **world.users(ada="reviewer", ben="reviewer", cy="reviewer")) as desk:
@@ -166,6 +187,27 @@ def test_calibration_items_are_mixed_in_and_everybody_judges_them(world: World) 
     stages = [(row["reviewer"], row["stage"]) for row in world.decisions]
     assert sum(stage == "calibration" for _, stage in stages) == 2
     assert len({reviewer for reviewer, stage in stages if stage == "calibration"}) == 2
+
+
+def test_who_has_judged_a_content_never_gets_it_as_a_calibration_item(world: World) -> None:
+    world.draw("known", content_hash="c1")
+    known = {"purpose": "calibration", "known_violation": True, "known_rule_ids": []}
+    world.draw("known", content_hash="c1", **known)
+    world.draw("other", content_hash="c2", **known)
+    world.draw(*(f"post {number}" for number in range(150)))
+    with world.serving(**world.users(ada="reviewer", ben="reviewer")) as desk:
+        for name in ("ada", "ben"):
+            person = desk.person(name)
+            person.get("/queue/market")
+            for _ in range(75):
+                person.decide("safe", reason="r")
+                person.next()
+    by_person: dict[str, list[str]] = {}
+    for row in world.decisions:
+        by_person.setdefault(row["reviewer"], []).append(row["content_hash"])
+    # The first item is the content that is known too: it goes to one of them, who never sees it again.
+    assert sorted(hashes.count("c1") for hashes in by_person.values()) == [1, 1]
+    assert [hashes.count("c2") for hashes in by_person.values()] == [1, 1]
 
 
 def test_appeals_come_first(world: World) -> None:
