@@ -20,6 +20,8 @@ from safeguard_spark.keys import sha256
 
 CLASS_PATH = "SPARK_DIST_CLASSPATH"  # Spark puts it after its own jars
 PACKAGES, JARS = "spark.jars.packages", "spark.jars"  # delta-spark sets packages anew, with those it is given
+S3_LOG_STORE = "safeguard.S3LogStore"
+S3_LOG_STORE_JAR = Path(__file__).with_name("s3-log-store.jar")  # built from java/ by tools/jar.py
 
 
 class ResolvedJars:

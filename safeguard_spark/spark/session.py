@@ -23,7 +23,7 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.processes import descendants
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.spark.executors import is_local
-from safeguard_spark.spark.jars import JARS, PACKAGES, ResolvedJars
+from safeguard_spark.spark.jars import JARS, PACKAGES, S3_LOG_STORE, S3_LOG_STORE_JAR, ResolvedJars
 
 DATABRICKS = "DATABRICKS_RUNTIME_VERSION"  # in the environment of every process there
 EXTENSIONS = "spark.sql.extensions"
@@ -116,6 +116,8 @@ def _build(config: RunConfig) -> SparkSession:
     submitted = _submitted() if is_submitted else {}
     extensions = [settings[EXTENSIONS], config.spark.conf.get(EXTENSIONS, "")]
     settings |= config.spark.conf
+    if S3_LOG_STORE in settings.values() and not is_submitted:
+        settings[JARS] = ",".join(filter(None, [settings.get(JARS), str(S3_LOG_STORE_JAR)]))
     packages = [] if is_submitted else [name for name in settings.pop(PACKAGES, "").split(",") if name]
     settings = {key: value for key, value in settings.items() if key not in submitted}  # spark-submit's own win
     extensions.append(submitted.get(EXTENSIONS, ""))

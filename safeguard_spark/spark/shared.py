@@ -1,4 +1,4 @@
-"""Whether the places of a run can be shared by its machines: by executors and driver, and by two drivers at once."""
+"""Whether the places of a run can be shared by its machines."""
 
 import os
 import secrets
@@ -15,7 +15,6 @@ from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.session import DATABRICKS
 from safeguard_spark.spark.source import is_path
 
-S3 = ("s3a", "s3", "s3n")
 SQLITE = "sqlite:"
 TASK_S = 0.2  # so that the probe's tasks are spread over all slots
 
@@ -70,23 +69,6 @@ def _problems(path: str) -> Any:
     return run
 
 
-def refuse_no_log_store(spark: SparkSession, folder: str) -> None:
-    """Raise ConfigError for a table on S3 unless a log store is configured, which decides how writers are kept apart.
-
-    Delta's own log store looks whether a commit's file exists and then writes it, so two drivers at once could both
-    write the same commit. hadoop-aws has conditional writes from 3.4.2 on, but not in the call that Delta makes.
-    """
-    files = Files(spark, folder)
-    is_configured = DATABRICKS in os.environ or _log_store(spark, files.scheme)  # Databricks commits through a service
-    if files.scheme in S3 and not is_configured:
-        key, package = f"spark.delta.logStore.{files.scheme}.impl", "io.delta.storage"
-        raise ConfigError(
-            f"Of two programs that write to {folder} at once, one could lose its commits. Set {key}={package}."
-            f"S3SingleDriverLogStore if you start one at a time, or {key}={package}.S3DynamoDBLogStore, which keeps "
-            "them apart."
-        )
-
-
 def require_volume(config: RunConfig) -> None:
     """Raise ConfigError on Databricks if results would be staged next to the folders of managed tables."""
     if DATABRICKS in os.environ and config.output and not is_path(config.output) and not config.run.staging:
@@ -105,8 +87,3 @@ def refuse_driver_local(spark: SparkSession, config: RunConfig) -> None:
             "In cluster deploy mode the driver's files are lost with its machine, and runs would be logged to one. Set "
             "tracking.uri to an MLflow server, or tracking.enabled=false."
         )
-
-
-def _log_store(spark: SparkSession, scheme: str) -> bool:
-    names = (f"spark.delta.logStore.{scheme}.impl", "spark.delta.logStore.class")
-    return any(spark.conf.get(name, None) or spark.sparkContext.getConf().get(name) for name in names)

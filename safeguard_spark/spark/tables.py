@@ -18,7 +18,7 @@ from safeguard_spark.schema import Column, Table
 from safeguard_spark.spark.delta_log import LOG, clear_unfinished, refuse_catalog_managed, table_properties
 from safeguard_spark.spark.failures import FAILED, retrying
 from safeguard_spark.spark.files import Files
-from safeguard_spark.spark.shared import refuse_no_log_store
+from safeguard_spark.spark.log_store import refuse_no_log_store
 from safeguard_spark.spark.source import is_path, quoted, table_sql, table_version
 
 PROPERTIES = {

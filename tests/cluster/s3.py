@@ -1,15 +1,18 @@
 """An S3 server on loopback, and a label job whose source, tables and staging are on it."""
 
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safeguard_spark.spark.jars import S3_LOG_STORE
 from tests.build import until
 from tests.cluster.standalone import REPOSITORY
 from tests.soak.job import CONF, LabelJob
@@ -17,11 +20,12 @@ from tests.soak.job import CONF, LabelJob
 BUCKET = "lake"
 KEY = "testing"  # moto asks for none in particular
 HADOOP_AWS = "org.apache.hadoop:hadoop-aws:3.5.0"  # of Spark's own Hadoop
+RESOLVED = HADOOP_AWS.replace(":", "_", 1).replace(":", "-")  # its file
 S3_CONF = {
     **CONF,
     "spark.jars.packages": HADOOP_AWS,
     "spark.jars.ivySettings": str(REPOSITORY / "safeguard_spark" / "spark" / "ivysettings.xml"),
-    "spark.delta.logStore.s3a.impl": "io.delta.storage.S3SingleDriverLogStore",
+    "spark.delta.logStore.s3a.impl": S3_LOG_STORE,
     "spark.hadoop.fs.s3a.path.style.access": "true",
     "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
     "spark.hadoop.fs.s3a.access.key": KEY,
@@ -32,8 +36,7 @@ S3_CONF = {
 
 def reason_to_skip() -> str | None:
     """Why Spark cannot have S3 here; None if it can."""
-    name = HADOOP_AWS.replace(":", "_", 1).replace(":", "-")
-    if any(Path("~").expanduser().glob(f".ivy2*/jars/{name}.jar")):
+    if any(Path("~").expanduser().glob(f".ivy2*/jars/{RESOLVED}.jar")):
         return None
     conf = {name: S3_CONF[name] for name in ("spark.jars.packages", "spark.jars.ivySettings")}
     settings = "".join(f".config({name!r}, {value!r})" for name, value in conf.items())
@@ -42,11 +45,22 @@ def reason_to_skip() -> str | None:
     return f"{HADOOP_AWS} cannot be resolved: no Maven repository answers" if done.returncode else None
 
 
+def on_class_path() -> dict[str, str | None]:
+    """Settings in place of the packages, of which every start would copy 700 MB. Once Spark has resolved them."""
+    jars = [
+        jar
+        for name in (RESOLVED, "software.amazon.")
+        for jar in Path("~").expanduser().glob(f".ivy2*/jars/{name}*.jar")
+    ]
+    return {"spark.jars.packages": None, "spark.driver.extraClassPath": ":".join(map(str, jars))}
+
+
 @dataclass(frozen=True)
 class S3:
-    """A running server."""
+    """A running server. `log` has a line for each of its requests: method, path, If-None-Match, status."""
 
     url: str
+    log: Path
 
     @property
     def client(self) -> Any:
@@ -56,6 +70,12 @@ class S3:
         return boto3.client(
             "s3", endpoint_url=self.url, aws_access_key_id=KEY, aws_secret_access_key=KEY, region_name="us-east-1"
         )
+
+    def writes(self, prefix: str) -> Counter[tuple[str, str]]:
+        """How often commits below a prefix were written, by the condition and the status of the answer."""
+        lines = [line.split() for line in self.log.read_text().splitlines()]
+        commit = re.compile(rf"/{BUCKET}/{prefix}.*/_delta_log/\d{{20}}\.json")
+        return Counter((line[2], line[3]) for line in lines if line[0] == "PUT" and commit.fullmatch(line[1]))
 
     def keys(self, prefix: str = "") -> list[str]:
         """The names of all objects below a prefix."""
@@ -79,10 +99,11 @@ def running(log: Path) -> Iterator[S3]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with log.open("wb") as out:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        process = subprocess.Popen(command, stdout=out, stderr=out)
+        requests = log.with_suffix(".requests")
+        command = [sys.executable, "-m", "tests.cluster.s3_server", str(port), str(requests)]
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=REPOSITORY)
     try:
-        server = S3(f"http://127.0.0.1:{port}")
+        server = S3(f"http://127.0.0.1:{port}", requests)
         until(lambda: _answers(port), 60)
         server.client.create_bucket(Bucket=BUCKET)
         yield server
@@ -101,9 +122,10 @@ class S3Job(LabelJob):
     """A label job on S3. `tables` is a local copy of the label tables, made by `fetch`."""
 
     def __init__(
-        self, s3: S3, folder: Path, name: str, conf: dict[str, str | None] | None = None, **settings: Any
-    ) -> None:
-        self.s3, self.prefix, self.spark_files = s3, name, folder / name / "spark"
+        self, s3: S3, folder: Path, name: str, conf: dict[str, str | None] | None = None, prefix: str = "",
+        **settings: Any,
+    ) -> None:  # fmt: skip
+        self.s3, self.prefix, self.spark_files = s3, prefix or name, folder / name / "spark"
         local: dict[str, str | None] = {
             "spark.hadoop.fs.s3a.endpoint": s3.url, "spark.local.dir": str(self.spark_files),
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import random
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.s3 import S3, S3Job, reason_to_skip, running
+from tests.cluster.s3 import BUCKET, S3, S3Job, on_class_path, reason_to_skip, running
+from tests.cluster.standalone import REPOSITORY
 from tests.soak.conserved import assert_labelled_once
 from tests.soak.kill import kill_process
 
@@ -43,8 +45,53 @@ def test_a_run_is_refused_until_a_log_store_is_named(job: Callable[..., S3Job]) 
     undecided.add(10)
     undecided.start()
     assert undecided.wait() == 2
-    assert "spark.delta.logStore.s3a.impl=io.delta.storage.S3DynamoDBLogStore" in undecided.stderr_tail()
+    assert "Set spark.delta.logStore.s3a.impl=safeguard.S3LogStore" in undecided.stderr_tail()
     assert not undecided.s3.keys("undecided/tables")
+
+
+def program(job: S3Job, *words: str) -> "subprocess.Popen[str]":
+    """A program of s3_programs with the session of a job."""
+    command = [sys.executable, "-m", "tests.cluster.s3_programs", str(job.folder / "conf.yaml"), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+
+
+def test_a_log_store_that_does_not_keep_programs_apart_is_refused(s3: S3, job: Callable[..., S3Job]) -> None:
+    for bucket in ("deaf", "off"):
+        s3.client.create_bucket(Bucket=bucket)
+    delta, ours = "io.delta.storage", "safeguard.S3LogStore"
+    expected = {
+        f"{ours} s3a://{BUCKET}/tables": "accepted",
+        f"{delta}.S3SingleDriverLogStore s3a://{BUCKET}/tables": "accepted",
+        f"{delta}.GCSLogStore s3a://{BUCKET}/tables": "does not keep two programs apart",
+        f"{delta}.S3DynamoDBLogStore s3a://{BUCKET}/tables": "Start it with the package that has it.",
+        f"{ours} s3a://off/tables": "needs conditional writes, which hadoop-aws has from 3.4.2 on",
+        f"{ours} s3a://deaf/tables": "ignores the condition of a write",
+        f"{ours} s3a://absent/tables": "s3a://absent/tables cannot be written: ",
+    }
+    one = job("refused", conf={"spark.hadoop.fs.s3a.bucket.off.create.conditional.enabled": "false"})
+    sentences = program(one, "refuse", *expected).communicate(timeout=200)[0].splitlines()
+    assert [True] * len(expected) == [
+        part in sentence for part, sentence in zip(expected.values(), sentences, strict=True)
+    ], sentences
+    assert not s3.keys("tables")
+
+
+def test_of_two_programs_that_write_a_commit_at_once_one_wins(job: Callable[..., S3Job]) -> None:
+    race, rounds, start = job("race"), 200, time.time() + 40
+    words = ("race", f"s3a://{BUCKET}/race", str(rounds), str(start))
+    both = [program(race, *words, writer) for writer in "ab"]
+    first, second = (process.communicate(timeout=300)[0].split() for process in both)
+    assert len(first) == len(second) == rounds
+    assert [{*pair} for pair in zip(first, second, strict=True)] == [{"won", "lost"}] * rounds
+    print(f"The first program won {first.count('won')} of {rounds}")
+    assert race.s3.writes("race") == {("*", "200"): rounds, ("*", "412"): rounds}
+
+
+def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_doubled(job: Callable[..., S3Job]) -> None:
+    lost = job("lost-answer")
+    out, _ = program(lost, "append", f"s3a://{BUCKET}/lost-answer/table", "5").communicate(timeout=300)
+    assert out.split() == ["0", "1", "2", "3", "4"]
+    assert lost.s3.writes("lost-answer") == {("*", "503"): 5, ("*", "412"): 5}
 
 
 def test_a_run_labels_every_content_once_without_hadoops_marker(job: Callable[..., S3Job]) -> None:
@@ -60,7 +107,11 @@ def test_a_run_labels_every_content_once_without_hadoops_marker(job: Callable[..
 
 @pytest.mark.timeout(1800)
 def test_ten_runs_killed_at_random_moments_label_every_content_once(job: Callable[..., S3Job]) -> None:
-    one, rng, killed = job("killed", chunk_rows=100, latency_s=0.05), random.Random(5), list[float]()
+    one, rng, killed = (
+        job("killed", conf=on_class_path(), chunk_rows=100, latency_s=0.05),
+        random.Random(5),
+        list[float](),
+    )
     while len(killed) < 10:
         one.add(40)
         manifests, process = set(one.manifests()), one.start()

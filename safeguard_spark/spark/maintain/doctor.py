@@ -16,8 +16,9 @@ from safeguard_spark.spark.executors import executors, task_slots
 from safeguard_spark.spark.failures import FAILED, failure_cause
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.label.machine_checks import UNKNOWN, machine_checks
+from safeguard_spark.spark.log_store import refuse_no_log_store
 from safeguard_spark.spark.session import session
-from safeguard_spark.spark.shared import refuse_driver_local, refuse_no_log_store, refuse_unshared, require_volume
+from safeguard_spark.spark.shared import refuse_driver_local, refuse_unshared, require_volume
 from safeguard_spark.spark.source import find_source, refuse_overlap
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.tracking.registry import Registry
