@@ -1,11 +1,13 @@
 """What a table's Delta log says: that its creation was interrupted, or that only its catalog may commit to it."""
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from safeguard_spark.errors import TableError
 from safeguard_spark.spark.files import Files
 
 LOG = "_delta_log"
+FIRST = f"{0:020}.json"
 # What Delta says of a catalog-managed table that is named by its path, and by its name in another catalog.
 CATALOG_ALONE = ("DELTA_PATH_BASED_ACCESS_TO_CATALOG_MANAGED", "Couldn't locate commit coordinator")
 CATALOG_MANAGED = ("delta.feature.catalogManaged", "delta.feature.catalogOwned-preview")
@@ -32,10 +34,26 @@ def _catalog_managed(table: str) -> TableError:
     )
 
 
-def clear_unfinished(spark: SparkSession, folder: str) -> bool:
-    """Delete a table's log that has no commit, because its driver died first; False if there is none such."""
-    files = Files(spark, folder)
-    if not files.exists(LOG) or any(name.endswith((".json", ".parquet")) for name in files.names(LOG)):
+def new_folder(spark: SparkSession, schema: str, table: str) -> str | None:
+    """Where a schema, by its name in SQL, creates a table; None if it does not say."""
+    try:
+        location = spark.sql(f"DESCRIBE SCHEMA EXTENDED {schema}").where("info_name = 'Location'").first()
+    except AnalysisException:  # there is no such schema
+        return None
+    return f"{location['info_value']}/{table}" if location and location["info_value"] else None
+
+
+def clear_unfinished(spark: SparkSession, folder: str | None, *, in_catalog: bool) -> bool:
+    """Delete the log of a table that could not be created because its driver died first; False if there is none such.
+
+    It has no commit; or, if a catalog is to have the table, the first commit alone and no file of rows.
+    """
+    files = Files(spark, folder) if folder else None
+    if files is None or not files.exists(LOG):
+        return False
+    commits = [name for name in files.names(LOG) if name.endswith((".json", ".parquet"))]
+    is_unregistered = in_catalog and commits == [FIRST] and files.names() == [LOG]
+    if commits and not is_unregistered:
         return False
     files.delete(LOG)
     return True

@@ -27,6 +27,7 @@ CREATED_MEANWHILE = (
     "DELTA_TABLE_ALREADY_EXISTS",
     "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION",
     "DELTA_TABLE_NOT_FOUND",
+    "TABLE_OR_VIEW_NOT_FOUND",  # of a view that Spark 4.0 drops before it creates the new one
 )
 TRIES = 20  # attempts at a commit that loses to other writers
 MAX_CAUSES = 20

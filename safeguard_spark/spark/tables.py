@@ -15,7 +15,7 @@ from safeguard_spark.analyst_views import DUCKDB, SPARK, analyst_views
 from safeguard_spark.errors import TableError
 from safeguard_spark.keys import sha256
 from safeguard_spark.schema import Column, Table
-from safeguard_spark.spark.delta_log import LOG, clear_unfinished, refuse_catalog_managed, table_properties
+from safeguard_spark.spark.delta_log import LOG, clear_unfinished, new_folder, refuse_catalog_managed, table_properties
 from safeguard_spark.spark.failures import FAILED, retrying
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.log_store import refuse_no_log_store
@@ -233,7 +233,7 @@ class Tables:
             f"CREATE TABLE IF NOT EXISTS {self.sql(table)} ({columns}) USING delta "
             f"COMMENT {_quote(table.comment)} TBLPROPERTIES ({listed})"
         )
-        folder = "" if self.in_folder or "." in self.output else f" (for a folder write ./{self.output})"
+        hint = "" if self.in_folder or "." in self.output else f" (for a folder write ./{self.output})"
 
         def create() -> None:
             self.spark.sql(statement)
@@ -241,11 +241,12 @@ class Tables:
             if not self.in_folder:
                 table_properties(self.spark, self.path(table), self.sql(table))
 
-        problem = f"Table {self.path(table)} cannot be created{folder}"
+        problem = f"Table {self.path(table)} cannot be created{hint}"
         try:
             retrying(create, problem, CREATE_TRIES)
         except TableError:
-            if not self.in_folder or not clear_unfinished(self.spark, self.path(table)):
+            folder = self.path(table) if self.in_folder else new_folder(self.spark, table_sql(self.output), table.name)
+            if not clear_unfinished(self.spark, folder, in_catalog=not self.in_folder):
                 raise
             retrying(create, problem, CREATE_TRIES)
 

@@ -33,6 +33,7 @@ from tests.spark.lake import Lake
 from tests.versions import NEW, OLD, TEXT
 
 pytestmark = pytest.mark.spark
+STATES = ("created", "missing", "empty folder", "empty log", "draft", "committed")  # that a killed driver leaves
 
 
 @pytest.fixture
@@ -115,6 +116,36 @@ def test_a_table_whose_driver_died_while_creating_it_is_created(lake: Lake, rema
     (log / remains).mkdir() if remains.endswith("/") else (log / remains).write_text("{")
     tables = Tables.open_or_create(lake.spark, str(lake.tables))
     assert tables.read(schema.RUNS).count() == 0
+
+
+def test_the_tables_of_a_schema_whose_driver_died_while_creating_them_are_created(lake: Lake) -> None:
+    lake.spark.sql("CREATE DATABASE halves")
+    try:
+        tables = Tables.open_or_create(lake.spark, "halves")
+        for position, table in enumerate(schema.TABLES):
+            leave(tables, table, STATES[position % len(STATES)])
+        tables = Tables.open_or_create(lake.spark, "halves")
+        assert [tables.read(table).count() for table in schema.TABLES] == [0] * len(schema.TABLES)
+    finally:
+        lake.spark.sql("DROP DATABASE halves CASCADE")
+
+
+def leave(tables: Tables, table: schema.Table, state: str) -> None:
+    """Leave a table of a schema as a driver that died while creating it."""
+    if state == "created":
+        return
+    location = tables.spark.sql(f"DESCRIBE DETAIL {tables.sql(table)}").select("location").first()
+    assert location is not None
+    folder = Path(location[0].removeprefix("file:"))
+    copy = shutil.copytree(folder, folder.with_name("copy"))
+    tables.spark.sql(f"DROP TABLE {tables.sql(table)}")
+    if state == "committed":  # not yet in the catalog
+        shutil.copytree(copy, folder)
+    elif state != "missing":
+        (folder if state == "empty folder" else folder / "_delta_log").mkdir(parents=True)
+    if state == "draft":
+        (folder / "_delta_log" / ".00000000000000000000.json.1.tmp").write_text("{")
+    shutil.rmtree(copy)
 
 
 def test_the_view_and_the_function_of_a_catalog_follow_the_code(lake: Lake) -> None:

@@ -39,7 +39,8 @@ def selection_of(source: SourceTable, settings: dict[str, Any]) -> SourceSelecti
         return "it is more than rows of one table"
     name, spark, config = source.name, source.spark, source.config
     table_or_files = None if source.version is None else source_sql(config, name)
-    text = plan.canonicalized().treeString(True, False, MAX_FIELDS, False, False)
+    flags = (False,) if spark.version < "4.1" else (False, False)  # 4.1 has one more way to print a plan
+    text = plan.canonicalized().treeString(True, False, MAX_FIELDS, *flags)
     conf = {key: spark.conf.get(key, None) for key in ("spark.sql.ansi.enabled", "spark.sql.caseSensitive")}
     columns = [config.id_column, config.text_column, config.conversation_column, text]
     return SourceSelection(table_or_files, {
