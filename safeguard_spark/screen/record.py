@@ -154,11 +154,16 @@ def unused_text(screen: Screen) -> str:
 
 
 def audit_text(screen: Screen, latest: Audit, pooled: Audit) -> str:
-    """One sentence on what the audits show, in the words of the promise."""
+    """What the audits show, in the words of the promise."""
+    shown = (
+        f"Over all its runs it keeps at least {pooled.recall_low:.1%} (95 %) of the violations that {screen.labeler} "
+        f"finds; the target is {screen.target:.0%}."
+    )
+    if not pooled.flagged and not pooled.missed:
+        shown = "None of its runs has had a violation yet, so they do not show which share it keeps."
     return (
         f"Screen {screen.screen_id}: of {latest.cleared:,} contents that it cleared {latest.checked:,} were checked, "
-        f"{latest.missed:,} of them violations. Over all its runs it keeps at least {pooled.recall_low:.1%} (95 %) of "
-        f"the violations that {screen.labeler} finds; the target is {screen.target:.0%}."
+        f"{latest.missed:,} of them violations. {shown}"
     )
 
 

@@ -12,7 +12,14 @@ from safeguard_spark.policy.document import Severity
 from safeguard_spark.relabel.scope import Scope, parse_scope
 from safeguard_spark.screen.audit import Audit
 from safeguard_spark.screen.plan import ScreenPlan, Spared, plan_text
-from safeguard_spark.screen.record import Screen, fallen_text, refuse_critical, retired_text, stratum_thresholds
+from safeguard_spark.screen.record import (
+    Screen,
+    audit_text,
+    fallen_text,
+    refuse_critical,
+    retired_text,
+    stratum_thresholds,
+)
 from safeguard_spark.screen.text import list_text, show_text
 from safeguard_spark.screen.threshold import Point, Scored, Threshold, Thresholds, savings, thresholds_of
 from tests.build import label_spec, policy
@@ -83,6 +90,14 @@ def test_an_audit_says_which_counts_retire_the_screen() -> None:
     assert sentence.startswith("By the audit of this run it keeps at most 7") and "target of 95%" in sentence
     slow = Audit(400, 8_000, 100, 1)
     assert "By the audit of all its runs" in retired_text(screen(), slow, Audit(400, 8_000, 5_000, 100))
+
+
+def test_without_a_violation_in_any_run_an_audit_shows_no_share() -> None:
+    quiet, past = Audit(0, 300, 100, 0), Audit(40, 300, 100, 0)
+    assert audit_text(screen(), quiet, quiet).endswith(
+        "has had a violation yet, so they do not show which share it keeps."
+    )
+    assert "it keeps at least 81.7% (95 %)" in audit_text(screen(), quiet, past + quiet)
 
 
 def test_an_edit_says_what_another_screen_costs() -> None:
