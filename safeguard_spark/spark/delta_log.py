@@ -1,5 +1,7 @@
 """What a table's Delta log says: that its creation was interrupted, or that only its catalog may commit to it."""
 
+import time
+
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
@@ -8,6 +10,7 @@ from safeguard_spark.spark.files import Files
 
 LOG = "_delta_log"
 FIRST = f"{0:020}.json"
+REGISTERED_S = 60.0  # by then a driver that lives has put a table that it created into the catalog
 # What Delta says of a catalog-managed table that is named by its path, and by its name in another catalog.
 CATALOG_ALONE = ("DELTA_PATH_BASED_ACCESS_TO_CATALOG_MANAGED", "Couldn't locate commit coordinator")
 CATALOG_MANAGED = ("delta.feature.catalogManaged", "delta.feature.catalogOwned-preview")
@@ -46,13 +49,14 @@ def new_folder(spark: SparkSession, schema: str, table: str) -> str | None:
 def clear_unfinished(spark: SparkSession, folder: str | None, *, in_catalog: bool) -> bool:
     """Delete the log of a table that could not be created because its driver died first; False if there is none such.
 
-    It has no commit; or, if a catalog is to have the table, the first commit alone and no file of rows.
+    It has no commit; or, if a catalog is to have the table, the first commit alone, not a new one, and no file of rows.
     """
     files = Files(spark, folder) if folder else None
     if files is None or not files.exists(LOG):
         return False
     commits = [name for name in files.names(LOG) if name.endswith((".json", ".parquet"))]
-    is_unregistered = in_catalog and commits == [FIRST] and files.names() == [LOG]
+    age_s = time.time() - (files.modified(LOG, FIRST) or 0.0)
+    is_unregistered = in_catalog and commits == [FIRST] and files.names() == [LOG] and age_s > REGISTERED_S
     if commits and not is_unregistered:
         return False
     files.delete(LOG)
