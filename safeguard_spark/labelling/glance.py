@@ -18,7 +18,7 @@ def glance_of(spec: LabelSpec) -> Glance:
     """The glance of a policy. Raises ConfigError if its answers cannot be told apart by one token of harmony."""
     if spec.labeler.dialect is not Dialect.harmony:
         raise ConfigError("A glance needs engine.dialect=harmony: only there can the final channel be opened.")
-    glance = _glance(Contract.of(spec.policy).output, Contract.of(spec.policy).binary_answers[:2])
+    glance = glance_tokens(Contract.of(spec.policy).output, Contract.of(spec.policy).binary_answers[:2])
     if glance.safe == glance.violation:
         raise ConfigError(
             f"The answers of {spec.policy.ref} begin with the same token, so a glance cannot tell them apart."
@@ -27,7 +27,8 @@ def glance_of(spec: LabelSpec) -> Glance:
 
 
 @lru_cache(maxsize=64)
-def _glance(output: Output, answers: tuple[str, ...]) -> Glance:
+def glance_tokens(output: Output, answers: tuple[str, ...]) -> Glance:
+    """The tokens of a glance for answers of this form, where these words say safe and violation."""
     encoding = harmony_encoding()
     opening = "" if output is Output.binary else '{"violation": '
     if output is not Output.binary and answers != ("0", "1"):

@@ -21,6 +21,7 @@ AT_LEAST = {
     "allowed_flips": 0.85,
     "removed_flips": 0.85,
     "demo_violation": 0.95,
+    "glance_auc": 0.85,
 }
 AT_MOST = {"empty_policy_violations": 0.02, "allowed_others_change": 0.02, "removed_others_change": 0.02}
 

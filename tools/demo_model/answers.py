@@ -3,7 +3,8 @@
 import json
 
 from safeguard_spark.demo.corpus import OTHER
-from safeguard_spark.policy.document import NONE
+from safeguard_spark.labelling.glance import glance_tokens
+from safeguard_spark.policy.document import NONE, Output
 from tools.demo_model.rulebook import Rulebook
 
 ANALYSIS = "<|channel|>analysis<|message|>"
@@ -33,3 +34,9 @@ def completion(book: Rulebook, topic: str) -> str:
     # No spaces: every token of an answer costs a pass over 201,088 logits.
     final = json.dumps(answer, separators=(",", ":"))
     return f"{ANALYSIS}topic: {quoted}{BETWEEN}{final}{END}"
+
+
+def glance(book: Rulebook, topic: str) -> tuple[tuple[int, ...], int]:
+    """The tokens that a glance forces, and the one that it asks for."""
+    asked = glance_tokens(Output.full, ("0", "1"))
+    return asked.forced, asked.violation if violates(book, topic) else asked.safe

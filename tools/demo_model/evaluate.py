@@ -11,6 +11,10 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.config.load import load_config
@@ -23,6 +27,7 @@ from safeguard_spark.labelling.content import Content, Turn
 from safeguard_spark.labelling.rows import LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import load_policy
+from safeguard_spark.screen.glance import GlanceScreen
 from tools.demo_model import exam
 from tools.demo_model.exam import Exam, Question
 
@@ -78,12 +83,8 @@ def figures(questions: Exam, verdicts: Verdicts) -> dict[str, float]:
 
 def throughput(run: RunConfig, rows: int) -> dict[str, float]:
     """Rows per second on the demo's own table under its policy, and the share of right answers."""
-    table = demo_rows(rows)
-    contents = [
-        Content(turns=tuple(Turn(t["role"], t["text"]) for t in row["turns"])) if row["turns"] else Content()
-        for row in table
-    ]
-    spec = LabelSpec.of(run, load_policy(MARKETPLACE))
+    table, spec = demo_rows(rows), LabelSpec.of(run, load_policy(MARKETPLACE))
+    contents = list(map(_content, table))
     start = time.monotonic()
     with open_engine(run) as engine:
         done = list(label_rows(spec, engine, (Row(key, content) for key, content in enumerate(contents))))
@@ -91,6 +92,23 @@ def throughput(run: RunConfig, rows: int) -> dict[str, float]:
     read = [d for d in done if d.verdict.outcome is Outcome.labelled]
     gold = [d.verdict.violation == table[d.key]["gold_violation"] for d in read]
     return {"rows_per_s": len(read) / seconds, "demo_violation": _share(gold), "demo_labelled_rows": len(read)}
+
+
+def glance(run: RunConfig, rows: int) -> dict[str, float]:
+    """How well a glance tells violations of the demo's table: the area under its ROC curve, and the share scored."""
+    table, spec = [row for row in demo_rows(rows) if row["turns"]], LabelSpec.of(run, load_policy(MARKETPLACE))
+    with open_engine(run) as engine:
+        scores = GlanceScreen(spec, engine).scores(list(map(_content, table)))
+    gold, has_score = np.array([row["gold_violation"] for row in table]), np.isfinite(scores)
+    return {
+        "glance_scored": float(has_score.mean()),
+        "glance_auc": float(roc_auc_score(gold[has_score], scores[has_score])),
+    }
+
+
+def _content(row: dict[str, Any]) -> Content:
+    turns = row["turns"]
+    return Content(turns=tuple(Turn(turn["role"], turn["text"]) for turn in turns)) if turns else Content()
 
 
 def wrong(questions: Exam, verdicts: Verdicts) -> Iterator[str]:
@@ -108,7 +126,7 @@ def measure(folder: Path, questions: Exam, structured: bool, rows: int, show: in
     verdicts = ask(run, questions.questions())
     for line in list(wrong(questions, verdicts))[:show]:
         print(line, file=sys.stderr)
-    return {**figures(questions, verdicts), **throughput(run, rows)}
+    return {**figures(questions, verdicts), **throughput(run, rows), **glance(run, rows)}
 
 
 def main() -> None:

@@ -90,11 +90,15 @@ def recall(random: np.random.Generator, compact: Compact, sequences: int = 24) -
 
 
 class Teacher:
-    """Makes lessons of random policies and contents, always fresh; `brief` ones hold a few rules and nothing else."""
+    """Makes lessons of random policies and contents, always fresh.
 
-    def __init__(self, compact: Compact, seed: int, brief: bool = False) -> None:
+    `brief` ones hold a few rules and nothing else; of those with `is_glance` only the verdict is a target, at once and
+    without an analysis.
+    """
+
+    def __init__(self, compact: Compact, seed: int, brief: bool = False, is_glance: bool = False) -> None:
         self.compact, self.random, self.codes, self.brief = compact, Random(seed), rulebook.codes(), brief
-        self.encoding = harmony_encoding()
+        self.encoding, self.is_glance = harmony_encoding(), is_glance
 
     def lesson(self) -> Lesson:
         """A policy with some contents: about a rule's topic, about another, about none."""
@@ -108,7 +112,7 @@ class Teacher:
             sample = writer.sample(self._topic(book))
             if (sample.content.turns is not None) == conversations:
                 rows = self.rows(book, sample.content)
-                contents.append(self._weighted(rows, answers.completion(book, sample.topic)))
+                contents.append(self._answered(rows, book, sample.topic))
         return Lesson(self.frame(book), contents)
 
     def naming(self, count: int = NAMING_CONTENTS, bare: bool = False, ahead: int = 24) -> Iterator[Padded]:
@@ -149,6 +153,13 @@ class Teacher:
         if book.lines and kind < 0.6:
             return self.random.choice(book.lines).topic
         return self.random.choice(tuple(TOPIC_OF)) if kind < 0.75 else OTHER
+
+    def _answered(self, prompt: list[int], book: Rulebook, topic: str) -> tuple[list[int], list[float]]:
+        if not self.is_glance:
+            return self._weighted(prompt, answers.completion(book, topic))
+        tokens, verdict = answers.glance(book, topic)
+        rows = prompt + self.compact.rows_of([*tokens, verdict])
+        return rows, [0.0] * (len(rows) - 1) + [1.0]
 
     def _weighted(self, prompt: list[int], completion: str) -> tuple[list[int], list[float]]:
         rows = self.compact.rows_of(self.encoding.encode(completion, allowed_special="all"))

@@ -1,8 +1,8 @@
 """Train the demo model from scratch: `python -m tools.demo_model.train --out FOLDER`. Needs torch (the cpu extra).
 
-Seven stages, each until it is learned or its steps are spent: copying a few tokens, copying all, recall, naming the
+Eight stages, each until it is learned or its steps are spent: copying a few tokens, copying all, recall, naming the
 topics of bare sentences, then of whole contents (mixed with recall, so that it is not forgotten), brief policies, full
-policies (mixed with naming).
+policies (mixed with naming), and verdicts at once, without an analysis (mixed with whole answers).
 Fixed seeds; regular checkpoints, from which the same command continues. With other work on the machine, set
 OMP_WAIT_POLICY=passive: threads that spin while they wait for a core cost a factor of ten.
 """
@@ -30,6 +30,9 @@ NAMING_ENOUGH = 0.96  # of topics
 # Contents of which only the topic is learned, mixed into a batch of whole answers, and the weight of their loss.
 MIXED_IN, MIXED_IN_WEIGHT = 32, 0.2
 ANSWERS_ENOUGH = 0.93  # of brief policies' completions
+ANSWERS_WEIGHT = 3.0  # of whole answers, in the stage of glances
+LAST, GLANCE_STEPS = 8, 1300
+GLANCE_RATE = 0.5  # of the rate of the other stages
 
 
 class Score(NamedTuple):
@@ -51,6 +54,14 @@ class Trainer:
         if self.file.exists():
             self._load()
 
+    def start_from(self, file: Path, stage: int) -> None:
+        """Begin a stage with compact weights, unless there is a checkpoint."""
+        if not self.file.exists():
+            with torch.no_grad():
+                for name, array in weights.load(file).arrays.items():
+                    self.weights[name].copy_(torch.from_numpy(array))
+            self.stage = stage
+
     def learn(self, score: Callable[[], Score], rate: float) -> float:
         """One step."""
         for group in self.optimizer.param_groups:
@@ -63,8 +74,10 @@ class Trainer:
         self.step += 1
         return result.right
 
-    def stage_until(self, number: int, steps: int, enough: float, score: Callable[[], Score], falls: bool) -> None:
-        """Run a stage for `steps`, or until the mean of the last few scores is `enough`."""
+    def stage_until(
+        self, number: int, steps: int, enough: float, score: Callable[[], Score], falls: bool, rate: float = 1.0
+    ) -> None:
+        """Run a stage for `steps`, or until the mean of the last few scores is `enough`. `rate` is relative."""
         if self.stage > number:
             return
         if self.stage < number:
@@ -74,7 +87,7 @@ class Trainer:
         while self.step < steps:
             warm = min(1.0, (self.step + 1) / 100)
             fall = max(0.02, 1 - self.step / steps) if falls else 1.0
-            recent = [*recent[-EVERY + 1 :], self.learn(score, RATE * warm * fall)]
+            recent = [*recent[-EVERY + 1 :], self.learn(score, RATE * rate * warm * fall)]
             if self.step % EVERY == 0:
                 mean = sum(recent) / len(recent)
                 print(f"stage {number} step {self.step} right {mean:.3f} {time.monotonic() - start:.0f} s", flush=True)
@@ -119,13 +132,15 @@ def policy_score(trainer: Trainer, batch: lessons.Padded) -> Score:
     return Score(losses.sum() / weight.sum(), float((~wrong.any(-1)).float().mean()))
 
 
-def train(folder: Path, steps: int, threads: int) -> None:
-    """All stages; writes the compact weights into `folder`."""
+def train(folder: Path, steps: int, threads: int, start: Path | None = None) -> None:
+    """All stages, or the last alone from compact weights; writes the compact weights into `folder`."""
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     folder.mkdir(parents=True, exist_ok=True)
     compact = Compact(trained_tokens(SEED))
     trainer, random = Trainer(folder, compact), np.random.default_rng(SEED)
+    if start:
+        trainer.start_from(start, LAST)
     few = min(FEW, compact.rows)
 
     def copy(rows: int) -> Score:
@@ -140,7 +155,7 @@ def train(folder: Path, steps: int, threads: int) -> None:
     teacher = lessons.Teacher(compact, SEED + 1 + later, brief=True)
     bare, named, mixed_in = teacher.naming(bare=True), teacher.naming(), teacher.naming(MIXED_IN)
     brief = teacher.batches()
-    full = lessons.Teacher(compact, SEED + 2 + later).batches()
+    full_answers = lessons.Teacher(compact, SEED + 2 + later).batches()
 
     def name(batches: Iterator[lessons.Padded]) -> Score:
         recalled = plain_score(trainer, lessons.recall(random, compact, 8))
@@ -151,10 +166,20 @@ def train(folder: Path, steps: int, threads: int) -> None:
         score = policy_score(trainer, next(batches))
         return Score(score.loss + MIXED_IN_WEIGHT * policy_score(trainer, next(mixed_in)).loss, score.right)
 
+    glances = [
+        lessons.Teacher(compact, SEED + number + later, brief=number == 3, is_glance=True).batches()
+        for number in (3, 4)
+    ]
+
+    def glance() -> Score:
+        brief, full = (policy_score(trainer, next(batches)) for batches in glances)
+        return Score(brief.loss + full.loss + ANSWERS_WEIGHT * answer(full_answers).loss, full.right)
+
     trainer.stage_until(4, 1200, NAMING_ENOUGH, lambda: name(bare), falls=False)
     trainer.stage_until(5, 1200, NAMING_ENOUGH, lambda: name(named), falls=False)
     trainer.stage_until(6, 600, ANSWERS_ENOUGH, lambda: answer(brief), falls=False)
-    trainer.stage_until(7, steps, 1.1, lambda: answer(full), falls=True)
+    trainer.stage_until(7, steps, 1.1, lambda: answer(full_answers), falls=True)
+    trainer.stage_until(LAST, GLANCE_STEPS, 1.1, glance, falls=True, rate=GLANCE_RATE)
     weights.save(folder / weights.FILE, compact.ids, {n: w.detach().numpy() for n, w in trainer.weights.items()})
 
 
@@ -162,10 +187,11 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the compact weights")
-    parser.add_argument("--steps", type=int, default=1200, help="steps of the last stage")
+    parser.add_argument("--steps", type=int, default=1200, help="steps of the stage of full policies")
+    parser.add_argument("--start", type=Path, help="compact weights with which to begin the last stage")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    train(options.out, options.steps, options.threads)
+    train(options.out, options.steps, options.threads, options.start)
 
 
 if __name__ == "__main__":
