@@ -94,14 +94,14 @@ def looks(recall: float, trials: int = 300, runs: int = 30) -> tuple[float, floa
     random, wrong_looks, num_looks, wrong, retired = np.random.default_rng(1), 0, 0, 0, 0
     for _ in range(trials):
         past, is_wrong = Audit(), False
-        for _ in range(runs):
+        for run in range(1, runs + 1):
             flagged = int(random.binomial(20_000, recall))
             let_through, cleared, checked = 20_000 - flagged, 800_000, 2_300
             missed = int(random.hypergeometric(let_through, cleared - let_through, checked))
             latest = Audit(flagged, cleared, checked, missed)
             is_broken_now = is_broken(past, latest, 0.95)
             past += latest
-            look = past.recall_low > past.flagged / (len(past.runs or "1") * 20_000)
+            look = past.recall_low > past.flagged / (run * 20_000)
             wrong_looks, num_looks, is_wrong = wrong_looks + look, num_looks + 1, is_wrong or look
             if is_broken_now:
                 retired += 1
