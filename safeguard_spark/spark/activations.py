@@ -18,6 +18,7 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.plan import PolicyVersion
 from safeguard_spark.spark.labels import of_version
+from safeguard_spark.spark.small_tables import all_rows
 from safeguard_spark.spark.tables import Tables
 
 
@@ -27,8 +28,7 @@ def active(tables: Tables, policy: str) -> Row | None:
 
 
 def _newest_first(tables: Tables, policy: str) -> list[Row]:
-    # Sorted here: the table is small, and a sort in Spark is a job more.
-    rows = tables.read(schema.ACTIVATIONS).where(F.col("policy") == policy).collect()
+    rows = [row for row in all_rows(tables, schema.ACTIVATIONS) if row["policy"] == policy]
     return sorted(rows, key=lambda row: [row[name] for name in views.NEWEST_ACTIVATION], reverse=True)
 
 
@@ -108,8 +108,8 @@ def name_labelers(tables: Tables) -> None:
 
     Earlier releases activated a version with any labeler, so that a test with another one changed what readers saw.
     """
-    unnamed = tables.read(schema.ACTIVATIONS).where("labeler_hash IS NULL").select("policy").collect()
-    for policy in sorted({row["policy"] for row in unnamed}):
+    unnamed = {row["policy"] for row in all_rows(tables, schema.ACTIVATIONS) if row["labeler_hash"] is None}
+    for policy in sorted(unnamed):
         row = active(tables, policy)
         if row is None or row["labeler_hash"] is not None:
             continue

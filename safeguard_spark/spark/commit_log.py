@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.errors import TableError
 from safeguard_spark.spark.failures import retrying
+from safeguard_spark.spark.table_log import newest_commits
 from safeguard_spark.spark.tables import Tables
 
 APP_ID = "safeguard-labels"
@@ -56,16 +57,15 @@ def commits_after(tables: Tables, version: int) -> tuple[int, list[Commit]]:
     newest = tables.version(schema.LABELS)
     if newest <= version:
         return newest, []
-    history = tables.spark.sql(f"DESCRIBE HISTORY {tables.sql(schema.LABELS)} LIMIT {newest - version}")
-    rows = history.select("version", "userMetadata").where(F.col("version") > version).collect()
-    commits = [_parse_commit(int(row[0]), row[1]) for row in rows]
+    table_commits = newest_commits(tables.spark, tables.sql(schema.LABELS), newest - version)
+    commits = [_parse_commit(commit.point.version, commit.user_metadata) for commit in table_commits]
     # A commit made between the two statements is left to the next call.
-    return newest, sorted(commit for commit in commits if commit is not None and commit.version <= newest)
+    return newest, sorted(commit for commit in commits if commit is not None and version < commit.version <= newest)
 
 
 def last_commit(tables: Tables, version: int | None = None) -> Commit | None:
     """Our newest commit to `labels`, or the newest up to a version. Searches the history in growing steps."""
-    last, step = tables.version(schema.LABELS) if version is None else version, 20
+    last, step = tables.version(schema.LABELS) if version is None else version, 5
     while True:
         commits = [commit for commit in commits_after(tables, max(-1, last - step))[1] if commit.version <= last]
         if commits:

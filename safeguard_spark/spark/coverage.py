@@ -17,6 +17,7 @@ from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.commit_log import scope_of
 from safeguard_spark.spark.files import Files
+from safeguard_spark.spark.source.selection import difference
 from safeguard_spark.spark.table_log import KEEPS_ROWS, Commit, Point, commits_since, newest_point
 from safeguard_spark.spark.tables import Tables
 
@@ -69,14 +70,14 @@ class CoveredVersions:
 
     def of(self, specs: Sequence[LabelSpec], selection: dict[str, str]) -> Coverage:
         """The version that one run covered for all of these specs, read in this way."""
-        versions = list[CoveredVersion]()
-        for spec in specs:
-            version = self._read(spec)
-            if version is None:
-                return Coverage(None)
+        found = {spec.policy.ref: self._read(spec) for spec in specs}
+        versions = [version for version in found.values() if version is not None]
+        if len(versions) < len(found):
+            new = next(ref for ref, version in found.items() if version is None)
+            return Coverage(None, f"no complete run has labelled them under {new}" if versions else "")
+        for version in versions:
             if version.selection != selection:
-                return Coverage(None, f"{_difference(version.selection, selection)} changed")
-            versions.append(version)
+                return Coverage(None, f"{difference(version.selection, selection)} changed")
         if any(version != versions[0] for version in versions):
             return Coverage(None, "the policies were last labelled by different runs")
         return Coverage(versions[0])
@@ -108,11 +109,6 @@ def cover(tables: Tables, collection: str, specs: Sequence[LabelSpec], version: 
         if commits and labels_changed(commits, version, collection, specs, version.source.version) is None:
             version = version.model_copy(update={"labels": commits[-1].point})
     CoveredVersions(tables, collection).write(specs, version)
-
-
-def _difference(before: dict[str, str], now: dict[str, str]) -> str:
-    """The parts of two selections that differ, for a message."""
-    return " and ".join(sorted(name for name in {*before, *now} if before.get(name) != now.get(name)))
 
 
 def labels_changed(

@@ -166,6 +166,10 @@ class Files:
             return None
         return float(self._files.getFileStatus(self._path(*parts)).getModificationTime()) / 1000
 
+    def size(self, *parts: str | int) -> int:
+        """A file's bytes, 0 if it does not exist."""
+        return int(self._files.getFileStatus(self._path(*parts)).getLen()) if self.exists(*parts) else 0
+
     def newest_file(self, *parts: str | int) -> float:
         """When the newest file in a folder, at any depth, was last written, in seconds; 0 if there is no file."""
         files, newest = self._files.listFiles(self._path(*parts), True), 0

@@ -1,5 +1,6 @@
 """Screens in their tables: which there are, which are retired, and what their audits say."""
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from pyspark.errors import AnalysisException
@@ -13,6 +14,7 @@ from safeguard_spark.schema import Table
 from safeguard_spark.screen.audit import Audit, Finding, is_broken
 from safeguard_spark.screen.record import Screen, retired_text, row_of
 from safeguard_spark.spark.labels import stands_for
+from safeguard_spark.spark.small_tables import all_rows
 from safeguard_spark.spark.tables import Tables
 
 COUNTS = ("flagged", "cleared", "checked", "missed")
@@ -30,13 +32,14 @@ class Audited(NamedTuple):
 
 def all_screens(tables: Tables) -> list[Screen]:
     """The screens of an output, the newest first."""
-    rows = _read(tables, schema.SCREENS)
-    if rows is None:
+    try:
+        rows = all_rows(tables, schema.SCREENS)
+    except AnalysisException:  # an output of an earlier release, which has the table after the next label run
         return []
-    # The row of a retirement has the time of the making too, and its reason is not null.
-    newest = F.max_by(F.struct(*schema.SCREENS.names), F.struct(F.col("retired_at").isNotNull(), "retired_at"))
-    states = rows.groupBy("screen_id").agg(newest.alias("newest")).select("newest.*").orderBy(F.desc("created_at"))
-    values = [row.asDict(recursive=True) for row in states.collect()]
+    # The row of a retirement has the time of the making too.
+    states = {row["screen_id"]: row for row in sorted(rows, key=lambda row: row["retired_at"] or datetime.min)}
+    newest_first = sorted(states.values(), key=lambda row: row["created_at"], reverse=True)
+    values = [row.asDict(recursive=True) for row in newest_first]
     return [Screen(**{name: row[name] for name in Screen.model_fields}) for row in values]
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from safeguard_spark import schema, views
@@ -44,8 +44,8 @@ class Tables:
     def __post_init__(self) -> None:
         if not self.output:
             raise TableError("No output: give --output DIR or CATALOG.SCHEMA, or output in the configuration.")
-        self.in_folder = is_path(self.output)
-        self._has_all_columns = False  # each table, as far as is known
+        self.in_folder, self._has_all_columns = is_path(self.output), False  # each table, as far as is known
+        self.small_tables: dict[str, tuple[Any, list[Row]]] = {}  # see `all_rows`
         if self.in_folder:
             files = Files(self.spark, self.output)
             if files.exists() and not files.is_folder():

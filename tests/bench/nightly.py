@@ -8,6 +8,7 @@ one row in a hundred that is new. And the bytes that a session reads to find and
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -32,12 +33,16 @@ Line = dict[str, Any]
 
 def measure(sizes: Sequence[int], folder: Path, results: Path, locks: Sequence[Path] = ()) -> None:
     """Measure each size; one JSON line each is added to `results`. `locks` are held in three turns."""
+    minutes, gigabytes = (round(3 * len(sizes) + 3 * sum(sizes) / 1e6), 1 + max(sizes) / 1e6)
+    print(f"About {minutes} minutes, {gigabytes:.0f} GB of disk in {folder} and 6 GB of memory.", flush=True)
     for size in sizes:
+        size_folder = folder / f"nightly-{size}"
         with speed.turn(locks):
-            prepare(folder / f"nightly-{size}", size)
-        line = measure_commands(folder / f"nightly-{size}", size, locks)
+            prepare(size_folder, size)
+        line = measure_commands(size_folder, size, locks)
         print(line, flush=True)
         speed.add(results, line)
+        shutil.rmtree(size_folder)
 
 
 def prepare(folder: Path, size: int) -> None:

@@ -19,7 +19,8 @@ from safeguard_spark.spark.coverage import CoveredVersion, CoveredVersions, labe
 from safeguard_spark.spark.policies import is_recorded
 from safeguard_spark.spark.screens import all_screens
 from safeguard_spark.spark.source import Source, SourceTable
-from safeguard_spark.spark.source.changes import Changes, changes_by_feed, changes_by_files, has_feed, why_all
+from safeguard_spark.spark.source.changes import changes_by_feed, changes_by_files, has_feed, why_all
+from safeguard_spark.spark.source.contents import Changes
 from safeguard_spark.spark.source.listing import changes_by_listing, list_files
 from safeguard_spark.spark.source.selection import SourceSelection, selection_of
 from safeguard_spark.spark.table_log import KEEPS_ROWS, Commit, Point, commits_since, newest_point, point_of
@@ -51,7 +52,7 @@ class Seen(NamedTuple):
 class Candidates:
     """The contents that a run looks at: `changes` of the source, None for all of it.
 
-    `why` says why all is read, though a part of it was labelled before. Without `seen` the run covers nothing. `labels`
+    `why` says why all is read, empty if no run has done so. Without `seen` the run covers nothing. `labels`
     and `screens` are the newest commits before it plans, `retired` the hashes of the screens that are retired.
     """
 
@@ -95,23 +96,24 @@ class Candidates:
 
     def contents(self, source: SourceTable) -> Source:
         """These contents. Raises SourceError."""
-        if self.changes is None:
-            return source.contents()
-        return source.contents(self.changes.cells, self.changes.touched, self.changes.frame)
+        return source.contents(self.changes)
 
 
-def see(source: SourceTable, config: RunConfig) -> Seen | None:
-    """A source as it is now; None if no later run can know what changes in it."""
+def see(source: SourceTable, config: RunConfig) -> Seen | str:
+    """A source as it is now, or why no later run can know what changes in it."""
+    share = None if source.sample is None else config.run.shadow_share
     try:
-        selection = selection_of(source, {"max_attempts": config.run.max_attempts})
+        selection = selection_of(source, {"run.max_attempts": config.run.max_attempts, "run.shadow_share": share})
         if isinstance(selection, str):
-            return None
-        if selection.table is None:
-            files = list_files(source)
-            return None if files is None else Seen(selection, Point(source.opened_ms, source.opened_ms), files)
-        return Seen(selection, point_of(source.frame))
-    except Py4JError:  # a platform with classes of its own, which do not show what is read
-        return None
+            return selection
+        if selection.table is not None:
+            return Seen(selection, point_of(source.frame))
+        files = list_files(source)
+        if files is None:
+            return "the file system of the source does not say when a file was changed"
+        return Seen(selection, Point(source.opened_ms, source.opened_ms), files)
+    except Py4JError:  # a platform with classes of its own
+        return "this platform does not show what is read of the source"
 
 
 def unchanged(source: SourceTable, config: RunConfig, specs: Sequence[LabelSpec], tables: Tables) -> Candidates | None:
@@ -122,8 +124,10 @@ def unchanged(source: SourceTable, config: RunConfig, specs: Sequence[LabelSpec]
     """
     seen = see(source, config)
     versions = CoveredVersions(tables, config.source.collection(source.name))
-    covered = versions.of(specs, seen.selection.parts).version if seen else None
-    if covered is None or seen is None or _is_due(covered, config) or not seen.is_same(covered.source, covered.files):
+    covered = None if isinstance(seen, str) else versions.of(specs, seen.selection.parts).version
+    if isinstance(seen, str) or covered is None or _is_due(covered, config):
+        return None
+    if not seen.is_same(covered.source, covered.files):
         return None
     points = [
         (schema.LABELS, covered.labels), (schema.ACTIVATIONS, covered.activations), (schema.SCREENS, covered.screens),
@@ -141,8 +145,8 @@ def find_candidates(
 ) -> Candidates:
     """The contents that may have to be labelled. Reads the logs of the source and of `labels`."""
     seen = see(source, config)
-    if seen is None:
-        return Candidates(Way.all)
+    if isinstance(seen, str):
+        return Candidates(Way.all, seen)
     labels, collection = newest_point(tables.spark, tables.sql(schema.LABELS)), config.source.collection(source.name)
     screens, retired = _screens(tables)
 
@@ -177,8 +181,6 @@ def _screens(tables: Tables) -> tuple[Point | None, tuple[str, ...]]:
         point = newest_point(tables.spark, tables.sql(schema.SCREENS))
     except AnalysisException:  # an output of an earlier release, before its next label run
         return None, ()
-    if not point.version:  # just created
-        return point, ()
     return point, tuple(sorted(screen.screen_hash for screen in all_screens(tables) if screen.is_retired))
 
 

@@ -91,7 +91,7 @@ def _costs(
     costs = [cost_of(config, spec, source, labels, screen) for spec in first]
     for spec in later:  # they reuse the verdicts of the first
         with cached_pending_keys(config, spec, source, labels) as keys:
-            costs.append(Cost(costs[0].rows, keys.count(), 0, 0))
+            costs.append(Cost(costs[0].rows, keys.rows, 0, 0))
     rows = candidates.num_rows(table)
     return costs if rows is None else [cost._replace(rows=rows) for cost in costs]
 
@@ -101,7 +101,7 @@ def cost_of(
 ) -> Cost:
     """What labelling a source under one policy would cost now, with a screen if it is one of this spec."""
     with cached_pending_keys(config, spec, source, labels) as keys:
-        pending = source.frame.join(keys, on=["content_id", "content_hash"], how="inner")
+        pending = source.frame.join(keys.frame, on=["content_id", "content_hash"], how="inner")
         calls = distinct_contents(
             pending.withColumn("work_key", work_key(spec.policy.policy_hash, spec.labeler.labeler_hash)),
             "work_key",
@@ -123,9 +123,7 @@ def cost_of(
         if screen is not None and (cleared := round(total["cleared"])):
             spared = cleared - screen.checks_of_run(cleared, num_calls, config.screen.audit)
             tokens -= round(total["cleared_tokens"] * spared / cleared)
-        return Cost(
-            requested_keys(source, config.source.limit).count(), keys.count(), num_calls - spared, tokens, spared
-        )
+        return Cost(requested_keys(source, config.source.limit).count(), keys.rows, num_calls - spared, tokens, spared)
 
 
 def calls_per_s(tables: Tables, labeler_hashes: set[str]) -> float | None:

@@ -56,10 +56,10 @@ def _see(spark: SparkSession, config: RunConfig) -> Seen:
     """The source as it is now. Raises ConfigError if nothing says whether it has changed."""
     source = find_source(spark, config.source)
     seen = see(source, config)
-    if seen is None:
+    if isinstance(seen, str):
         raise ConfigError(
-            f"Nothing says what changes in {source.name}, so it cannot be followed: name a Delta table or a folder of "
-            "Parquet files, or label it at fixed times without --follow."
+            f"{source.name} cannot be followed: {seen}. Name a Delta table or a folder of Parquet files, or label it "
+            "at fixed times without --follow."
         )
     return seen
 

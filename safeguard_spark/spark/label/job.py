@@ -35,7 +35,7 @@ from safeguard_spark.spark.label.recover import recover
 from safeguard_spark.spark.label.run import RunContext, Selection, Summary, Tally, by_work
 from safeguard_spark.spark.label.run_metrics import metrics_of
 from safeguard_spark.spark.label.run_rows import Written, append_run, count_written
-from safeguard_spark.spark.policies import record_policies
+from safeguard_spark.spark.policies import is_recorded, record_policies
 from safeguard_spark.tracking.runs import Tracker
 
 log = logging.getLogger(__name__)
@@ -83,11 +83,11 @@ def _label_all(run: RunContext, tally: Tally, policies: Sequence[Policy], *, sho
         try:
             if nothing := run.nothing:
                 return unchanged_result(run, nothing)
-            recording = background.submit(record_policies, run.tables, policies, config, run.run_id)
             with tally.timed("recover"):
                 recover(run.tables, run.staging, config)
             with tally.timed("plan"):
                 log.info("Run %s: %s", run.run_id, run.candidates.message or "All rows are read.")
+            recording = background.submit(_record_policies, run, policies)
             if config.tracking.enabled and not run.candidates.is_nothing:
                 # Importing MLflow takes seconds, so it happens while the plan is made.
                 tracker = background.submit(Tracker.begin, config, run.run_id)
@@ -113,6 +113,14 @@ def _label_all(run: RunContext, tally: Tally, policies: Sequence[Policy], *, sho
                     f"A file could not be read or written: {cause}. Fix the cause and issue the same command again."
                 ) from error
             raise
+
+
+def _record_policies(run: RunContext, policies: Sequence[Policy]) -> dict[str, bool]:
+    """Record the policies, unless the run that covered the source did; whose publication is recorded."""
+    covered = run.candidates.covered
+    if covered and all(is_recorded(policy, run.config, covered.policies) for policy in policies):
+        return covered.policies
+    return record_policies(run.tables, policies, run.config, run.run_id)
 
 
 def _clean_up(run: RunContext, tally: Tally, tracker: Future[Tracker] | None) -> None:

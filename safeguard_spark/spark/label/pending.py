@@ -131,9 +131,8 @@ def _pending_contents(
         return folder.spark.read.schema(KEYS_DDL).parquet(folder.path("keys"))
 
     keys = pending_keys(run.config, spec, source, labels, stage)
-    pending = source.frame.join(keys, on=["content_id", "content_hash"], how="inner")
-    given_up = folder.spark.read.schema(KEYS_DDL).parquet(folder.path("keys")).where("given_up")
-    return pending, keys.count(), given_up.select("content_id", "content_hash").distinct().count()
+    pending = source.frame.join(keys.frame, on=["content_id", "content_hash"], how="inner")
+    return pending, keys.rows, keys.given_up
 
 
 def requested_keys(source: Source, limit: int | None) -> DataFrame:
@@ -154,14 +153,25 @@ def is_final(spec: LabelSpec) -> Column:
     return ~F.col("outcome").isin(may_change)
 
 
+class PendingKeys(NamedTuple):
+    """`frame` has (content_id, content_hash, attempt) of the contents that need a verdict, in `rows` rows.
+
+    `given_up` contents need none because they failed `run.max_attempts` times.
+    """
+
+    frame: DataFrame
+    rows: int
+    given_up: int
+
+
 def pending_keys(
     config: RunConfig,
     spec: LabelSpec,
     source: Source,
     labels: DataFrame,
     stage: Callable[[DataFrame], DataFrame],
-) -> DataFrame:
-    """(content_id, content_hash, attempt) of the contents that need a verdict, without duplicates.
+) -> PendingKeys:
+    """The contents that need a verdict, without duplicates.
 
     `stage` keeps an intermediate result, which is used several times, and returns it as read from there.
     """
@@ -169,17 +179,32 @@ def pending_keys(
     if source.whole is not None:  # few: only their labels are shuffled
         existing = existing.join(requested.select("content_id"), on="content_id", how="left_semi")
     keys = stage(_without_final(requested, existing, spec, config.run.max_attempts))
-    _refuse_doubled(keys.where("doubled").select("content_id").distinct(), config.source, source)
-    _refuse_doubled(_doubled_by_change(keys, source), config.source, source)
+    content, is_pending = ["content_id", "content_hash"], ~F.col("doubled") & ~F.col("done")
+    counts = keys.agg(
+        F.count_distinct(F.when(is_pending, F.struct(*content))).alias("pending"),
+        *(F.count_if(condition).alias(name) for name, condition in {
+            "doubled": F.col("doubled"), "given_up": F.col("given_up"),
+            "edited": ~F.col("done") & (F.col("label_hash") != F.col("content_hash")),
+        }.items()),
+    ).first()  # fmt: skip
+    assert counts is not None  # an aggregate without groups has one row
+    if counts["doubled"]:
+        _refuse_doubled(keys.where("doubled").select("content_id").distinct(), config.source, source)
+    if counts["edited"]:
+        _refuse_doubled(_doubled_by_change(keys, source), config.source, source)
+    given_up = keys.where("given_up").select(*content).distinct().count() if counts["given_up"] else 0
+    pending = keys.where(is_pending).select(*content, "attempt").dropDuplicates(content)
+    if not counts["doubled"]:
+        return PendingKeys(pending, counts["pending"], given_up)
     # For an id with several contents any label of a content counts, not only the newest of the id.
-    labelled = existing.where(is_final(spec)).select("content_id", "content_hash")
-    doubled = keys.where("doubled AND NOT done").join(labelled, on=["content_id", "content_hash"], how="left_anti")
-    keys = keys.where("NOT doubled AND NOT done").unionByName(doubled).select("content_id", "content_hash", "attempt")
-    return keys.dropDuplicates(["content_id", "content_hash"])
+    labelled = existing.where(is_final(spec)).select(*content)
+    doubled = keys.where("doubled AND NOT done").join(labelled, on=content, how="left_anti")
+    pending = pending.unionByName(doubled.select(*content, "attempt").dropDuplicates(content))
+    return PendingKeys(pending, pending.count(), given_up)
 
 
 @contextlib.contextmanager
-def cached_pending_keys(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame) -> Iterator[DataFrame]:
+def cached_pending_keys(config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame) -> Iterator[PendingKeys]:
     """`pending_keys`, computed once within a block."""
     frames = list[DataFrame]()
 
@@ -188,7 +213,8 @@ def cached_pending_keys(config: RunConfig, spec: LabelSpec, source: Source, labe
         return keys
 
     try:
-        yield cached(pending_keys(config, spec, source, labels, cached))
+        keys = pending_keys(config, spec, source, labels, cached)
+        yield keys._replace(frame=cached(keys.frame))
     finally:
         for frame in frames:
             frame.unpersist()

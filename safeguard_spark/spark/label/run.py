@@ -51,13 +51,13 @@ class Selection:
 
     @property
     def is_covering(self) -> bool:
-        """Whether a run that labels it covers the source, or the sample of it."""
-        return replace(self, full=False, share=None) == Selection()
+        """Whether a run that labels all of it covers the source, or the sample of it."""
+        return replace(self, budget=Budget(), plan_id=None, full=False, share=None) == Selection()
 
     @property
     def is_whole(self) -> bool:
         """Whether it is all of the source, in a run that is not there for something else."""
-        return self.is_covering and self.share is None
+        return replace(self, full=False) == Selection()
 
 
 def specs_of(config: RunConfig, policies: Sequence[Policy], salt: str | None = None) -> tuple[LabelSpec, ...]:
@@ -165,8 +165,8 @@ class RunContext:
     @property
     def nothing(self) -> Candidates | None:
         """Nothing, if that can be said at once: no run has left anything staged, and nothing was committed since."""
-        is_asked_for = self.selection.is_covering and not self.selection.full and not self.staging.names()
-        if isinstance(self.table, Source) or not is_asked_for:
+        is_plain = replace(self.selection, share=None) == Selection()  # one with a plan leaves a row in `runs`
+        if isinstance(self.table, Source) or not is_plain or self.staging.names():
             return None
         return unchanged(self.table, self.config, self.specs, self.tables)
 

@@ -13,6 +13,7 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.relabel.estimate import estimate_cost
 from safeguard_spark.relabel.plan import RelabelPlan
+from safeguard_spark.relabel.scope import ScopeKind
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.failures import FAILED, is_gone
 from safeguard_spark.spark.label.job import label_table
@@ -22,7 +23,7 @@ from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts, requir
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import planned_labels, rejudged, select_scope
 from safeguard_spark.spark.screens import find_screen
-from safeguard_spark.spark.source import Source
+from safeguard_spark.spark.source import RANK, Source
 from safeguard_spark.spark.tables import Tables
 
 CHUNKS_PER_CALL_BUDGET = 4  # at least; so that the last chunk, which does not fit, is a small part of the budget
@@ -162,7 +163,10 @@ def apply_plan(
     again = rejudged(Tables.open(spark, config.output), plan.scope)
     if again:
         run = run.model_copy(update={"screen": ScreenConfig()})
-    selection = Selection(application.source, budget, plan.plan_id, rejudged=again)
+    # All of the source in any order is labelled as by the label job, and the next run need not read it again.
+    is_whole = plan.scope.kind is ScopeKind.all and RANK not in application.source.frame.columns
+    source = None if is_whole else application.source
+    selection = Selection(source, budget, plan.plan_id, rejudged=again)
     result = label_table(spark, run, [application.policy], show=show, selection=selection)
     carried = carry_over_verdicts(spark, config, plan, application.policy) if carry and not result.exit_code else 0
     return Applied(result, carried)

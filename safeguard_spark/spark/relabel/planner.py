@@ -177,7 +177,7 @@ def _others(
     judged = reusable_labels(labels, spec).select("work_key").distinct().withColumn("already_judged", F.lit(True))
     call = F.when(F.col("is_pending") & F.col("already_judged").isNull(), F.col("work_key"))
     with cached_pending_keys(config, spec, whole, labels) as keys:
-        pending = keys.drop("attempt").withColumn("is_pending", F.lit(True))
+        pending = keys.frame.drop("attempt").withColumn("is_pending", F.lit(True))
         joined = (
             contents.join(pending, on=["content_id", "content_hash"], how="left")
             .withColumn("work_key", work_key(spec.policy.policy_hash, spec.labeler.labeler_hash))

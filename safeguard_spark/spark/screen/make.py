@@ -92,7 +92,7 @@ def plan_screen(
         points = curve(bench.scored(scorer, Part.calibration), bench.scored(scorer, Part.test))
     labels = without_retired(bench.tables, bench.tables.read(schema.LABELS, bench.material.labels_version))
     with cached_pending_keys(config, bench.spec, bench.source, labels) as keys:
-        unlabelled = keys.count()
+        unlabelled = keys.rows
     rows = bench.source.frame.count()
     past, price = past_runs(bench.tables, bench.spec.labeler.labeler_hash), config.relabel.price_per_engine_hour
     targets = []

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame, SparkSession, WindowSpec
 from pyspark.sql import functions as F
@@ -44,6 +45,22 @@ class Source:
     folder: str | None = None
     whole: DataFrame | None = None
     touched: DataFrame | None = None
+
+
+class Changes(NamedTuple):
+    """What changed: `cells` of the contents that are there now and may be new, and how many rows were read for them.
+
+    `growth` is by how many rows the table grew, None if nothing says so. `touched` has (content_id, content_hash) of
+    everything that the feed shows, also of what is gone; None without a feed. `frame` has the rows as they are read.
+    `without_id` is how many of the rows have no id, None if they have to be counted.
+    """
+
+    cells: DataFrame
+    rows: int
+    without_id: int | None
+    growth: int | None = None
+    touched: DataFrame | None = None
+    frame: DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -98,20 +115,29 @@ class SourceTable:
         cells = frame.select(content_id.alias("content_id"), content.alias(self.payload.name), *self.columns, *columns)
         return cells if self.sample is None else cells.where(self.sample)
 
-    def contents(
-        self, changed: DataFrame | None = None, touched: DataFrame | None = None, rows: DataFrame | None = None
-    ) -> Source:
-        """Its contents, or those that changed, by their cells and rows. Raises SourceError for rows without an id."""
-        cells, name = self.cells if changed is None else changed, self.name
+    def changes(self, rows: DataFrame) -> Changes:
+        """Other rows of the same table as what changed."""
         with readable(f"Source {self.config.location}"):
-            if without_id := cells.where(F.col("content_id").isNull()).count():
+            counts = rows.agg(F.count(F.lit(1)), F.count_if(id_text(self.id_field, self.name).isNull())).first()
+        assert counts is not None  # an aggregate without groups has one row
+        return Changes(self.cells_of(rows), counts[0], counts[1], frame=rows)
+
+    def contents(self, changes: Changes | None = None) -> Source:
+        """Its contents, or those that changed. Raises SourceError for rows without an id."""
+        cells, name = self.cells if changes is None else changes.cells, self.name
+        rows, touched = (None, None) if changes is None else (changes.frame, changes.touched)
+        with readable(f"Source {self.config.location}"):
+            without_id = None if changes is None else changes.without_id
+            if without_id is None:
+                without_id = cells.where(F.col("content_id").isNull()).count()
+            if without_id:
                 raise SourceError(
                     f"{without_id} rows of {name} have no {self.config.id_column}. Every row needs an id (--id-column)."
                 )
             if self.snapshot.is_parquet:
-                nulls = (self.frame if rows is None else rows).where(self.field.column.isNull())
-                refuse_files_without(self.spark, self.field.name, nulls, name)
-            whole = None if changed is None else self._hashed(self.cells)
+                empty = (self.frame if rows is None else rows).where(self.field.column.isNull())
+                refuse_files_without(self.spark, self.field.name, empty, name)
+            whole = None if changes is None else self._hashed(self.cells)
             frame = self._hashed(cells)
         return Source(name, self.version, self.payload.name, frame, self.folder, whole, touched)
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from safeguard_spark.spark.source.changes import MAX_FILES, Changes
-from safeguard_spark.spark.source.contents import SourceTable
+from safeguard_spark.spark.source.changes import MAX_FILES
+from safeguard_spark.spark.source.contents import Changes, SourceTable
 from safeguard_spark.spark.table_log import file_index
 
 STATUS = re.compile(r"path=(.*?); isDirectory=false; length=(\d+);.*?modification_time=(\d+);")
@@ -27,9 +27,9 @@ def changes_by_listing(source: SourceTable, before: Mapping[str, str], now: Mapp
         return f"more than {MAX_FILES:,} files of the source were added"
     if not paths:
         none = source.frame.limit(0)
-        return Changes(source.cells_of(none), 0, frame=none)
+        return Changes(source.cells_of(none), 0, 0, frame=none)
     reader = source.spark.read.schema(source.frame.schema)
     if source.folder and source.folder not in paths:  # a folder, whose names may be values of a column
         reader = reader.option("basePath", source.folder)
     frame = reader.options(**source.config.options).option("__globPaths__", "false").parquet(*paths)
-    return Changes(source.cells_of(frame), frame.count(), frame=frame)
+    return source.changes(frame)

@@ -6,17 +6,21 @@ import pytest
 
 from safeguard_spark.errors import SourceError
 from safeguard_spark.result import RunResult, Status
+from safeguard_spark.spark.label.candidates import find_candidates
 from safeguard_spark.spark.label.dry_run import dry_run
 from safeguard_spark.spark.label.job import label_table
-from safeguard_spark.spark.label.run import Selection
+from safeguard_spark.spark.label.run import Selection, specs_of
 from safeguard_spark.spark.maintain.erase import erase_contents
 from safeguard_spark.spark.maintain.files import optimize_tables
+from safeguard_spark.spark.source import find_source
+from safeguard_spark.spark.tables import Tables
 from tests.build import policy, posts
 from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 
 UNCHANGED = "Nothing changed since"
+COLUMNS = "id STRING, body STRING, lang STRING"
 FEED = "TBLPROPERTIES (delta.enableChangeDataFeed = true)"
 
 
@@ -129,14 +133,18 @@ def test_an_older_version_labelled_in_between_and_a_table_made_anew_are_labelled
     lake.write([("a", "a table"), ("b", "a rifle")])
     lake.write([("c", "a lamp")])
     anew = lake.label()
-    assert anew.written == 2 and "version 1 of the source is no longer in its log" in anew.candidates
+    assert (anew.written, anew.candidates) == (2, "All rows are read: the table of the source changed.")
 
 
 def test_each_policy_is_covered_on_its_own_and_a_draft_that_changes_back_is_active(lake: Lake) -> None:
     lake.write(posts(4, "a table, number {n}"))
     one, other = policy(), policy(name="other", text="Something else.")
     lake.label(one)
-    assert lake.label(one, other).written == 4
+    both = lake.label(one, other)
+    assert (both.written, both.candidates) == (
+        4,
+        "All rows are read: no complete run has labelled them under other@1.0.0.",
+    )
     assert is_unchanged(lake.label(other))
     draft = policy(text="No replicas at all.")
     lake.label(draft)
@@ -167,7 +175,7 @@ def test_failed_rows_and_another_selection_are_not_passed_over(lake: Lake) -> No
     assert is_unchanged(unchanged) and "failed 2 times" in str(unchanged.message)
     retried = lake.label(run={"max_attempts": 3})
     assert (retried.pending, retried.candidates) == (
-        1, "All rows are read: settings of the source or the run changed."
+        1, "All rows are read: run.max_attempts changed."
     )  # fmt: skip
     assert lake.label(source={"text_column": "upper(body)"}, run={"max_attempts": 3}).written == 6
 
@@ -219,7 +227,8 @@ def test_a_sample_of_the_contents_is_covered_as_a_sample(lake: Lake) -> None:
     lake.create()
 
     def label_share(share: float) -> RunResult:
-        return label_table(lake.spark, lake.config(), [policy()], show=False, selection=Selection(share=share))
+        config = lake.config(run={"shadow_share": share})
+        return label_table(lake.spark, config, [policy()], show=False, selection=Selection(share=share))
 
     first = label_share(0.5)
     assert 5 < first.rows < 35 and is_unchanged(label_share(0.5))
@@ -228,5 +237,95 @@ def test_a_sample_of_the_contents_is_covered_as_a_sample(lake: Lake) -> None:
     assert more.candidates == "20 rows are read: files that were added since version 0 of the source."
     assert 0 < more.written < 20 and more.rows == first.rows + more.written
     larger = label_share(0.9)
-    assert larger.candidates.startswith("All rows are read") and larger.written == larger.rows - more.rows > 0
+    assert (
+        larger.candidates == "All rows are read: run.shadow_share changed."
+        and larger.written == larger.rows - more.rows > 0
+    )
     assert lake.label().written == 60 - larger.rows
+
+
+def reason(lake: Lake, **sections: Any) -> str:
+    """Why a run would read all rows."""
+    config = lake.config(**sections)
+    source, specs = find_source(lake.spark, config.source), specs_of(config, [policy()])
+    message = find_candidates(source, config, specs, Tables.open(lake.spark, config.output)).message
+    return message.removeprefix("All rows are read: ").removesuffix(".")
+
+
+def test_each_setting_that_needs_a_full_pass_names_itself(lake: Lake) -> None:
+    lake.write(posts(3, "a table, number {n}"))
+    named = {"name": "posts"}
+    lake.label(source=named)
+    assert reason(lake, source=named).startswith(UNCHANGED)
+    settings: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("source.id_column", {"source": {"id_column": "upper(id)"}}),
+        ("source.text_column", {"source": {"text_column": "upper(body)"}}),
+        ("source.conversation_column and source.text_column", {
+            "source": {"text_column": None, "conversation_column": "array(struct('user' AS role, body AS text))"}
+        }),
+        ("source.options", {"source": {"options": {"ignoreDeletes": "true"}}}),
+        ("source.duplicate_ids", {"source": {"duplicate_ids": "all"}}),
+        ("source.limit", {"source": {"limit": 2}}),
+        ("run.max_attempts", {"run": {"max_attempts": 9}}),
+        ("run.max_attempts and source.limit", {"source": {"limit": 2}, "run": {"max_attempts": 9}}),
+    )  # fmt: skip
+    for name, sections in settings:
+        changed = {**sections, "source": {**named, **sections.get("source", {})}}
+        assert reason(lake, **changed) == f"{name} changed"
+    for key in ("spark.sql.ansi.enabled", "spark.sql.caseSensitive"):
+        before = str(lake.spark.conf.get(key))
+        lake.spark.conf.set(key, "false" if before == "true" else "true")
+        assert reason(lake, source=named) == f"{key} changed"
+        lake.spark.conf.set(key, before)
+    other = str(lake.folder / "other")
+    lake.spark.read.format("delta").load(str(lake.posts)).write.format("delta").save(other)
+    assert reason(lake, source={**named, "location": other}) == "the source changed"
+    lake.spark.sql(f"ALTER TABLE delta.`{lake.posts}` ADD COLUMNS (day DATE)")
+    assert reason(lake, source=named) == "the columns of the source changed"
+
+
+def test_sources_in_which_nothing_says_what_changed_are_read_as_a_whole_and_say_so(lake: Lake) -> None:
+    lake.write(posts(3, "a table, number {n}"), format="json")
+    assert "neither a Delta table nor Parquet files" in lake.label().candidates
+    rows = lake.spark.read.json(str(lake.posts))
+    rows.createOrReplaceTempView("lines")
+    rows.write.format("delta").save(str(lake.folder / "delta"))
+    table = f"delta.`{lake.folder}/delta`"
+    views = {
+        "lines_again": ("SELECT * FROM lines", "neither a Delta table nor Parquet files"),
+        "pairs": (f"SELECT a.* FROM {table} a JOIN lines USING (id)", "more than the rows of one table"),
+        "numbered": (f"SELECT max(id) AS id, body FROM {table} GROUP BY body", "more than the rows of one table"),
+        "listed": (f"SELECT * FROM {table} WHERE id IN (SELECT id FROM lines)", "depends on other tables"),
+        "recent": (f"SELECT * FROM {table} WHERE current_date() > DATE'2020-01-01'", "on the time"),
+    }
+    for name, (query, why) in views.items():
+        lake.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {query}")
+        assert why in reason(lake, source={"location": name})
+        lake.spark.catalog.dropTempView(name)
+
+
+def test_of_a_view_over_one_table_the_rows_of_new_files_are_read(lake: Lake) -> None:
+    lake.write([*((f"p{n}", f"a table, number {n}", "en") for n in range(9)), ("x", "eine Lampe", "de")], COLUMNS)
+    lake.spark.sql(
+        f"CREATE OR REPLACE TEMPORARY VIEW english AS SELECT concat('e-', id) AS id, upper(body) AS body "
+        f"FROM delta.`{lake.posts}` WHERE lang = 'en'"
+    )
+    view = {"location": "english"}
+    assert lake.label(source=view).written == 9
+    assert is_unchanged(lake.label(source=view))
+    lake.calls()
+    lake.write([("new", "a rifle, new", "en"), ("y", "ein Tisch", "de")], COLUMNS)
+    result = lake.label(source=view)
+    assert result.candidates == "1 rows are read: files that were added since version 0 of the source."
+    assert (result.rows, result.written, lake.calls()) == (10, 1, 1)
+    assert set(lake.current()) == {"e-new", *(f"e-p{n}" for n in range(9))}
+    lake.spark.sql(f"UPDATE delta.`{lake.posts}` SET body = 'a lamp', lang = 'en' WHERE id IN ('x', 'p3')")
+    assert (lake.label(source=view).written, lake.calls()) == (2, 1)
+    other = str(lake.folder / "other")
+    lake.spark.read.format("delta").load(str(lake.posts)).write.format("delta").save(other)
+    definition = "CREATE OR REPLACE TEMPORARY VIEW english AS SELECT {} FROM delta.`{}` WHERE lang = 'en'"
+    lake.spark.sql(definition.format("concat('e-', id) AS id, upper(body) AS body", other))
+    assert reason(lake, source=view) == "the table of the source changed"
+    lake.spark.sql(definition.format("*", lake.posts))
+    assert reason(lake, source=view) == "the columns of the source changed"
+    lake.spark.catalog.dropTempView("english")

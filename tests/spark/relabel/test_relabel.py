@@ -104,6 +104,8 @@ def test_a_budget_stops_a_run_and_the_same_command_continues(labelled: Lake) -> 
     assert spent == 240 and rounds >= 2
     ids = labelled.read("labels").where("policy_version = '1.1.0'").groupBy("content_id").count()
     assert ids.count() == 280 and ids.where("count > 1").count() == 0
+    again = label_table(labelled.spark, configured(labelled), [NEW], show=False)
+    assert again.candidates.startswith("Nothing changed since") and again.rows == 280
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.spark.commit_log import LabelScope
 from safeguard_spark.spark.coverage import CoveredVersion, key_of, labels_changed
-from safeguard_spark.spark.source.changes import FileAction, changed_files, why_all
+from safeguard_spark.spark.source.changes import FileAction, added_files, changed_files, file_actions, why_all
 from safeguard_spark.spark.table_log import Commit, Point
 from tests.build import labeler, policy
 
@@ -120,6 +120,7 @@ def test_every_new_row_is_in_a_changed_file(
     changed = changed_files(actions)
     unchanged_rows = set[int]().union(*(rows for name, rows in after.items() if name not in changed))
     assert unchanged_rows <= set[int]().union(*before.values())
+    assert {action.path for action in added_files(actions)} == changed & set(after)
 
 
 def test_a_compaction_of_old_files_changes_none() -> None:
@@ -127,3 +128,14 @@ def test_a_compaction_of_old_files_changes_none() -> None:
     assert changed_files(compaction) == set()
     append = FileAction(4, "a", True, True)
     assert changed_files([append, *compaction]) == {"a", "ab"}
+
+
+def test_actions_are_those_of_the_log_with_the_newest_form_of_each_file() -> None:
+    add = '{"add":{"path":"a","dataChange":true,"stats":"{\\"minValues\\":{\\"body\\":\\"x\u2028y\\"}}"}}'
+    with_deleted_rows = '{"add":{"path":"a","dataChange":true,"deletionVector":{}}}'
+    first = f'{{"commitInfo":{{"operation":"WRITE"}}}}\n{add}\n'
+    second = f'{with_deleted_rows}\n{{"remove":{{"path":"a","dataChange":true}}}}\n'
+    actions = [*file_actions(3, first), *file_actions(4, second)]
+    assert [action.text for action in added_files(actions[:1])] == [add]
+    assert [action.text for action in added_files(actions)] == [with_deleted_rows]
+    assert added_files([*actions, FileAction(5, "a", False)]) == []
