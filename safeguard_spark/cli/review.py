@@ -45,12 +45,22 @@ def sample(
             "disagreement, unreadable, low_confidence or screened; repeatable."
         ),
     ] = None,
-    queue_size: Annotated[int, Option(min=1, help="Items of each such queue; of appeals all.")] = 200,
+    queue_size: Annotated[
+        int, Option(min=1, help="Items of each such queue, and of --calibration; of appeals all.")
+    ] = 200,
     appeals: Annotated[
         str | None,
         Option(help="The table of appeals: appeal_id, content_id, policy, appealed_at, reason.", metavar="TABLE|PATH"),
     ] = None,
     plan: Annotated[str | None, Option(help="The plan of relabel plan whose newly caught contents are drawn.")] = None,
+    calibration: Annotated[
+        str | None,
+        Option(
+            help="Also, or without a sample only, hide contents of this golden set among the items, to see who finds "
+            "the violations: NAME, NAME@VERSION or a manifest.",
+            metavar="SET",
+        ),
+    ] = None,
     scope: Annotated[
         str, Option(help="Draw only from these contents: all, 'since DATE' or 'where CONDITION'.")
     ] = "all",
@@ -66,11 +76,11 @@ def sample(
     names = [name.replace("-", "_") for name in queue or ()]
     if unknown := [name for name in names if name not in list(FindingQueue)]:
         raise ConfigError(f"--queue {unknown[0]}: there is no such queue. Write one of {', '.join(FindingQueue)}.")
-    if half_width is None and size is None and not names:
+    if half_width is None and size is None and not names and calibration is None:
         half_width = HALF_WIDTH
     request = DrawRequest(
         half_width=half_width, size=size, share=flagged_share, queues=tuple(map(FindingQueue, names)),
-        queue_size=queue_size, appeals=appeals, plan_id=plan, scope=scope, seed=seed,
+        queue_size=queue_size, appeals=appeals, plan_id=plan, calibration=calibration, scope=scope, seed=seed,
     )  # fmt: skip
     from safeguard_spark.spark.review.draw import draw_items
     from safeguard_spark.spark.session import session

@@ -10,7 +10,7 @@ from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.review.sampling import FLAGGED_SHARE, ReviewStratum, probabilities, sample_size
 
-ESTIMATE = "estimate"
+ESTIMATE, CALIBRATION = "estimate", "calibration"
 HALF_WIDTH = 0.003  # of the interval that a sample is drawn for by default: 0.3 points
 QUEUE_SIZE = 200
 
@@ -32,7 +32,8 @@ class DrawRequest:
     """What to draw.
 
     `half_width` or `size` ask for an estimating sample, `queues` for up to `queue_size` items each, appeals excepted,
-    all of which are drawn. `appeals` is a table's name or path, `plan_id` a plan of `relabel plan`.
+    all of which are drawn. `appeals` is a table's name or path, `plan_id` a plan of `relabel plan`, `calibration` a
+    golden set of which up to `queue_size` contents with a known answer are drawn.
     """
 
     half_width: float | None = None
@@ -42,6 +43,7 @@ class DrawRequest:
     queue_size: int = QUEUE_SIZE
     appeals: str | None = None
     plan_id: str | None = None
+    calibration: str | None = None
     scope: str = "all"
     seed: int = 0
 
@@ -79,7 +81,8 @@ class DrawRequest:
 
     def sample_id(self, **tables: Any) -> str:
         """The identity of the draw: the same request on the same tables draws the same items."""
-        return f"s{sha256({**self.__dict__, **tables})[:11]}"
+        request = {name: value for name, value in self.__dict__.items() if (name, value) != ("calibration", None)}
+        return f"s{sha256({**request, **tables})[:11]}"
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,13 @@ class Draw:
         about = "about " if self.is_planned else ""
         if ESTIMATE in self.items:
             lines.append(f"Estimating sample {self.sample_id}: {about}{self.items[ESTIMATE]:,} items.")
-        queues = [f"{name} {count:,}" for name, count in self.items.items() if name != ESTIMATE]
+        queues = [f"{name} {count:,}" for name, count in self.items.items() if name not in (ESTIMATE, CALIBRATION)]
         if queues:
             lines.append(f"Queues that find errors, and never enter a rate: {', '.join(queues)}.")
+        if CALIBRATION in self.items:
+            lines.append(
+                f"Calibration items, which have a known answer and never enter a rate: {self.items[CALIBRATION]:,}."
+            )
         if self.lost:
             lines.append(f"{self.lost:,} labels are left out: their contents are not in the source, or have changed.")
         if self.lost_appeals:
@@ -123,7 +130,7 @@ class Draw:
                 f"{self.lost_appeals:,} appeals are left out: their contents are not in the source, or have no label."
             )
         known = sum(self.items.values()) - self.added
-        if self.is_planned:
+        if self.is_planned or not any(self.items.values()):
             lines.append("Nothing was added.")
         elif known:
             lines.append(f"{self.added:,} items were added; {known:,} of this draw were there already.")

@@ -5,6 +5,7 @@ The items carry their contents, so that the console needs neither the source nor
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,19 +18,22 @@ from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.config.model import RunConfig, SourceConfig
-from safeguard_spark.errors import ConfigError, TableError
+from safeguard_spark.errors import ConfigError, SourceError, TableError
+from safeguard_spark.evaluation.sets import find_set
 from safeguard_spark.labelling.labeler import Labeler, LabelerRef
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.ref import Ref, read_ref
 from safeguard_spark.relabel.plan import PolicyVersion
 from safeguard_spark.relabel.scope import ScopeKind, parse_scope
-from safeguard_spark.review.draws import ESTIMATE, Draw, DrawRequest, FindingQueue, content_json
+from safeguard_spark.review.draws import CALIBRATION, ESTIMATE, Draw, DrawRequest, FindingQueue, content_json
 from safeguard_spark.review.sampling import ReviewStratum
 from safeguard_spark.spark.activations import active, active_labeler, labeler_of
+from safeguard_spark.spark.evaluation.gold import Gold
 from safeguard_spark.spark.label.executor import READERS
 from safeguard_spark.spark.labels import CONTENT, newest_per_content, of_collection, of_version
 from safeguard_spark.spark.relabel.apply import load_plan
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
+from safeguard_spark.spark.review.calibration import known_contents, open_known
 from safeguard_spark.spark.sampling import sample_score
 from safeguard_spark.spark.source import Source, id_text, read_column, read_snapshot, source_sql
 from safeguard_spark.spark.table_log import rows_version
@@ -66,12 +70,14 @@ def draw_items(
     labels_version = tables.version(schema.LABELS)
     labels = of_collection(tables.read(schema.LABELS, labels_version), collection)
     version, labeler = labelled_version(tables, config, policy)
+    known = _open_known(spark, config, request, policy, version)
     sample_id = request.sample_id(
         version=version,
         labeler=labeler,
         collection=collection,
         labels=rows_version(spark, tables.sql(schema.LABELS), labels_version),
         source=source.version and rows_version(spark, source_sql(config.source, source.name), source.version),
+        **({"golden_set": known.golden_set.manifest.digest} if known else {}),
     )
     pool = _Pool(tables, source, labels, version, sample_id)
     newest = pool.newest(version, labeler.hash if labeler else None)
@@ -92,19 +98,28 @@ def draw_items(
             "half_width": request.half_width,
         }
         draw |= {"labeler": labeler.name if labeler else None, "labels_version": labels_version}
-        items = _complete(items, sample_id, draw, tables.now())
-        counts, added = _by_purpose(items) if dry_run else {}, 0
-        if not dry_run:
-            added = _append(pool, items)
-            counts = _by_purpose(pool.own_items)
+        drawn = [(items, source)]
+        if known:
+            calibration = _calibration(pool, known, labeler.hash if labeler else None, request.queue_size)
+            drawn.append((calibration, known.contents))
+        now = tables.now()
+        drawn = [(_complete(items, sample_id, draw, now), source) for items, source in drawn]
+        counts, added = Counter[str](), 0
+        if dry_run:
+            for items, _ in drawn:
+                counts.update(_by_purpose(items))
+        else:
+            added = _append(pool, drawn)
+            counts.update(_by_purpose(pool.own_items))
         lost = newest.count() - population.count() if scope.kind is ScopeKind.all else 0
     purposes = [ESTIMATE] * request.has_estimate + [queue.value for queue in FindingQueue if queue in request.queues]
+    purposes += [CALIBRATION] * bool(known)
     return Draw(
         sample_id=sample_id,
         ref=f"{version.name}@{version.version}",
         labeler=labeler.name if labeler else "any labeler",
         contents=contents,
-        items={purpose: counts.get(purpose, 0) for purpose in purposes},
+        items={purpose: counts[purpose] for purpose in purposes},
         added=added,
         lost=lost,
         lost_appeals=lost_appeals,
@@ -157,7 +172,7 @@ def _drawn(
     """The items of a draw, and how many appeals are about no content of the population."""
     rated = population.withColumn("inclusion_probability", _by_stratum(rates))
     is_drawn = F.col("score") < F.col("inclusion_probability")
-    frames = [_items(rated.where(is_drawn), pool.version, ESTIMATE)] if request.has_estimate else []
+    frames = [_items(rated.where(is_drawn), pool.version, ESTIMATE)]  # none, without an estimating sample
     rest, lost_appeals = rated.where(~is_drawn).drop("stratum", "inclusion_probability"), 0
     for queue in FindingQueue:
         if queue is FindingQueue.appeal and queue in request.queues:
@@ -176,12 +191,37 @@ def _drawn(
     return _one_of_each_content(reduce(DataFrame.unionByName, frames)), lost_appeals
 
 
-def _append(pool: _Pool, items: DataFrame) -> int:
-    """Append the items that are not in the table yet, with their contents. Returns how many."""
-    before = pool.own_items.count()
-    new = items.join(pool.own_items.select("item_id"), on="item_id", how="left_anti")
-    complete = new.join(_contents(pool.source, new.select(*KEYS)), on=list(KEYS), how="inner")
-    rows = complete.select(*schema.REVIEW_ITEMS.names).repartition(1)
+def _open_known(
+    spark: SparkSession, config: RunConfig, request: DrawRequest, text: str, version: PolicyVersion
+) -> Gold | None:
+    """The golden set that a request names, with its answers for a version; None if it names none."""
+    if request.calibration is None:
+        return None
+    golden_set, ref = find_set(request.calibration, config.sets), read_ref(text)
+    active_ref = f"{version.name}@{version.version}"
+    policy = resolve(active_ref if isinstance(ref, Ref) and not ref.tag else text, config)
+    return open_known(spark, config, golden_set, policy)
+
+
+def _calibration(pool: _Pool, known: Gold, labeler_hash: str | None, limit: int) -> DataFrame:
+    """Up to `limit` contents with a known answer that no other draw has hidden, with their labels if they have any."""
+    hidden = pool.other_items.where(F.col("purpose") == CALIBRATION)
+    hidden = hidden.where(F.col("policy_hash") == pool.version.policy_hash).select(*CONTENT, "content_hash")
+    contents = known_contents(known, pool.sample_id).join(hidden, on=[*CONTENT, "content_hash"], how="left_anti")
+    few = contents.orderBy("position", F.desc("known_violation")).limit(limit)
+    labels = of_collection(pool.tables.read(schema.LABELS), known.config.name)
+    newest = newest_per_content(of_version(labels, pool.version, labeler_hash), *LABEL)
+    # A label says what the person sees after the decision; without one, that there is none.
+    return _items(few.join(newest, on=[*CONTENT, "content_hash"], how="left"), pool.version, CALIBRATION)
+
+
+def _append(pool: _Pool, drawn: Iterable[tuple[DataFrame, Source]]) -> int:
+    """Append the items that are not in the table yet, with their contents from their sources. Returns how many."""
+    before, complete = pool.own_items.count(), list[DataFrame]()
+    for items, source in drawn:
+        new = items.join(pool.own_items.select("item_id"), on="item_id", how="left_anti")
+        complete.append(new.join(_contents(source, new.select(*KEYS)), on=list(KEYS), how="inner"))
+    rows = reduce(DataFrame.unionByName, complete).select(*schema.REVIEW_ITEMS.names).repartition(1)
     # The number is part of the transaction's name: of two equal draws at once the second is skipped.
     pool.tables.append_frame(schema.REVIEW_ITEMS, rows, f"{pool.sample_id}/{before}")
     return pool.own_items.count() - before
@@ -245,7 +285,10 @@ def _appealed(pool: _Pool, location: str, population: DataFrame) -> tuple[DataFr
 
     Raises SourceError without the columns appeal_id, content_id, policy, appealed_at and reason.
     """
-    frame = read_snapshot(pool.tables.spark, SourceConfig(location=location)).frame
+    try:
+        frame = read_snapshot(pool.tables.spark, SourceConfig(location=location)).frame
+    except SourceError as error:
+        raise SourceError(f"--appeals: {error}") from error
     table = f"the table of appeals {location}"
     names = ("appeal_id", "content_id", "policy", "appealed_at", "reason")
     appeal_id, content_id, policy, appealed_at, reason = (read_column(frame, table, name, name) for name in names)
@@ -253,11 +296,18 @@ def _appealed(pool: _Pool, location: str, population: DataFrame) -> tuple[DataFr
         appeal_id.column.cast("string").alias("appeal_id"),
         id_text(content_id, table).alias("content_id"),
         policy.column.alias("policy"),
-        appealed_at.column.cast("timestamp").alias("appealed_at"),
+        appealed_at.column.try_cast("timestamp").alias("appealed_at"),
         reason.column.cast("string").alias("appeal_reason"),
     )
     existing = pool.other_items.where("appeal_id IS NOT NULL").select("appeal_id")
-    of_policy = appeals.where(F.col("policy") == pool.version.name).drop("policy").dropDuplicates(["appeal_id"])
+    of_policy = appeals.where(F.col("policy") == pool.version.name).drop("policy")
+    if without_id := of_policy.where("appeal_id IS NULL").count():
+        raise SourceError(
+            f"{without_id:,} appeals in {location} have no appeal_id. Give every appeal an id of its own."
+        )
+    # Of several rows with one id always the same one, else a second draw would add the others.
+    rest = [name for name in of_policy.columns if name != "appeal_id"]
+    of_policy = of_policy.groupBy("appeal_id").agg(F.min(F.struct(*rest)).alias("first")).select("appeal_id", "first.*")
     new = of_policy.join(existing, on="appeal_id", how="left_anti")
     lost = new.join(population.select("content_id"), on="content_id", how="left_anti").count()
     return population.join(new, on="content_id", how="inner"), lost
@@ -272,7 +322,8 @@ def _by_stratum(values: Mapping[ReviewStratum, float]) -> Column:
 def _items(rows: DataFrame, version: PolicyVersion, purpose: str) -> DataFrame:
     """Rows as items of a purpose, without what is the same for every item of a draw."""
     absent = {"stratum": "string", "inclusion_probability": "double", "appeal_id": "string",
-              "appealed_at": "timestamp", "appeal_reason": "string"}  # fmt: skip
+              "appealed_at": "timestamp", "appeal_reason": "string", "known_violation": "boolean",
+              "known_rule_ids": "array<string>"}  # fmt: skip
     for name, kind in absent.items():
         if name not in rows.columns:
             rows = rows.withColumn(name, F.lit(None).cast(kind))
@@ -306,8 +357,6 @@ def _complete(items: DataFrame, sample_id: str, draw: dict[str, Any], now: datet
             "sample_id": F.lit(sample_id),
             "stratum_size": _by_stratum(draw["strata"]).cast("bigint"),
             "drawn_at": F.lit(now).cast("timestamp"),
-            "known_violation": F.lit(None).cast("boolean"),
-            "known_rule_ids": F.lit(None).cast("array<string>"),
             "draw": F.lit(json.dumps(draw)),
         }
     )

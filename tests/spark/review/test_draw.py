@@ -5,12 +5,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import yaml
 
+import safeguard_spark as sg
 from safeguard_spark.cli.app import run_command
 from safeguard_spark.errors import ConfigError, TableError
 from safeguard_spark.review.draws import Draw, DrawRequest, FindingQueue
 from safeguard_spark.schema import REVIEW_ITEMS
 from safeguard_spark.spark.review.draw import draw_items
+from safeguard_spark.spark.review.report import review_report
+from tests.build import policy, policy_text
 from tests.spark.lake import Lake
 from tests.spark.relabelling import applied, planned
 from tests.unit.review.world import World
@@ -30,8 +34,8 @@ def labelled(lake: Lake) -> Lake:
     return lake
 
 
-def draw(lake: Lake, policy: str = "market", config: Any = None, dry_run: bool = False, **request: Any) -> Draw:
-    return draw_items(lake.spark, config or lake.config(), policy, DrawRequest(**request), dry_run=dry_run)
+def draw(lake: Lake, ref: str = "market", config: Any = None, dry_run: bool = False, **request: Any) -> Draw:
+    return draw_items(lake.spark, config or lake.config(), ref, DrawRequest(**request), dry_run=dry_run)
 
 
 def items(lake: Lake) -> list[dict[str, Any]]:
@@ -135,6 +139,64 @@ def test_labels_whose_content_has_changed_or_gone_are_left_out_and_counted(label
     labelled.spark.sql(f"UPDATE delta.`{posts}` SET body = 'edited' WHERE id = 'p001'")
     drawn = draw(labelled, size=10_000)
     assert drawn.lost == 2 and drawn.items["estimate"] == 300
+
+
+def golden_set(lake: Lake, rows: list[dict[str, Any]]) -> str:
+    """A set in the lake's folder, and the policy that it has answers for in `policies`. Returns the manifest."""
+    policy_file = lake.folder / "policies" / "market" / "1.0.0" / "policy.md"
+    policy_file.parent.mkdir(parents=True)
+    policy_file.write_text(policy_text())
+    folder = lake.folder / "known"
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    manifest = {
+        "name": "known", "version": "1", "licence": "MIT", "may_redistribute": True, "location": "./rows.jsonl",
+        "id_column": "_row", "text_column": "body", "mapping": {"market": "answer"}, "rules": {"market": "rule"},
+    }  # fmt: skip
+    (folder / "set.yaml").write_text(yaml.safe_dump(manifest))
+    return str(folder / "set.yaml")
+
+
+def test_contents_of_a_golden_set_are_hidden_once_and_enter_no_rate(labelled: Lake) -> None:
+    """Of 30 contents five are violations and five have no answer; two in three have been labelled in an evaluation."""
+    rows = [
+        {"body": f"{'a replica' if n < 5 else 'a lamp'} of the set, {n}", "rule": "M1" if n < 5 else None}
+        | ({} if n >= 25 else {"answer": int(n < 5)})
+        for n in range(30)
+    ]
+    known = golden_set(labelled, rows)
+    config = labelled.config(policies=str(labelled.folder / "policies"))
+    sg.evaluate(config, policy(), sets=known, spark=labelled.spark, progress=False)
+    labelled.spark.sql(f"DELETE FROM delta.`{labelled.tables}/labels` WHERE collection = 'known' AND content_id > '20'")
+    before = draw(labelled, config=config, size=100)
+    drawn = draw(labelled, config=config, calibration=known, queue_size=8)
+    assert drawn.items == {"calibration": 8} and drawn.added == 8 and drawn.lost == 0
+    assert "Calibration items, which have a known answer and never enter a rate: 8." in drawn.text
+    hidden = [row for row in items(labelled) if row["purpose"] == "calibration"]
+    assert [row["known_violation"] for row in hidden].count(True) == 4
+    for row in hidden:
+        source = rows[int(row["content_id"]) - 1]
+        assert json.loads(row["content"]) == {"text": source["body"]} and row["collection"] == "known"
+        assert row["known_rule_ids"] == ([source["rule"]] if source["rule"] else None)
+        assert row["stratum"] is row["inclusion_probability"] is None
+        has_label = row["content_id"] <= "20"
+        assert (row["outcome"], row["violation"]) == (
+            ("labelled", source["rule"] == "M1") if has_label else (None,) * 2
+        )
+    assert draw(labelled, config=config, calibration=known, queue_size=8).added == 0
+    both = draw(labelled, config=config, size=50, calibration=known, queue_size=100, dry_run=True)
+    # One violation is left; the others are hidden already.
+    assert both.items["calibration"] == 25 - 8 and both.items["estimate"] and both.added == 0
+    more = draw(labelled, config=config, size=50, calibration=known, queue_size=100)
+    assert more.items == both.items
+    ids = [row["content_id"] for row in items(labelled) if row["purpose"] == "calibration"]
+    assert len(ids) == len(set(ids)) == 25
+    # The same sample as before there were calibration items.
+    assert draw(labelled, config=config, size=100).sample_id == before.sample_id
+    with pytest.raises(ConfigError, match="There is no set nothing"):
+        draw(labelled, config=config, calibration="nothing")
+    shown = review_report(labelled.spark, config)
+    assert {one.about for one in shown.indicators if one.name == "review_items"} == {"queue estimate"}
 
 
 def test_what_cannot_be_drawn_is_said(labelled: Lake, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safeguard_spark.review.draws import DrawRequest, FindingQueue
 from safeguard_spark.review.estimate import Judged, corrected_rates, share_with_bounds
 from safeguard_spark.review.sampling import ReviewStratum, allocate, probabilities, sample_size
 
@@ -103,3 +104,9 @@ def test_the_intervals_cover_what_they_say(precision: float, miss_rate: float, s
             rate = getattr(rates, name)
             covered[name] += rate.low <= value <= rate.high
     assert all(count / worlds >= 0.93 for count in covered.values()), covered
+
+
+def test_a_draw_without_calibration_items_is_the_one_of_earlier_releases() -> None:
+    request = {"size": 240, "queues": (FindingQueue.unreadable,)}
+    assert DrawRequest(**request).sample_id(labels=3) == "sc301cc055db"  # type: ignore[arg-type]
+    assert DrawRequest(**request, calibration="known").sample_id(labels=3) != "sc301cc055db"  # type: ignore[arg-type]
