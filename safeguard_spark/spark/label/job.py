@@ -352,8 +352,11 @@ def _finish(
         for ref, counts in written.by_policy.items()
     }
     sentences += [unjudged] if (unjudged := unjudged_message(by_outcome)) else []
-    if run.selection.is_whole:  # a plan, a sample or a shadow labels another version on purpose
-        lasting += [inactive] if (inactive := inactive_message(run.tables, run.specs)) else []
+    for_later = lasting  # what the next run says if nothing has changed
+    if run.selection.share is None and (inactive := inactive_message(run.tables, run.specs)):
+        for_later = [*lasting, inactive]
+        if run.selection.is_whole:  # a plan labels another version on purpose
+            lasting = for_later
     tally.seconds["total"] = (datetime.now(UTC) - run.manifest.started_at).total_seconds()
     result = RunResult(
         run_id=run.run_id,
@@ -379,7 +382,7 @@ def _finish(
     labels_version_out = append_run(run.tables, run.manifest, result, tally.engine_forms)
     run.staging.clear(run.run_id)
     if run.selection.is_covering and result.status is Status.complete and not unfinished:
-        cover_run(run, written.by_policy, given_up, " ".join(lasting), recorded)
+        cover_run(run, written.by_policy, given_up, " ".join(for_later), recorded)
     if tracker:
         versions = (run.manifest.labels_version_in, labels_version_out)
         try:
