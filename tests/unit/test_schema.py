@@ -24,7 +24,11 @@ PROMISED = {
     "runs": """run_id status started_at ended_at source source_version policies policy_hashes labeler_hashes rows
         pending calls written outcomes engine_starts tokens seconds mlflow_run_id""",
 }
-TYPES = r"STRING|BOOLEAN|INT|BIGINT|DOUBLE|TIMESTAMP|ARRAY<STRING>|MAP<STRING, (BIGINT|DOUBLE)>"
+FIELD = r"[a-z]+: (STRING|BIGINT|DOUBLE)"
+TYPES = (
+    r"STRING|BOOLEAN|INT|BIGINT|DOUBLE|TIMESTAMP|ARRAY<STRING>|MAP<STRING, (BIGINT|DOUBLE)>"
+    rf"|ARRAY<STRUCT<{FIELD}(, {FIELD})*>>"
+)
 
 
 def test_every_promised_column_exists() -> None:
