@@ -10,7 +10,7 @@ import pytest
 
 from tools.demo_model import evaluate
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1000)]
 
 # Lower than the figures in docs/demo-model.md, because few rows vary: flips are counted on 84 contents of 12 topics.
 AT_LEAST = {
@@ -33,7 +33,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, fl
     command += ["--changed", "12", "--rows", "120"]
     cache = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}  # so that the model folder is created again
     process = subprocess.run(
-        command, cwd=Path(__file__).parents[2], env={**os.environ, **cache}, capture_output=True, text=True, timeout=500
+        command, cwd=Path(__file__).parents[2], env={**os.environ, **cache}, capture_output=True, text=True, timeout=900
     )
     assert process.returncode == 0, process.stderr
     figures: dict[str, dict[str, float]] = json.loads(process.stdout.splitlines()[-1])
