@@ -36,7 +36,7 @@ class ClusterJob(LabelJob):
         self.starts.mkdir(parents=True)
         self.starts.chmod(0o777)
         settings = {
-            "kind": "vllm", "model": "stand-in", "command": [sys.executable, str(STAND_IN)], "deadline_s": 60,
+            "kind": "vllm", "model": "stand-in", "command": [sys.executable, str(STAND_IN)], "deadline_s": 600,
             "start_deadline_s": 60, "work_dir": "/tmp/engines",
             "env": {"ANSWER_IDS": ANSWER_IDS, "STARTS": str(self.starts), **(env or {})},
             **(engine or {}),

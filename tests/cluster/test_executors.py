@@ -58,7 +58,8 @@ def test_a_dead_gpu_wastes_one_start_and_the_other_worker_labels_everything(job:
     assert (code, result.get("status")) == (0, "complete"), large.stderr_tail()
     labels = read(large, "labels")
     assert len(labels) == len({row["content_id"] for row in labels}) == 20_000
-    assert sorted(start["gpus"] for start in large.started()) == [["GPU-a"], ["GPU-b"]]
+    starts = [start["gpus"] for start in large.started()]
+    assert starts.count(["GPU-a"]) == 1 and starts.count(["GPU-b"]) >= 1, starts
     assert "The engine of executor" in result["message"] and "No CUDA GPUs are available" in result["message"]
 
 
