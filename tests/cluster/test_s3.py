@@ -4,8 +4,8 @@ import random
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -105,28 +105,63 @@ def test_a_run_labels_every_content_once_without_hadoops_marker(job: Callable[..
     assert [key for key in one.s3.keys(staged) if key != staged] == []  # the marker of the folder itself
 
 
+def kill_or_wait(driver: S3Job, moment: str, delay_s: float) -> int | None:
+    """Start a run, and kill it some time after its plan or its first call. Its exit code, if it ended before."""
+    calls, manifests, process = driver.calls(), set(driver.manifests()), driver.start()
+
+    def is_reached() -> bool:
+        return driver.calls() > calls if moment == "call" else bool(set(driver.manifests()) - manifests)
+
+    while process.poll() is None and not is_reached():
+        time.sleep(0.2)
+    try:
+        return process.wait(delay_s)
+    except subprocess.TimeoutExpired:
+        kill_process(driver, "machine")
+    commits = [key for key in driver.s3.keys(f"{driver.prefix}/tables/labels/_delta_log/") if key.endswith(".json")]
+    print(
+        f"Killed {delay_s:.1f} s after the {moment}: {driver.calls() - calls} calls, {len(commits)} commits of labels"
+    )
+    return None
+
+
+def assert_nothing_staged(job: S3Job) -> None:
+    keys = [key for key in job.s3.keys(f"{job.prefix}/tables/_staging/") if not key.endswith("/")]
+    assert not keys, keys
+
+
 @pytest.mark.timeout(1800)
 def test_ten_runs_killed_at_random_moments_label_every_content_once(job: Callable[..., S3Job]) -> None:
-    one, rng, killed = (
-        job("killed", conf=on_class_path(), chunk_rows=100, latency_s=0.05),
-        random.Random(5),
-        list[float](),
-    )
-    while len(killed) < 10:
+    one, rng, num_kills = job("killed", conf=on_class_path(), chunk_rows=100, latency_s=0.05), random.Random(5), 0
+    while num_kills < 10:
         one.add(40)
-        manifests, process = set(one.manifests()), one.start()
-        while process.poll() is None and not set(one.manifests()) - manifests:
-            time.sleep(0.2)
-        try:
-            code = process.wait(delay_s := rng.uniform(0, 20))
-        except subprocess.TimeoutExpired:
-            kill_process(one, "machine")
-            killed.append(round(delay_s, 1))
-        else:
-            assert code in (0, 6), one.stderr_tail()
+        code = kill_or_wait(one, "plan", rng.uniform(0, 20))
+        assert code in (None, 0, 6), one.stderr_tail()
+        num_kills += code is None
     codes = one.run_until_done()
     one.fetch()
-    print(f"killed {killed} s after the plan, then {codes}: {one.rows()} contents, {one.calls()} calls")
+    print(f"Then exit codes {codes}: {one.rows()} contents, {one.calls()} calls")
     assert_labelled_once(one)
-    keys = Counter(key for key in one.s3.keys("killed/tables/_staging/") if not key.endswith("/"))
-    assert not keys, keys
+    assert_nothing_staged(one)
+
+
+@pytest.mark.timeout(1800)
+def test_two_drivers_killed_at_random_moments_label_every_content_once(job: Callable[..., S3Job]) -> None:
+    settings: dict[str, Any] = {"conf": on_class_path(), "chunk_rows": 40, "latency_s": 0.05}
+    first, second = job("pair", **settings), job("pair-2", prefix="pair", **settings)
+    rng, codes = random.Random(7), list[int | None]()
+    with ThreadPoolExecutor(2) as threads:
+        while codes.count(None) < 10:
+            first.add(60)
+            moments = [rng.choice(("plan", "call")) for _ in range(2)]
+            delays_s = [rng.uniform(0, 20) for _ in range(2)]
+            codes += threads.map(kill_or_wait, (first, second), moments, delays_s)
+    assert {*codes} <= {None, 0, 6}, first.stderr_tail() + second.stderr_tail()
+    last = first.run_until_done()
+    first.fetch()
+    writes = first.s3.writes("pair")
+    calls = first.calls() + second.calls()
+    print(f"Exit codes {codes}, then {last}: {first.rows()} contents, {calls} calls, commits {dict(writes)}")
+    assert_labelled_once(first)
+    assert {condition for condition, _ in writes} == {"*"}
+    assert_nothing_staged(first)
