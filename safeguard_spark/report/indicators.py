@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -92,13 +92,17 @@ class Active(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """The figures of a period. `days`: the views `daily_rates` by day and policy, within the period."""
+    """The figures of a period. `days`: the views `daily_rates` by day and policy, within the period.
+
+    `golden_sets`: the collections of golden sets that have labels in use, and how many. These are in no figure.
+    """
 
     period: Period | None
     indicators: tuple[Indicator, ...]
     active: tuple[Active, ...] = ()
     days: tuple[Row, ...] = ()
     currency: str = ""
+    golden_sets: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -108,6 +112,7 @@ class Report:
             else {**self.period.__dict__, "start": str(self.period.start), "end": str(self.period.end)},
             "indicators": [indicator._asdict() for indicator in self.indicators],
             "active": [{**row._asdict(), "start": str(row.start), "end": str(row.end)} for row in self.active],
+            "golden_sets": dict(self.golden_sets),
             "status": "complete",
         }
 

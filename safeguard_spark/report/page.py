@@ -9,7 +9,7 @@ from safeguard_spark.evaluation.figures import COLORS, Interval, Series, axis_en
 from safeguard_spark.evaluation.html import html_page, html_table
 from safeguard_spark.evaluation.page import STYLE
 from safeguard_spark.report.indicators import Report
-from safeguard_spark.report.text import figure, grouped, label, nothing
+from safeguard_spark.report.text import figure, grouped, label, remarks
 
 RATES = ("violation_rate_model", "violation_rate")
 QUALITY = ("precision", "recall", "accuracy")
@@ -22,7 +22,7 @@ def report_page(report: Report) -> str:
         f"<h1>{escape(title)}</h1>",
         "<p>Corrected rates come from estimating samples: contents drawn at random that people judged, first without "
         "seeing the label. What was looked for as it might be wrong is in no rate. Intervals: 95 %. Days: UTC.</p>",
-        *(f"<p>{escape(line)}</p>" for line in nothing(report)),
+        *(f"<p>{escape(line)}</p>" for line in remarks(report)),
         *_rates(report),
         *_days(report),
         *_active(report),
@@ -49,7 +49,7 @@ def _rates(report: Report) -> Iterator[str]:
 
 def _days(report: Report) -> Iterator[str]:
     by_name: dict[str, dict[date, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    # A golden set that was evaluated is a collection too, and no part of another one's share.
+    # A collection is no part of another one's share.
     is_one = len({row["collection"] for row in report.days}) == 1
     for row in report.days:
         sums = by_name[row["policy"] if is_one else f"{row['policy']} on {row['collection']}"][row["day"]]

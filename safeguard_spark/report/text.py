@@ -47,7 +47,7 @@ def _inert(cell: str) -> str:
 
 def report_text(report: Report) -> str:
     """The indicators for people, by policy version."""
-    lines = [f"Report of {report.period}." if report.period else "Reviews so far.", *nothing(report)]
+    lines = [f"Report of {report.period}." if report.period else "Reviews so far.", *remarks(report)]
     for row in report.active:
         forced = ", against its gate" if row.forced else ""
         lines.append(f"{row.policy}@{row.policy_version} by {row.labeler} active {row.start} to {row.end}{forced}")
@@ -60,13 +60,19 @@ def report_text(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def nothing(report: Report) -> list[str]:
-    """What to say where there are no labels and no reviews; else nothing."""
-    if any(one.policy for one in report.indicators):
-        return []
-    if report.period:
-        return ["No label was in use, and no item was drawn for review."]
-    return ["No item has been drawn for review yet. Draw some with safeguard review sample."]
+def remarks(report: Report) -> list[str]:
+    """Which golden sets are left out, and what to say where there are no labels and no reviews."""
+    lines = []
+    if report.golden_sets:
+        sets = ", ".join(f"{name} ({labels:,} labels)" for name, labels in report.golden_sets.items())
+        lines.append(f"Left out: golden sets, which are no content of the platform: {sets}.")
+    if not any(one.policy for one in report.indicators):
+        lines.append(
+            "No label was in use, and no item was drawn for review."
+            if report.period
+            else "No item has been drawn for review yet. Draw some with safeguard review sample."
+        )
+    return lines
 
 
 def grouped(report: Report) -> list[tuple[str, list[Indicator]]]:

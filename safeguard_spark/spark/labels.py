@@ -31,6 +31,15 @@ def of_collection(labels: DataFrame, collection: str | None) -> DataFrame:
     return labels if collection is None else labels.where(F.col("collection") == collection)
 
 
+def golden_collections(evaluations: DataFrame, collection: str | None) -> DataFrame:
+    """The collections of golden sets, which evaluations label: (collection), by the rows of `evaluations`.
+
+    `collection` is the configured source's: it is a platform's, though a set may have the same name.
+    """
+    sets = evaluations.select(F.substring_index("golden_set", "@", 1).alias("collection")).distinct()
+    return sets if collection is None else sets.where(F.col("collection") != collection)
+
+
 def of_version(
     labels: DataFrame, policy: Policy | PolicyVersion, labeler_hash: str | None = None, salt: str | None = None
 ) -> DataFrame:

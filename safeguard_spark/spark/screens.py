@@ -10,11 +10,10 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.labelling.verdict import Outcome
-from safeguard_spark.schema import Table
 from safeguard_spark.screen.audit import Audit, Finding, is_broken
 from safeguard_spark.screen.record import Screen, retired_text, row_of
 from safeguard_spark.spark.labels import stands_for
-from safeguard_spark.spark.small_tables import all_rows
+from safeguard_spark.spark.small_tables import all_rows, read_existing
 from safeguard_spark.spark.tables import Tables
 
 COUNTS = ("flagged", "cleared", "checked", "missed")
@@ -77,7 +76,7 @@ def without_retired(tables: Tables, labels: DataFrame, others: tuple[str, ...] =
 
 def past_audits(tables: Tables, screen_id: str) -> list[tuple[str, Audit]]:
     """Run ids and audits of a screen, the oldest first."""
-    rows = _read(tables, schema.SCREEN_AUDITS)
+    rows = read_existing(tables, schema.SCREEN_AUDITS)
     if rows is None:
         return []
     listed = rows.where(F.col("screen_id") == screen_id).orderBy("audited_at").collect()
@@ -86,7 +85,7 @@ def past_audits(tables: Tables, screen_id: str) -> list[tuple[str, Audit]]:
 
 def newest_audits(tables: Tables, start: str, end: str, policy: str | None = None) -> list[dict[str, Any]]:
     """The newest audit of each screen between two timestamps (SQL expressions), with what the screen is for."""
-    audits = _read(tables, schema.SCREEN_AUDITS)
+    audits = read_existing(tables, schema.SCREEN_AUDITS)
     if audits is None:
         return []
     in_period = audits.where(f"audited_at >= {start} AND audited_at < {end}")
@@ -147,11 +146,3 @@ def _count(tables: Tables, screen: Screen, run_id: str) -> Audit:
     ).first()
     assert row is not None  # an aggregate without groups has one row
     return Audit(**row.asDict())
-
-
-def _read(tables: Tables, table: Table) -> DataFrame | None:
-    """A table's rows; None in an output of an earlier release, which has it after the next label run."""
-    try:
-        return tables.read(table)
-    except AnalysisException:
-        return None

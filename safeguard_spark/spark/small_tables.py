@@ -3,7 +3,8 @@
 A run looks at these tables several times, and a Spark job takes longer than what it reads of them.
 """
 
-from pyspark.sql import Row
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, Row
 
 from safeguard_spark.schema import Table
 from safeguard_spark.spark.table_log import newest_commits, newest_point
@@ -20,3 +21,11 @@ def all_rows(tables: Tables, table: Table) -> list[Row]:
         is_new = not point.version and newest_commits(tables.spark, tables.sql(table), 1)[0].operation == CREATED
         tables.small_tables[table.name] = cached = (point, [] if is_new else tables.read(table).collect())
     return list(cached[1])
+
+
+def read_existing(tables: Tables, table: Table) -> DataFrame | None:
+    """A table's rows; None in an output of an earlier release, which has it after the next label run."""
+    try:
+        return tables.read(table)
+    except AnalysisException:
+        return None

@@ -1,6 +1,7 @@
 """A content table, label tables and a scripted engine that counts its calls."""
 
 import contextlib
+import json
 import re
 import shutil
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import yaml
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
 
@@ -18,7 +20,7 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.result import RunResult
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.tables import Tables
-from tests.build import SCRIPT, policy
+from tests.build import SCRIPT, policy, policy_text
 
 COPYING = threading.Lock()
 
@@ -65,6 +67,21 @@ class Lake:
                     for script in ("views.sql", "views_spark.sql"):
                         (self.empty / script).unlink()
                 shutil.copytree(self.empty, self.tables)
+
+    def golden_set(self, rows: Sequence[dict[str, Any]]) -> str:
+        """A golden set of rows (body, answer, rule), and its policy in `policies`. Returns the manifest."""
+        policy_file = self.folder / "policies" / "market" / "1.0.0" / "policy.md"
+        policy_file.parent.mkdir(parents=True)
+        policy_file.write_text(policy_text())
+        folder = self.folder / "known"
+        folder.mkdir()
+        (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        manifest = {
+            "name": "known", "version": "1", "licence": "MIT", "may_redistribute": True, "location": "./rows.jsonl",
+            "id_column": "_row", "text_column": "body", "mapping": {"market": "answer"}, "rules": {"market": "rule"},
+        }  # fmt: skip
+        (folder / "set.yaml").write_text(yaml.safe_dump(manifest))
+        return str(folder / "set.yaml")
 
     def calls(self) -> int:
         """Model calls since the last call of this method, counted by the engine itself."""

@@ -205,6 +205,16 @@ def test_the_page_and_the_text_have_every_figure_escaped(report: Report) -> None
     assert json.loads(json.dumps(report.to_json()))["period"]["start"] == "2026-03-01"
 
 
+def test_golden_sets_are_named_as_left_out(report: Report) -> None:
+    left_out = replace(report, golden_sets={"<i>spam": 1_200, "known": 30})
+    assert (
+        "Left out: golden sets, which are no content of the platform: <i>spam (1,200 labels), known (30 labels)."
+        in (report_text(left_out))
+    )
+    assert "&lt;i&gt;spam (1,200 labels)" in report_page(left_out) and "Left out" not in report_page(report)
+    assert left_out.to_json()["golden_sets"]["known"] == 30
+
+
 def test_a_report_of_nothing_says_so(report: Report) -> None:
     cost = tuple(cost_indicators([], None))
     for empty, words in (

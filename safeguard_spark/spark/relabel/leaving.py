@@ -9,7 +9,7 @@ from safeguard_spark import schema
 from safeguard_spark.labelling.rows import LabelSpec
 from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.spark.activations import active_labeler
-from safeguard_spark.spark.labels import CONTENT, stands_for
+from safeguard_spark.spark.labels import CONTENT, golden_collections, stands_for
 from safeguard_spark.spark.tables import Tables
 
 NAMED = 5  # collections in a message: there may be thousands
@@ -72,10 +72,10 @@ def contents_that_leave(tables: Tables, spec: LabelSpec, current: Row | None, co
         return Leaving()
     by_active = _is_by(str(current["policy_version"]), str(current["policy_hash"]), current["labeler_hash"])
     by_new = _is_by(spec.policy.version, spec.policy.policy_hash, spec.labeler.labeler_hash)
-    sets = tables.read(schema.EVALUATIONS).select(F.substring_index("golden_set", "@", 1).alias("collection"))
+    sets = golden_collections(tables.read(schema.EVALUATIONS), collection)
     labels = tables.read(schema.LABELS).where((F.col("policy") == spec.policy.name) & F.col("salt").isNull())
     contents = (
-        labels.join(sets.distinct(), on="collection", how="left_anti")
+        labels.join(sets, on="collection", how="left_anti")
         .groupBy(*CONTENT)
         .agg(
             F.bool_or(by_active).alias("shown"),

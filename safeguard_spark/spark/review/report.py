@@ -1,5 +1,6 @@
 """Read the figures of a report from the views for analysts."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -26,7 +27,9 @@ from safeguard_spark.report.indicators import (
     screen_indicators,
     without_samples,
 )
+from safeguard_spark.spark.labels import collection_of, golden_collections
 from safeguard_spark.spark.screens import newest_audits
+from safeguard_spark.spark.small_tables import read_existing
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.suggest import did_you_mean
 
@@ -46,12 +49,19 @@ def period_report(spark: SparkSession, config: RunConfig, period: Period, policy
     """The report of a period, of one policy or of all. Raises ConfigError for an unknown policy, TableError.
 
     It is about the items drawn and the runs started in the period, and the labels in use at its end (`then`) or now.
+    Labels of golden sets are left out.
     """
     tables = Tables.open(spark, config.output)
     _require_policy(tables, policy)
     start, end = _utc(period, 0), _utc(period, 1)
     changed = _as_of(tables, period, start, end)
+    golden = _golden_sets(tables, config)
     days, rules = _label_counts(tables, changed.pop("labels_current", f"({tables.labels_current})"), policy)
+    golden_sets = Counter[str]()
+    for row in days:
+        if row["collection"] in golden:
+            golden_sets[row["collection"]] += row["contents"]
+    days, rules = ([row for row in rows if row["collection"] not in golden] for rows in (days, rules))
     samples, overturns, queues = _review_counts(tables, changed, policy)
     views = tables.analyst_views(**changed)
     in_period = f"day BETWEEN DATE'{period.start}' AND DATE'{period.end}'"
@@ -69,7 +79,17 @@ def period_report(spark: SparkSession, config: RunConfig, period: Period, policy
         active=tuple(active_in(period, active, datetime.now(UTC).date())),
         days=tuple(row for row in days if period.start <= row["day"] <= period.end),
         currency=config.relabel.currency,
+        golden_sets=dict(sorted(golden_sets.items())),
     )
+
+
+def _golden_sets(tables: Tables, config: RunConfig) -> set[str]:
+    """The collections of the golden sets that were evaluated with this output: they are no platform's contents."""
+    evaluations = read_existing(tables, schema.EVALUATIONS)
+    if evaluations is None:
+        return set()
+    sets = golden_collections(evaluations, collection_of(tables.spark, config))
+    return {row["collection"] for row in sets.collect()}
 
 
 def _label_counts(tables: Tables, labels: str, policy: str | None) -> list[list[dict[str, Any]]]:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import yaml
 
 import safeguard_spark as sg
 from safeguard_spark.cli.app import run_command
@@ -14,7 +13,7 @@ from safeguard_spark.review.draws import Draw, DrawRequest, FindingQueue
 from safeguard_spark.schema import REVIEW_ITEMS
 from safeguard_spark.spark.review.draw import draw_items
 from safeguard_spark.spark.review.report import review_report
-from tests.build import policy, policy_text
+from tests.build import policy
 from tests.spark.lake import Lake
 from tests.spark.relabelling import applied, planned
 from tests.unit.review.world import World
@@ -107,6 +106,47 @@ def test_queues_look_for_errors_and_never_have_a_probability(labelled: Lake) -> 
     assert len(unreadable) == len(set(unreadable)) and more.added == len(unreadable) - drawn.items["unreadable"]
 
 
+def test_appeals_are_found_however_their_policy_is_written_and_what_is_left_out_is_counted(labelled: Lake) -> None:
+    rows = [
+        ("a1", "p000", "market@1.0.0", "2026-03-01T12:00:00+02:00"),
+        ("a2", "p010", "  market\t", "2026-03-01T10:00:00Z"),
+        ("a3", "p020", "market@0.9.0", "last Tuesday"),
+        ("a4", "p030", "market @ 1.0.0", None),
+        ("a4", "p030", "market", None),  # the same appeal, exported twice
+        ("a5", "p040", "market", "2026-03-01"),
+        ("a5", "p050", "market", "2026-03-01"),
+        ("a6", "absent", "market", "2026-03-01"),
+        ("a7", None, "market", "2026-03-01"),
+        *((f"b{n}", "p060", name, None) for n, name in enumerate(["Market", "markets", "", "@1.0.0", None])),
+    ]
+    location = str(labelled.folder / "appeals.parquet")
+    ddl = "appeal_id STRING, content_id STRING, policy STRING, appealed_at STRING"
+    frame = labelled.spark.createDataFrame(rows, ddl).selectExpr("*", "'' AS reason")
+    frame.write.parquet(location)
+    queues = (FindingQueue.appeal,)
+    drawn = draw(labelled, queues=queues, appeals=location)
+    appealed = {row["appeal_id"]: row for row in items(labelled)}
+    assert sorted(appealed) == ["a1", "a2", "a3", "a4", "a5"] and appealed["a5"]["content_id"] == "p040"
+    assert appealed["a1"]["appealed_at"] == appealed["a2"]["appealed_at"] == datetime(2026, 3, 1, 10, tzinfo=UTC)
+    counts = drawn.lost_appeals, drawn.unknown_policy_appeals, drawn.repeated_appeals, drawn.undated_appeals
+    assert counts == (2, 5, 1, 2)
+    for sentence in (
+        "2 appeals are left out: their contents are not in the source, or have no label.",
+        "5 appeals are left out: their policy is none that was ever active here. Write its name, with or without a "
+        "version: market or market@1.0.0.",
+        "1 appeals are left out: another one has the same appeal_id.",
+        "2 appeals have no time that can be read, so their hours to a decision count from this draw.",
+    ):
+        assert sentence in drawn.text
+    # The same appeal against a label of another policy, which has an item of its own.
+    labelled.label(policy("weapons", version="1.0.0"))
+    other = labelled.spark.createDataFrame([("a1", "p000", "weapons", None)], ddl).selectExpr("*", "'' AS reason")
+    other.write.mode("append").parquet(location)
+    assert draw(labelled, "weapons", queues=queues, appeals=location).added == 1
+    again = draw(labelled, queues=queues, appeals=location)
+    assert (again.added, again.unknown_policy_appeals) == (0, 5)
+
+
 def test_what_a_new_version_catches_and_where_versions_disagree_is_drawn(lake: Lake) -> None:
     lake.write([(f"p{n:02d}", f"{['a table', 'a rifle', 'a pill'][n % 3]} {n}") for n in range(30)])
     old = lake.config(source={"name": "posts"})
@@ -141,22 +181,6 @@ def test_labels_whose_content_has_changed_or_gone_are_left_out_and_counted(label
     assert drawn.lost == 2 and drawn.items["estimate"] == 300
 
 
-def golden_set(lake: Lake, rows: list[dict[str, Any]]) -> str:
-    """A set in the lake's folder, and the policy that it has answers for in `policies`. Returns the manifest."""
-    policy_file = lake.folder / "policies" / "market" / "1.0.0" / "policy.md"
-    policy_file.parent.mkdir(parents=True)
-    policy_file.write_text(policy_text())
-    folder = lake.folder / "known"
-    folder.mkdir()
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    manifest = {
-        "name": "known", "version": "1", "licence": "MIT", "may_redistribute": True, "location": "./rows.jsonl",
-        "id_column": "_row", "text_column": "body", "mapping": {"market": "answer"}, "rules": {"market": "rule"},
-    }  # fmt: skip
-    (folder / "set.yaml").write_text(yaml.safe_dump(manifest))
-    return str(folder / "set.yaml")
-
-
 def test_contents_of_a_golden_set_are_hidden_once_and_enter_no_rate(labelled: Lake) -> None:
     """Of 30 contents five are violations and five have no answer; two in three have been labelled in an evaluation."""
     rows = [
@@ -164,7 +188,7 @@ def test_contents_of_a_golden_set_are_hidden_once_and_enter_no_rate(labelled: La
         | ({} if n >= 25 else {"answer": int(n < 5)})
         for n in range(30)
     ]
-    known = golden_set(labelled, rows)
+    known = labelled.golden_set(rows)
     config = labelled.config(policies=str(labelled.folder / "policies"))
     sg.evaluate(config, policy(), sets=known, spark=labelled.spark, progress=False)
     labelled.spark.sql(f"DELETE FROM delta.`{labelled.tables}/labels` WHERE collection = 'known' AND content_id > '20'")

@@ -3,12 +3,14 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import safeguard_spark as sg
 from safeguard_spark.analyst_views import DUCKDB, analyst_views
 from safeguard_spark.cli.app import run_command
 from safeguard_spark.config.load import build_config
@@ -22,6 +24,7 @@ from safeguard_spark.spark.reader import LabelTables
 from safeguard_spark.spark.review.draw import draw_items
 from safeguard_spark.spark.review.report import period_report, review_report
 from safeguard_spark.spark.tables import Tables
+from tests.build import policy
 from tests.spark.lake import Lake
 from tests.unit.review.world import World
 
@@ -57,8 +60,9 @@ def reviewed(lake: Lake) -> Lake:
     return lake
 
 
-def of(report: Report, name: str, about: str = "") -> Indicator:
-    (one,) = (one for one in report.indicators if (one.name, one.about) == (name, about))
+def of(report: Report, name: str, about: str = "", collection: str | None = None) -> Indicator:
+    ones = (one for one in report.indicators if collection in (None, one.collection))
+    (one,) = (one for one in ones if (one.name, one.about) == (name, about))
     return one
 
 
@@ -127,6 +131,27 @@ def test_a_report_is_right_and_the_views_are_the_same_in_spark_and_duckdb(
     for command in (["review", "report"], ["report", *period]):
         assert run_command([*command, *shared, "--policy", "markets"]) == 2
         assert "has no labels and no items of it. Did you mean market?" in capsys.readouterr().err
+
+
+def test_golden_sets_are_left_out_and_named(lake: Lake) -> None:
+    lake.write([(f"p{n}", f"{'a table' if n % 4 else 'a replica'} {n}") for n in range(40)])
+    lake.label(source={"name": "posts"})
+    # All of the set are violations, and of another rule; its day is that of the posts.
+    known = lake.golden_set([{"body": f"a rifle {n}", "answer": 1, "rule": "M2"} for n in range(30)])
+    config = lake.config(source={"name": "posts"})
+    sg.evaluate(config, policy(), sets=known, spark=lake.spark, progress=False)
+    assert {row["collection"] for row in lake.current().values()} == {"posts", "known"}
+    period = Period(TODAY - timedelta(days=1), TODAY)
+    report = period_report(lake.spark, config, period)
+    assert (of(report, "labels_contents").value, of(report, "labels_flagged").value) == (40, 10)
+    assert of(report, "model_flagged_share").value == 0.25
+    assert {one.about for one in report.indicators if one.name == "labels_flagged"} == {"", "rule M1"}
+    assert {row["collection"] for row in report.days} == {"posts"} and report.golden_sets == {"known": 30}
+    assert of(period_report(lake.spark, config, replace(period, known=Known.then)), "labels_contents").value == 40
+    assert of(report, "cost_calls").value == 70
+    # A source that the set has its name from is the platform's.
+    named = lake.config(source={"name": "known"})
+    assert of(period_report(lake.spark, named, period), "labels_contents", collection="known").value == 30
 
 
 def test_as_it_stood_then_is_not_as_known_now(lake: Lake) -> None:
