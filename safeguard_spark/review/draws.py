@@ -90,7 +90,9 @@ class Draw:
     """What a draw gave. `items`: by purpose, how many it has. `added`: how many of these are new in the table.
 
     `lost` are labels whose content is not in the source any more or has changed since, and `lost_appeals` appeals about
-    such contents, or about contents without a label.
+    such contents, or about contents without a label. `unknown_policy_appeals` name no policy with labels here,
+    `repeated_appeals` are further rows of an appeal id that say something else, and `undated_appeals` are drawn, but
+    have no time that can be read.
     """
 
     sample_id: str
@@ -100,8 +102,11 @@ class Draw:
     items: dict[str, int]
     added: int
     lost: int
-    lost_appeals: int
     is_planned: bool = False  # a dry run: nothing was added
+    lost_appeals: int = 0
+    unknown_policy_appeals: int = 0
+    repeated_appeals: int = 0
+    undated_appeals: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -123,12 +128,27 @@ class Draw:
             lines.append(
                 f"Calibration items, which have a known answer and never enter a rate: {self.items[CALIBRATION]:,}."
             )
-        if self.lost:
-            lines.append(f"{self.lost:,} labels are left out: their contents are not in the source, or have changed.")
-        if self.lost_appeals:
-            lines.append(
-                f"{self.lost_appeals:,} appeals are left out: their contents are not in the source, or have no label."
-            )
+        name = self.ref.partition("@")[0]
+        for count, sentence in (
+            (self.lost, "labels are left out: their contents are not in the source, or have changed."),
+            (self.lost_appeals, "appeals are left out: their contents are not in the source, or have no label."),
+            (
+                self.unknown_policy_appeals,
+                "appeals are left out: their policy is none that was ever active here. Write its name, with or without "
+                f"a version: {name} or {self.ref}.",
+            ),
+            (
+                self.repeated_appeals,
+                "appeals are left out: another one has the same appeal_id. Give every appeal an id of its own.",
+            ),
+            (
+                self.undated_appeals,
+                "appeals have no time that can be read, so their hours to a decision count from this draw. Write "
+                "appealed_at as a timestamp, or as 2026-11-01T09:30:00Z.",
+            ),
+        ):
+            if count:
+                lines.append(f"{count:,} {sentence}")
         known = sum(self.items.values()) - self.added
         if self.is_planned or not any(self.items.values()):
             lines.append("Nothing was added.")

@@ -45,6 +45,7 @@ LABEL = (
     "labelled_at", "rationale",
 )  # fmt: skip
 KEYS = ("content_id", "content_hash")  # of a content in one source
+POLICY_NAME = r"^\s*([^@\s]+)\s*(?:@.*)?$"  # of an appeal, with or without the version that it was decided under
 # What the model could not judge and a person can.
 UNREADABLE = (Outcome.unparseable, Outcome.truncated, Outcome.refused, Outcome.too_long)
 SIMPLE_QUEUES: dict[FindingQueue, Callable[[], Column]] = {
@@ -88,7 +89,7 @@ def draw_items(
                 f"No content of {source.name} has a label under {version.name}@{version.version}: there is nothing to "
                 "draw. Label it first, or name another --policy."
             )
-        items, lost_appeals = _drawn(pool, population, request, request.rates(contents))
+        items, appeals = _drawn(pool, population, request, request.rates(contents))
         not_judged = population.where("violation IS NULL").count()
         draw = {
             "strata": contents,
@@ -122,8 +123,8 @@ def draw_items(
         items={purpose: counts[purpose] for purpose in purposes},
         added=added,
         lost=lost,
-        lost_appeals=lost_appeals,
         is_planned=dry_run,
+        **appeals,
     )
 
 
@@ -168,15 +169,15 @@ class _Pool:
 
 def _drawn(
     pool: _Pool, population: DataFrame, request: DrawRequest, rates: Mapping[ReviewStratum, float]
-) -> tuple[DataFrame, int]:
-    """The items of a draw, and how many appeals are about no content of the population."""
+) -> tuple[DataFrame, dict[str, int]]:
+    """The items of a draw, and the counts of its appeals, by the names of the fields of `Draw`."""
     rated = population.withColumn("inclusion_probability", _by_stratum(rates))
     is_drawn = F.col("score") < F.col("inclusion_probability")
     frames = [_items(rated.where(is_drawn), pool.version, ESTIMATE)]  # none, without an estimating sample
-    rest, lost_appeals = rated.where(~is_drawn).drop("stratum", "inclusion_probability"), 0
+    rest, appeals = rated.where(~is_drawn).drop("stratum", "inclusion_probability"), dict[str, int]()
     for queue in FindingQueue:
         if queue is FindingQueue.appeal and queue in request.queues:
-            appealed, lost_appeals = _appealed(pool, str(request.appeals), population.drop("stratum"))
+            appealed, appeals = _appealed(pool, str(request.appeals), population.drop("stratum"))
             frames.append(_items(appealed, pool.version, queue))
         elif queue in request.queues:
             found, version = rest, pool.version
@@ -188,7 +189,7 @@ def _drawn(
                 found = rest.where(SIMPLE_QUEUES[queue]())
             first = pool.unseen(found, version).orderBy("score", "content_id").limit(request.queue_size)
             frames.append(_items(first, version, queue))
-    return _one_of_each_content(reduce(DataFrame.unionByName, frames)), lost_appeals
+    return _one_of_each_content(reduce(DataFrame.unionByName, frames)), appeals
 
 
 def _open_known(
@@ -280,10 +281,11 @@ def _newly_caught(pool: _Pool, plan_id: str) -> tuple[DataFrame, PolicyVersion]:
     return caught.join(safe, on="content_id", how="left_semi"), new
 
 
-def _appealed(pool: _Pool, location: str, population: DataFrame) -> tuple[DataFrame, int]:
-    """The labels of a population that appeals are about which no other draw has, and how many are about no such label.
+def _appealed(pool: _Pool, location: str, population: DataFrame) -> tuple[DataFrame, dict[str, int]]:
+    """The labels of a population that appeals are about which no other draw has, and counts of appeals that are not.
 
-    Raises SourceError without the columns appeal_id, content_id, policy, appealed_at and reason.
+    The counts have the names of the fields of `Draw`. Raises SourceError without the columns appeal_id, content_id,
+    policy, appealed_at and reason, and for appeals without an id.
     """
     try:
         frame = read_snapshot(pool.tables.spark, SourceConfig(location=location)).frame
@@ -295,22 +297,33 @@ def _appealed(pool: _Pool, location: str, population: DataFrame) -> tuple[DataFr
     appeals = frame.select(
         appeal_id.column.cast("string").alias("appeal_id"),
         id_text(content_id, table).alias("content_id"),
-        policy.column.alias("policy"),
+        F.regexp_extract(policy.column.cast("string"), POLICY_NAME, 1).alias("policy"),
         appealed_at.column.try_cast("timestamp").alias("appealed_at"),
         reason.column.cast("string").alias("appeal_reason"),
     )
-    existing = pool.other_items.where("appeal_id IS NOT NULL").select("appeal_id")
-    of_policy = appeals.where(F.col("policy") == pool.version.name).drop("policy")
-    if without_id := of_policy.where("appeal_id IS NULL").count():
+    activations = pool.tables.read(schema.ACTIVATIONS).select("policy").distinct().collect()
+    is_known = F.col("policy").isin(pool.version.name, *(row["policy"] for row in activations))
+    of_policy = appeals.where(F.col("policy") == pool.version.name).drop("policy").distinct()
+    if without_id := of_policy.where("coalesce(trim(appeal_id), '') = ''").count():
         raise SourceError(
             f"{without_id:,} appeals in {location} have no appeal_id. Give every appeal an id of its own."
         )
     # Of several rows with one id always the same one, else a second draw would add the others.
     rest = [name for name in of_policy.columns if name != "appeal_id"]
-    of_policy = of_policy.groupBy("appeal_id").agg(F.min(F.struct(*rest)).alias("first")).select("appeal_id", "first.*")
-    new = of_policy.join(existing, on="appeal_id", how="left_anti")
-    lost = new.join(population.select("content_id"), on="content_id", how="left_anti").count()
-    return population.join(new, on="content_id", how="inner"), lost
+    one_of_each = (
+        of_policy.groupBy("appeal_id").agg(F.min(F.struct(*rest)).alias("first")).select("appeal_id", "first.*")
+    )
+    # An appeal against labels of several policies is an item of each.
+    items = pool.other_items.where(F.col("policy") == pool.version.name)
+    existing = items.where("appeal_id IS NOT NULL").select("appeal_id")
+    new = one_of_each.join(existing, on="appeal_id", how="left_anti")
+    appealed = population.join(new, on="content_id", how="inner")
+    return appealed, {
+        "lost_appeals": new.join(population.select("content_id"), on="content_id", how="left_anti").count(),
+        "unknown_policy_appeals": appeals.where(~F.coalesce(is_known, F.lit(False))).count(),
+        "repeated_appeals": of_policy.count() - one_of_each.count(),
+        "undated_appeals": appealed.where("appealed_at IS NULL").count(),
+    }
 
 
 def _by_stratum(values: Mapping[ReviewStratum, float]) -> Column:
