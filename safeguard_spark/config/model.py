@@ -187,7 +187,8 @@ class ScreenConfig(Section):
     It is refused for another policy text or labeler than its own; of several policies it screens its own"""
     audit: Positive | None = None
     """How many of the contents that it clears each run has the model judge too, to audit it; null: as many as show its
-    target if none is a violation, at least 100, at most a tenth of what it clears"""
+    target if none is a violation, at least 100 (of a small run fewer once 100 are judged), at most a tenth of what it
+    clears"""
 
 
 class SparkConfig(Section):

@@ -13,8 +13,9 @@ from safeguard_spark.evaluation.intervals import LEVEL, Stratum, audit_size, few
 # A screen is audited again and again, so a wrong retirement has to be rarer than 5 % each time.
 RETIRE_LEVEL = 0.99
 
-# Of the contents that a run clears: at least so many are checked, so that a change shows, and at most this share, so
-# that a small run does not pay more for its audit than its screen spares. Audits add up over the runs.
+# Of the contents that a screen clears: at least so many are checked, so that a change shows, and of one run at most
+# this share, so that it does not pay more for its audit than it spares. Audits add up: once so many are checked, a
+# small run checks its share alone, and is judged together with the runs before it.
 MIN_CHECKS, MAX_CHECKED_SHARE = 100, 0.1
 
 
@@ -59,6 +60,19 @@ class Audit:
         )
 
     @property
+    def newest(self) -> "Audit":
+        """The latest of the runs, or as many of the latest as have enough checks.
+
+        They see a new kind of violation, which a long good past would hide.
+        """
+        newest = Audit()
+        for run in reversed(self.runs or (self,)):
+            newest = run + newest
+            if newest.checked >= MIN_CHECKS:
+                break
+        return newest
+
+    @property
     def recall(self) -> float | None:
         """The best guess of the recall; None without a violation."""
         return self._recall(sum(size * hits / n for hits, n, size in self._strata if n))
@@ -94,15 +108,17 @@ def needed_checks(flagged: int, cleared: int, target: float) -> int | None:
     return audit_size(flagged, cleared, target)
 
 
-def num_checks(flagged: int, cleared: int, target: float) -> int:
-    """How many of the cleared contents a run checks: as many as are needed, within the limits above."""
-    needed, most = needed_checks(flagged, cleared, target), max(MIN_CHECKS, round(cleared * MAX_CHECKED_SHARE))
-    return min(cleared, max(MIN_CHECKS, most if needed is None else min(needed, most)))
+def num_checks(flagged: int, cleared: int, target: float, earlier: int = 0) -> int:
+    """How many of the cleared contents a run checks: as many as are needed, within the limits above.
 
-
-def is_broken(earlier: Audit, latest: Audit, target: float) -> bool:
-    """Whether a screen is to be retired: by its latest audit alone, or by all of them together.
-
-    The latest alone sees a new kind of violation, which a long good past would hide.
+    `earlier`: checks of the screen's earlier runs.
     """
-    return Finding.broken in (latest.finding(target), (earlier + latest).finding(target))
+    share = max(1, round(cleared * MAX_CHECKED_SHARE))
+    fewest = max(MIN_CHECKS - earlier, min(MIN_CHECKS, share))
+    needed, most = needed_checks(flagged, cleared, target), max(fewest, share)
+    return min(cleared, max(fewest, most if needed is None else min(needed, most)))
+
+
+def is_broken(pooled: Audit, target: float) -> bool:
+    """Whether a screen is to be retired: by its newest runs, or by all of them together."""
+    return Finding.broken in (pooled.newest.finding(target), pooled.finding(target))

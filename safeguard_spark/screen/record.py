@@ -118,11 +118,14 @@ class Screen(BaseModel):
                 "without one (screen.id=null)."
             )
 
-    def checks_of_run(self, cleared: int, calls: int, configured: int | None = None) -> int:
-        """How many of `cleared` contents to audit, in a run with `calls` without a screen; by default `num_checks`."""
+    def checks_of_run(self, cleared: int, calls: int, earlier: int, configured: int | None = None) -> int:
+        """How many of `cleared` contents to audit, in a run with `calls` without a screen; by default `num_checks`.
+
+        `earlier`: checks of the screen's earlier runs.
+        """
         if configured is not None:
             return min(cleared, configured)
-        return num_checks(round(calls * self.prevalence * self.target), cleared, self.target)
+        return num_checks(round(calls * self.prevalence * self.target), cleared, self.target, earlier)
 
 
 def refuse_critical(policy: Policy, allowed: bool) -> None:
@@ -167,11 +170,14 @@ def audit_text(screen: Screen, latest: Audit, pooled: Audit) -> str:
     )
 
 
-def retired_text(screen: Screen, latest: Audit, pooled: Audit) -> str:
-    """Why an audit retires a screen."""
-    alone = latest.recall_high < screen.target
-    high = latest.recall_high if alone else pooled.recall_high
-    of_what = "this run" if alone else "all its runs"
+def retired_text(screen: Screen, pooled: Audit) -> str:
+    """Why the audits of a screen's runs retire it."""
+    newest = pooled.newest
+    if newest.recall_high < screen.target:
+        num_runs = sum(run.cleared > 0 for run in newest.runs)
+        of_what, high = "this run" if num_runs == 1 else f"its last {num_runs} runs", newest.recall_high
+    else:
+        of_what, high = "all its runs", pooled.recall_high
     return (
         f"By the audit of {of_what} it keeps at most {high:.1%} (99 %) of the violations that {screen.labeler} finds, "
         f"below its target of {screen.target:.0%}."

@@ -83,6 +83,11 @@ def past_audits(tables: Tables, screen_id: str) -> list[tuple[str, Audit]]:
     return [(row["run_id"], Audit(*(row[name] for name in COUNTS))) for row in listed]
 
 
+def num_checked(tables: Tables, screen_id: str) -> int:
+    """How many contents all audits of a screen have checked."""
+    return sum(audit.checked for _, audit in past_audits(tables, screen_id))
+
+
 def newest_audits(tables: Tables, start: str, end: str, policy: str | None = None) -> list[dict[str, Any]]:
     """The newest audit of each screen between two timestamps (SQL expressions), with what the screen is for."""
     audits = read_existing(tables, schema.SCREEN_AUDITS)
@@ -108,7 +113,7 @@ def audit_run(tables: Tables, screen: Screen, run_id: str) -> Audited | None:
         return None
     earlier = sum((audit for other, audit in past_audits(tables, screen.screen_id) if other != run_id), Audit())
     pooled = earlier + latest
-    broken = is_broken(earlier, latest, screen.target)
+    broken = is_broken(pooled, screen.target)
     row = {
         "screen_id": screen.screen_id,
         "run_id": run_id,
@@ -119,7 +124,7 @@ def audit_run(tables: Tables, screen: Screen, run_id: str) -> Audited | None:
         "finding": (Finding.broken if broken else pooled.finding(screen.target)).value,
     }
     tables.append(schema.SCREEN_AUDITS, [row], f"{run_id}/audit")
-    retired = retired_text(screen, latest, pooled) if broken else None
+    retired = retired_text(screen, pooled) if broken else None
     if retired:
         retire_screen(tables, screen, retired)
     return Audited(latest, pooled, retired)

@@ -19,7 +19,7 @@ from safeguard_spark.spark.label.executor import COST_TYPE, Recipe, count_calls
 from safeguard_spark.spark.label.pending import cached_pending_keys, requested_keys, reusable_labels
 from safeguard_spark.spark.label.run import by_work, configured_screen, specs_of
 from safeguard_spark.spark.label.screening import SCREENED_COST, ScreenRecipe, cost_batches
-from safeguard_spark.spark.screens import without_retired
+from safeguard_spark.spark.screens import num_checked, without_retired
 from safeguard_spark.spark.source import Source, SourceTable, distinct_contents, find_source, refuse_overlap, work_key
 from safeguard_spark.spark.tables import Tables
 
@@ -52,7 +52,8 @@ def dry_run(spark: SparkSession, config: RunConfig, policies: Sequence[Policy], 
     screen = configured_screen(tables, config, specs) if config.screen.id else None
     table = table.by_strata(screen.strata) if screen else table
     candidates = find_candidates(table, config, specs, tables, full=full) if exists else Candidates(Way.all)
-    costs = _costs(config, specs, table, labels, candidates, screen)
+    checked = num_checked(tables, screen.screen_id) if screen else 0
+    costs = _costs(config, specs, table, labels, candidates, screen, checked)
     rate = calls_per_s(tables, {spec.labeler.labeler_hash for spec in specs}) if exists else None
     calls = sum(cost.calls for cost in costs)
     sentences = [unused_text(screen)] if screen and screen.is_retired else []
@@ -82,13 +83,14 @@ def _costs(
     labels: DataFrame | None,
     candidates: Candidates,
     screen: Screen | None,
+    checked: int,
 ) -> list[Cost]:
     """What each of the specs would cost."""
     if candidates.covered and candidates.is_nothing:
         return [Cost(candidates.covered.rows, 0, 0, 0) for _ in specs]
     labels = table.spark.createDataFrame([], schema.LABELS.ddl) if labels is None else labels
     source, (first, later) = candidates.contents(table), by_work(specs)
-    costs = [cost_of(config, spec, source, labels, screen) for spec in first]
+    costs = [cost_of(config, spec, source, labels, screen, checked) for spec in first]
     for spec in later:  # they reuse the verdicts of the first
         with cached_pending_keys(config, spec, source, labels) as keys:
             costs.append(Cost(costs[0].rows, keys.rows, 0, 0))
@@ -97,9 +99,17 @@ def _costs(
 
 
 def cost_of(
-    config: RunConfig, spec: LabelSpec, source: Source, labels: DataFrame, screen: Screen | None = None
+    config: RunConfig,
+    spec: LabelSpec,
+    source: Source,
+    labels: DataFrame,
+    screen: Screen | None = None,
+    checked: int = 0,
 ) -> Cost:
-    """What labelling a source under one policy would cost now, with a screen if it is one of this spec."""
+    """What labelling a source under one policy would cost now, with a screen if it is one of this spec.
+
+    `checked`: contents that the screen's audits have checked.
+    """
     with cached_pending_keys(config, spec, source, labels) as keys:
         pending = source.frame.join(keys.frame, on=["content_id", "content_hash"], how="inner")
         calls = distinct_contents(
@@ -121,7 +131,7 @@ def cost_of(
         if screen is not None and screen.kind == "glance":  # without a call only its share is known
             total = {"cleared": num_calls * screen.cleared, "cleared_tokens": tokens * screen.cleared}
         if screen is not None and (cleared := round(total["cleared"])):
-            spared = cleared - screen.checks_of_run(cleared, num_calls, config.screen.audit)
+            spared = cleared - screen.checks_of_run(cleared, num_calls, checked, config.screen.audit)
             tokens -= round(total["cleared_tokens"] * spared / cleared)
         return Cost(requested_keys(source, config.source.limit).count(), keys.rows, num_calls - spared, tokens, spared)
 

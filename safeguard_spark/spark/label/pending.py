@@ -25,7 +25,7 @@ from safeguard_spark.spark.label.executor import VERDICT_COLUMNS
 from safeguard_spark.spark.label.run import RunContext
 from safeguard_spark.spark.label.screening import CLEARED_DDL, StagedScreen, stage_cleared
 from safeguard_spark.spark.labels import of_collection, of_version
-from safeguard_spark.spark.screens import without_retired
+from safeguard_spark.spark.screens import num_checked, without_retired
 from safeguard_spark.spark.source import RANK, STRATUM, Source, one_stratum, work_key
 from safeguard_spark.spark.staging import StagedFile
 
@@ -103,9 +103,10 @@ def make_plan(run: RunContext, spec: LabelSpec, policy_number: int, first_chunk:
         _refuse_doubled(_doubled_ids(folder), config.source, source)
     has_reused = _stage_reused(labels, spec, folder, is_few=source.whole is not None)
     screen = run.screen_of(spec)
-    screened = (
-        None if screen is None else stage_cleared(config, spec, screen, folder, run.run_id, has_reused=has_reused)
-    )
+    screened = None
+    if screen is not None:
+        checked = num_checked(run.tables, screen.screen_id)
+        screened = stage_cleared(config, spec, screen, folder, run.run_id, has_reused=has_reused, checked=checked)
     sizes = _chunk_sizes(folder, has_reused, screened)
     num_staged = sum(size.ids for size in sizes.values())
     remaining = 0 if max_chunks is None else max(0, num_pending - num_staged)

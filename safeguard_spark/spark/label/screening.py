@@ -188,9 +188,12 @@ def cost_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], I
 
 
 def stage_cleared(
-    config: RunConfig, spec: LabelSpec, screen: Screen, folder: Files, run_id: str, *, has_reused: bool
+    config: RunConfig, spec: LabelSpec, screen: Screen, folder: Files, run_id: str, *, has_reused: bool, checked: int
 ) -> StagedScreen | None:
-    """Stage which pending contents of a plan the screen clears, and draw those to audit; None if it clears none."""
+    """Stage which pending contents of a plan the screen clears, and draw those to audit; None if it clears none.
+
+    `checked`: contents that the audits of earlier runs have checked.
+    """
     pending = folder.spark.read.parquet(folder.path("pending")).where("is_first").drop("content_id", "content_hash")
     payload = next(name for name in pending.columns if name in READERS)
     columns = [name for name in ("work_key", "bucket", payload, STRATUM) if name in pending.columns]
@@ -214,7 +217,7 @@ def stage_cleared(
     num_cleared, num_calls = cleared.count(), contents.count()
     if not num_cleared:
         return None
-    num_checks = screen.checks_of_run(num_cleared, num_calls, config.screen.audit)
+    num_checks = screen.checks_of_run(num_cleared, num_calls, checked, config.screen.audit)
     keys = cleared.select(_audit_key(run_id).alias("key")).orderBy("key").limit(num_checks)
     last = keys.agg(F.max("key")).first()
     nearest = staged.agg(F.percentile_approx("distance", recipe.escalate)).first() if recipe.escalate else None

@@ -23,7 +23,7 @@ from safeguard_spark.spark.label.run_rows import past_runs
 from safeguard_spark.spark.relabel.human_decisions import decide_again
 from safeguard_spark.spark.relabel.scoped_source import open_scoped
 from safeguard_spark.spark.relabel.strata import AFFECTED, old_labels, plan_strata, rejudged, select_scope, strata
-from safeguard_spark.spark.screens import all_screens, find_screen, without_retired
+from safeguard_spark.spark.screens import all_screens, find_screen, num_checked, without_retired
 from safeguard_spark.spark.source import Source, work_key
 from safeguard_spark.spark.tables import Tables
 
@@ -73,7 +73,8 @@ def plan_relabel(spark: SparkSession, config: RunConfig, request: PlanRequest) -
     previous = old_labels(all_labels, old, old_hash, config.source.collection(base.name))
     scope = plan_strata(base, previous, scope)
     selected = select_scope(base, previous, scope)
-    size = cost_of(config, spec, selected, labels, screen)
+    checked = num_checked(tables, screen.screen_id) if screen else 0
+    size = cost_of(config, spec, selected, labels, screen, checked)
     plan = _plan_of(config, request, scope, base, version, old_hash, configured.hash, size)
     is_filtered = scope.kind in (ScopeKind.since, ScopeKind.where)
     whole = open_scoped(spark, config, Scope(kind=ScopeKind.all)) if is_filtered else base

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from safeguard_spark.screen.audit import Audit, Finding, is_broken, needed_checks
+from safeguard_spark.screen.audit import Audit, Finding, is_broken, needed_checks, num_checks
 
 pytestmark = pytest.mark.unit
 
@@ -99,8 +99,8 @@ def test_a_screen_that_keeps_its_promise_is_not_retired() -> None:
         random, past = np.random.default_rng(seed), Audit()
         for _ in range(10):  # runs
             latest = audit(random, 0.96, 2_300)
-            retired += is_broken(past, latest, TARGET)
             past += latest
+            retired += is_broken(past, TARGET)
     assert retired == 0
 
 
@@ -111,8 +111,37 @@ def test_a_new_kind_of_violation_retires_the_screen_in_that_run_or_the_next() ->
         past = sum((audit(random, 0.96, 2_300) for _ in range(30)), Audit())
         first = audit(random, 0.64, 2_300)
         second = audit(random, 0.64, 2_300)
-        found += is_broken(past, first, TARGET) or is_broken(past + first, second, TARGET)
+        found += is_broken(past + first, TARGET) or is_broken(past + first + second, TARGET)
     assert found >= 19
+
+
+def test_small_runs_check_their_share_once_a_hundred_contents_are_checked() -> None:
+    checked = []
+    for _ in range(10):
+        checked.append(num_checks(6, 60, TARGET, sum(checked)))
+    assert checked == [60, 40, *[6] * 8]
+    assert [num_checks(6, cleared, TARGET, 500) for cleared in (0, 1, 4, 999, 4_000)] == [0, 1, 1, 100, 400]
+    # A large run checks what it would check as the first one.
+    assert num_checks(19_000, 800_000, TARGET, 500) == num_checks(19_000, 800_000, TARGET)
+
+
+def small_runs(seed: int, recalls: list[float]) -> int | None:
+    """The run in which a screen is retired, of runs that clear about 60 contents each; None if it never is."""
+    random, past = np.random.default_rng(seed), Audit()
+    for number, recall in enumerate(recalls):
+        flagged, missed = (int(random.binomial(8, share)) for share in (recall, 1 - recall))
+        checked = num_checks(8, 60, TARGET, past.checked)
+        past += Audit(flagged, 60, checked, int(random.hypergeometric(missed, 60 - missed, checked)))
+        if is_broken(past, TARGET):
+            return number
+    return None
+
+
+def test_small_runs_together_keep_a_screen_or_retire_it() -> None:
+    assert not any(small_runs(seed, [0.99] * 100) for seed in range(20))
+    # After a long good past, a third of the violations is of a new kind: found in as many contents as an audit checks.
+    found = [small_runs(seed, [0.99] * 100 + [0.65] * 40) for seed in range(20)]
+    assert sum(run is not None and run >= 100 for run in found) >= 19
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0, 0), (5, 0, 0, 0), (0, 10, 5, 0), (0, 10, 5, 5)])

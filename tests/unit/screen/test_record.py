@@ -81,15 +81,17 @@ def test_a_policy_with_critical_rules_is_screened_only_if_that_is_said() -> None
 def test_an_audit_is_as_large_as_the_target_needs_within_limits(
     cleared: int, configured: int | None, checks: int
 ) -> None:
-    assert screen().checks_of_run(cleared, max(1, round(cleared / 0.8)), configured) == checks
+    assert screen().checks_of_run(cleared, max(1, round(cleared / 0.8)), 0, configured) == checks
 
 
 def test_an_audit_says_which_counts_retire_the_screen() -> None:
     broken, past = Audit(400, 8_000, 800, 20), Audit(9_000, 100_000, 3_000, 1)
-    sentence = retired_text(screen(), broken, past + broken)
+    sentence = retired_text(screen(), past + broken)
     assert sentence.startswith("By the audit of this run it keeps at most 7") and "target of 95%" in sentence
     slow = Audit(400, 8_000, 100, 1)
-    assert "By the audit of all its runs" in retired_text(screen(), slow, Audit(400, 8_000, 5_000, 100))
+    assert "By the audit of all its runs" in retired_text(screen(), Audit(400, 8_000, 5_000, 100) + slow)
+    small = sum((Audit(4, 80, 40, 10) for _ in range(5)), Audit())
+    assert "By the audit of its last 3 runs" in retired_text(screen(), past + small)
 
 
 def test_without_a_violation_in_any_run_an_audit_shows_no_share() -> None:

@@ -68,9 +68,9 @@ def retired_after(seed: int, new_kind: float, runs: int) -> int | None:
         cleared = np.flatnonzero(is_cleared)
         checked = random.choice(cleared, num_checks(round(0.2 * TARGET * len(contents)), len(cleared), TARGET), False)
         latest = Audit(int(violations[~is_cleared].sum()), len(cleared), len(checked), int(violations[checked].sum()))
-        if is_broken(past, latest, TARGET):
-            return run
         past += latest
+        if is_broken(past, TARGET):
+            return run
     return None
 
 
@@ -99,11 +99,10 @@ def looks(recall: float, trials: int = 300, runs: int = 30) -> tuple[float, floa
             let_through, cleared, checked = 20_000 - flagged, 800_000, 2_300
             missed = int(random.hypergeometric(let_through, cleared - let_through, checked))
             latest = Audit(flagged, cleared, checked, missed)
-            is_broken_now = is_broken(past, latest, 0.95)
             past += latest
             look = past.recall_low > past.flagged / (run * 20_000)
             wrong_looks, num_looks, is_wrong = wrong_looks + look, num_looks + 1, is_wrong or look
-            if is_broken_now:
+            if is_broken(past, 0.95):
                 retired += 1
                 break
         wrong += is_wrong
