@@ -1,4 +1,4 @@
-"""The run and the chunk that this process works on, for lines of its log."""
+"""What this process works on: the run and the chunk, for lines of its log, and whether it ends with one command."""
 
 import contextlib
 import threading
@@ -13,6 +13,7 @@ class Work(NamedTuple):
     chunk: int | None = None
 
 
+ends_with_command = False  # this process is one command of `safeguard`: nothing else uses its Spark session
 _run_id: str | None = None  # of the process: threads that report progress belong to no chunk
 _thread = threading.local()
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from safeguard_spark import __version__
+from safeguard_spark import __version__, run_context
 from safeguard_spark.cli.doctor import diagnosis
 from safeguard_spark.cli.evaluate import evaluation
 from safeguard_spark.cli.label import labelling
@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The `safeguard` script."""
     if COMPLETION in os.environ:
         typer.main.get_command(app).main(prog_name="safeguard")
+    run_context.ends_with_command = True
     code = run_command(sys.argv[1:] if argv is None else argv)
     _is_read()
     sys.exit(code)

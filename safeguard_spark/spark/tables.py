@@ -10,7 +10,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from safeguard_spark import schema, views
+from safeguard_spark import run_context, schema, views
 from safeguard_spark.analyst_views import DUCKDB, SPARK, analyst_views
 from safeguard_spark.errors import TableError
 from safeguard_spark.keys import sha256
@@ -132,11 +132,15 @@ class Tables:
     def create(self) -> None:
         """Create missing tables with comments, constraints and properties, and the views. Raises TableError.
 
-        Tables of an earlier release get the columns they lack; no file is rewritten.
+        Tables of an earlier release get the columns they lack; no file is rewritten. SQL of this session can name
+        tables in a folder, unless no other code uses the session.
         """
-        if self._is_complete():
+        if not self._is_complete():
+            self._create_missing()
+        if self.in_folder and not run_context.ends_with_command:
             self.create_session_views()
-            return
+
+    def _create_missing(self) -> None:
         # All are looked at before any is created: another program's table must not get ours for neighbors.
         missing = [table for table in schema.TABLES if not self._is_created(table)]
         for table in schema.TABLES:
@@ -146,7 +150,6 @@ class Tables:
                 self._add_columns(table)
                 self._update_checks(table)
         if self.in_folder:
-            self.create_session_views()
             files = Files(self.spark, self.output)
             # views.sql last: it says that all is of this release.
             for name, script in (("views_spark.sql", self._spark_script()), ("views.sql", self._duckdb_script())):
