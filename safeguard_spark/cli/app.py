@@ -5,6 +5,7 @@ Modules of this package import pydantic, MLflow, Spark and our own modules that 
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -54,6 +56,7 @@ app.add_typer(review, name="review")
 app.add_typer(screen, name="screen")
 COMPLETION = "_SAFEGUARD_COMPLETE"  # what the shell sets to ask for completions
 STDOUT = 1
+FULL = (errno.ENOSPC, errno.EDQUOT)
 USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, which newer releases of Typer vendor
 
 
@@ -77,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if COMPLETION in os.environ:
         typer.main.get_command(app).main(prog_name="safeguard")
     run_context.ends_with_command = True
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  open until the process ends
     code = run_command(sys.argv[1:] if argv is None else argv)
     _is_read()
     sys.exit(code)
@@ -128,6 +134,8 @@ def run_command(argv: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, BrokenPipeError) and not _is_read():
             return ExitCode.unexpected
+        if isinstance(error, OSError) and error.errno in FULL and not error.filename:
+            return _report("failed", f"Error: {_cannot_write(error)}", ExitCode.unexpected, options)
         if problem := _spark_problem(error):
             return _report("failed", f"Error: {problem}", problem.exit_code, options)
         # Never the error's own text: it may quote a row. Spark's name of the error condition quotes no data.
@@ -144,9 +152,15 @@ def run_command(argv: Sequence[str]) -> int:
             signal.signal(signal.SIGTERM, previous_handler)
 
 
+def _cannot_write(error: OSError) -> str:
+    return (
+        f"Standard output, or a file, cannot be written: {error.strerror}. Make room, and issue the same command again."
+    )
+
+
 def _is_read() -> bool:
     """Whether standard output, once flushed, still has a reader: in a pipe, `head` ends before we do."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         sys.stdout.flush()
     poll = select.poll()
     poll.register(STDOUT, 0)

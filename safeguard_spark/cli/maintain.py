@@ -96,6 +96,8 @@ def _read_ids(file: Path | None) -> list[str]:
         return []
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--ids-file {file} cannot be read as UTF-8 text.") from error
+    except OSError as error:
+        raise ConfigError(f"--ids-file {file} cannot be read: {error.strerror}. Name a file of ids.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--ids-file {file} is not UTF-8 text. Save it as UTF-8, an id on each line.") from error
     return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]

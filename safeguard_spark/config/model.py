@@ -109,9 +109,9 @@ class LabelerConfig(Section):
     structured: bool = True
     """Whether the engine constrains the answer to the output contract. If not, any answer still has an outcome"""
     second_look: SecondLook = SecondLook.effort
-    """What is `unparseable` or `truncated` at temperature 0 is asked once more, for up to 5 % of the calls: with the
-    effort one step up, or down if it was truncated (`effort`), or with structured output (`structured`, for
-    `labeler.structured=false`). `none`: it is not"""
+    """What is `unparseable` or `truncated` at temperature 0 is asked once more, for up to 5 % of the calls (or 8 of a
+    task): with the effort one step up, or down if it was truncated (`effort`), or with structured output
+    (`structured`, for `labeler.structured=false`). `none`: it is not"""
     escalate: Annotated[float, Field(gt=0, le=1)] | None = None
     """Ask once more, with the effort one step up, about contents whose verdict names a critical rule, and about those
     that a glance screen nearly cleared, for up to this share of the calls; the second verdict is the label. null: do

@@ -75,7 +75,7 @@ def listing_text(statuses: Sequence[SetStatus], *, in_full: bool) -> str:
 def _in_full(status: SetStatus) -> str:
     copies = "may be passed on" if status.may_redistribute else "may not be passed on"
     lines = [
-        f"{status.ref}: {status.description}",
+        f"{status.ref}: {status.description or 'no description'}",
         f"  answers for    {', '.join(status.policies)}",
         *([f"  slices         {', '.join(status.slices)}"] if status.slices else []),
         f"  licence        {status.licence}, {copies}",

@@ -134,6 +134,16 @@ class SetManifest(Section):
             raise ValueError("needs either text_column or conversation_column")
         return self
 
+    @model_validator(mode="after")
+    def _policies_have_answers(self) -> Self:
+        for field in ("rules", "categories", "decided_under"):
+            for policy in getattr(self, field):
+                if policy not in self.mapping:
+                    match = closest_match(policy, self.mapping)
+                    hint = f"Did you mean {match}?" if match else f"It has answers for {', '.join(self.mapping)}."
+                    raise ValueError(f"{field} names {policy}, which mapping does not. {hint}")
+        return self
+
     @property
     def ref(self) -> str:
         """`name@version`."""

@@ -90,9 +90,14 @@ def no_policies_error(folder: Path) -> PolicyError:
     """An error for a folder without a policy."""
     what = "holds no policies" if folder.is_dir() else "does not exist"
     return PolicyError(
-        f"The policies folder {folder} {what}. Create a policy with `safeguard new NAME`, or give --policies DIR."
-        + _strays_words(folder)
+        f"The policies folder {folder} {what}{_from_here(folder)}. Create a policy with `safeguard new NAME`, or give "
+        "--policies DIR." + _strays_words(folder)
     )
+
+
+def _from_here(folder: Path) -> str:
+    """Where a relative folder was looked for, if it is not there: paths count from the current folder."""
+    return "" if folder.is_absolute() or folder.is_dir() else f" in {Path.cwd()}"
 
 
 def unknown_name_error(name: str, folder: Path, existing: Iterable[str]) -> PolicyError:
@@ -100,7 +105,8 @@ def unknown_name_error(name: str, folder: Path, existing: Iterable[str]) -> Poli
     names = sorted(set(existing))
     if not folder.is_dir():
         return PolicyError(
-            f"There is no policy {name}: the policies folder {folder} does not exist. Create one with `safeguard new "
+            f"There is no policy {name}: the policies folder {folder} does not exist{_from_here(folder)}. Create one "
+            "with `safeguard new "
             f"{name}`, or give --policies DIR."
         )
     hint = f"Policies: {', '.join(names) or 'none'}."

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
+from urllib.parse import unquote
 
 import psutil
 from py4j.java_gateway import JavaPackage  # type: ignore[import-untyped]
@@ -150,7 +151,7 @@ def _build(config: RunConfig) -> SparkSession:
         if resolved:
             resolved.remember(spark)
         if is_local(master):
-            _remove_at_exit(Path(str(spark.conf.get("spark.sql.warehouse.dir")).removeprefix("file:")))
+            _remove_at_exit(str(spark.conf.get("spark.sql.warehouse.dir")).removeprefix("file:"))
         return spark
     except BaseException as error:
         _end_jvm(others)
@@ -159,15 +160,20 @@ def _build(config: RunConfig) -> SparkSession:
         raise ConfigError(f"Spark did not start: {_cause(log) or error}. The whole log is {log}.") from error
 
 
-def _remove_at_exit(warehouse: Path) -> None:
-    """Remove the folder that Spark makes for managed tables, if this session made it and has none."""
+def _remove_at_exit(warehouse: str) -> None:
+    """Remove the folder that Spark makes for managed tables, if this session made it and has none.
+
+    Where the path has a blank, Spark also makes the folders of its encoded name.
+    """
+    folders = [folder for path in {warehouse, unquote(warehouse)} for folder in (Path(path), *Path(path).parents)]
+    new = [folder for folder in folders if not folder.exists()]
 
     def remove() -> None:
-        with contextlib.suppress(OSError):  # it has tables, or is in another file system
-            warehouse.rmdir()
+        for folder in new:
+            with contextlib.suppress(OSError):  # it has tables, or is in another file system
+                folder.rmdir()
 
-    if not warehouse.exists():
-        atexit.register(remove)
+    atexit.register(remove)
 
 
 def _submitted() -> dict[str, str]:

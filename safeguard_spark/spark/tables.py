@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from pyspark.errors import AnalysisException
@@ -236,7 +237,8 @@ class Tables:
             f"CREATE TABLE IF NOT EXISTS {self.sql(table)} ({columns}) USING delta "
             f"COMMENT {_quote(table.comment)} TBLPROPERTIES ({listed})"
         )
-        hint = "" if self.in_folder or "." in self.output else f" (for a folder write ./{self.output})"
+        is_name = self.in_folder or ("." in self.output and not Path(self.output).exists())
+        hint = "" if is_name else f" (for a folder write ./{self.output})"
 
         def create() -> None:
             self.spark.sql(statement)

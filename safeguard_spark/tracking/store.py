@@ -19,9 +19,10 @@ from safeguard_spark.redact import without_password
 
 SQLITE = "sqlite:///"
 DATABASES = ("postgresql", "mysql", "mssql")
-# By their words, because the drivers of databases give no code for a connection that a server refuses.
+# By their words, because the drivers of databases give no code for a connection or a change that a server refuses.
 REFUSED = re.compile(
     r"authentication failed|no password supplied|pg_hba\.conf|does not exist|Access denied|Unknown database"
+    r"|readonly database|read-only transaction"
 )
 # What one of two processes meets that create the tables of a database at the same time; the next try finds them.
 RACE = re.compile(
@@ -103,7 +104,9 @@ def answering(uri: str) -> Iterator[None]:
     except SafeguardError:
         raise
     except Exception as error:
-        cause = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        # SQLAlchemy's text may begin with what it was doing, and the database's own is in it somewhere.
+        stated = next((e for e in _chain(error) if isinstance(e, sqlite3.Error)), error)
+        cause = str(stated).splitlines()[0][:200] if str(stated) else type(stated).__name__
         where, cause = f"MLflow at {without_password(uri)}", without_password(cause).removesuffix(".")
         if _is_outage(error):
             message = f"{where} cannot be reached: {cause}. Issue the same command again when it is back."
@@ -151,5 +154,5 @@ def _set_up_mlflow() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    for name in ("alembic", "mlflow.store.db.utils"):  # the variables come too late if MLflow was imported before
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # the variables come too late if MLflow was imported before
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the traceback of what it raises

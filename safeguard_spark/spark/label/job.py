@@ -16,7 +16,7 @@ from safeguard_spark.config.engine import VllmConfig
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import TableError
 from safeguard_spark.extras import require
-from safeguard_spark.labelling.rows import SECOND_LOOK_SHARE, LabelSpec
+from safeguard_spark.labelling.rows import MIN_SECOND_LOOKS, SECOND_LOOK_SHARE, LabelSpec
 from safeguard_spark.labelling.unjudged import num_judged, unjudged_message
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
@@ -83,10 +83,14 @@ def _label_all(run: RunContext, tally: Tally, policies: Sequence[Policy], *, sho
         try:
             if nothing := run.nothing:
                 return unchanged_result(run, nothing)
+            recovering = background.submit(recover, run.tables, run.staging, config)
             with tally.timed("recover"):
-                recover(run.tables, run.staging, config)
+                if run.staging.names():  # what they hold is committed before anything is looked for
+                    recovering.result()
             with tally.timed("plan"):
                 log.info("Run %s: %s", run.run_id, run.candidates.message or "All rows are read.")
+            with tally.timed("recover"):
+                recovering.result()
             recording = background.submit(_record_policies, run, policies)
             if config.tracking.enabled and not run.candidates.is_nothing:
                 # Importing MLflow takes seconds, so it happens while the plan is made.
@@ -334,7 +338,7 @@ def _finish(
     if over_share := tally.counts["over_share"]:
         sentences.append(
             f"{over_share:,} unreadable answers had no second look: labeler.second_look is for {SECOND_LOOK_SHARE:.0%} "
-            "of the calls."
+            f"of each task's calls, or {MIN_SECOND_LOOKS} if that is more."
         )
     if written.to_retry and not tally.message:
         sentences.append(f"{written.to_retry:,} rows failed and may be tried again: issue the same command again.")

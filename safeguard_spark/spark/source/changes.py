@@ -126,7 +126,8 @@ def changes_by_files(source: SourceTable, commits: Sequence[Commit]) -> Changes 
     frame = index.deltaLog().createDataFrame(index.getSnapshot(), listed, False, jvm.scala.Option.empty())
     rows = DataFrame(frame, spark)
     # Of a view, or of a table.
-    return source.changes(over_other_rows(source.frame, rows) if source.version is None else rows)
+    changes = source.changes(over_other_rows(source.frame, rows) if source.version is None else rows)
+    return changes.only_added(source) if all(action.is_added for action in actions) else changes
 
 
 def added_files(actions: Iterable[FileAction]) -> list[FileAction]:

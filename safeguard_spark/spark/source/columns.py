@@ -1,6 +1,7 @@
 """Columns of a source: by name or as an expression; ids as text, and contents as the bytes that are hashed."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pyspark.sql import Column, DataFrame
@@ -51,6 +52,13 @@ def quoted(column: str) -> str:
     return f"`{column.replace('`', '``')}`"
 
 
+def _separator_hint(columns: Sequence[str], name: str) -> str:
+    """What to set if a file's only column holds the names of several, as the header of a CSV with semicolons does."""
+    separator = next((mark for mark in ";\t|" if len(columns) == 1 and name in columns[0].split(mark)), None)
+    shown = {"\t": "\\t"}.get(separator or "", separator)
+    return "" if separator is None else f" Its columns are separated otherwise: --set source.options.sep='{shown}'."
+
+
 def read_column(frame: DataFrame, source: str, text: str, option: str) -> Field:
     """The column of a name or, where no column has it, the value of an SQL expression over the row.
 
@@ -61,7 +69,10 @@ def read_column(frame: DataFrame, source: str, text: str, option: str) -> Field:
     if IDENTIFIER.fullmatch(text):
         match = closest_match(text, frame.columns)
         hint = f"did you mean {match}? It" if match else "it"
-        raise SourceError(f"There is no column {text} in {source} ({option}); {hint} has {', '.join(frame.columns)}.")
+        raise SourceError(
+            f"There is no column {text} in {source} ({option}); {hint} has {', '.join(frame.columns)}."
+            + _separator_hint(frame.columns, text)
+        )
     try:
         value = frame.select(F.expr(text).alias("value"))
     except FAILED as error:

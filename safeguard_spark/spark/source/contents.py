@@ -62,6 +62,10 @@ class Changes(NamedTuple):
     touched: DataFrame | None = None
     frame: DataFrame | None = None
 
+    def only_added(self, source: "SourceTable") -> "Changes":
+        """The same where no row went: the source grew by these rows. Of a sample nothing says how many are in it."""
+        return self if source.sample is not None else self._replace(growth=self.rows)
+
 
 @dataclass(frozen=True)
 class SourceTable:

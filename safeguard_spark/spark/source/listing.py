@@ -32,4 +32,5 @@ def changes_by_listing(source: SourceTable, before: Mapping[str, str], now: Mapp
     if source.folder and source.folder not in paths:  # a folder, whose names may be values of a column
         reader = reader.option("basePath", source.folder)
     frame = reader.options(**source.config.options).option("__globPaths__", "false").parquet(*paths)
-    return source.changes(frame)
+    changes = source.changes(frame)
+    return changes.only_added(source) if all(now.get(path) == status for path, status in before.items()) else changes

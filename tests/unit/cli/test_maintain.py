@@ -21,7 +21,8 @@ def test_an_erasure_without_ids_is_refused(
     command: list[str], options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command([*command, *options]) == 2
-    assert "--ids" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert ("No such file" in message) if options[:1] == ["--ids-file"] else ("--ids" in message)
 
 
 def test_a_file_of_ids_that_is_not_text_is_refused(

@@ -85,6 +85,8 @@ def test_every_problem_is_reported_where_it_is_with_the_nearest_key(tmp_path: Pa
         ("slices: [kind]", "sha256: ABC", "64 lower-case hexadecimal digits"),
         ("slices: [kind]", "pairs_with: a@b@c", "`pairs_with`"),
         ("slices: [kind]", "slices: [", "error[unreadable]"),
+        ("slices: [kind]", "rules: {hates: rules}", "rules names hates, which mapping does not. Did you mean hate?"),
+        ("slices: [kind]", "decided_under: {fraud: '1'}", "names fraud, which mapping does not. It has answers for"),
         (MANIFEST, "- a\n", "a manifest is a list of `key: value` lines"),
     ],
 )
