@@ -67,6 +67,7 @@ def test_a_lost_connection_is_an_outage_at_any_depth_and_says_to_try_again() -> 
         'connection to server at "db", port 5432 failed: FATAL:  password authentication failed for user "me"',
         'connection to server at "db", port 5432 failed: fe_sendauth: no password supplied',
         'connection to server at "db", port 5432 failed: FATAL:  database "runs" does not exist',
+        "(sqlite3.OperationalError) attempt to write a readonly database",
         "(1045, \"Access denied for user 'me'@'db' (using password: YES)\")",
     ],
 )
