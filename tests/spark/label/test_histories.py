@@ -3,24 +3,30 @@
 The seeds are fixed here; HISTORY_SEED sets another.
 """
 
+import contextlib
 import os
 import random
+import sys
+import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 from pyspark.errors import PySparkException
 
+from safeguard_spark.config.model import RunConfig
 from safeguard_spark.labelling.content import text_hash
 from safeguard_spark.relabel.budget import Budget
 from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.label.run import Selection
-from tests.build import policy
+from tests.build import policy, policy_text
 from tests.spark.lake import Lake
 
 pytestmark = pytest.mark.spark
 
 SEED = int(os.environ.get("HISTORY_SEED", "3"))
+SEEDS_OF_KILLS = [int(os.environ["HISTORY_SEED"])] if "HISTORY_SEED" in os.environ else [20, 21]
 WORDS = ("a table", "a replica", "a rifle", "a lamp")
 NO_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 VERDICT = ("content_hash", "work_key", "outcome", "violation", "category", "rule_ids", "rationale")
@@ -32,7 +38,7 @@ class History:
     def __init__(self, lake: Lake, seed: int) -> None:
         self.lake, self.rng, self.called = lake, random.Random(seed), set[str]()
         self.table, self.number, self.columns = f"delta.`{lake.posts}`", 0, 0
-        self.steps = list[str]()
+        self.steps, self.changes, self.is_killed = list[str](), CHANGES, False
         lake.write([(f"p{n}", self.text()) for n in range(12)])
 
     def text(self) -> str:
@@ -47,7 +53,7 @@ class History:
 
     def step(self) -> None:
         """Change the source in one way."""
-        change = self.rng.choice(CHANGES)
+        change = self.rng.choice(self.changes)
         self.steps.append(change.__name__)
         change(self)
 
@@ -115,13 +121,39 @@ class History:
         """A run that ends after a commit, with work left."""
         self._label(Selection(budget=Budget(calls=self.rng.randint(1, 2))))
 
+    def kill_run(self) -> None:
+        """A run that is killed with all of its processes, at a random moment from its plan on."""
+        config, text = self.lake.folder / "killed.json", self.lake.folder / "policy.md"
+        config.write_text(self._config().model_dump_json(exclude_unset=True))
+        text.write_text(policy_text())
+        staging = self.lake.tables / "_staging"
+        before, delay_s = {*staging.glob("*")}, self.rng.uniform(0, 10)
+        command = [sys.executable, "-m", "safeguard_spark", "label", "--config", str(config), "--policy", str(text)]
+        with (self.lake.folder / "killed.log").open("w") as log:
+            process = psutil.Popen(command, stdout=log, stderr=log)
+        while process.poll() is None and {*staging.glob("*")} <= before:
+            time.sleep(0.05)
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(delay_s)
+        if process.is_running():
+            for one in [process, *process.children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+            process.wait()
+            self.steps[-1] += f" (after {delay_s:.1f} s)"
+        self.lake.calls()
+        self._note_labels()
+        self.is_killed = True  # answers may be staged
+
     def run(self) -> None:
         """Label, and compare with the source."""
         hashes = {id: text_hash(text) for id, text in self.rows().items()}
         new = len(set(hashes.values()) - self.called)
         result = self._label(Selection())
         assert result.status is Status.complete, (self.steps, result.message)
-        assert (result.rows, result.calls) == (len(hashes), new), (self.steps, result.candidates)
+        assert result.rows == len(hashes), (self.steps, result.candidates)
+        assert result.calls == new or (self.is_killed and result.calls < new), (self.steps, result.candidates)
+        self.is_killed = False
         current = self.lake.current()
         assert {id: current[id].content_hash for id in hashes} == hashes, (self.steps, result.candidates)
 
@@ -135,11 +167,16 @@ class History:
 
     def _label(self, selection: Selection) -> RunResult:
         self.lake.create()
-        config = self.lake.config(run={"chunk_rows": 4})
-        result = label_table(self.lake.spark, config, [policy()], show=False, selection=selection)
+        result = label_table(self.lake.spark, self._config(), [policy()], show=False, selection=selection)
         assert self.lake.calls() == result.calls, self.steps
-        self.called = {row[0] for row in self.lake.read("labels").select("content_hash").distinct().collect()}
+        self._note_labels()
         return result
+
+    def _config(self) -> RunConfig:
+        return self.lake.config(run={"chunk_rows": 4})
+
+    def _note_labels(self) -> None:
+        self.called = {row[0] for row in self.lake.read("labels").select("content_hash").distinct().collect()}
 
     def _some(self) -> list[str]:
         ids = sorted(self.rows())
@@ -156,9 +193,10 @@ CHANGES: tuple[Callable[[History], None], ...] = (
 )  # fmt: skip
 
 
-def replay(lake: Lake, seed: int, steps: int) -> History:
-    """A history with a run after every one or two changes."""
+def replay(lake: Lake, seed: int, steps: int, *more: Callable[[History], None]) -> History:
+    """A history with a run after every one or two changes, some of them of `more` kinds."""
     history = History(lake, seed)
+    history.changes += more
     history.run()
     for _ in range(steps):
         for _ in range(history.rng.randint(1, 2)):
@@ -177,3 +215,28 @@ def test_labels_follow_a_source_that_changes_in_every_way(lake: Lake) -> None:
 @pytest.mark.parametrize("seed", range(10, 16))
 def test_labels_follow_long_histories(lake: Lake, seed: int) -> None:
     replay(lake, seed, 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS_OF_KILLS)
+def test_labels_follow_histories_in_which_runs_are_killed(lake: Lake, seed: int) -> None:
+    replay(lake, seed, 5, *[History.kill_run] * 5)
+
+
+@pytest.mark.slow
+def test_labels_follow_a_clustered_table_with_deletion_vectors_and_column_mapping(lake: Lake) -> None:
+    properties = "'delta.enableDeletionVectors' = 'true', 'delta.columnMapping.mode' = 'name'"
+    lake.spark.sql(
+        f"CREATE TABLE delta.`{lake.posts}` (id STRING, body STRING) USING delta CLUSTER BY (id) "
+        f"TBLPROPERTIES ({properties})"
+    )
+    history = History(lake, 5)
+    history.run()
+    for change in (
+        History.update, History.delete, History.merge, History.optimize, History.append, History.enable_feed,
+        History.delete, History.restore, History.merge,
+    ):  # fmt: skip
+        history.steps.append(change.__name__)
+        change(history)
+        history.run()
+    history.compare_with_full_run()
