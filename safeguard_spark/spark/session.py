@@ -42,6 +42,8 @@ DEFAULTS = {
     "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
     # Delta reads its log with 50 tasks by default, which cost more than the log of a table of fewer than 100,000 files.
     SNAPSHOT_PARTITIONS: "4",
+    # A list of more values is a range to Parquet's reader, which their Bloom filters cannot rule out.
+    "spark.sql.parquet.pushdown.inFilterThreshold": "500",
     "spark.scheduler.mode": "FAIR",  # so that a commit does not queue behind the label tasks of the next chunk
 }
 # Each of a run's many plans is used a few times. With the JVM's thresholds its optimizing compiler takes a third of the

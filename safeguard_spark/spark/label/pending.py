@@ -33,7 +33,7 @@ KEYS_DDL = (
     "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN, done BOOLEAN, given_up BOOLEAN, "
     "label_hash STRING"
 )
-MAX_LISTED = 1_000  # ids in a condition
+MAX_LISTED = 500  # values in a condition
 
 
 class Counts(NamedTuple):
@@ -178,7 +178,7 @@ def pending_keys(
     """
     existing, requested = labels_of(labels, spec, config, source), requested_keys(source, config.source.limit)
     if source.whole is not None:  # few: only their labels are shuffled
-        existing = existing.join(requested.select("content_id"), on="content_id", how="left_semi")
+        existing = _of_few(existing, requested, "content_id")
     keys = stage(_without_final(requested, existing, spec, config.run.max_attempts))
     content, is_pending = ["content_id", "content_hash"], ~F.col("doubled") & ~F.col("done")
     counts = keys.agg(
@@ -262,15 +262,20 @@ def _doubled_by_change(keys: DataFrame, source: Source) -> DataFrame | None:
     edited = edited.select("content_id", F.col("label_hash").alias("content_hash"))
     if source.touched is not None:
         edited = edited.join(source.touched, on=["content_id", "content_hash"], how="left_anti")
-    ids = [row["content_id"] for row in edited.select("content_id").distinct().limit(MAX_LISTED + 1).collect()]
-    if not ids:
-        return None
-    if len(ids) > MAX_LISTED:
-        contents = source.whole.join(edited.select("content_id"), on="content_id", how="left_semi")
-    else:  # a list, which Delta's statistics may use
-        contents = source.whole.where(F.col("content_id").isin(ids))
+    contents = _of_few(source.whole, edited, "content_id")
     hashes = contents.groupBy("content_id").agg((F.min("content_hash") != F.max("content_hash")).alias("doubled"))
     return hashes.where("doubled").select("content_id")
+
+
+def _of_few(rows: DataFrame, few: DataFrame, column: str) -> DataFrame:
+    """The rows with one of the values that `few` has in a column.
+
+    Up to MAX_LISTED values are a list, for which statistics and Bloom filters spare files and row groups.
+    """
+    values = [row[0] for row in few.select(column).limit(MAX_LISTED + 1).collect()]
+    if len(values) > MAX_LISTED:
+        return rows.join(few.select(column), on=column, how="left_semi")
+    return rows.where(F.col(column).isin({*values}))
 
 
 def _doubled_ids(folder: Files) -> DataFrame:
@@ -329,8 +334,8 @@ def _stage_reused(labels: DataFrame, spec: LabelSpec, folder: Files, *, is_few: 
     reusable = reusable_labels(labels, spec)
     pending = folder.spark.read.parquet(folder.path("pending")).where("is_first").select("work_key", "bucket")
     # Of few contents often none is reused, and finding that out reads one column of the labels in place of ten.
-    matching = reusable.select("work_key").join(pending, on="work_key", how="left_semi") if is_few else reusable
-    if matching.limit(1).count() == 0:
+    reusable = _of_few(reusable, pending, "work_key") if is_few else reusable
+    if reusable.select("work_key").limit(1).count() == 0:
         return False
     reused = reusable.select("work_key", *VERDICT_COLUMNS, "effort").join(pending, on="work_key", how="inner")
     reused.dropDuplicates(["work_key"]).write.partitionBy("bucket").parquet(folder.path("reused"))
