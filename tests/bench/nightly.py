@@ -1,8 +1,8 @@
 """Nightly: what the whole command costs, process and JVM included, when little or nothing in its source changed.
 
 For each size: a table that is labelled, with results made by a projection instead of a model; then the command over all
-rows (`--full`), unchanged, with ten new rows in new files, with ten edited rows that the change feed shows, and with
-one row in a hundred that is new. And the bytes that a session reads to find and plan ten new rows.
+rows (`--full`), unchanged, with ten new rows in new files, with ten edited and ten new rows that the change feed shows,
+and with one row in a hundred that is new. And the bytes that a session reads to find and plan ten new rows.
 """
 
 import contextlib
@@ -65,9 +65,11 @@ def measure_commands(folder: Path, size: int, locks: Sequence[Path] = ()) -> Lin
         _in_session(config, lambda spark: _edit(spark, config))
         _time(line, "feed", folder, config)
         _in_session(config, lambda spark: scale.write(spark, config, size + scale.NEW, scale.NEW))
+        _time(line, "feed_new", folder, config)
+        _in_session(config, lambda spark: scale.write(spark, config, size + 2 * scale.NEW, scale.NEW))
         _in_session(config, lambda spark: line.update(_bytes(spark, config)))
         print(line, flush=True)
-        _in_session(config, lambda spark: scale.write(spark, config, size + 2 * scale.NEW, size // 100))
+        _in_session(config, lambda spark: scale.write(spark, config, size + 3 * scale.NEW, size // 100))
         _time(line, "percent", folder, config)
     return line
 

@@ -141,7 +141,7 @@ def nightly(lines: Iterable[Line]) -> str:
     for line in lines:
         if "nightly" in line:
             sizes[line["nightly"]].append(line)
-    names = ("full", "unchanged", "ten", "feed", "percent")
+    names = ("full", "unchanged", "ten", "feed_new", "feed", "percent")
     rows = []
     for size, runs in sorted(sizes.items()):
         seconds = [
@@ -152,7 +152,8 @@ def nightly(lines: Iterable[Line]) -> str:
         found, planned = last["found_bytes"] / last["source_bytes"], last["planned_bytes"] / last["labels_bytes"]
         rows.append([f"{size:,}", *seconds, f"{found:.2%}", f"{planned:.1%}", f"{min(load)} to {max(load)}"])
     head = [
-        "rows", "all rows (`--full`)", "unchanged", "ten new, by files", "ten edited, by feed", "1 % new",
+        "rows", "all rows (`--full`)", "unchanged", "ten new, by files", "ten new, by feed",
+        "ten edited, by feed", "1 % new",
         "of the source's bytes, read to find ten rows", "of the bytes of `labels`, read to plan them", "load",
     ]  # fmt: skip
     return markdown_table(head, rows)
