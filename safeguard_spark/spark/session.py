@@ -46,13 +46,9 @@ DEFAULTS = {
     "spark.sql.parquet.pushdown.inFilterThreshold": "500",
     "spark.scheduler.mode": "FAIR",  # so that a commit does not queue behind the label tasks of the next chunk
 }
-# Each of a run's many plans is used a few times. With the JVM's thresholds its optimizing compiler takes a third of the
-# processor time of a small run, and a garbage collector with threads of its own a tenth of a large one. What a large
-# run repeats is still optimized. Another JVM may not know these options.
-JVM_OPTIONS = (
-    "-XX:+IgnoreUnrecognizedVMOptions -XX:+UseParallelGC -XX:Tier4InvocationThreshold=100000 "
-    "-XX:Tier4MinInvocationThreshold=20000 -XX:Tier4CompileThreshold=200000 -XX:Tier4BackEdgeThreshold=1000000"
-)
+# A command makes many plans and uses each a few times. Java's optimizing compiler would take a third of its processor
+# time, more than it gives back over half a million rows; what needs more rows waits for the model.
+JVM_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC"
 LOCAL = {
     # Spark's default, 200 tasks for a shuffle, costs seconds on a laptop.
     SNAPSHOT_PARTITIONS: "2",
