@@ -33,13 +33,13 @@ def vacuum_tables(spark: SparkSession, config: RunConfig) -> None:
 
 
 def _optimize(tables: Tables, table: Table) -> int:
-    with _bloom_filters(tables.spark, SOUGHT.get(table.name, ())):
+    with bloom_filters(tables.spark, SOUGHT.get(table.name, ())):
         row = tables.spark.sql(f"OPTIMIZE {tables.sql(table)}").select(F.col("metrics.numFilesRemoved")).first()
     return int(row[0]) if row else 0
 
 
 @contextlib.contextmanager
-def _bloom_filters(spark: SparkSession, columns: Sequence[str]) -> Iterator[None]:
+def bloom_filters(spark: SparkSession, columns: Sequence[str]) -> Iterator[None]:
     """Write Parquet files with Bloom filters for these columns within the block.
 
     Of a size that fits the values, so that a file of few rows is not a megabyte:

@@ -4,11 +4,12 @@ import json
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from safeguard_spark.cli.app import run_command
 from safeguard_spark.spark.maintain.erase import RETENTION_CHECK, Erasure, erase_contents
-from safeguard_spark.spark.maintain.files import optimize_tables
+from safeguard_spark.spark.maintain.files import bloom_filters, optimize_tables
 from safeguard_spark.spark.staging import Driver, Staging
 from tests.build import posts
 from tests.spark.lake import Lake
@@ -122,3 +123,14 @@ def test_optimizing_changes_no_row_and_labelling_still_works(plain: Lake) -> Non
     plain.write([("newest", "a table, newest")])
     time.sleep(0.1)
     assert plain.label().written == 1
+
+
+def test_compacted_files_say_which_keys_they_do_not_have(plain: Lake) -> None:
+    keys = plain.spark.range(50_000).selectExpr("sha2(cast(id AS STRING), 256) AS work_key", "uuid() AS run_id")
+    with bloom_filters(plain.spark, ["work_key"]):  # a file with few values has a dictionary in place of the filter
+        keys.coalesce(1).write.parquet(str(plain.folder / "with"))
+    keys.coalesce(1).write.parquet(str(plain.folder / "without"))
+    for name, columns in (("with", [("work_key",)]), ("without", [])):
+        metadata = f"parquet_metadata('{plain.folder / name}/*.parquet')"
+        found = duckdb.sql(f"SELECT DISTINCT path_in_schema FROM {metadata} WHERE bloom_filter_length > 0").fetchall()
+        assert found == columns
