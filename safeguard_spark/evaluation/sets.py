@@ -139,10 +139,13 @@ class SetManifest(Section):
         for field in ("rules", "categories", "decided_under"):
             for policy in getattr(self, field):
                 if policy not in self.mapping:
-                    match = closest_match(policy, self.mapping)
-                    hint = f"Did you mean {match}?" if match else f"It has answers for {', '.join(self.mapping)}."
-                    raise ValueError(f"{field} names {policy}, which mapping does not. {hint}")
+                    raise ValueError(f"{field} names {policy}, which mapping does not. {self._nearest(policy)}")
         return self
+
+    def _nearest(self, policy: str) -> str:
+        """What may be meant by a policy that the set has no answers for."""
+        match = closest_match(policy, self.mapping)
+        return f"Did you mean {match}?" if match else f"It has answers for {', '.join(self.mapping)}."
 
     @property
     def ref(self) -> str:
@@ -153,9 +156,7 @@ class SetManifest(Section):
         """The part of the mapping that is about these policies, by name. Raises ConfigError for one without answers."""
         for policy in policies:
             if policy not in self.mapping:
-                match = closest_match(policy, self.mapping)
-                hint = f"Did you mean {match}?" if match else f"It has answers for {', '.join(self.mapping)}."
-                raise ConfigError(f"The set {self.ref} has no answers for policy {policy}. {hint}")
+                raise ConfigError(f"The set {self.ref} has no answers for policy {policy}. {self._nearest(policy)}")
         return {policy: self.mapping[policy] for policy in policies}
 
     @property

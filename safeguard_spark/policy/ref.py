@@ -106,8 +106,7 @@ def unknown_name_error(name: str, folder: Path, existing: Iterable[str]) -> Poli
     if not folder.is_dir():
         return PolicyError(
             f"There is no policy {name}: the policies folder {folder} does not exist{_from_here(folder)}. Create one "
-            "with `safeguard new "
-            f"{name}`, or give --policies DIR."
+            f"with `safeguard new {name}`, or give --policies DIR."
         )
     hint = f"Policies: {', '.join(names) or 'none'}."
     if match := closest_match(name, names):

@@ -33,6 +33,7 @@ DELTA = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
 SNAPSHOT_PARTITIONS = "spark.databricks.delta.snapshotPartitions"
+MAX_LISTED = 500  # values in a condition
 DEFAULTS = {
     "spark.app.name": "safeguard-spark",
     "spark.ui.enabled": "false",
@@ -42,12 +43,12 @@ DEFAULTS = {
     "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
     # Delta reads its log with 50 tasks by default, which cost more than the log of a table of fewer than 100,000 files.
     SNAPSHOT_PARTITIONS: "4",
-    # A list of more values is a range to Parquet's reader, which their Bloom filters cannot rule out.
-    "spark.sql.parquet.pushdown.inFilterThreshold": "500",
+    # Parquet's reader takes a longer list for a range, which Bloom filters cannot rule out.
+    "spark.sql.parquet.pushdown.inFilterThreshold": str(MAX_LISTED),
     "spark.scheduler.mode": "FAIR",  # so that a commit does not queue behind the label tasks of the next chunk
 }
-# A command makes many plans and uses each a few times. Java's optimizing compiler would take a third of its processor
-# time, more than it gives back over half a million rows; what needs more rows waits for the model.
+# A command makes many plans and uses each a few times. Java's optimizing compiler takes nearly half of the processor
+# time of a small run, and over half a million rows more than it gives back (docs/benchmarks.md).
 JVM_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC"
 LOCAL = {
     # Spark's default, 200 tasks for a shuffle, costs seconds on a laptop.

@@ -133,12 +133,11 @@ class Tables:
     def create(self) -> None:
         """Create missing tables with comments, constraints and properties, and the views. Raises TableError.
 
-        Tables of an earlier release get the columns they lack; no file is rewritten. SQL of this session can name
-        tables in a folder, unless no other code uses the session.
+        Tables of an earlier release get the columns they lack; no file is rewritten. SQL can name tables in a folder.
         """
         if not self._is_complete():
             self._create_missing()
-        if self.in_folder and not run_context.ends_with_command:
+        if self.in_folder and not run_context.ends_with_command:  # else no SQL follows
             self.create_session_views()
 
     def _create_missing(self) -> None:
@@ -198,8 +197,7 @@ class Tables:
         """Name the tables, their views and `labels_as_of` in this session. Nothing is written."""
         created = self.created()
         for table in created:
-            rows = f"SELECT {views.select_list(table)} FROM {self._all_columns(table)}"
-            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS {rows}")
+            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS {self.expression(table)}")
         for name, query in self._queries(created).items():
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {query}")
         self.spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {self._labels_as_of('labels_as_of')}")
@@ -237,8 +235,8 @@ class Tables:
             f"CREATE TABLE IF NOT EXISTS {self.sql(table)} ({columns}) USING delta "
             f"COMMENT {_quote(table.comment)} TBLPROPERTIES ({listed})"
         )
-        is_name = self.in_folder or ("." in self.output and not Path(self.output).exists())
-        hint = "" if is_name else f" (for a folder write ./{self.output})"
+        may_be_folder = not self.in_folder and ("." not in self.output or Path(self.output).exists())
+        hint = f" (for a folder write ./{self.output})" if may_be_folder else ""
 
         def create() -> None:
             self.spark.sql(statement)
@@ -309,9 +307,7 @@ class Tables:
 
     def analyst_views(self, **changed: str) -> dict[str, str]:
         """The SELECT behind each view for analysts; `changed` are other table expressions, by name."""
-        tables = {
-            table.name: f"(SELECT {views.select_list(table)} FROM {self._all_columns(table)})" for table in VIEWED
-        }
+        tables = {table.name: self.expression(table) for table in VIEWED}
         return analyst_views({**tables, "labels_current": f"({self.labels_current})", **changed}, SPARK)
 
     def expression(self, table: Table) -> str:
@@ -337,9 +333,8 @@ class Tables:
     def _duckdb_script(self) -> str:
         """The tables and the views as DuckDB reads them."""
         scans = {table.name: f"delta_scan('{self.path(table)}')" for table in schema.TABLES}
-        current, as_of = (
-            views.labels_current(scans["labels"], scans["policy_activations"], moment) for moment in (None, "moment")
-        )
+        read = scans["labels"], scans["policy_activations"]
+        current, as_of = (views.labels_current(*read, moment) for moment in (None, "moment"))
         queries = {
             **{table.name: f"SELECT {views.select_list(table)} FROM {scans[table.name]}" for table in schema.TABLES},
             **{name: views.newest_documents(t, scans[t.name]) for name, t in views.NEWEST_DOCUMENTS.items()},

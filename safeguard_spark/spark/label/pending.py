@@ -26,6 +26,7 @@ from safeguard_spark.spark.label.run import RunContext
 from safeguard_spark.spark.label.screening import CLEARED_DDL, StagedScreen, stage_cleared
 from safeguard_spark.spark.labels import of_collection, of_version
 from safeguard_spark.spark.screens import num_checked, without_retired
+from safeguard_spark.spark.session import MAX_LISTED
 from safeguard_spark.spark.source import RANK, STRATUM, Source, one_stratum, work_key
 from safeguard_spark.spark.staging import StagedFile
 
@@ -33,7 +34,6 @@ KEYS_DDL = (
     "content_id STRING, content_hash STRING, attempt INT, doubled BOOLEAN, done BOOLEAN, given_up BOOLEAN, "
     "label_hash STRING"
 )
-MAX_LISTED = 500  # values in a condition
 
 
 class Counts(NamedTuple):
