@@ -189,6 +189,8 @@ def verify_policy(
     cases = tuple(cases)
     rows = (Row(index, case.content) for index, case in enumerate(cases))
     labelled: dict[int, Labelled] = {}
+    if progress:
+        progress(0, len(cases))  # the first answer may take a while
     for done in label_rows(LabelSpec(policy, labeler), engine, rows, min(FIRST_ANSWERS, len(cases))):
         labelled[done.key] = done
         if progress:

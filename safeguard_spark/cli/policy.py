@@ -147,7 +147,7 @@ def _verify(side: _Side) -> "Verification":
 
     engine = side.config.engine
     run_id, window = f"verify-{secrets.token_hex(4)}", engine.requests_in_flight
-    with open_engine(engine, run_id=run_id, window=window, devices=[]) as opened:
+    with open_engine(engine, run_id=run_id, window=window, devices=[], at_desk=True) as opened:
         return verify_policy(side.policy, side.cases, Labeler.of(side.config, side.policy), opened, progress)
 
 

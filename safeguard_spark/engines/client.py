@@ -14,9 +14,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,6 +25,7 @@ from safeguard_spark.engines.form_search import FormKey, FormSearch, form_key
 from safeguard_spark.engines.gate import Gate
 from safeguard_spark.engines.protocol import Form
 from safeguard_spark.engines.server import Server
+from safeguard_spark.engines.threads import in_thread
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.engines.transport import CONTENT_FILTER, Transport
 from safeguard_spark.errors import EngineError
@@ -95,7 +93,7 @@ class Client:
         is_reached = server is not None or self._known.has_answered
         self._transport = Transport(address, config.model, key, timings, is_reached=is_reached)
         self._search = FormSearch(
-            self._transport, self._known.forms, run_id, address.display, timings.accepted_s, self._note_answer_now
+            self._transport, self._known.forms, run_id, address.display, timings, self._note_answer_now
         )
         self.has_answered = False  # whether a request of this client was answered, or refused for its own sake
 
@@ -118,12 +116,18 @@ class Client:
         if self._known.unavailable is None:
             self._known.unavailable = reason
             server = f", server {self._server_id()}," if self._server else ""
-            log.warning(
-                "Run %s: engine at %s%s is unavailable: %s", self._run_id, self._address.display, server, reason
-            )
+            level = logging.WARNING if self._known.has_answered else logging.INFO  # before an answer it is raised
+            where = f"{self._address.display}{server}"
+            log.log(level, "Run %s: engine at %s is unavailable: %s", self._run_id, where, reason)
         self._over.set()
         self._search.ended.set()
         self._gate.end()
+
+    async def require_reply(self) -> None:
+        """Raise EngineError if the server replies to nothing. A request for an answer may take minutes to tell."""
+        if failure := await self._transport.silence():
+            self._mark_unavailable_by(failure)
+            raise EngineError(self.unavailable)
 
     async def ask(self, spec: CallSpec, request: Request) -> Answer:
         """Return the one answer to a request; an unavailable one if the engine cannot give it."""
@@ -319,24 +323,34 @@ class Client:
 
     def _pause(self, turn: int, failure: RequestFailure) -> bool:
         """Pause all requests. False if there is no patience left."""
-        patience_s = self._config.patience_s
-        if failure.kind is FailureKind.unreachable and not self._transport.is_reached:
-            patience_s = min(patience_s, self._timings.unreachable_s)
+        patience_s = self._patience_s(failure)
         if not self._gate.pause(turn, failure.wait_s, patience_s):
             return False
         if self._gate.pauses == REPORTED_PAUSE and turn == self._gate.turn - 1:
             log.warning(
-                "Run %s: engine at %s does not answer (%s); requests wait up to %g s for it (engine.patience_s).",
-                self._run_id, self._address.display, failure.cause, patience_s,
+                "Run %s: engine at %s does not answer (%s); requests wait up to %g s for it%s.",
+                self._run_id, self._address.display, failure.cause, patience_s, self._setting(patience_s),
             )  # fmt: skip
         return True
+
+    def _patience_s(self, failure: RequestFailure) -> float:
+        """How long a failure is waited out. Before the first answer the address may be wrong."""
+        longest = math.inf
+        if failure.kind is FailureKind.unreachable and not self._transport.is_reached:
+            longest = self._timings.unreachable_s
+        elif failure.kind is not FailureKind.busy and not self._known.has_answered:
+            longest = self._timings.first_answer_s
+        return min(self._config.patience_s, longest)
+
+    def _setting(self, patience_s: float) -> str:
+        return " (engine.patience_s)" if patience_s == self._config.patience_s else ""
 
     def _give_up(self, failure: RequestFailure) -> None:
         how_long = ""
         if failure.wait_s is not None:
             how_long = f", the server asks to wait {failure.wait_s:.0f} s, over what engine.patience_s leaves"
         elif self._transport.is_reached:
-            how_long = f", for {self._gate.outage_s:.0f} s (engine.patience_s)"
+            how_long = f", for {self._gate.outage_s:.0f} s{self._setting(self._patience_s(failure))}"
         self._mark_unavailable_by(failure._replace(cause=failure.cause + how_long))
 
     def _mark_unavailable_by(self, failure: RequestFailure, spec: CallSpec | None = None) -> None:
@@ -371,22 +385,6 @@ class Client:
         """Wait; return early if the engine becomes unavailable."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._over.wait(), seconds)
-
-
-async def in_thread(work: Callable[[], None]) -> None:
-    """Run blocking `work` in a daemon thread, which does not keep the process alive, and wait for it."""
-    future: Future[None] = Future()
-
-    def run() -> None:
-        future.set_running_or_notify_cancel()
-        try:
-            work()
-            future.set_result(None)
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="engine-restart", daemon=True).start()
-    await asyncio.wrap_future(future)
 
 
 def _is_filtered(result: Completion | RequestFailure) -> bool:

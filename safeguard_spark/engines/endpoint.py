@@ -5,6 +5,7 @@ aiohttp, because with hundreds of connections it keeps up with the server and ot
 """
 
 import asyncio
+import math
 import queue
 import threading
 import time
@@ -127,6 +128,8 @@ class EndpointEngine:
             self._thread = threading.Thread(target=_run, args=(runner,), name="engine-endpoint", daemon=True)
             self._thread.start()
             self._client = self._in_loop(self._create_client(address, key), loop)
+            if self._timings.first_answer_s < math.inf:
+                asyncio.run_coroutine_threadsafe(self._client.require_reply(), loop).result()
         return self._client
 
     async def _create_client(self, address: Address, key: str | None) -> Client:  # aiohttp needs a running loop

@@ -84,7 +84,7 @@ class RequestFailure(NamedTuple):
     remedy: str | None = None  # what the operator can do about a refused form
 
 
-_NO_ANSWER = "does not answer: {cause}; check the server."
+_NO_ANSWER = "does not answer: {cause}; check the server and engine.url."
 _DENIED = "denies access: {cause}; check the key that engine.api_key_env names."
 # How a run ends that a failure of the engine or an outage stops.
 PROBLEMS: dict[FailureKind, str] = {

@@ -5,6 +5,7 @@ It is found on one request, while the others wait, and kept for the run.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -12,6 +13,7 @@ from safeguard_spark.config.engine import Dialect
 from safeguard_spark.engines import protocol
 from safeguard_spark.engines.failures import FailureKind, RequestFailure, Scope
 from safeguard_spark.engines.protocol import Form
+from safeguard_spark.engines.timings import Timings
 from safeguard_spark.engines.transport import Transport
 from safeguard_spark.labelling.engine import CallSpec
 from safeguard_spark.labelling.labeler import Labeler
@@ -35,10 +37,10 @@ class FormSearch:
         forms: dict[FormKey, Form],
         run_id: str,
         display: str,
-        accepted_s: float,
+        timings: Timings,
         note_answer: Callable[[Completion | RequestFailure], None],
     ) -> None:
-        self._transport, self._forms, self._accepted_s = transport, forms, accepted_s
+        self._transport, self._forms, self._timings = transport, forms, timings
         self._run_id, self._display, self._note_answer = run_id, display, note_answer
         self.ended = asyncio.Event()
 
@@ -94,12 +96,23 @@ class FormSearch:
         """POST in a form that may be refused. One that the server has not refused for a while, it has taken."""
         post = asyncio.ensure_future(self._transport.post(form, spec, prompt))
         try:
-            await asyncio.wait({post}, timeout=self._accepted_s)
-            if not post.done() and not form.settings_to_change(spec):
-                self.keep(spec, form)
+            await asyncio.wait({post}, timeout=self._timings.accepted_s)
+            if not post.done():
+                self._note_silence()
+                if not form.settings_to_change(spec):
+                    self.keep(spec, form)
             return await post
         finally:
             post.cancel()
+
+    def _note_silence(self) -> None:
+        is_waited_for = self._timings.first_answer_s < math.inf  # by a person, who sees no bar
+        log.log(
+            logging.WARNING if is_waited_for else logging.INFO,
+            "Run %s: %s took the first request %g s ago and has not answered it. A model that loads or thinks may take "
+            "minutes; a server that hangs never answers (the limit is engine.deadline_s).",
+            self._run_id, self._display, self._timings.accepted_s,
+        )  # fmt: skip
 
     def keep(self, spec: CallSpec, form: Form) -> None:
         """Send all later requests in this form."""

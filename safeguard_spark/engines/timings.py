@@ -1,6 +1,7 @@
 """How long the engines wait, and for what. Standard library only: the supervisor imports this and must start fast."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -10,6 +11,7 @@ class Timings:
     # One endpoint
     connect_s: float = 10.0  # to open a connection
     unreachable_s: float = 10.0  # an endpoint that was never reached: more likely a wrong address than an outage
+    first_answer_s: float = math.inf  # an endpoint that fails before its first answer; at most engine.patience_s
     keep_alive_s: float = 3.0  # below the 5 s after which uvicorn closes an idle connection: else requests race with it
     back_off_s: float = 0.5  # before the first retry; doubled each time
     back_off_max_s: float = 30.0
@@ -39,3 +41,4 @@ class Timings:
 
 
 DEFAULT_TIMINGS = Timings()
+AT_DESK = replace(DEFAULT_TIMINGS, first_answer_s=20.0)  # a person waits for the first answer

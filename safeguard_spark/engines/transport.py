@@ -1,7 +1,9 @@
 """Transport: the connections to one endpoint. One request goes out, one value comes back, whatever happens."""
 
+import asyncio
 import codecs
 import contextlib
+import itertools
 import re
 import socket
 import ssl
@@ -12,7 +14,7 @@ import orjson
 
 from safeguard_spark.engines import protocol
 from safeguard_spark.engines.address import Address
-from safeguard_spark.engines.failures import FailureKind, RequestFailure, is_filtered, of_status, too_long
+from safeguard_spark.engines.failures import FailureKind, RequestFailure, back_off, is_filtered, of_status, too_long
 from safeguard_spark.engines.protocol import ChatReplyError, Form, MalformedReplyError
 from safeguard_spark.engines.timings import Timings
 from safeguard_spark.labelling.engine import CallSpec
@@ -31,7 +33,7 @@ class Transport:
     """
 
     def __init__(self, address: Address, model: str, key: str | None, timings: Timings, *, is_reached: bool) -> None:
-        self._address, self._model, self._connect_s = address, model, timings.connect_s
+        self._address, self._model, self._timings = address, model, timings
         self.is_reached = is_reached
         connector = (
             aiohttp.UnixConnector(address.socket, limit=0, keepalive_timeout=timings.keep_alive_s)
@@ -79,7 +81,7 @@ class Transport:
     async def models(self) -> list[str] | RequestFailure:
         """The names of the models that the server lists; none if it has no list. What goes wrong is a value."""
         url, proxy = f"{self._address.base}/v1/models", self._address.proxy
-        timeout = aiohttp.ClientTimeout(total=self._connect_s)
+        timeout = aiohttp.ClientTimeout(total=self._timings.connect_s)
         try:
             async with self._session.get(url, proxy=proxy, allow_redirects=False, timeout=timeout) as response:
                 if response.status != 200:
@@ -91,13 +93,33 @@ class Transport:
         except FAILED as error:
             return self._failure(error)
 
+    async def silence(self) -> RequestFailure | None:
+        """Why the server gives no reply of any kind; None once it gives one. Takes up to about 20 s."""
+        timeout = aiohttp.ClientTimeout(total=self._timings.connect_s)
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        for attempt in itertools.count():
+            try:
+                url, proxy = f"{self._address.base}/v1/models", self._address.proxy
+                async with self._session.get(url, proxy=proxy, allow_redirects=False, timeout=timeout):
+                    return None
+            except FAILED as error:
+                failure = self._failure(error)
+            if failure.kind is FailureKind.untrusted:
+                break
+            if clock() - started >= self._timings.unreachable_s:
+                failure = failure._replace(kind=FailureKind.unreachable)
+                break
+            await asyncio.sleep(back_off(attempt, None, self._timings))
+        return failure
+
     def _failure(self, error: Exception) -> RequestFailure:
         """The failure of a connection."""
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return RequestFailure(FailureKind.untrusted, "its certificate cannot be verified")
         is_unreachable = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
         kind = FailureKind.unreachable if is_unreachable else FailureKind.transient
-        return RequestFailure(kind, _cause(error, self._connect_s))
+        return RequestFailure(kind, _cause(error, self._timings.connect_s))
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:

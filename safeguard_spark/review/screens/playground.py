@@ -51,7 +51,7 @@ def _answers(console: Console, policies: list[Policy], text: str) -> list[dict[s
     results = []
     with (
         console.engine_lock,
-        open_engine(config.engine, run_id=f"try-{secrets.token_hex(4)}", window=2, devices=[]) as engine,
+        open_engine(config.engine, run_id=f"try-{secrets.token_hex(4)}", window=2, devices=[], at_desk=True) as engine,
     ):
         for policy in policies:
             spec = LabelSpec.of(config, policy)

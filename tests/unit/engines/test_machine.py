@@ -55,7 +55,7 @@ def models_server(code: int, body: bytes) -> Iterator[str]:
         (404, b"", True, "answers; it lists no models"),
         (302, b"", False, "HTTP 302; check engine.url"),
         (403, b"{}", False, "denies access: HTTP 403; check the key that engine.api_key_env names."),
-        (502, b"secret", False, "does not answer: HTTP 502; check the server."),
+        (502, b"secret", False, "does not answer: HTTP 502; check the server and engine.url."),
     ],
 )
 def test_an_endpoint_is_asked_for_its_models(code: int, body: bytes, is_ok: bool, text: str) -> None:
