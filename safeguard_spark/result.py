@@ -7,6 +7,13 @@ from pydantic import BaseModel, ConfigDict
 
 from safeguard_spark.errors import ExitCode
 
+AGAIN = "issue the same command again"
+
+
+def to_issue_again(message: str, sentence: str) -> str:
+    """A sentence without its full stop that ends with `AGAIN`, unless `message`, which is printed before, says so."""
+    return f"{sentence}." if AGAIN in message.lower() else f"{sentence}: {AGAIN}."
+
 
 class Status(StrEnum):
     """How a run ended. `failed` and `died` appear only in the runs table."""

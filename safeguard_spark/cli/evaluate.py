@@ -73,9 +73,10 @@ def evaluate(
     )
     from safeguard_spark.evaluation.page import evaluation_page
     from safeguard_spark.evaluation.text import evaluation_text
+    from safeguard_spark.result import to_issue_again
 
     if result.message:
-        text = f"{result.message} The evaluation has no figures yet: issue the same command again.\n"
+        text = f"{result.message} {to_issue_again(result.message, 'The evaluation has no figures yet')}\n"
     else:
         text = evaluation_text(result)
     if html is not None and not result.message:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def print_result(result: "RunResult") -> None:
     """Print the result of a run on stderr."""
-    from safeguard_spark.result import Status
+    from safeguard_spark.result import Status, to_issue_again
 
     if result.status is Status.planned:
         spared = f", {result.spared:,} spared by screen {result.screen_id}" if result.screen_id else ""
@@ -40,7 +40,7 @@ def print_result(result: "RunResult") -> None:
         print_message(f"shadow {refs}: {shadow.rows:,} rows, {shadow.calls:,} calls, {shadow.written:,} labels.")
     print_message(result.message or "")
     if result.status is Status.partial:
-        print_message("Some work is left: issue the same command again.")
+        print_message(to_issue_again(result.message or "", "Some work is left"))
 
 
 def print_message(text: str) -> None:

@@ -23,6 +23,10 @@ PLANNED = {"status": "planned", "rows": 12_000, "pending": 2_000, "calls": 1_500
             f"{DONE.replace('complete', 'partial')}Stopped.\nSome work is left: issue the same command again.\n",
         ),
         (
+            {"status": "partial", "message": "8 wait: issue the same command again."},
+            f"{DONE.replace('complete', 'partial')}8 wait: issue the same command again.\nSome work is left.\n",
+        ),
+        (
             {"pending": 0, "calls": 0, "written": 0, "outcomes": {}, "engine_starts": 0},
             "complete: 10 rows, 0 pending, 0 calls, 0 labels written (nothing to do), 0 engine starts, 3 s.\n",
         ),
