@@ -88,13 +88,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+class LogOption(NamedTuple):
+    """A value of an option for the log, and what gave it: the option or the environment."""
+
+    source: str
+    value: str
+
+    def one_of(self, allowed: Sequence[str]) -> str:
+        """The value, if it is one of these whatever the case of its letters. Raises ConfigError."""
+        if self.value.lower() not in allowed:
+            raise ConfigError(f"{self.source} {self.value}: give one of {', '.join(allowed)}.")
+        return self.value.lower()
+
+
 class GlobalOptions(NamedTuple):
     """A command line without the options that may stand anywhere on it, and these."""
 
     arguments: list[str]
     debug: bool
-    log_level: str
-    log_format: str
+    log_level: LogOption
+    log_format: LogOption
     as_json: bool
 
 
@@ -104,14 +117,12 @@ def run_command(argv: Sequence[str]) -> int:
     is_main = threading.current_thread() is threading.main_thread()  # a notebook may call this in another one
     previous_handler, previous_stderr = signal.getsignal(signal.SIGTERM), sys.stderr
     try:
-        if options.log_format not in LOG_FORMATS:
-            raise ConfigError(f"{LOG_FORMAT} {options.log_format}: give one of {', '.join(LOG_FORMATS)}.")
-        if options.log_format == "json":
+        if options.log_format.one_of(LOG_FORMATS) == "json":
             sys.stderr = JsonLines(previous_stderr)
             logging.captureWarnings(True)  # Python's, which would be lines of level INFO
         if is_main:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
-        _start_logging(options.log_level, tracebacks=options.debug)
+        _start_logging(options.log_level.one_of(LOG_LEVELS), tracebacks=options.debug)
         command = typer.main.get_command(app)
         _refuse_repeated(command, options.arguments)
         # Not `main`, which turns an interrupt into an exit code of its own.
@@ -173,14 +184,14 @@ def _is_read() -> bool:
 def _global_options(argv: Sequence[str]) -> GlobalOptions:
     arguments, debug = list[str](), False
     log = {
-        LOG_LEVEL: os.environ.get(LOG_LEVEL_VARIABLE, "warning"),
-        LOG_FORMAT: os.environ.get(LOG_FORMAT_VARIABLE, LOG_FORMATS[0]),
+        LOG_LEVEL: LogOption(LOG_LEVEL_VARIABLE, os.environ.get(LOG_LEVEL_VARIABLE) or "warning"),
+        LOG_FORMAT: LogOption(LOG_FORMAT_VARIABLE, os.environ.get(LOG_FORMAT_VARIABLE) or LOG_FORMATS[0]),
     }
     remaining = iter(argv)
     for argument in remaining:
         name, equals, value = argument.partition("=")
         if name in log:
-            log[name] = value if equals else next(remaining, "")
+            log[name] = LogOption(name, value if equals else next(remaining, ""))
         elif argument == DEBUG:
             debug = True
         else:
@@ -210,9 +221,7 @@ def _refuse_repeated(command: Any, arguments: Sequence[str]) -> None:
 
 
 def _start_logging(level: str, *, tracebacks: bool) -> None:
-    """Log our own messages from `level` on, and those of libraries from warnings on. Raises ConfigError."""
-    if level.lower() not in LOG_LEVELS:
-        raise ConfigError(f"{LOG_LEVEL} {level}: give one of {', '.join(LOG_LEVELS)}.")
+    """Log our own messages from `level` on, and those of libraries from warnings on."""
     logging.basicConfig(level=logging.WARNING, handlers=[StandardError(tracebacks=tracebacks)])
     logging.getLogger("safeguard_spark").setLevel(level.upper())
 

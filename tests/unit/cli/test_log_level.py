@@ -51,3 +51,17 @@ def test_the_level_may_come_from_the_environment_and_is_warning_by_default(tmp_p
 def test_a_level_that_does_not_exist_is_a_usage_error(safeguard: Safeguard, argv: list[str]) -> None:
     ran = safeguard(*argv)
     assert ran.code == 2 and "give one of debug, info, warning, error" in ran.err
+    assert ran.err.startswith("Error: --log-level")
+
+
+@pytest.mark.parametrize(("name", "allowed"), [("LEVEL", "debug, info"), ("FORMAT", "text, json")])
+def test_what_is_wrong_in_the_environment_is_blamed_on_the_environment(
+    safeguard: Safeguard, monkeypatch: pytest.MonkeyPatch, name: str, allowed: str
+) -> None:
+    monkeypatch.setenv(f"SAFEGUARD_LOG_{name}", "loud")
+    ran = safeguard("list")
+    assert ran.code == 2 and ran.err.startswith(f"Error: SAFEGUARD_LOG_{name} loud: give one of {allowed}")
+    ran = safeguard("list", f"--log-{name.lower()}", "louder")
+    assert ran.code == 2 and ran.err.startswith(f"Error: --log-{name.lower()} louder: give one of {allowed}")
+    monkeypatch.setenv(f"SAFEGUARD_LOG_{name}", "")  # as if it were not set
+    assert "SAFEGUARD_LOG" not in safeguard("list").err
