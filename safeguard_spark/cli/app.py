@@ -55,6 +55,8 @@ app.add_typer(relabel, name="relabel")
 app.add_typer(review, name="review")
 app.add_typer(screen, name="screen")
 COMPLETION = "_SAFEGUARD_COMPLETE"  # what the shell sets to ask for completions
+RESUMABLE = ("label", "evaluate", "relabel apply", "relabel compare", "relabel promote", "publish", "maintain")
+"""The commands that keep what they have done when they are interrupted."""
 STDOUT = 1
 FULL = (errno.ENOSPC, errno.EDQUOT)
 USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, which newer releases of Typer vendor
@@ -138,8 +140,7 @@ def run_command(argv: Sequence[str]) -> int:
             return _print_json("failed", error.format_message(), ExitCode.usage, options)
         return _report("failed", f"Error: {error.format_message()}", ExitCode.usage, options)
     except (KeyboardInterrupt, typer.Abort):
-        message = "Interrupted. Issue the same command again to resume."
-        return _report("partial", message, ExitCode.partial, options)
+        return _report("partial", _interrupted(options.arguments), ExitCode.partial, options)
     except SafeguardError as error:
         return _report("failed", f"Error: {error}", error.exit_code, options)
     except Exception as error:
@@ -161,6 +162,14 @@ def run_command(argv: Sequence[str]) -> int:
         sys.stderr = previous_stderr
         if is_main:
             signal.signal(signal.SIGTERM, previous_handler)
+
+
+def _interrupted(arguments: Sequence[str]) -> str:
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    keeps_work = any(name in (" ".join(words[:1]), " ".join(words[:2])) for name in RESUMABLE)
+    if keeps_work and "--dry-run" not in arguments:
+        return "Interrupted. Issue the same command again to resume."
+    return "Interrupted. There is nothing to resume: the same command begins anew."
 
 
 def _cannot_write(error: OSError) -> str:

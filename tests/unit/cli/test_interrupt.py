@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
+from safeguard_spark.cli import app
 from tests.unit.samples import write_policy
 
 pytestmark = pytest.mark.unit
@@ -22,7 +24,8 @@ from safeguard_spark.cli.app import main
 main()
 """
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-MESSAGE = "Interrupted. Issue the same command again to resume."
+RESUMED = "Interrupted. Issue the same command again to resume."
+ANEW = "Interrupted. There is nothing to resume: the same command begins anew."
 
 
 def started(folder: Path, *argv: str) -> "subprocess.Popen[str]":
@@ -43,9 +46,19 @@ def ended(process: "subprocess.Popen[str]") -> tuple[str, str]:
 
 @SIGNALS
 @pytest.mark.parametrize(
-    "command", [["check"], ["label", "--json"], ["relabel", "compare", "A", "B", "--json"]], ids=str
+    ("command", "message"),
+    [
+        (["check"], ANEW),
+        (["label", "--json"], RESUMED),
+        (["label", "--dry-run"], ANEW),
+        (["relabel", "compare", "A", "B", "--json"], RESUMED),
+        (["relabel", "plan", "--policy", "A"], ANEW),
+    ],
+    ids=str,
 )
-def test_a_command_that_reads_its_configuration(tmp_path: Path, command: list[str], number: signal.Signals) -> None:
+def test_a_command_that_reads_its_configuration(
+    tmp_path: Path, command: list[str], message: str, number: signal.Signals
+) -> None:
     os.mkfifo(tmp_path / "conf.yaml")
     process = started(tmp_path, *command, "--config", "conf.yaml")
     # This opens when the command opens it to read. It is closed after the signal, since a signal that comes just before
@@ -53,8 +66,8 @@ def test_a_command_that_reads_its_configuration(tmp_path: Path, command: list[st
     with (tmp_path / "conf.yaml").open("w"):
         process.send_signal(number)
     out, err = ended(process)
-    assert err == f"{MESSAGE}\n"
-    expected = {"run_id": None, "status": "partial", "exit_code": 6, "message": MESSAGE}
+    assert err == f"{message}\n"
+    expected = {"run_id": None, "status": "partial", "exit_code": 6, "message": message}
     assert json.loads(out) == expected if "--json" in command else out == ""
 
 
@@ -78,7 +91,15 @@ def test_a_command_that_waits_for_the_model(tmp_path: Path, number: signal.Signa
         assert process.poll() is None
         time.sleep(0.02)
     out, err = interrupted(process, number)
-    assert (err, json.loads(out)["status"]) == (f"{MESSAGE}\n", "partial")
+    assert (err, json.loads(out)["status"]) == (f"{ANEW}\n", "partial")
+
+
+def test_every_command_that_keeps_its_work_exists() -> None:
+    commands = typer.main.get_command(app.app)
+    for name in app.RESUMABLE:
+        found = commands
+        for word in name.split():
+            found = found.commands[word]  # type: ignore[attr-defined]
 
 
 # A call to a JVM that is busy, as PySpark makes it.
