@@ -1,6 +1,7 @@
 """Value problems: what pydantic finds wrong with a value of a user's file, in the user's words."""
 
 import datetime
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,6 +64,8 @@ def requirement_words(problem: Mapping[str, Any]) -> str:
             )
             return f"must be {words} {bound:g}, not {value_words(value)}"
     if (noun := NOUNS.get(kind)) is not None:
+        if kind in SCALARS and isinstance(value, str) and _SCALAR.fullmatch(value.strip()):
+            return f"must be {noun}, not the text {value_words(value)}: leave out the quotes"
         return f"must be {noun}, not {value_words(value)}"
     message = str(problem["msg"]).removeprefix("Input ")
     return f"{message[:1].lower()}{message[1:]}"
@@ -93,6 +96,7 @@ NOUNS = {
     "string_type": "a text",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
+    "violation": "true, false or review",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -108,6 +112,10 @@ NOUNS = {
     "model_attributes_type": "lines of `key: value`",
     "path_type": "a path",
 }
+
+
+SCALARS = ("bool_type", "int_type", "float_type", "violation")
+_SCALAR = re.compile(r"true|false|[-+]?\d+(\.\d*)?", re.IGNORECASE)
 
 
 def is_misread_text(problem: Mapping[str, Any]) -> bool:

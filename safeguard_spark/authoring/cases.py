@@ -20,7 +20,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, PlainValidator, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from safeguard_spark.authoring.diagnostics import nearest
@@ -32,14 +32,13 @@ from safeguard_spark.policy.layout import CASES_FILE
 from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
 from safeguard_spark.value_problems import problem_words
 
-_BOOL = TypeAdapter(bool)
-
 
 def _expected_violation(value: Any) -> bool | Literal["review"]:
-    try:
-        return REVIEW if value == REVIEW else _BOOL.validate_python(value)
-    except ValidationError:
-        raise PydanticCustomError("violation", "should be true, false or review") from None
+    if isinstance(value, bool):
+        return value
+    if value == REVIEW:
+        return REVIEW
+    raise PydanticCustomError("violation", "must be true, false or review")
 
 
 # Whether a content violates the policy, or a person must decide. `review` is true: it never passes for safe.

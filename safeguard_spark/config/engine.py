@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from safeguard_spark.config.fields import FilePath, Positive, Seconds, Section, Word
 from safeguard_spark.keys import canonical_json
+from safeguard_spark.policy.scalars import EXPONENTS, Whole
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # the name of an environment variable
 BATCH = 256  # requests that vLLM's scheduler runs at once, unless `max_num_seqs` is set
@@ -66,7 +67,7 @@ class HttpConfig(EngineConfig):
     patience_s: Seconds = 600.0
     """How long a run waits for a server that answers no request: an outage, a rolling update, a rate limit. After that
     it ends, and the rows stay pending. A server that asks for a longer wait ends it at once"""
-    retries: Annotated[int, Field(ge=0)] = 4
+    retries: Annotated[Whole, Field(ge=0)] = 4
     """How often a lost request is sent again. Waiting for a busy server does not count"""
 
 
@@ -110,12 +111,14 @@ class VllmConfig(HttpConfig):
     or a server that takes vLLM's command line. It must stay in the foreground"""
     start_deadline_s: Seconds = 900.0
     """Time for the server to be ready, model loading included"""
-    restarts: Annotated[int, Field(ge=0)] = 2
+    restarts: Annotated[Whole, Field(ge=0)] = 2
     """How often a server that is dead, hangs or failed to start is started again, per executor and run"""
-    idle_s: Annotated[Seconds, Field(ge=60)] = 900.0
+    idle_s: Annotated[
+        float, Field(strict=True, ge=60, allow_inf_nan=False, json_schema_extra={"format": "seconds"}), EXPONENTS
+    ] = 900.0
     """A server that is unused for this long ends. At least 60: a task that waits for a reply of its server may not
     report for most of a minute that it uses it"""
-    niceness: Annotated[int, Field(ge=0, le=19)] = 0
+    niceness: Annotated[Whole, Field(ge=0, le=19)] = 0
     """Nice value of the server's HTTP process and of the Python workers of label tasks, once the server is healthy; 19
     where the model computes on the same cores, 0 on a GPU. A server that such a worker restarts has it as a whole"""
     work_dir: FilePath | None = None
@@ -164,9 +167,9 @@ class Script(Section):
     """Word to rule id: content with the word violates the rule, if the policy has the rule"""
     misbehave: dict[str, Literal["refuse", "garbage", "truncate", "fail"]] = Field(default_factory=dict)
     """Word to `refuse`, `garbage`, `truncate` or `fail`"""
-    latency_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    latency_s: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), EXPONENTS] = 0.0
     """Seconds per call"""
-    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    noise: Annotated[float, Field(strict=True, ge=0, le=1), EXPONENTS] = 0.0
     """Share of contents with another verdict; which ones depends on labeler and policy"""
     calls_file: FilePath | None = None
     """A file to which each call of any process appends one byte"""

@@ -4,8 +4,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"format": "seconds"})]
+from safeguard_spark.policy.scalars import EXPONENTS, Whole
+
+Positive = Annotated[Whole, Field(gt=0)]
+Seconds = Annotated[
+    float, Field(strict=True, gt=0, allow_inf_nan=False, json_schema_extra={"format": "seconds"}), EXPONENTS
+]
 FilePath = Annotated[str, Field(json_schema_extra={"format": "path"})]
 
 

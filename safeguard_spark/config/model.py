@@ -13,7 +13,8 @@ from safeguard_spark.config.engine import AnyEngineConfig
 from safeguard_spark.config.fields import FilePath, Positive, Refs, Seconds, Section, Word
 from safeguard_spark.config.review import ReviewConfig
 from safeguard_spark.keys import sha256
-from safeguard_spark.policy.document import Effort, SetGate, Share
+from safeguard_spark.policy.document import Effort, SetGate
+from safeguard_spark.policy.scalars import EXPONENTS, Share, Truth, Whole
 
 
 class SourceConfig(Section):
@@ -26,7 +27,7 @@ class SourceConfig(Section):
     options: dict[str, Word] = Field(default_factory=dict)
     """Options of Spark's reader of that format, for example `sep`, `encoding`, `pathGlobFilter`. `--set
     source.options.NAME=value`"""
-    version: Annotated[int, Field(ge=0)] | None = None
+    version: Annotated[Whole, Field(ge=0)] | None = None
     """Version of a Delta table; null: the newest"""
     name: Word | None = None
     """Name of the collection, the set of contents in which an id is unique; null: the table's name, or the path. Set it
@@ -102,17 +103,17 @@ class LabelerConfig(Section):
     max_prompt_tokens: Positive = 16_384
     """A longer prompt is `too_long`; a policy that is longer by itself ends the run at once, exit code 3. With
     `labeler.max_tokens` it must fit the engine's `max_model_len`"""
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    temperature: Annotated[float, Field(strict=True, ge=0, le=2), EXPONENTS] = 0.0
     """Sampling temperature. Even at 0, answers may differ slightly from run to run"""
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_p: Annotated[float, Field(strict=True, gt=0, le=1), EXPONENTS] = 1.0
     """Nucleus sampling"""
-    structured: bool = True
+    structured: Truth = True
     """Whether the engine constrains the answer to the output contract. If not, any answer still has an outcome"""
     second_look: SecondLook = SecondLook.effort
     """What is `unparseable` or `truncated` at temperature 0 is asked once more, for up to 5 % of the calls (or 8 of a
     task): with the effort one step up, or down if it was truncated (`effort`), or with structured output
     (`structured`, for `labeler.structured=false`). `none`: it is not"""
-    escalate: Annotated[float, Field(gt=0, le=1)] | None = None
+    escalate: Annotated[float, Field(strict=True, gt=0, le=1), EXPONENTS] | None = None
     """Ask once more, with the effort one step up, about contents whose verdict names a critical rule, and about those
     that a glance screen nearly cleared, for up to this share of the calls; the second verdict is the label. null: do
     not. What it buys: `safeguard evaluate --versus labeler.escalate=0.1` (docs/screening.md)"""
@@ -121,7 +122,7 @@ class LabelerConfig(Section):
 class TrackingConfig(Section):
     """MLflow: where runs are logged and policies are registered."""
 
-    enabled: bool = True
+    enabled: Truth = True
     """Whether runs are logged to MLflow"""
     uri: str | None = None
     """Tracking server and policy registry; null: `MLFLOW_TRACKING_URI`, else a SQLite file `mlflow.db`: for runs next
@@ -151,7 +152,7 @@ class GoldConfig(Section):
 class GateConfig(Section):
     """What any version must reach before it may be promoted, besides its own front matter; null: not checked."""
 
-    cases: bool = True
+    cases: Truth = True
     """Whether the policy's cases must pass, or meet the gate in its front matter"""
     max_unexplained_flips: Share | None = None
     """Of the contents compared with the active version: at most this share flipped without a changed rule in the
@@ -171,7 +172,7 @@ class GateConfig(Section):
 class RelabelConfig(Section):
     """Re-labelling: what an engine-hour costs, what people decided, what a promotion requires."""
 
-    price_per_engine_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    price_per_engine_hour: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), EXPONENTS] | None = None
     """What one engine costs per hour, for the cost that a plan shows; null: a plan shows no cost"""
     currency: str = "USD"
     """The currency of that price"""

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from safeguard_spark.config.fields import FilePath, Refs, Section
-from safeguard_spark.policy.document import Share
+from safeguard_spark.policy.scalars import Share, Truth, Whole
 
 
 class Role(StrEnum):
@@ -22,7 +22,7 @@ class ReviewConfig(Section):
 
     host: str = "127.0.0.1"
     """Address the console listens on. Another than this machine's own needs `review.user_header`"""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    port: Annotated[Whole, Field(ge=0, le=65535)] = 8765
     """Port; 0: any free one. Option `--port`"""
     user_header: str | None = None
     """Header in which a proxy names the signed-in user, for example `X-Forwarded-User`. Null: one user, the person who
@@ -37,5 +37,5 @@ class ReviewConfig(Section):
     to the tables, if these are in a local folder"""
     second_share: Share = 0.1
     """Share of the items that a second person judges without being told"""
-    show_reasoning: bool = False
+    show_reasoning: Truth = False
     """Whether reviewers see the model's reasoning after their decision. Leads and authors do"""

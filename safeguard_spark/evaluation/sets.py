@@ -35,6 +35,7 @@ from safeguard_spark.errors import ConfigError, SourceError
 from safeguard_spark.keys import sha256
 from safeguard_spark.policy.document import NAME
 from safeguard_spark.policy.positions import InvalidYamlError, Span, read_yaml
+from safeguard_spark.policy.scalars import Truth
 from safeguard_spark.suggest import closest_match
 
 SET_FILE = "set.yaml"
@@ -88,7 +89,7 @@ class SetManifest(Section):
     """What the set holds and who labelled it"""
     licence: Text
     """SPDX identifier of the data's licence"""
-    may_redistribute: bool
+    may_redistribute: Truth
     """Whether the licence lets you give others a copy of the data"""
     location: Text
     """The data: a file, a folder or URL that Spark reads, or a table's name. A relative path starts at the manifest's

@@ -11,6 +11,7 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
 from safeguard_spark.policy.names import level
 from safeguard_spark.policy.positions import InvalidYamlError, read_yaml
+from safeguard_spark.policy.scalars import Share, Whole
 from safeguard_spark.policy.yaml_problems import CONFLICT, RESOLVE
 from safeguard_spark.value_problems import problem_words
 
@@ -87,10 +88,7 @@ class LabelerDefaults(Frozen):
     """Settings the author recommends; a job's configuration overrides them."""
 
     effort: Effort | None = None
-    max_tokens: Annotated[int, Field(strict=True, gt=0)] | None = None
-
-
-Share = Annotated[float, Field(strict=True, ge=0, le=1)]  # strict: `true` is no share
+    max_tokens: Annotated[Whole, Field(gt=0)] | None = None
 
 
 ALL = "*"  # the slice of every content, and the policy of an exact match: no column's value and no policy's name

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from safeguard_spark.errors import ConfigError
-from safeguard_spark.policy.document import Share
+from safeguard_spark.policy.scalars import Share
 
 DEFAULT_SHARE = 0.01  # of the contents not affected: 300 sampled contents detect a 1 % rate of new violations
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?")

@@ -2,16 +2,21 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import pytest
 import yaml
 from jsonschema import Draft7Validator
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from safeguard_spark.authoring.cases import Cases
 from safeguard_spark.authoring.check import check_file
 from safeguard_spark.authoring.diagnostics import Level
-from safeguard_spark.policy.document import split_document
+from safeguard_spark.config.model import RunConfig
+from safeguard_spark.evaluation.sets import SetManifest
+from safeguard_spark.policy.document import Policy, split_document
 from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, write_policy
 from tools.rooms import ROOT
@@ -85,6 +90,8 @@ def test_a_mistake_in_front_matter_is_marked_by_the_schema_and_by_check(
     "change",
     [
         ("violation: false", "violation: maybe"),
+        ("violation: false", "violation: 'false'"),
+        ("violation: false", "violation: 0"),
         ("    text: My old watch, with its box\n", ""),
         ("    text: My old", "    conversation: [{role: user, text: a}]\n    text: My old"),
         ("category: stolen", "categry: stolen"),
@@ -127,3 +134,45 @@ def test_new_policies_name_the_schemas_that_are_written_next_to_them(safeguard: 
     safeguard("new", "gifts@1.1.0")
     assert len(LINE.findall(Path("policies/gifts/1.1.0/cases.yaml").read_text())) == 1
     assert "wrong-folder" not in safeguard("check").out
+
+
+def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """A model, and the models of its fields."""
+    yield model
+    pending = [field.annotation for field in model.model_fields.values()]
+    while pending:
+        kind = pending.pop()
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from models(kind)
+        pending += get_args(kind)
+
+
+# Names that `--set` may read as numbers; the code takes those as texts.
+LOOSE = ("SourceConfig.name", "ScreenConfig.id")
+FIELDS = {
+    f"{model.__name__}.{name}": (model, name, field)
+    for root in (Policy, Cases, SetManifest, RunConfig)
+    for model in models(root)
+    for name, field in model.model_fields.items()
+    if f"{model.__name__}.{name}" not in LOOSE
+}
+VALUES = [True, False, 0, 1, 70, 0.5, -1, "1", "0.5", "true", "False", "yes", "on", "x", "", "review", None, [], {}]
+PLAIN = {"boolean", "integer", "number", "string", "null"}
+
+
+@pytest.mark.parametrize("key", FIELDS)
+def test_a_plain_value_is_accepted_by_its_model_if_and_only_if_the_schema_accepts_it(key: str) -> None:
+    model, name, field = FIELDS[key]
+    schema = model.model_json_schema()
+    value_schema = schema["properties"][name]
+    options = value_schema.get("anyOf", [value_schema])
+    if not all(option.get("type") in PLAIN for option in options):
+        return  # not of plain values
+    validator, adapter = Draft7Validator(value_schema), TypeAdapter(Annotated[field.annotation, field])
+    for value in VALUES:
+        try:
+            adapter.validate_python(value)
+            is_accepted = True
+        except ValidationError:
+            is_accepted = False
+        assert is_accepted == validator.is_valid(value), value

@@ -62,6 +62,34 @@ def test_a_text_that_a_comment_interrupts_is_told_so(tmp_path: Path, text: str) 
     assert problem.excerpt.strip() == "or write"
 
 
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("'false'", "must be true, false or review, not the text `false`: leave out the quotes"),
+        ('"True"', "must be true, false or review, not the text `True`: leave out the quotes"),
+        ("'1'", "must be true, false or review, not the text `1`: leave out the quotes"),
+        ("0", "must be true, false or review, not the number 0"),
+        ("maybe", "must be true, false or review, not `maybe`"),
+    ],
+)
+def test_a_verdict_that_is_a_text_or_a_number_is_refused_with_what_to_write(
+    tmp_path: Path, written: str, words: str
+) -> None:
+    file = write_policy(tmp_path, POLICY, edited(CASES, ("violation: false", f"violation: {written}")))
+    (problem,) = check_file(file)
+    assert (problem.code, problem.excerpt.strip()) == ("bad-value", f"violation: {written}")
+    assert problem.message.endswith(words)
+    with pytest.raises(PolicyError, match=re.escape(words)):
+        required_cases(file)
+
+
+def test_numbers_with_an_exponent_are_numbers(tmp_path: Path) -> None:
+    text = edited(POLICY, ("labeler:", "gate: {min_recall: 9e-1}\nlabeler:"))
+    assert not check_file(write_policy(tmp_path, text))
+    (problem,) = check_file(write_policy(tmp_path, text.replace("9e-1", "'0.9'")))
+    assert problem.message.endswith("must be a number, not the text `0.9`: leave out the quotes")
+
+
 def test_curly_quotes_are_told_apart_from_quotes(tmp_path: Path) -> None:
     cases = CASES.replace("text: My old watch, with its box", "text: “My old watch: with its box”")
     (problem,) = check_file(write_policy(tmp_path, POLICY, cases))
