@@ -291,7 +291,7 @@ def import_pack(
     """Convert a policy pack written for gpt-oss-safeguard or a similar model to this format, and check it."""
     from safeguard_spark.authoring.check import check_paths
     from safeguard_spark.authoring.check_output import report_text, report_value
-    from safeguard_spark.authoring.packs.golden import Columns
+    from safeguard_spark.authoring.packs.headers import Columns
     from safeguard_spark.authoring.packs.pack import read_pack, write_packs
 
     columns = Columns(text_column, label_column)

@@ -22,16 +22,15 @@ from typing import Literal, NamedTuple
 
 from safeguard_spark.authoring.cases import Case, CaseTurn
 from safeguard_spark.authoring.packs import answers
+from safeguard_spark.authoring.packs.headers import MIN_READABLE, Columns, columns_error, missing_header
 from safeguard_spark.authoring.packs.labels import NUMBERED, Labels
 from safeguard_spark.authoring.packs.table_rows import HEADER_ROWS, column_kind, read_rows
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling.content import from_json
 from safeguard_spark.policy.document import REVIEW, Answers, Rule
 from safeguard_spark.policy.names import level
-from safeguard_spark.suggest import closest_match
 
 INVERTED = ("safe", "allowed", "benign")  # a column `is_safe` says yes to what violates nothing
-MIN_READABLE = 0.8  # of a column's cells, for one whose name says nothing
 SHOWN_ROWS = 8
 
 
@@ -100,13 +99,6 @@ class Golden(NamedTuple):
     lost: tuple[str, ...] = ()
 
 
-class Columns(NamedTuple):
-    """Names of the columns to read, where they are not to be found by meaning."""
-
-    text: str | None = None
-    label: str | None = None
-
-
 class _Text(NamedTuple):
     """A text column, and the columns of its labels."""
 
@@ -129,17 +121,22 @@ def read_golden(text: str, vocabulary: Vocabulary, file: str, columns: Columns =
     Raises PolicyError if `columns` names some and the file does not have them.
     """
     try:
-        rows, others = read_rows(text.removeprefix("\ufeff"))
+        rows, others, is_json = read_rows(text.removeprefix("\ufeff"))
     except (csv.Error, ValueError, RecursionError) as error:
         if any(columns):
             raise PolicyError(f"{file} is not CSV or JSON ({error}), so it has no columns to name.") from error
         return Golden(lost=(f"{file} is not CSV or JSON ({error}); no cases were read",))
+    problem = "" if is_json else missing_header(rows, lambda c: vocabulary.read(c) is not None, list(vocabulary.rules))
+    if problem:
+        if any(columns):
+            raise PolicyError(f"{file} {problem}.")
+        return Golden(lost=(f"{file} {problem}; no cases were read",))
     texts, header = _layout(rows, vocabulary, columns)
     if texts:
         items = list(_in_columns(rows, header, texts, vocabulary))
         found, num_others = _found(rows[header], texts), 0
     elif any(columns):
-        raise _columns_error(rows, columns, file)
+        raise columns_error(rows, columns, file)
     else:
         items, found = list(_in_sections(rows, vocabulary)), "sections of labels"
         last = max((item.row for item in items), default=len(rows))
@@ -223,6 +220,8 @@ def _layout(rows: list[list[str]], vocabulary: Vocabulary, columns: Columns) -> 
         if not texts and not labels:
             continue
         unnamed = [n for n, kind in enumerate(kinds) if kind is None and row[n].strip()]
+        if not (texts and labels) and any(_filled(above) >= _filled(row) for above in rows[:number]):
+            continue  # a content below a header without known names
         if not labels:
             labels = [n for n in unnamed if _is_readable(n, below, vocabulary)][:1]
         if not texts:
@@ -254,33 +253,6 @@ def _named(rows: list[list[str]], columns: Columns) -> tuple[list[_Text], int]:
     return [], 0
 
 
-def _columns_error(rows: list[list[str]], columns: Columns, file: str) -> PolicyError:
-    """An error for a file without the named columns: it suggests the most similar ones, and lists those there are."""
-    header = max(rows[:HEADER_ROWS], key=lambda row: _likeness_to_header(row, columns), default=[])
-    names = [name for cell in header if (name := cell.strip())]
-    folded = [name.casefold() for name in names]
-    options = dict(zip(("--text-column", "--label-column"), columns, strict=True))
-    problems = []
-    for option, column in options.items():
-        if column and column.casefold() not in folded:
-            match = closest_match(column, names)
-            problems.append(f"no column {column} ({option})" + (f"; did you mean {match}?" if match else ""))
-    if not problems:
-        missing, what = ("--label-column", "labels") if columns.text else ("--text-column", "texts")
-        problems = [f"no other column that is recognized as that of {what}: name it with {missing}"]
-    return PolicyError(
-        f"{file} has {' and '.join(problems)}{'' if problems[-1].endswith('?') else '.'} "
-        f"Its columns: {', '.join(names) or 'none'}."
-    )
-
-
-def _likeness_to_header(row: list[str], columns: Columns) -> tuple[int, int, int]:
-    """How many of the named columns a row has, how many for texts and labels, and how many cells: a note has 1."""
-    cells = [cell.strip().casefold() for cell in row if cell.strip()]
-    num_named = sum(name.casefold() in cells for name in columns if name)
-    return num_named, sum(column_kind(cell) in ("text", "response", "label") for cell in cells), len(cells)
-
-
 def _is_readable(column: int, rows: list[list[str]], vocabulary: Vocabulary) -> bool:
     cells = [cell for row in rows if (cell := _at(row, column))]
     return bool(cells) and sum(vocabulary.read(cell) is not None for cell in cells) >= MIN_READABLE * len(cells)
@@ -297,6 +269,10 @@ def _assigned(header: list[str], texts: list[int], labels: list[int]) -> list[_T
         left = [t for t in texts if t < label]
         owners[(named or left[-1:] or texts)[0]].append(label)
     return [_Text(text, tuple(owners[text])) for text in texts]
+
+
+def _filled(row: list[str]) -> int:
+    return sum(bool(cell.strip()) for cell in row)
 
 
 def _at(row: Sequence[str], column: int) -> str:

@@ -13,7 +13,8 @@ from safeguard_spark.authoring.cases import Case, dump_cases
 from safeguard_spark.authoring.new import FIRST_VERSION, answer_format, document_text, require_valid_ref, write_new
 from safeguard_spark.authoring.packs.answers import AnswerForm, read_answer_form, without_flags
 from safeguard_spark.authoring.packs.files import find_files, lost_file, policy_name, read_any_text, read_policy_text
-from safeguard_spark.authoring.packs.golden import Columns, Golden, Vocabulary, add_case, read_golden
+from safeguard_spark.authoring.packs.golden import Golden, Vocabulary, add_case, read_golden
+from safeguard_spark.authoring.packs.headers import Columns
 from safeguard_spark.authoring.packs.labels import Labels, read_labels
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Answers, Output, Policy, Rule, parse_policy

@@ -25,10 +25,11 @@ HEADER_ROWS = 10  # rows above a header are notes
 
 
 class Rows(NamedTuple):
-    """The rows of a file, the names of columns among them, and the numbers of those that are no JSON objects."""
+    """The rows of a file, the names of columns among them; of JSON, the numbers of those that are no objects."""
 
     rows: list[list[str]]
     others: tuple[int, ...] = ()
+    is_json: bool = False  # then the first row has the names of columns
 
 
 def read_rows(text: str) -> Rows:
@@ -54,7 +55,7 @@ def _json_rows(text: str) -> Rows:
     names = list(dict.fromkeys(name for value in values if isinstance(value, dict) for name in value))
     others = tuple(row for row, value in enumerate(values, 2) if not isinstance(value, dict))
     objects = [value if isinstance(value, dict) else {} for value in values]  # so that later rows keep their numbers
-    return Rows([names, *([_cell(value.get(name)) for name in names] for value in objects)], others)
+    return Rows([names, *([_cell(value.get(name)) for name in names] for value in objects)], others, is_json=True)
 
 
 def _values(text: str) -> list[Any]:

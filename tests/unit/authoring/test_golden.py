@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeguard_spark.authoring.packs.golden import Columns, Golden, Vocabulary, read_golden
+from safeguard_spark.authoring.packs.golden import Golden, Vocabulary, read_golden
+from safeguard_spark.authoring.packs.headers import Columns
 from safeguard_spark.authoring.packs.labels import Labels
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Answers, Rule
