@@ -20,6 +20,11 @@ def in_own_lines(text: str) -> str:
     return as_lines(text.split("\n"))
 
 
+def counted(count: int, one: str, several: str) -> str:
+    """A count with what it counts: `1 row is`, `0 rows are`, `1,200 rows are`."""
+    return f"{count:,} {one if count == 1 else several}"
+
+
 def aligned(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
     """The rows of a table as lines: the columns with a number in `left` are flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

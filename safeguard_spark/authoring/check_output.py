@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from safeguard_spark.authoring.diagnostics import Diagnostic, Level, Report, by_cause
-from safeguard_spark.terminal import one_line
+from safeguard_spark.terminal import counted, one_line
 
 WIDTH = 100  # of an excerpt, in columns
 COLORS = {Level.error: "\x1b[1;31m", Level.warning: "\x1b[1;33m"}  # bold red, bold yellow
@@ -28,7 +28,10 @@ def report_text(report: Report, max_shown: int = 0, *, color: bool = False) -> s
     shown = groups[:max_shown] if max_shown else groups
     parts = [diagnostic_text(first, _others_words(others), color=color) for first, others in shown]
     if len(shown) < len(groups):
-        parts.append(f"{len(groups) - len(shown):,} more problems are not shown; --max-errors 0 shows all.\n")
+        parts.append(
+            counted(len(groups) - len(shown), "more problem is", "more problems are")
+            + " not shown; --max-errors 0 shows all.\n"
+        )
     return "\n".join([*parts, report_summary(report), ""])
 
 

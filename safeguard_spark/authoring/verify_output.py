@@ -54,7 +54,9 @@ def side_by_side(sides: Sequence[Verification], names: Sequence[str]) -> str:
     rows.append(("passed", "", *passed))
     lines = aligned(rows, range(len(rows[0])))
     differing = sum(len(set(row[2:])) > 1 for row in rows[1:-1])
-    return as_lines([*lines, "", f"{differing} of {len(rows) - 2} cases differ; * is not what the case expects.", ""])
+    differ = "differs" if differing == 1 else "differ"
+    note = f"{differing} of {len(rows) - 2} cases {differ}; * is not what the case expects."
+    return as_lines([*lines, "", note, ""])
 
 
 def _rows(sides: Sequence[Verification]) -> list[tuple[str, ...]]:

@@ -9,6 +9,7 @@ from safeguard_spark.cli.options import Result, command, group, require_folder, 
 from safeguard_spark.cli.result_output import print_message, print_result
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.extras import require
+from safeguard_spark.terminal import counted
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
@@ -87,7 +88,9 @@ def apply(
     result, carried = apply_plan(spark, run, application, limit, carry=carry)
     print_result(result)
     if carry and not result.exit_code:
-        print_message(f"{carried:,} contents that the change does not affect keep their verdict of {plan.old_version}.")
+        of = "that the change does not affect"
+        kept = counted(carried, f"content {of} keeps its", f"contents {of} keep their")
+        print_message(f"{kept} verdict of {plan.old_version}.")
     moved = None if application.source_change is None else application.source_change._asdict()
     value = {**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried}
     return Result(value, exit_code=result.exit_code)

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-from safeguard_spark.terminal import in_own_lines
+from safeguard_spark.terminal import counted, in_own_lines
 
 if TYPE_CHECKING:
     from safeguard_spark.result import RunResult
@@ -16,7 +16,7 @@ def print_result(result: "RunResult") -> None:
     if result.status is Status.planned:
         spared = f", {result.spared:,} spared by screen {result.screen_id}" if result.screen_id else ""
         counts = f"{result.rows:,} rows, {result.pending:,} without a final label"
-        print_message(f"{counts}: {result.calls:,} model calls{spared}.")
+        print_message(f"{counts}: {counted(result.calls, 'model call', 'model calls')}{spared}.")
         seconds = result.seconds.get("label")
         rate = f"about {seconds:,.0f} s at the rate of past runs" if seconds is not None else "no past run to go by"
         tokens = result.tokens["prompt"]

@@ -10,7 +10,7 @@ from safeguard_spark.keys import sha256
 from safeguard_spark.relabel.estimate import Estimate, estimate_text
 from safeguard_spark.relabel.rules import RuleChanges, rule_lines
 from safeguard_spark.relabel.scope import Scope, ScopeKind
-from safeguard_spark.terminal import aligned
+from safeguard_spark.terminal import aligned, counted
 
 ADDED = {"old_labeler_hash", "collection"}  # fields that plans of earlier releases lack: their hash stays
 NOT_HASHED = {"rows", "pending", "calls", "prompt_tokens"}  # results: the hash is over the request
@@ -154,7 +154,9 @@ def plan_text(report: PlanReport, options: str = "") -> str:
         lines.append("  no rule and no text changed, but another labeler may answer otherwise for every content")
     version = f" at version {plan.source_version}" if plan.source_version is not None else ""
     label = f"label under {plan.new_ref}" + (f" by {report.labelers[1]}" if report.labelers else "")
-    lines += ["", f"  {report.unlabelled:,} contents of {plan.source}{version} have no {label}."]
+    where = f"of {plan.source}{version}"
+    unlabelled = counted(report.unlabelled, f"content {where} has", f"contents {where} have")
+    lines += ["", f"  {unlabelled} no {label}."]
     lines.append("")
     table = [("scope", "contents", "without a label", "model calls")]
     table.append((str(plan.scope), f"{plan.rows:,}", f"{plan.pending:,}", f"{plan.calls:,}"))

@@ -9,6 +9,7 @@ from safeguard_spark.errors import ConfigError
 from safeguard_spark.keys import sha256
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.review.sampling import FLAGGED_SHARE, ReviewStratum, probabilities, sample_size
+from safeguard_spark.terminal import counted
 
 ESTIMATE, CALIBRATION = "estimate", "calibration"
 HALF_WIDTH = 0.003  # of the interval that a sample is drawn for by default: 0.3 points
@@ -129,33 +130,44 @@ class Draw:
                 f"Calibration items, which have a known answer and never enter a rate: {self.items[CALIBRATION]:,}."
             )
         name = self.ref.partition("@")[0]
-        for count, sentence in (
-            (self.lost, "labels are left out: their contents are not in the source, or have changed."),
-            (self.lost_appeals, "appeals are left out: their contents are not in the source, or have no label."),
+        appeals = ("appeal is", "appeals are")
+        for count, one, several, rest in (
+            (self.lost, "label is", "labels are", "left out: the content is not in the source, or has changed."),
+            (
+                self.lost_appeals,
+                *appeals,
+                "left out: the content is not in the source, or has no label.",
+            ),
             (
                 self.unknown_policy_appeals,
-                "appeals are left out: their policy is none that was ever active here. Write its name, with or without "
+                *appeals,
+                "left out: the policy is none that was ever active here. Write its name, with or without "
                 f"a version: {name} or {self.ref}.",
             ),
             (
                 self.repeated_appeals,
-                "appeals are left out: another one has the same appeal_id. Give every appeal an id of its own.",
+                *appeals,
+                "left out: another one has the same appeal_id. Give every appeal an id of its own.",
             ),
             (
                 self.undated_appeals,
-                "appeals have no time that can be read, so their hours to a decision count from this draw. Write "
+                "appeal has",
+                "appeals have",
+                "no time that can be read, so the hours to a decision count from this draw. Write "
                 "appealed_at as a timestamp, or as 2026-11-01T09:30:00Z.",
             ),
         ):
             if count:
-                lines.append(f"{count:,} {sentence}")
+                lines.append(f"{counted(count, one, several)} {rest}")
         known = sum(self.items.values()) - self.added
         if self.is_planned or not any(self.items.values()):
             lines.append("Nothing was added.")
         elif known:
-            lines.append(f"{self.added:,} items were added; {known:,} of this draw were there already.")
+            lines.append(
+                f"{counted(self.added, 'item was', 'items were')} added; {known:,} of this draw were there already."
+            )
         else:
-            lines.append(f"{self.added:,} items were added: safeguard review serve shows them.")
+            lines.append(f"{counted(self.added, 'item was', 'items were')} added: safeguard review serve shows them.")
         return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from safeguard_spark.review.journal import EXPORTS
 from safeguard_spark.review.tables import LabelTables, console_folder, folder_error, select, to_rows
 from safeguard_spark.schema import DECISIONS, GOLD, REVIEW_ITEMS
 from safeguard_spark.suggest import did_you_mean
+from safeguard_spark.terminal import counted
 
 
 class Target(StrEnum):
@@ -63,7 +64,10 @@ class Exported(NamedTuple):
         }[self.target]
         lines = [f"{self.rows:,} {what} {', '.join(self.files)}." if self.files else nothing]
         if self.disputed:
-            lines.append(f"{self.disputed:,} items are left out: two people differ, and no lead has adjudicated.")
+            lines.append(
+                counted(self.disputed, "item is", "items are")
+                + " left out: two people differ, and no lead has adjudicated."
+            )
         return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from safeguard_spark.evaluation.html import html_table
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.policy.positions import Span
-from safeguard_spark.terminal import as_lines, in_own_lines, one_line
+from safeguard_spark.terminal import as_lines, counted, in_own_lines, one_line
 from tests.build import labeler
 from tests.unit.commands import Safeguard
 from tests.unit.samples import POLICY, edited, write_policy
@@ -96,3 +96,9 @@ def test_a_policy_that_others_wrote_is_listed_and_compared_on_lines_of_its_own(s
     assert r"\u202e" in compared.out and r"a\x1b[2J\nspam@9.9.9  published" in listed.out
     assert (compared.out + listed.out).replace("\n", "").isprintable()
     assert not any(line.startswith("spam@") for line in listed.out.splitlines())
+
+
+def test_a_count_agrees_with_its_noun_and_its_verb() -> None:
+    assert [counted(n, "row is", "rows are") for n in (0, 1, 2, 1200)] == [
+        "0 rows are", "1 row is", "2 rows are", "1,200 rows are",
+    ]  # fmt: skip

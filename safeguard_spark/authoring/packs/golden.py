@@ -29,6 +29,7 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.labelling.content import from_json
 from safeguard_spark.policy.document import REVIEW, Answers, Rule
 from safeguard_spark.policy.names import level
+from safeguard_spark.terminal import counted
 
 INVERTED = ("safe", "allowed", "benign")  # a column `is_safe` says yes to what violates nothing
 SHOWN_ROWS = 8
@@ -176,7 +177,9 @@ def _golden(items: list[_Item], found: str, num_others: int, file: str, *, has_r
     if empty:
         lost.append(f"{file}: {_in_rows(empty)} without a text; skipped")
     if num_others:
-        notes.append(f"{file}: {num_others} rows below the last section are no contents (metrics or notes)")
+        notes.append(
+            f"{file}: {counted(num_others, 'row', 'rows')} below the last section: no contents (metrics or notes)"
+        )
     differing = [item for item in usable if item.model_label]
     if differing:
         rows = _in_rows([item.row for item in differing])

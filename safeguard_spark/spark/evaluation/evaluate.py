@@ -181,7 +181,7 @@ class _Run:
         verdicts = self._verdicts(gold, sides)
         results, tally, again = self._counted(gold, sides, verdicts)
         notes += [
-            f"{count:,} answers for {name} name a rule that changed since people decided: unknown until decided again."
+            f"Answers for {name} that name a rule which changed since, unknown until decided again: {count:,}."
             for name, count in again.items()
         ]
         checks = [

@@ -220,7 +220,7 @@ def _refuse_unusable(
     for policy, count in zip(expected, num_others, strict=True):
         if count:
             raise SourceError(
-                f"{count:,} answers for {policy} in {ref} are neither true nor false, 1 nor 0. "
+                f"Answers for {policy} in {ref} that are neither true nor false, 1 nor 0: {count:,}. "
                 f"{expected[policy].advice}."
             )
     for column, values in zip(slices, num_values, strict=True):

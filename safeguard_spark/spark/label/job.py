@@ -20,7 +20,7 @@ from safeguard_spark.labelling.rows import MIN_SECOND_LOOKS, SECOND_LOOK_SHARE, 
 from safeguard_spark.labelling.unjudged import num_judged, unjudged_message
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
-from safeguard_spark.result import RunResult, Status
+from safeguard_spark.result import AGAIN, RunResult, Status
 from safeguard_spark.spark import executors
 from safeguard_spark.spark.activations import activate_if_first, inactive_message
 from safeguard_spark.spark.failures import FAILED, storage_cause
@@ -36,6 +36,7 @@ from safeguard_spark.spark.label.run import RunContext, Selection, Summary, Tall
 from safeguard_spark.spark.label.run_metrics import metrics_of
 from safeguard_spark.spark.label.run_rows import Written, append_run, count_written
 from safeguard_spark.spark.policies import is_recorded, record_policies
+from safeguard_spark.terminal import counted
 from safeguard_spark.tracking.runs import Tracker
 
 log = logging.getLogger(__name__)
@@ -319,16 +320,17 @@ def _finish(
     if pending:
         written = count_written(run.tables, run.run_id, run.config.run.max_attempts)
     if not tally.message and (tally.over_budget or any(plan.remaining for plan in plans)):
-        remaining = pending - written.rows
-        tally.message = f"Stopped at the budget of {run.selection.budget}: {remaining:,} contents are pending."
+        remaining = counted(pending - written.rows, "content is", "contents are")
+        tally.message = f"Stopped at the budget of {run.selection.budget}: {remaining} pending."
     candidates, unfinished = run.candidates, pending - written.rows
     given_up = written.given_up + sum(plan.given_up for plan in plans)
     given_up += candidates.covered.given_up if candidates.covered else 0
     sentences = [tally.message] if tally.message else []
     if tally.message and tally.counts["unavailable"]:
-        sentences.append(f"{unfinished:,} contents stay pending: issue the same command again.")
+        stays = counted(unfinished, "content stays", "contents stay")
+        sentences.append(f"{stays} pending: {AGAIN}.")
     if unfinished > 0 and not tally.message:
-        sentences.append(f"{unfinished:,} of the pending contents were labelled by another run meanwhile.")
+        sentences.append(f"Number of pending contents that another run labelled meanwhile: {unfinished:,}.")
     if failed := tally.failed_starts:
         first = next(iter(failed))
         others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
@@ -341,7 +343,7 @@ def _finish(
             f"of each task's calls, or {MIN_SECOND_LOOKS} if that is more."
         )
     if written.to_retry and not tally.message:
-        sentences.append(f"{written.to_retry:,} rows failed and may be tried again: issue the same command again.")
+        sentences.append(f"{counted(written.to_retry, 'row', 'rows')} failed and may be tried again: {AGAIN}.")
     lasting = list[str]()  # what is so until something changes
     if given_up:
         max_attempts = run.config.run.max_attempts

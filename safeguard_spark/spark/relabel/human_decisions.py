@@ -110,7 +110,7 @@ def _decisions(spark: SparkSession, config: RunConfig, policy: Policy) -> Iterat
         assert row is not None  # an aggregate without groups has one row
         if row["unread"]:
             raise SourceError(
-                f"{row['unread']:,} decisions in {table} are neither true nor false. Write which value of "
+                f"Decisions in {table} that are neither true nor false: {row['unread']:,}. Write which value of "
                 f"{violation.name} means a violation: {violation.option}=\"{violation.sql} = 'VALUE'\"."
             )
         newest = rows
@@ -126,8 +126,8 @@ def _decisions(spark: SparkSession, config: RunConfig, policy: Policy) -> Iterat
         )
         if differing := contents.where("decided <> other").count():
             raise SourceError(
-                f"{differing:,} contents in {table} have decisions that differ. Name a table or view with one decision "
-                "per content, for example the one of most people (relabel.gold.location)."
+                f"Contents in {table} with decisions that differ: {differing:,}. Name a table or view with one "
+                "decision per content, for example the one of most people (relabel.gold.location)."
             )
         yield contents.drop("other")
     finally:

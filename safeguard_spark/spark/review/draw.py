@@ -306,7 +306,7 @@ def _appealed(pool: _Pool, location: str, population: DataFrame) -> tuple[DataFr
     of_policy = appeals.where(F.col("policy") == pool.version.name).drop("policy").distinct()
     if without_id := of_policy.where("coalesce(trim(appeal_id), '') = ''").count():
         raise SourceError(
-            f"{without_id:,} appeals in {location} have no appeal_id. Give every appeal an id of its own."
+            f"Appeals in {location} without an appeal_id: {without_id:,}. Give every appeal an id of its own."
         )
     # Of several rows with one id always the same one, else a second draw would add the others.
     rest = [name for name in of_policy.columns if name != "appeal_id"]

@@ -131,11 +131,11 @@ def test_appeals_are_found_however_their_policy_is_written_and_what_is_left_out_
     counts = drawn.lost_appeals, drawn.unknown_policy_appeals, drawn.repeated_appeals, drawn.undated_appeals
     assert counts == (2, 5, 1, 2)
     for sentence in (
-        "2 appeals are left out: their contents are not in the source, or have no label.",
-        "5 appeals are left out: their policy is none that was ever active here. Write its name, with or without a "
+        "2 appeals are left out: the content is not in the source, or has no label.",
+        "5 appeals are left out: the policy is none that was ever active here. Write its name, with or without a "
         "version: market or market@1.0.0.",
-        "1 appeals are left out: another one has the same appeal_id.",
-        "2 appeals have no time that can be read, so their hours to a decision count from this draw.",
+        "1 appeal is left out: another one has the same appeal_id.",
+        "2 appeals have no time that can be read, so the hours to a decision count from this draw.",
     ):
         assert sentence in drawn.text
     # The same appeal against a label of another policy, which has an item of its own.
