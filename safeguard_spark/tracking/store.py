@@ -8,6 +8,7 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -93,6 +94,21 @@ def try_server(uri: str) -> None:
             socket.create_connection((parts.hostname, parts.port or parts.scheme), timeout=10).close()
 
 
+def try_tracking(config: RunConfig) -> str | None:
+    """Ask where runs are logged for an experiment; its address, or None if that is a file which the first run makes.
+
+    Raises ConfigError if it refuses, TrackingError if it is down.
+    """
+    uri = _configured_uri(config)
+    if uri is None or not registry_exists(uri):
+        return None
+    try_server(uri)
+    client = mlflow_client(uri)
+    with answering(uri):
+        client.search_experiments(max_results=1)
+    return without_password(uri)
+
+
 @contextlib.contextmanager
 def answering(uri: str) -> Iterator[None]:
     """Turn what MLflow or its store's driver raises into a sentence; our own errors pass unchanged.
@@ -106,8 +122,10 @@ def answering(uri: str) -> Iterator[None]:
     except Exception as error:
         # SQLAlchemy's text may begin with what it was doing, and the database's own is in it somewhere.
         stated = next((e for e in _chain(error) if isinstance(e, sqlite3.Error)), error)
-        cause = str(stated).splitlines()[0][:200] if str(stated) else type(stated).__name__
-        where, cause = f"MLflow at {without_password(uri)}", without_password(cause).removesuffix(".")
+        stated_line = str(stated).splitlines()[0] if str(stated) else type(stated).__name__
+        # A password is looked for before the text is cut, which may cut off the @ that it ends with.
+        cause = shorten(without_password(stated_line), 200, placeholder=" …").removesuffix(".")
+        where = f"MLflow at {without_password(uri)}"
         if _is_outage(error):
             message = f"{where} cannot be reached: {cause}. Issue the same command again when it is back."
             raise TrackingError(message) from error

@@ -93,6 +93,7 @@ def test_shipped_configurations_are_valid() -> None:
     configs = {file.stem: load_config(file, {}, []) for file in sorted(Path(__file__).parents[2].glob("conf/*.yaml"))}
     kinds = {name: config.engine.kind for name, config in configs.items()}
     assert kinds == {"local": "vllm", "gpu": "vllm", "cluster": "vllm", "endpoint": "endpoint"}
+    assert not [name for name, config in configs.items() if config.tracking.uri]  # none needs another's server
 
 
 # Invalid values

@@ -22,6 +22,7 @@ from safeguard_spark.spark.shared import refuse_driver_local, refuse_unshared, r
 from safeguard_spark.spark.source import find_source, refuse_overlap
 from safeguard_spark.spark.tables import Tables
 from safeguard_spark.tracking.registry import Registry
+from safeguard_spark.tracking.store import try_tracking
 
 
 class Finding(NamedTuple):
@@ -82,7 +83,8 @@ def _tracking(spark: SparkSession, config: RunConfig) -> str:
         return "off (tracking.enabled)"
     require("mlflow")
     refuse_driver_local(spark, config)
-    return package_version("mlflow", "mlflow-skinny")
+    address = try_tracking(config)
+    return ", ".join(filter(None, [package_version("mlflow", "mlflow-skinny"), address]))
 
 
 def _output(spark: SparkSession, config: RunConfig) -> str:

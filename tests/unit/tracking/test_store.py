@@ -1,6 +1,7 @@
 """Where MLflow is, and what its errors become."""
 
 import contextlib
+import re
 import socket
 import sqlite3
 import time
@@ -45,6 +46,24 @@ def test_an_error_of_the_store_is_one_sentence_without_a_password_and_our_own_er
     assert str(caught.value).startswith(message)
     with pytest.raises(PolicyError, match="mine"), store.answering(uri):
         raise PolicyError("mine")
+
+
+def test_a_long_cause_is_cut_after_a_word_and_its_password_is_removed_first() -> None:
+    uri = f"postgresql://me:{'sesame' * 30}@db/runs"
+    with pytest.raises(ConfigError) as caught, store.answering(uri):
+        raise RuntimeError(f"cannot open {uri} {'because of words ' * 30}")
+    assert "sesame" not in str(caught.value)
+    assert re.search(r"cannot open postgresql://db/runs because .* (because|of|words) …\. Check", str(caught.value))
+
+
+def test_where_runs_are_logged_is_tried_without_making_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    file = tmp_path / "new.db"
+    for tracking in ({}, {"uri": f"sqlite:///{file}"}):
+        assert store.try_tracking(run_config(tracking=tracking)) is None and not file.exists()
+    file.write_text("no database")
+    with pytest.raises(ConfigError, match="not a database"):
+        store.try_tracking(run_config(tracking={"uri": f"sqlite:///{file}"}))
 
 
 class OperationalError(Exception):
