@@ -21,4 +21,4 @@ exec spark-submit --master yarn --deploy-mode client \
   --conf spark.executor.resource.gpu.discoveryScript=./environment/bin/safeguard-gpus \
   --conf spark.executor.memory=8g --conf spark.executor.memoryOverhead=24g \
   --conf spark.yarn.maxAppAttempts=1 \
-  "$here/jobs/$job.py" "$@" --set engine.work_dir=/tmp
+  "$here/jobs/$job.py" "$@"

@@ -34,7 +34,7 @@ STALE = {
     "databricks/conf.yaml": ("model_name:", "modelname:"),
     "databricks/resources/jobs.yml": ("--text-column", "--text"),
     "airflow/safeguard_dag.py": ("--budget", "--budgets"),
-    "yarn/submit.sh": ("engine.work_dir", "engine.workdir"),
+    "yarn/submit.sh": ("--text-column", "--text"),
 }
 
 
@@ -97,6 +97,4 @@ def test_the_submit_script_hands_its_arguments_to_the_job(tmp_path: Path) -> Non
     done = subprocess.run(script, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True)
     words = done.stdout.splitlines()
     assert "spark.pyspark.driver.python=python3" in words, "the archive is not unpacked where the driver runs"
-    assert words[words.index(str(ROOT / "jobs/label.py")) + 1 :] == [
-        "--source", "two words", "--set", "engine.work_dir=/tmp",
-    ]  # fmt: skip
+    assert words[words.index(str(ROOT / "jobs/label.py")) + 1 :] == ["--source", "two words"]
