@@ -26,12 +26,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="write the output of tests to tests/golden/")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     from hypothesis import settings
 
     # A shared machine is slow at times, which is not a failure.
     settings.register_profile("project", deadline=None)
     settings.load_profile("project")
+    config.pluginmanager.register(NamesFailures(config), "names-failures")
+
+
+class NamesFailures:
+    """Prints why a test failed at once: a run that is cut off at its time limit never comes to its summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None and not hasattr(self.config, "workerinput"):
+            terminal.line(f"\n{report.nodeid} ({report.when}): {report.longreprtext[-2000:]}")
 
 
 @pytest.fixture

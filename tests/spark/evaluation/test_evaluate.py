@@ -289,8 +289,8 @@ def test_a_set_that_cannot_be_read_or_divided_says_what_to_do(lake: Lake, tmp_pa
         with pytest.raises(SourceError, match=message):
             evaluate(lake, write_set(tmp_path, contents(6), text_column=column))
     for mapping, message in (
-        ("language", r"6 answers for market in golden@1 are neither .* mapping\.market: \"language = 'VALUE'\""),
-        ("_row", r"5 answers for market in golden@1 are neither .* mapping\.market: \"_row >= NUMBER\""),
+        ("language", r"Answers for market in golden@1 .* 1 nor 0: 6\. .*mapping\.market: \"language = 'VALUE'\""),
+        ("_row", r"Answers for market in golden@1 .* 1 nor 0: 5\. .*mapping\.market: \"_row >= NUMBER\""),
         ("array(text)", r"mapping\.market array\(text\) of golden@1 is array<string>, not true or false"),
     ):
         with pytest.raises(SourceError, match=message):

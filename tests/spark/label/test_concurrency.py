@@ -28,7 +28,7 @@ def test_two_runs_at_once_label_every_row_once(lake: Lake) -> None:
     assert sum(result.written for result in results) == 150
     for result in results:
         others = result.pending - result.written
-        assert (f"{others} of the pending contents were labelled by another run" in str(result.message)) == (others > 0)
+        assert (f"that another run labelled meanwhile: {others}." in str(result.message)) == (others > 0)
     assert lake.label().pending == 0
 
 
