@@ -22,7 +22,7 @@ demo-relabel: setup  ## Change one rule of the demo's policy: plan, apply, compa
 demo-review: setup  ## Review a sample of the demo's labels in a browser, and report the corrected rate
 	@$(py) -m safeguard_spark.demo.review
 
-test: setup  ## Unit tests, Spark and Delta, the vLLM server on the CPU
+test: setup  ## A section through all: unit tests, Spark and Delta, the vLLM server, a cluster
 	@$(py) -m pytest -q $(two) -m "not slow"
 
 test-unit: setup  ## Only the tests without a JVM; the slowest files start first
@@ -31,14 +31,14 @@ test-unit: setup  ## Only the tests without a JVM; the slowest files start first
 test-spark: setup  ## Only the tests on local Spark and Delta
 	@$(py) -m pytest -q -m "spark and not slow"
 
-test-slow: setup  ## Kills, storage faults, the notebook and re-labelling at length (half an hour)
-	@$(py) -m pytest -q -m slow
+test-slow: setup  ## What `make test` leaves out: kills, storage faults, and further cases of each kind (over an hour)
+	@$(py) -m pytest -q -m "slow and not cluster and not engine"
 
-test-cluster: setup  ## Only the tests on a standalone cluster of two workers (as root)
-	@$(py) -m pytest -q -m "cluster and not slow"
+test-cluster: setup  ## All tests on a standalone cluster of two workers and on S3 (as root)
+	@$(py) -m pytest -q -m cluster
 
-test-engine: setup  ## Only the tests on the vLLM server
-	@$(py) -m pytest -q -m "engine and not slow"
+test-engine: setup  ## All tests on the vLLM server
+	@$(py) -m pytest -q -m engine
 
 test-matrix: setup  ## The jobs on Spark 4.0, 4.1 and 4.2, in environments of their own; VERSIONS=4.0.5 names some
 	@$(py) -m tests.matrix $(VERSIONS)

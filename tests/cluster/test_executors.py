@@ -22,6 +22,7 @@ def test_a_staging_folder_of_each_machine_alone_is_refused_before_any_call(job: 
     assert not alone.started() and not read(alone, "labels")
 
 
+@pytest.mark.slow
 def test_a_staging_folder_that_executors_may_not_write_is_refused_before_any_call(job: Jobs) -> None:
     closed = job(conf={"spark.hadoop.fs.permissions.umask-mode": "022"})
     closed.add(50)
@@ -51,6 +52,7 @@ def test_two_workers_label_a_table_with_one_server_each_and_a_second_run_finds_n
     assert len(small.started()) == 2
 
 
+@pytest.mark.slow
 def test_a_dead_gpu_wastes_one_start_and_the_other_worker_labels_everything(job: Jobs) -> None:
     large = job(env={"DEAD_GPUS": "GPU-a"}, chunk_rows=7000)
     large.add(20_000)
@@ -63,6 +65,7 @@ def test_a_dead_gpu_wastes_one_start_and_the_other_worker_labels_everything(job:
     assert "The engine of executor" in result["message"] and "No CUDA GPUs are available" in result["message"]
 
 
+@pytest.mark.slow
 def test_if_no_engine_starts_the_run_ends_with_5_and_names_the_cause(job: Jobs) -> None:
     dead = job(env={"DEAD_GPUS": "GPU-a,GPU-b"})
     dead.add(300)

@@ -7,7 +7,7 @@ import pytest
 from tests.cluster.job import ClusterJob
 from tests.soak.conserved import read
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 GPUS = [("GPU-a", "GPU-b"), ("GPU-c", "GPU-d")]
 
 

@@ -40,6 +40,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, fl
     return figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structured", ["on", "off"])
 def test_the_model_follows_policies_and_rule_ids_it_was_not_trained_on(
     measured: dict[str, dict[str, float]], structured: str

@@ -50,6 +50,7 @@ def test_label_a_table_and_read_what_judge_says_of_the_same_texts(lake: Lake) ->
     assert files(lake.tables) == before, "a reader changed the tables' folder"
 
 
+@pytest.mark.slow
 def test_sql_judges_under_a_policy_file_and_its_own_name(lake: Lake, tmp_path: Path) -> None:
     file = tmp_path / "market.md"
     file.write_text("---\nname: market\nversion: 1.0.0\nrules: [{id: M1, category: counterfeit}]\n---\nNo replicas.\n")

@@ -62,6 +62,7 @@ def test_a_dry_run_changes_nothing_and_predicts_the_calls_of_the_run(
     assert last_line(capsys)["calls"] == planned["calls"]
 
 
+@pytest.mark.slow
 def test_a_run_for_operators_logs_objects_with_run_and_chunk_and_writes_its_metrics(
     lake: Lake, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,7 @@ def configured(lake: Lake, location: str, name: str | None = None) -> RunConfig:
     return lake.config(source={"location": location, "name": name})
 
 
+@pytest.mark.slow
 def test_an_id_is_erased_in_one_collection_or_in_all(
     two: tuple[Lake, dict[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +182,7 @@ def schema_of(lake: Lake, table: str) -> list[str]:
     return [field.name for field in DeltaTable(str(lake.tables / table)).schema().fields]
 
 
+@pytest.mark.slow
 def test_the_views_of_copied_tables_read_the_copy_once_the_folder_is_replaced(lake: Lake) -> None:
     lake.write(POSTS)
     lake.label()

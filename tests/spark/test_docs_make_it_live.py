@@ -10,7 +10,7 @@ from tests.pages import BLOCK, WRITING, without_times, writing_page
 from tests.spark.lake import Lake
 from tests.unit.commands import Safeguard
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 REVIEWS = [("r1", "I got a voucher for this review"), ("r2", "A refund, or you read about it"), ("r3", "Nice pool")]
 SECTION = re.compile(r"(?<=\n## Make it live\n).*?(?=\n## )", re.DOTALL)
 

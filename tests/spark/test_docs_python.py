@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from tests.pages import DOCS, PYTHON, python_page
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 
 def test_what_runs_on_spark_prints_what_the_page_says(

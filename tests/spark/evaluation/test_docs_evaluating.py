@@ -11,7 +11,7 @@ from tests.pages import DOCS, commands_of, output_of, without_times
 from tests.spark.lake import Lake
 from tests.unit.commands import Safeguard
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 PAGE = DOCS / "evaluating.md"
 BLOCK = re.compile(r"^```(?P<kind>\w+)(?P<file> \S+)?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 EVALUATION = re.compile(r"e\d{8}T\d{6}-[0-9a-f]{8}")

@@ -15,7 +15,7 @@ from tests.spark.evaluation.test_evaluate import evaluate, write_set
 from tests.spark.label.test_faults_engine import engine
 from tests.spark.lake import Lake
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 RIFLE = "- id: M2\n  category: weapons"
 CRITICAL = parse_policy(policy_text().replace(RIFLE, f"{RIFLE}\n  severity: critical"))
 WEAPON = json.dumps({**SAFE, "violation": 1, "category": "weapons", "rule_ids": ["M2"]})

@@ -136,6 +136,7 @@ def test_a_set_is_labelled_once_and_counted_as_by_hand(lake: Lake, tmp_path: Pat
     assert set(names) == {"rule:M1", "rule:M2", "category:counterfeit", "category:weapons"}
 
 
+@pytest.mark.slow
 def test_two_sides_are_compared_on_the_same_contents_and_one_with_itself(lake: Lake, tmp_path: Path) -> None:
     golden_set = write_set(tmp_path, contents())
     noisy = {"engine": {"args": {"words": {"replica": "M1"}, "noise": 0.3}}}
@@ -236,6 +237,7 @@ def test_no_line_of_the_gate_vanishes(lake: Lake, tmp_path: Path) -> None:
     assert len(done.to_json()["gate_not_decided"]) == 2
 
 
+@pytest.mark.slow
 def test_a_promotion_asks_the_sets_of_the_gate(lake: Lake, tmp_path: Path) -> None:
     lake.write([(f"p{n}", f"a replica {n}") for n in range(4)])
     folder = tmp_path / "sets" / "golden" / "1"
@@ -258,6 +260,7 @@ def test_a_promotion_asks_the_sets_of_the_gate(lake: Lake, tmp_path: Path) -> No
     assert line.met and line.measure == "golden@1 market recall" and line.value == pytest.approx(0.95, abs=0.001)
 
 
+@pytest.mark.slow
 def test_answers_that_name_a_changed_rule_are_unknown_under_the_new_version(lake: Lake, tmp_path: Path) -> None:
     text = "## Criteria\n\n### M1 Fakes\n{}\n\n### M2 Arms\nNo rifles.\n"
     for version, rule in (("1.0.0", "No replicas."), ("1.1.0", "No replicas of watches.")):
@@ -302,6 +305,7 @@ def test_a_set_that_cannot_be_read_or_divided_says_what_to_do(lake: Lake, tmp_pa
         evaluate(lake, write_set(tmp_path, contents(501)), slices=["language", "text"])
 
 
+@pytest.mark.slow
 def test_checks_show_what_a_keyword_script_does_not_understand(lake: Lake, tmp_path: Path) -> None:
     text = "## Rules\n\n### M1 Fakes\nNo replicas.\n\n### M2 Arms\nNo rifles.\n"
     leaks = write_set(tmp_path, contents(), text_column="concat(text, ' ', coalesce(cast(market AS STRING), ''))")
@@ -318,6 +322,7 @@ def test_checks_show_what_a_keyword_script_does_not_understand(lake: Lake, tmp_p
     ]
 
 
+@pytest.mark.slow
 def test_tables_of_an_earlier_release_are_read_and_kept_without_the_new_one(lake: Lake, tmp_path: Path) -> None:
     lake.create()
     shutil.rmtree(lake.tables / "evaluations")
@@ -328,6 +333,7 @@ def test_tables_of_an_earlier_release_are_read_and_kept_without_the_new_one(lake
     assert lake.read("evaluations").count() > 0
 
 
+@pytest.mark.slow
 def test_what_a_screen_cleared_in_a_table_of_the_sets_name_is_judged(lake: Lake, tmp_path: Path) -> None:
     """As if a screen had cleared, under the set's name, ids and contents, every other one of them."""
     golden_set = write_set(tmp_path, contents())

@@ -32,6 +32,7 @@ def test_two_runs_at_once_label_every_row_once(lake: Lake) -> None:
     assert lake.label().pending == 0
 
 
+@pytest.mark.slow
 def test_the_next_run_commits_what_a_killed_driver_had_staged_and_labels_the_rest(lake: Lake) -> None:
     lake.write(posts(400))
     args = {**SCRIPT, "calls_file": str(lake.folder / "calls"), "latency_s": 0.01}

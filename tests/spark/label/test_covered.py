@@ -120,6 +120,7 @@ def test_of_parquet_files_those_that_came_or_changed_are_read(lake: Lake) -> Non
     assert (lake.label().rows, lake.label().candidates.startswith(UNCHANGED)) == (11, True)
 
 
+@pytest.mark.slow
 def test_an_older_version_labelled_in_between_and_a_table_made_anew_are_labelled_again(lake: Lake) -> None:
     lake.write([("a", "a table"), ("b", "a rifle")])
     lake.label()
@@ -136,6 +137,7 @@ def test_an_older_version_labelled_in_between_and_a_table_made_anew_are_labelled
     assert (anew.written, anew.candidates) == (2, "All rows are read: the table of the source changed.")
 
 
+@pytest.mark.slow
 def test_each_policy_is_covered_on_its_own_and_a_draft_that_changes_back_is_active(lake: Lake) -> None:
     lake.write(posts(4, "a table, number {n}"))
     one, other = policy(), policy(name="other", text="Something else.")
@@ -153,6 +155,7 @@ def test_each_policy_is_covered_on_its_own_and_a_draft_that_changes_back_is_acti
     assert [row[0] for row in active] == [one.policy_hash]
 
 
+@pytest.mark.slow
 def test_erased_restored_and_deleted_labels_are_seen(lake: Lake) -> None:
     lake.write(posts(6, "a table, number {n}"))
     lake.label()
@@ -167,6 +170,7 @@ def test_erased_restored_and_deleted_labels_are_seen(lake: Lake) -> None:
     assert lake.label().written == 1
 
 
+@pytest.mark.slow
 def test_failed_rows_and_another_selection_are_not_passed_over(lake: Lake) -> None:
     lake.write([*posts(5, "a table, number {n}"), ("fails", "zzfail")])
     assert lake.label(run={"max_attempts": 2}).status is Status.partial
@@ -180,6 +184,7 @@ def test_failed_rows_and_another_selection_are_not_passed_over(lake: Lake) -> No
     assert lake.label(source={"text_column": "upper(body)"}, run={"max_attempts": 3}).written == 6
 
 
+@pytest.mark.slow
 def test_policies_that_were_labelled_at_different_versions_are_not_covered_together(lake: Lake) -> None:
     lake.write([("a", "a table")])
     lake.write([("a", "a replica")], mode="overwrite")
@@ -191,6 +196,7 @@ def test_policies_that_were_labelled_at_different_versions_are_not_covered_toget
     assert is_unchanged(lake.label(one, other, source=old))
 
 
+@pytest.mark.slow
 def test_an_older_version_is_labelled_again_after_a_partial_run_over_a_newer_one(lake: Lake) -> None:
     lake.write([("a", "a table")])
     lake.label()
@@ -201,6 +207,7 @@ def test_an_older_version_is_labelled_again_after_a_partial_run_over_a_newer_one
     assert lake.current()["a"].rule_ids == []
 
 
+@pytest.mark.slow
 def test_parquet_files_that_come_back_are_labelled_again_after_a_partial_run_over_others(lake: Lake) -> None:
     lake.write([("a", "a table")], format="parquet")
     lake.label()
@@ -213,6 +220,7 @@ def test_parquet_files_that_come_back_are_labelled_again_after_a_partial_run_ove
     assert lake.current()["a"].rule_ids == []
 
 
+@pytest.mark.slow
 def test_an_unreadable_answer_that_may_change_is_tried_again(lake: Lake) -> None:
     lake.write([("a", "a table"), ("b", "zzgarbage")])
     sections = {"labeler": {"temperature": 0.5}, "run": {"max_attempts": 2}}
@@ -222,6 +230,7 @@ def test_an_unreadable_answer_that_may_change_is_tried_again(lake: Lake) -> None
     assert is_unchanged(lake.label(**sections))
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_contents_is_covered_as_a_sample(lake: Lake) -> None:
     lake.write(posts(40, "a table, number {n}"))
     lake.create()
@@ -252,6 +261,7 @@ def reason(lake: Lake, **sections: Any) -> str:
     return message.removeprefix("All rows are read: ").removesuffix(".")
 
 
+@pytest.mark.slow
 def test_each_setting_that_needs_a_full_pass_names_itself(lake: Lake) -> None:
     lake.write(posts(3, "a table, number {n}"))
     named = {"name": "posts"}
@@ -284,6 +294,7 @@ def test_each_setting_that_needs_a_full_pass_names_itself(lake: Lake) -> None:
     assert reason(lake, source=named) == "the columns of the source changed"
 
 
+@pytest.mark.slow
 def test_sources_in_which_nothing_says_what_changed_are_read_as_a_whole_and_say_so(lake: Lake) -> None:
     lake.write(posts(3, "a table, number {n}"), format="json")
     assert "neither a Delta table nor Parquet files" in lake.label().candidates
@@ -304,6 +315,7 @@ def test_sources_in_which_nothing_says_what_changed_are_read_as_a_whole_and_say_
         lake.spark.catalog.dropTempView(name)
 
 
+@pytest.mark.slow
 def test_of_a_view_over_one_table_the_rows_of_new_files_are_read(lake: Lake) -> None:
     lake.write([*((f"p{n}", f"a table, number {n}", "en") for n in range(9)), ("x", "eine Lampe", "de")], COLUMNS)
     lake.spark.sql(

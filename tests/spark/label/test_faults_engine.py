@@ -71,6 +71,7 @@ def test_a_server_that_fails_once_in_every_way_loses_no_row(lake: Lake) -> None:
     assert {row.rationale for row in lake.read("labels").collect()} == {f"row {n}" for n in range(60)}
 
 
+@pytest.mark.slow
 def test_rows_that_hang_or_are_refused_fail_alone_and_are_tried_again(lake: Lake) -> None:
     lake.write(posts(30, ROW))
     bad = {3: HANG, 7: status(400), 11: status(500)}
@@ -84,6 +85,7 @@ def test_rows_that_hang_or_are_refused_fail_alone_and_are_tried_again(lake: Lake
     assert retried == [["engine_failed", "labelled"]] * 3
 
 
+@pytest.mark.slow
 def test_after_a_server_goes_away_the_run_is_partial_and_the_next_run_completes_it(lake: Lake) -> None:
     lake.write(posts(120, ROW))
     with FaultyServer(lambda call: slow(0.01) if call.number < 40 else closed()) as server:
@@ -151,6 +153,7 @@ START_FAILURES = [
 ]
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_gives_the_cause_and_leaves_the_tables_unchanged(lake: Lake) -> None:
     lake.write(posts(5, ROW))
     lake.label()
@@ -167,6 +170,7 @@ def test_a_server_that_cannot_start_gives_the_cause_and_leaves_the_tables_unchan
         assert {stat.S_IMODE(path.stat().st_mode) for path in (lake.folder / "w").glob(pattern)} == {0o700}
 
 
+@pytest.mark.slow
 def test_after_repeated_server_deaths_the_run_is_partial_and_the_next_run_completes_it(lake: Lake) -> None:
     lake.write(posts(150, ROW))
     stop = threading.Event()

@@ -55,6 +55,7 @@ def test_no_content_and_no_secret_in_anything_a_run_writes(tmp_path: Path) -> No
     assert not leaks(tmp_path, SECRET)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behavior", [status(400, raw=CANARY.encode()), malformed(CANARY.encode()), status(500)])
 def test_a_servers_message_about_a_content_is_neither_printed_nor_stored(
     lake: Lake, behavior: Behavior, capfd: pytest.CaptureFixture[str]

@@ -92,6 +92,7 @@ NEVER = {
 }
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_answers_nothing_is_exit_5_and_costs_no_attempt(lake: Lake) -> None:
     lake.write(posts(120, ROW))
     for behavior, message in NEVER.values():
@@ -148,6 +149,7 @@ def test_each_row_that_fails_alone_has_its_own_outcome_and_no_other_is_touched(l
     assert lake.read("labels").count() == rows
 
 
+@pytest.mark.slow
 def test_the_form_of_the_requests_is_in_the_runs_row(lake: Lake) -> None:
     lake.write(posts(40, ROW))
 
@@ -161,6 +163,7 @@ def test_the_form_of_the_requests_is_in_the_runs_row(lake: Lake) -> None:
     assert form["path"] == "/v1/chat/completions" and form["limit_field"] == "max_completion_tokens"
 
 
+@pytest.mark.slow
 def test_a_model_of_another_kind_is_named_after_its_first_answers_and_leaves_no_label(lake: Lake) -> None:
     lake.write(posts(90, ROW))
     prose = json.dumps({"choices": [{"text": "Nothing to see here.", "finish_reason": "stop"}]}).encode()

@@ -53,6 +53,7 @@ def test_a_row_has_the_answer_that_could_be_read_and_what_both_calls_cost(lake: 
     assert unread == ["no answer at medium", "no answer at low"]
 
 
+@pytest.mark.slow
 def test_without_second_looks_every_row_is_one_call_of_another_labeler(lake: Lake) -> None:
     lake.write(posts(8, ROW))
     with FaultyServer(text_of=hasty) as server:
@@ -62,6 +63,7 @@ def test_without_second_looks_every_row_is_one_call_of_another_labeler(lake: Lak
         assert lake.label(engine=settings, labeler={"effort": "low"}).calls == 10
 
 
+@pytest.mark.slow
 def test_a_run_says_that_its_second_looks_reached_their_bound(lake: Lake) -> None:
     lake.write(posts(40, "zzgarbage {n}"))  # one task
     result = lake.label()

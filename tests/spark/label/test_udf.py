@@ -28,6 +28,7 @@ def test_sql_gives_the_jobs_verdicts(lake: Lake) -> None:
     assert lake.spark.sql("SELECT safeguard_label(body).violation FROM posts LIMIT 10").count() == 10
 
 
+@pytest.mark.slow
 def test_a_start_that_failed_in_one_query_is_tried_again_in_the_next(lake: Lake) -> None:
     lake.write([("p1", "row 1 is here")])
     env = {"MISBEHAVE": "out_of_memory", "ONCE": str(lake.folder / "once")}

@@ -71,6 +71,7 @@ def test_what_is_there_and_what_is_missing(
     assert printed.endswith("checks, 3 missing.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("output", "text"),
     [("{}/out", "out is a file"), ("{}/out/in", "cannot be written"), ("/proc/out", "cannot be written")],
@@ -86,6 +87,7 @@ def test_an_output_that_cannot_be_written_is_named(
     assert missing(printed) == [("driver", "output")] and text in printed
 
 
+@pytest.mark.slow
 def test_an_old_java_and_a_registry_that_is_down_are_named_together(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "java").write_text("")

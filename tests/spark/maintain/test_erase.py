@@ -62,6 +62,7 @@ def test_an_erased_id_is_gone_from_tables_and_files_and_the_others_are_not(plain
     assert plain.label().pending == 2  # they are still in the source
 
 
+@pytest.mark.slow
 def test_reasoning_is_erased_with_the_last_id_of_its_content(plain: Lake) -> None:
     first = erase(plain, "copy-1")
     assert (first.rows["labels"], first.rows["reasoning"], first.shared) == (1, 0, 1)
@@ -71,6 +72,7 @@ def test_reasoning_is_erased_with_the_last_id_of_its_content(plain: Lake) -> Non
     assert (again.found, set(again.rows.values()), again.status.exit_code) == (0, {0}, 0)
 
 
+@pytest.mark.slow
 def test_without_vacuum_the_files_stay_and_the_history_contains_no_id(plain: Lake) -> None:
     result = erase(plain, "secret-1")
     assert not result.vacuumed and files_with(plain.tables, "secret-1")
@@ -95,6 +97,7 @@ def test_during_a_run_nothing_is_vacuumed_and_the_command_has_to_be_repeated(pla
     assert not files_with(plain.tables, "secret-1")
 
 
+@pytest.mark.slow
 def test_the_command_reports_what_it_erased(plain: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     listed = plain.folder / "ids"
     listed.write_text("secret-2\n\np1\n")
@@ -125,6 +128,7 @@ def test_optimizing_changes_no_row_and_labelling_still_works(plain: Lake) -> Non
     assert plain.label().written == 1
 
 
+@pytest.mark.slow
 def test_compacted_files_say_which_keys_they_do_not_have(plain: Lake) -> None:
     keys = plain.spark.range(50_000).selectExpr("sha2(cast(id AS STRING), 256) AS work_key", "uuid() AS run_id")
     with bloom_filters(plain.spark, ["work_key"]):  # a file with few values has a dictionary in place of the filter

@@ -169,6 +169,7 @@ def json_output(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
     return output
 
 
+@pytest.mark.slow
 def test_the_commands_go_from_plan_to_promotion_and_back(
     lake: Lake, published: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -230,6 +231,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.slow
 def test_a_mistake_prints_one_error_and_has_its_exit_code(
     lake: Lake, published: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

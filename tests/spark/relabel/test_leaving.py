@@ -69,6 +69,7 @@ def test_a_promotion_counts_the_contents_of_every_collection_and_not_only_of_its
     assert "under 1.1.0 and none under 1.0.0: 9 of profiles." in back.leaving.sentence
 
 
+@pytest.mark.slow
 def test_many_collections_are_counted_and_the_largest_named(lake: Lake) -> None:
     rows = [row for number in range(NAMED + 3) for row in rows_of(lake, f"day{number}", number + 1, OLD)]
     rows += rows_of(lake, "read", 2, OLD, NEW) + rows_of(lake, "unread", 3, OLD)

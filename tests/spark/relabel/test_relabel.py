@@ -72,6 +72,7 @@ def load_plan_of(lake: Lake, plan_id: str) -> RelabelPlan:
     return load_plan(Tables.open(lake.spark, str(lake.tables)), plan_id)
 
 
+@pytest.mark.slow
 def test_a_sample_has_rare_categories_and_is_the_same_each_time(labelled: Lake) -> None:
     report = planned(labelled, "sample 80")
     sizes = {s.name: (s.size, s.sampled) for s in report.plan.scope.strata}
@@ -123,6 +124,7 @@ def test_the_newest_contents_are_labelled_first(lake: Lake) -> None:
     assert since.rows == 200 - 7 * 24
 
 
+@pytest.mark.slow
 def test_conditions_select_rows_and_conditions_that_are_not_deterministic_are_refused(labelled: Lake) -> None:
     assert planned(labelled, "where id < 'p0010'").plan.rows == 10
     for condition in ("rand() < 0.5", "nosuch = 1", "id ="):
@@ -130,6 +132,7 @@ def test_conditions_select_rows_and_conditions_that_are_not_deterministic_are_re
             planned(labelled, f"where {condition}")
 
 
+@pytest.mark.slow
 def test_a_changed_source_is_described_and_the_plan_still_applies(labelled: Lake) -> None:
     plan = planned(labelled, "touched").plan
     assert prepared(labelled, plan).source_change is None
@@ -174,6 +177,7 @@ def test_a_removed_rule_makes_its_category_more_permissive_and_nothing_else(labe
     assert {(e.old, e.new) for e in compared.examples} == {("weapons (M2)", "none")}
 
 
+@pytest.mark.slow
 def test_a_sample_is_weighted_back_to_the_table(labelled: Lake) -> None:
     flipping = configured(labelled, args={"words": {**WORDS, "lamp": "M3"}})
     plan = planned(labelled, "sample 120").plan

@@ -43,6 +43,7 @@ def test_a_content_for_which_every_call_failed_is_not_covered(lake: Lake) -> Non
         promote_version(lake.spark, configured(lake, relabel=gate), other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["garbage", "refuse"])
 def test_answers_that_could_not_be_read_meet_no_gate(lake: Lake, kind: str) -> None:
     lake.write(posts(8))
@@ -57,6 +58,7 @@ def test_answers_that_could_not_be_read_meet_no_gate(lake: Lake, kind: str) -> N
         promote_version(lake.spark, configured(lake, relabel={"gate": gate, "gold": {"location": location}}), NEW)
 
 
+@pytest.mark.slow
 def test_people_are_compared_with_the_label_that_readers_see(lake: Lake) -> None:
     tables = Tables.open_or_create(lake.spark, str(lake.tables))
     # Of two labels of one instant and attempt the later run counts, whichever was appended first.
@@ -82,6 +84,7 @@ def test_people_are_compared_with_the_label_that_readers_see(lake: Lake) -> None
     assert agreement is not None and agreement.contents == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decisions", "kind", "sentence"),
     [
@@ -133,6 +136,7 @@ def test_what_people_decided_stops_a_promotion_or_is_stored_with_it(lake: Lake) 
     assert lines == {"gold precision": (0.1, 0.1354, True), "gold recall": (0.1, 0.1354, True)}
 
 
+@pytest.mark.slow
 def test_decisions_that_name_a_changed_rule_are_listed_and_not_counted_until_they_are_made_again(lake: Lake) -> None:
     lake.write(posts(8))
     label_under(lake, OLD)
@@ -173,6 +177,7 @@ def test_decisions_that_name_a_changed_rule_are_listed_and_not_counted_until_the
     assert planned(lake, "touched", **after).decide_again == (0, ()) and contents(NEW, after) == 3
 
 
+@pytest.mark.slow
 def test_decisions_on_other_contents_do_not_meet_a_gate(lake: Lake) -> None:
     lake.write(posts(8))
     label_under(lake, OLD)
@@ -184,6 +189,7 @@ def test_decisions_on_other_contents_do_not_meet_a_gate(lake: Lake) -> None:
         promote_version(lake.spark, configured(lake, relabel={"gate": gate, "gold": {"location": location}}), NEW)
 
 
+@pytest.mark.slow
 def test_noise_is_measured_on_the_contents_of_that_policy_only(lake: Lake) -> None:
     twin = policy("shop")  # the same text under another name
     lake.write(posts(6))
@@ -209,6 +215,7 @@ def test_a_plan_selects_the_same_contents_after_later_labels_and_an_erasure_with
     assert selected.source_change is not None and selected.source_change.edited == 1
 
 
+@pytest.mark.slow
 def test_a_plan_whose_versions_are_gone_from_the_logs_is_refused_or_says_so(lake: Lake) -> None:
     lake.write(posts(8))
     label_under(lake, OLD)

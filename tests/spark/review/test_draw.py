@@ -106,6 +106,7 @@ def test_queues_look_for_errors_and_never_have_a_probability(labelled: Lake) -> 
     assert len(unreadable) == len(set(unreadable)) and more.added == len(unreadable) - drawn.items["unreadable"]
 
 
+@pytest.mark.slow
 def test_appeals_are_found_however_their_policy_is_written_and_what_is_left_out_is_counted(labelled: Lake) -> None:
     rows = [
         ("a1", "p000", "market@1.0.0", "2026-03-01T12:00:00+02:00"),
@@ -147,6 +148,7 @@ def test_appeals_are_found_however_their_policy_is_written_and_what_is_left_out_
     assert (again.added, again.unknown_policy_appeals) == (0, 5)
 
 
+@pytest.mark.slow
 def test_what_a_new_version_catches_and_where_versions_disagree_is_drawn(lake: Lake) -> None:
     lake.write([(f"p{n:02d}", f"{['a table', 'a rifle', 'a pill'][n % 3]} {n}") for n in range(30)])
     old = lake.config(source={"name": "posts"})
@@ -162,6 +164,7 @@ def test_what_a_new_version_catches_and_where_versions_disagree_is_drawn(lake: L
     assert all("a pill" in row["content"] for row in items(lake))
 
 
+@pytest.mark.slow
 def test_conversations_and_contents_that_cannot_be_read_are_items_too(lake: Lake) -> None:
     rows = [("t1", [("user", "hello"), ("bot", "a replica")]), ("t2", [("user", None)]), ("t3", None)]
     lake.write(rows, "id STRING, turns ARRAY<STRUCT<role STRING, text STRING>>")
@@ -181,6 +184,7 @@ def test_labels_whose_content_has_changed_or_gone_are_left_out_and_counted(label
     assert drawn.lost == 2 and drawn.items["estimate"] == 300
 
 
+@pytest.mark.slow
 def test_contents_of_a_golden_set_are_hidden_once_and_enter_no_rate(labelled: Lake) -> None:
     """Of 30 contents five are violations and five have no answer; two in three have been labelled in an evaluation."""
     rows = [

@@ -133,6 +133,7 @@ def test_a_report_is_right_and_the_views_are_the_same_in_spark_and_duckdb(
         assert "has no labels and no items of it. Did you mean market?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_golden_sets_are_left_out_and_named(lake: Lake) -> None:
     lake.write([(f"p{n}", f"{'a table' if n % 4 else 'a replica'} {n}") for n in range(40)])
     lake.label(source={"name": "posts"})
@@ -154,6 +155,7 @@ def test_golden_sets_are_left_out_and_named(lake: Lake) -> None:
     assert of(period_report(lake.spark, named, period), "labels_contents", collection="known").value == 30
 
 
+@pytest.mark.slow
 def test_as_it_stood_then_is_not_as_known_now(lake: Lake) -> None:
     lake.write([(f"p{n:02d}", "a replica" if n % 2 else "a table") for n in range(80)])
     lake.label()
@@ -188,6 +190,7 @@ def test_as_it_stood_then_is_not_as_known_now(lake: Lake) -> None:
     assert of(later, "violation_rate").value is None and "no estimating sample" in of(later, "violation_rate").note
 
 
+@pytest.mark.slow
 def test_an_erasure_reaches_items_decisions_journal_and_exports_to_the_last_byte(reviewed: Lake) -> None:
     world = World(reviewed.folder, reviewed.tables)
     config = build_config(world.config() | {"source": {"location": str(reviewed.posts), "text_column": "body"}})

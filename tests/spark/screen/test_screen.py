@@ -64,6 +64,7 @@ def test_a_screen_spares_calls_and_a_new_kind_of_violation_retires_it(lake: Lake
     assert {row.outcome for row in lake.current().values()} == {"labelled"}
 
 
+@pytest.mark.slow
 def test_what_a_glance_nearly_cleared_is_judged_again_with_more_effort(lake: Lake) -> None:
     labeler = {"labeler": {"effort": "low", "escalate": 0.1}}
     lake.write(posts(300, share=0.3))
@@ -93,6 +94,7 @@ def test_a_screen_is_refused_for_another_text_and_another_labeler(lake: Lake) ->
         lake.label(POLICY, screen={"id": "s0"})
 
 
+@pytest.mark.slow
 def test_a_glance_without_log_probabilities_is_an_engine_error_and_not_a_bad_screen(lake: Lake) -> None:
     lake.write(posts(60))
     with FaultyServer() as server:  # answers in full, whatever it is asked for

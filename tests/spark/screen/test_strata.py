@@ -15,7 +15,7 @@ from safeguard_spark.spark.tables import Tables
 from tests.spark.lake import Lake
 from tests.spark.screened import POLICY, TRACKED, posts
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 DDL = "id STRING, body STRING, lang STRING"
 LANGUAGES = ["EN", "en", "en", "en", "sw", "sw", "fr", None]
 

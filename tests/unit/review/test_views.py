@@ -86,6 +86,7 @@ def test_what_counts_is_what_the_console_says(made: list[tuple[int, str, str, bo
         )
 
 
+@pytest.mark.slow
 def test_in_a_world_whose_truth_is_known_the_corrected_interval_covers_it_and_others_do_not() -> None:
     """1,000,000 contents, 2 % flagged with precision 0.7, and 0.2 % of the others are violations that were missed.
 

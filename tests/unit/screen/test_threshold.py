@@ -68,6 +68,7 @@ def in_two_languages(random: np.random.Generator, count: int) -> Scored:
     return Scored(random.normal(centers, 1.0), violations, np.where(is_small, "sw", "en").tolist())
 
 
+@pytest.mark.slow
 def test_with_strata_the_floor_holds_in_each_language_where_a_shared_threshold_breaks_it() -> None:
     def recalls(test: Scored, cleared: np.ndarray) -> dict[str, float]:
         names = np.array(test.strata)
