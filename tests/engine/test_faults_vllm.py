@@ -29,7 +29,7 @@ from tests.build import policy
 from tests.engine import laptop
 from tests.soak.engine import is_core, model_folder, until
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
 CLEANUP_S = 30.0
 CANARY = "c4n4ry"
 ROWS = 400

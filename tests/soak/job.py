@@ -19,8 +19,8 @@ from tests.build import SCRIPT, policy_text
 
 REPOSITORY = Path(__file__).parents[2]
 JOB_VARIABLE = "SOAK_JOB"  # in the environment of every process a job starts
-CLEANUP_S = 30.0  # how soon after a run its processes must be gone
 MAX_RUN_S = 240.0  # a job that takes longer counts as hung
+CLEANUP_S = 30.0  # how soon after a run its processes must be gone
 CONF = {
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
@@ -37,6 +37,8 @@ class LabelJob:
 
     The scripted engine answers after `latency_s` and counts every call over all processes.
     """
+
+    max_run_s = MAX_RUN_S
 
     def __init__(
         self, folder: Path, *, master: str = "local[2]", latency_s: float = 0.005, chunk_rows: int = 60,
@@ -118,7 +120,7 @@ class LabelJob:
         """Wait until the run and all its processes have ended; its exit code. AssertionError if they take too long."""
         assert self.process is not None
         try:
-            code = self.process.wait(MAX_RUN_S)
+            code = self.process.wait(self.max_run_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the job hangs; its output: {self.stderr_tail()}") from None
         deadline = time.monotonic() + CLEANUP_S
