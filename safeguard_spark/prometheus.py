@@ -1,12 +1,12 @@
 """A run as metrics in Prometheus's text format, for the textfile collector of node exporter."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.result import RunResult
+from safeguard_spark.whole_files import write_files
 
 HELP = {
     "info": "The newest run; its value is 1.",
@@ -81,9 +81,6 @@ def _escaped(text: str) -> str:
 def write_metrics(file: Path, text: str) -> None:
     """Replace a file so that a reader sees the old text or the new one. Raises ConfigError."""
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.absolute().parent, delete=False) as new:
-            new.write(text)
-        Path(new.name).chmod(0o644)  # the collector is another user
-        Path(new.name).replace(file)
+        write_files({file: text}, mode=0o644)  # the collector is another user
     except OSError as error:
         raise ConfigError(f"run.metrics_file {file} cannot be written: {error.strerror}. Name another file.") from error

@@ -83,6 +83,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         ("safeguard_spark/suggest.py", "which existing name a mistyped one means"),
         ("safeguard_spark/terminal.py", "what a model or a content says, as a terminal may show it"),
         ("safeguard_spark/value_problems.py", "what is wrong with a value of a user's file, in the user's words"),
+        ("safeguard_spark/whole_files.py", "files for the user, of which a failure leaves no part"),
     ),
 )
 # Which rooms may import the heavy packages, anywhere in a file. Nothing imports vllm: we start it and speak HTTP.

@@ -4,15 +4,17 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safeguard_spark.authoring.cases import SCHEMA_LINE, cases_path
 from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import NAME, NONE, VERSION, Answers, Output, Rule, read_text, version_key
 from safeguard_spark.policy.ref import policy_file, policy_names, require_distinct_name, versions_of
+from safeguard_spark.whole_files import write_files
 
 FIRST_VERSION = "1.0.0"
+SCHEMA_FILES = ("policy.schema.json", "cases.schema.json")
 SHIPPED = Path(str(files("safeguard_spark"))) / "shipped"  # the folders conf, policies and sets of the repository
 MAX_NAME = 70  # characters: the template's category, NAME-violation, may have 80
 JSON_FORMAT = {
@@ -83,7 +85,7 @@ def create_policy(ref: str, folder: Path) -> Path:
                 f"The name of a new policy has at most {MAX_NAME} characters, not {len(name)}: shorten it."
             )
         require_distinct_name(name, policy_names(folder))
-        return write_new(policy_file(folder, name, version), new_policy(name, version), new_cases(name))
+        return write_new([NewPolicy(policy_file(folder, name, version), new_policy(name, version), new_cases(name))])[0]
     older = [tag for tag in existing if version_key(tag) < version_key(version)]
     if not older:
         raise PolicyError(
@@ -91,7 +93,8 @@ def create_policy(ref: str, folder: Path) -> Path:
         )
     source = policy_file(folder, name, older[-1])
     cases = read_text(cases_path(source)) if cases_path(source).is_file() else new_cases(name)
-    return write_new(policy_file(folder, name, version), _with_version(read_text(source), version, source), cases)
+    text = _with_version(read_text(source), version, source)
+    return write_new([NewPolicy(policy_file(folder, name, version), text, cases)])[0]
 
 
 def copy_shipped(name: str, source: str, folder: Path) -> Path:
@@ -113,7 +116,7 @@ def copy_shipped(name: str, source: str, folder: Path) -> Path:
     text = re.sub(
         r"^name:.*$", f"name: {name}", _with_version(read_text(file), FIRST_VERSION, file), flags=re.M, count=1
     )
-    return write_new(policy_file(folder, name, FIRST_VERSION), text, read_text(cases_path(file)))
+    return write_new([NewPolicy(policy_file(folder, name, FIRST_VERSION), text, read_text(cases_path(file)))])[0]
 
 
 def require_valid_ref(name: str, version: str) -> None:
@@ -124,25 +127,36 @@ def require_valid_ref(name: str, version: str) -> None:
         raise PolicyError(f"{version!r} is not a valid version. Use three numbers, for example 1.2.0.")
 
 
-def write_new(file: Path, text: str, cases: str | None) -> Path:
-    """Write a policy file, the cases next to it, and the schemas for editors; returns the file. Raises PolicyError."""
+class NewPolicy(NamedTuple):
+    """A policy to write: its file, and the texts of it and of its cases, if it has any."""
+
+    file: Path
+    text: str
+    cases: str | None
+
+
+def write_new(policies: Sequence[NewPolicy]) -> list[Path]:
+    """Write policies with their cases, and the schemas for editors; returns the policy files.
+
+    Raises PolicyError, and then nothing is written.
+    """
+    texts = dict[Path, str]()
+    for file, text, cases in policies:
+        texts |= {file: text, **({cases_path(file): cases} if cases else {}), **_schemas(file.parents[2] / "schemas")}
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        if cases:
-            cases_path(file).write_text(cases, encoding="utf-8")
-        _write_schemas(file.parents[2] / "schemas")
+        write_files(texts, make_folders=True)
     except OSError as error:
-        raise PolicyError(f"{file} cannot be written: {error.strerror}.") from error
-    return file
+        raise PolicyError(
+            f"{error.filename} cannot be written: {error.strerror}. Nothing was written; name another folder with "
+            "--policies."
+        ) from error
+    return [policy.file for policy in policies]
 
 
-def _write_schemas(folder: Path) -> None:
-    """Copy the schemas next to the policies: an editor finds them by a relative path, in every checkout."""
-    folder.mkdir(exist_ok=True)
-    for name in ("policy.schema.json", "cases.schema.json"):
-        shipped = files("safeguard_spark") / "schemas" / name
-        (folder / name).write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
+def _schemas(folder: Path) -> dict[Path, str]:
+    """The schemas next to the policies: an editor finds them by a relative path, in every checkout."""
+    shipped = files("safeguard_spark") / "schemas"
+    return {folder / name: (shipped / name).read_text(encoding="utf-8") for name in SCHEMA_FILES}
 
 
 def _with_version(text: str, version: str, source: Path) -> str:

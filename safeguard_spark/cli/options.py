@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from safeguard_spark.config import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE
-from safeguard_spark.errors import ConfigError, PolicyError
+from safeguard_spark.errors import ConfigError, ExitCode, PolicyError
+from safeguard_spark.whole_files import write_files
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
@@ -61,12 +62,32 @@ def require_folder(file: Path | None, option: str = "--html") -> None:
 
 
 class Result(NamedTuple):
-    """What a command prints: with --json `value`, else `text`, and `note` on stderr. And its exit code."""
+    """What a command prints: with --json `value`, else `text`, and `note` on stderr. And its exit code.
+
+    `pages`: by option a file to write, and its text.
+    """
 
     value: Any = None
     text: str = ""
     exit_code: int = 0
     note: str = ""
+    pages: Mapping[str, tuple[Path, str]] = {}
+
+
+def _write_pages(result: Result) -> int:
+    """Write the pages of a result; returns the exit code. A page that fails keeps nothing that was paid for back."""
+    code = result.exit_code
+    for option, (file, text) in result.pages.items():
+        try:
+            write_files({file: text})
+        except OSError as error:
+            typer.echo(
+                f"Error: {option} {file} cannot be written: {error.strerror}. Only the page is missing.", err=True
+            )
+            code = code or ExitCode.usage
+        else:
+            typer.echo(f"Page: {file}", err=True)
+    return code
 
 
 def group(text: str) -> typer.Typer:
@@ -90,11 +111,12 @@ def command(
         def run(*, as_json: bool = False, **options: Any) -> None:
             config = read_config(**{option: options.pop(option) for option in shared})
             result = function(config, **options)
+            code = _write_pages(result)
             text = json.dumps(result.value, ensure_ascii=False) + "\n" if as_json else result.text
             typer.echo(text, nl=False)
             if result.note and not as_json:
                 typer.echo(result.note, err=True)
-            raise typer.Exit(result.exit_code)
+            raise typer.Exit(code)
 
         parameters = [*own, *shared.values(), json_option]
         parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)  # required ones first

@@ -121,11 +121,11 @@ def verify_policies(
     text = side_by_side(done, names) if others else "\n".join(verification_text(v) for v in done)
     if show_answers:
         text += "".join(f"\n{answers}" for v in done if (answers := answers_text(v)))
-    if html:
-        html.write_text(verification_html(done, names, with_answers=show_answers), encoding="utf-8")
     if mlflow:
         _log_verifications(run, done)
-    return Result([verification_json(v) for v in done], text, overall_exit_code(done[:1] if others else done))
+    pages = {"--html": (html, verification_html(done, names, with_answers=show_answers))} if html else {}
+    code = overall_exit_code(done[:1] if others else done)
+    return Result([verification_json(v) for v in done], text, code, pages=pages)
 
 
 class _Side(NamedTuple):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option, Typer
 
 from safeguard_spark.cli.options import Result, command, output_config, require_folder
-from safeguard_spark.cli.result_output import print_message
 from safeguard_spark.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,11 +45,9 @@ def report(
     from safeguard_spark.spark.session import session
 
     done = period_report(session(run), run, period, policy)
-    for file, write in ((html, report_page), (csv, report_csv)):
-        if file is not None:
-            file.write_text(write(done), encoding="utf-8")
-            print_message(f"Written: {file}")
-    return Result(done.to_json(), report_text(done))
+    wanted = (("--html", html, report_page), ("--csv", csv, report_csv))
+    pages = {option: (file, write(done)) for option, file, write in wanted if file is not None}
+    return Result(done.to_json(), report_text(done), pages=pages)
 
 
 def _day(text: str, option: str) -> date:

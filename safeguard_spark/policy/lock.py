@@ -15,7 +15,6 @@ takes precedence over it.
 """
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +27,7 @@ from safeguard_spark.errors import PolicyError
 from safeguard_spark.keys import sha256
 from safeguard_spark.policy.document import LabelerDefaults, Policy, ref_key
 from safeguard_spark.policy.yaml_problems import CONFLICT
+from safeguard_spark.whole_files import write_files
 
 LOCK_FOLDER, OLD_LOCK_FILE = "lock", "lock.json"
 FORMAT, OLD_FORMAT = 2, 1
@@ -179,9 +179,6 @@ def save_lock(lock: Lock, path: Path) -> None:
 def _write(file: Path, value: dict[str, Any]) -> None:
     try:
         file.parent.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, prefix=".lock-", delete=False) as new:
-            new.write(json.dumps(value, indent=2) + "\n")
-        Path(new.name).chmod(0o644)
-        Path(new.name).replace(file)
+        write_files({file: json.dumps(value, indent=2) + "\n"}, mode=0o644)
     except OSError as error:
         raise PolicyError(f"Lock {file} cannot be written: {error.strerror}.") from error

@@ -17,6 +17,7 @@ from safeguard_spark.review.tables import LabelTables, console_folder, folder_er
 from safeguard_spark.schema import DECISIONS, GOLD, REVIEW_ITEMS
 from safeguard_spark.suggest import did_you_mean
 from safeguard_spark.terminal import counted
+from safeguard_spark.whole_files import write_files
 
 
 class Target(StrEnum):
@@ -173,13 +174,9 @@ def _appeals(decided: Iterable[Decided]) -> dict[str, Text]:
 
 def _files(target: Target, folder: Path, ending: str, texts: dict[str, Text], *, is_all: bool) -> tuple[str, ...]:
     """Write the files; with `is_all` those of an earlier export that are not written again are deleted."""
-    for name, (text, _) in texts.items():
+    if texts:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = folder / f"{target}-{name}.{ending}"
-        partial = file.with_suffix(".partial")
-        partial.touch(mode=0o600)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
+    write_files({folder / f"{target}-{name}.{ending}": text for name, (text, _) in texts.items()}, mode=0o600)
     files = tuple(str(folder / f"{target}-{name}.{ending}") for name in texts)
     for file in folder.glob(f"{target}-*.{ending}") if is_all else ():
         if str(file) not in files:

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 from safeguard_spark.authoring.cases import Case
 from safeguard_spark.authoring.packs.pack import IMPORTED_FROM, read_pack
-from safeguard_spark.errors import PolicyError
+from safeguard_spark.errors import ConfigError, PolicyError
 from safeguard_spark.policy.document import REVIEW, Answers, Policy, Severity
 from safeguard_spark.policy.layout import POLICY_FILE
+from safeguard_spark.whole_files import write_files
 
 SHOWN_CASES = 5
 HEADER = ("Example", "Classification", "Responses", "Response Label")
@@ -47,17 +48,21 @@ def export_pack(policy: Policy, cases: Sequence[Case]) -> Pack:
 
 def write_pack(pack: Pack, name: str, folder: Path) -> list[Path]:
     """Write a pack's files into a folder and return them. Raises PolicyError instead of overwriting one."""
-    texts = {folder / POLICY_FILE: pack.text, folder / f"{name}.csv": pack.golden}
-    files = {file: text for file, text in texts.items() if text}
+    files = _files(pack, name, folder)
     if existing := next((file for file in files if file.exists()), None):
         raise PolicyError(f"{existing} already exists. Name another folder.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, text in files.items():
-            file.write_text(text, encoding="utf-8")
+        write_files(files, make_folders=True)
     except OSError as error:
-        raise PolicyError(f"{folder} cannot be written: {error.strerror}. Name another folder.") from error
+        raise PolicyError(
+            f"{error.filename} cannot be written: {error.strerror}. Nothing was written; name another folder."
+        ) from error
     return [*files]
+
+
+def _files(pack: Pack, name: str, folder: Path) -> dict[Path, str]:
+    texts = {folder / POLICY_FILE: pack.text, folder / f"{name}.csv": pack.golden}
+    return {file: text for file, text in texts.items() if text}
 
 
 def _golden(policy: Policy, cases: Sequence[Case]) -> str:
@@ -121,12 +126,18 @@ def _without_place(policy: Policy, cases: Sequence[Case]) -> list[str]:
 
 def _read_back(policy: Policy, cases: Sequence[Case], text: str, golden: str) -> list[str]:
     """What somebody who imports the pack gets otherwise than it is."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_pack(Pack(text, golden, ()), policy.name, Path(folder) / policy.name)
-        try:
-            (read,) = read_pack(Path(folder) / policy.name, name=policy.name, version=policy.version)
-        except PolicyError as error:
-            return [f"the pack cannot be imported: {str(error).replace(f'{folder}/', '')}"]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            write_files(_files(Pack(text, golden, ()), policy.name, Path(folder) / policy.name), make_folders=True)
+            try:
+                (read,) = read_pack(Path(folder) / policy.name, name=policy.name, version=policy.version)
+            except PolicyError as error:
+                return [f"the pack cannot be imported: {str(error).replace(f'{folder}/', '')}"]
+    except OSError as error:
+        raise ConfigError(
+            f"The pack is read back from a temporary folder, which cannot be written: {error.strerror}. Make room, or "
+            "name another one in TMPDIR."
+        ) from error
     lost = [*_read_otherwise(policy, read.policy)]
     now, then = ({rule.id: (rule.category, rule.title) for rule in p.rules} for p in (read.policy, policy))
     lost += [f"rule {id} is not found in the text" for id in then.keys() - now.keys()]

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from safeguard_spark.authoring.cases import Case, dump_cases
-from safeguard_spark.authoring.new import FIRST_VERSION, answer_format, document_text, require_valid_ref, write_new
+from safeguard_spark.authoring.new import (
+    FIRST_VERSION,
+    NewPolicy,
+    answer_format,
+    document_text,
+    require_valid_ref,
+    write_new,
+)
 from safeguard_spark.authoring.packs.answers import AnswerForm, read_answer_form, without_flags
 from safeguard_spark.authoring.packs.files import find_files, lost_file, policy_name, read_any_text, read_policy_text
 from safeguard_spark.authoring.packs.golden import Golden, Vocabulary, add_case, read_golden
@@ -21,6 +28,7 @@ from safeguard_spark.policy.document import Answers, Output, Policy, Rule, parse
 from safeguard_spark.policy.layout import POLICY_FILE
 from safeguard_spark.policy.names import slug
 from safeguard_spark.policy.ref import policy_names, require_distinct_name
+from safeguard_spark.terminal import counted
 
 LABELS_IN_NOTES = 12
 FILES_IN_NOTES = 20
@@ -71,7 +79,7 @@ def read_pack(
     form = replace(form, review=(*form.review, *(label for label in labels.review if label not in form.review)))
     lost = [lost_file(other, path) for other in files.others[:FILES_IN_NOTES]]
     if len(files.others) > FILES_IN_NOTES:
-        lost.append(f"{len(files.others) - FILES_IN_NOTES} more files")
+        lost.append(counted(len(files.others) - FILES_IN_NOTES, "more file", "more files"))
     lost += [f"front matter of {files.policy.name}: {', '.join(front)}"] if front else []
     source = _Source(
         name or policy_name(files.policy, text, front) or "imported", files.policy, text, labels, form, tuple(lost)
@@ -101,10 +109,12 @@ def write_packs(imported: list[Imported], folder: Path) -> list[Path]:
             raise PolicyError(f"{file} already exists. Choose another --name or --version.")
         if files.count(file) > 1:
             raise PolicyError(f"Two flags of the pack would both be {file}. Give one another name in the pack's text.")
-    return [
-        write_new(file, one.text, dump_cases(one.cases) if one.cases else None)
-        for file, one in zip(files, imported, strict=True)
-    ]
+    return write_new(
+        [
+            NewPolicy(file, one.text, dump_cases(one.cases) if one.cases else None)
+            for file, one in zip(files, imported, strict=True)
+        ]
+    )
 
 
 def _imported(source: _Source, version: str, golden: tuple[Path, ...], columns: Columns, *, is_named: bool) -> Imported:
@@ -135,9 +145,7 @@ def _imported(source: _Source, version: str, golden: tuple[Path, ...], columns: 
     listed = ", ".join(rule.id for rule in labels.rules[:LABELS_IN_NOTES])
     notes = [
         *([] if is_named else [f"named {source.name}; --name NAME chooses another name"]),
-        f"{len(labels.rules)} rule{'s' if len(labels.rules) > 1 else ''}: {listed}"
-        if labels.rules
-        else "no rules in the text",
+        f"{counted(len(labels.rules), 'rule', 'rules')}: {listed}" if labels.rules else "no rules in the text",
         *([f"no violation: {', '.join(labels.allowed)}"] if labels.allowed else []),
         *([f"left to a person: {', '.join(form.review)}"] if form.review else []),
         f"output is {output.value}: " + _decision(form, answers, is_complete),
@@ -189,7 +197,7 @@ def _of_flag(source: _Source, flag: str) -> _Source:
         if not is_other:
             kept.append(line)
     about = f"Judge `{flag}` ({rule.title or rule.category}) only; ignore what is said about other flags and JSON."
-    sections = f"{num_left_out} section{'' if num_left_out == 1 else 's'}"
+    sections = counted(num_left_out, "section", "sections")
     left_out = (f"the JSON object of {len(source.form.flags)} flags, and {sections} on the other flags",)
     name = f"{source.name}-{slug(rule.category)}"  # of two flags with one title, the categories differ
     form = AnswerForm(Output.binary)
