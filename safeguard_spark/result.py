@@ -7,12 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from safeguard_spark.errors import ExitCode
 
-AGAIN = "issue the same command again"
-
-
-def to_issue_again(message: str, sentence: str) -> str:
-    """A sentence without its full stop that ends with `AGAIN`, unless `message`, which is printed before, says so."""
-    return f"{sentence}." if AGAIN in message.lower() else f"{sentence}: {AGAIN}."
+AGAIN = "issue the same command again"  # the remedy of every partial result: who prints one says it, no message does
 
 
 class Status(StrEnum):

@@ -18,7 +18,7 @@ from safeguard_spark.labelling.rows import Labelled, LabelSpec, Row, label_rows
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import REVIEW, Output, Policy
 from safeguard_spark.policy.layout import misnamed_cases
-from safeguard_spark.terminal import aligned, as_lines
+from safeguard_spark.terminal import aligned, as_lines, counted
 
 FIRST_ANSWERS = 5  # as in the label job, but of cases, which are few
 SAFE = "safe"  # the report's line for cases that violate nothing
@@ -321,19 +321,20 @@ def _gate_line(line: Requirement) -> str:
 
 def _summary(v: Verification) -> str:
     passed, total = v.count(Finding.passed), len(v.results)
+    cases = counted(total, "case", "cases")
     measures = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in v.measures.items() if value is not None]
     if v.count(Finding.unread) == total:
         measures = ["no answer could be read"]  # so there is no rate of anything
     if failures := v.engine_failures:
         causes = ", ".join(dict.fromkeys(failure.verdict.error or "no answer" for failure in failures))
         return (
-            f"{v.policy.ref} is not verified: the engine did not answer {len(failures)} of {total} cases ({causes}). "
-            f"Of the others, {passed} are as expected. Verify again when it answers."
+            f"{v.policy.ref} is not verified: the engine did not answer {len(failures)} of {cases} ({causes}). "
+            f"As expected: {passed}. Verify again when it answers."
         )
     again = (("second looks", v.second_looks), ("retries", v.retries))
     noted = "".join(f"; {name}: {count}" for name, count in again if count)
     verdict = "passed" if v.succeeded else "failed"
-    return f"{v.policy.ref} {verdict}: {passed} of {total} cases as expected ({', '.join(measures)}{noted})."
+    return f"{v.policy.ref} {verdict}: {passed} of {cases} as expected ({', '.join(measures)}{noted})."
 
 
 def _rule_result(name: str, results: list[CaseResult]) -> RuleResult:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from safeguard_spark.authoring.verify import CaseResult, Finding, Verification, verdict_text, verification_text
-from safeguard_spark.terminal import aligned, as_lines, one_line
+from safeguard_spark.terminal import aligned, as_lines, counted, one_line
 
 MISSING = "-"  # a case that a side does not have
 PAGE = """\
@@ -55,7 +55,7 @@ def side_by_side(sides: Sequence[Verification], names: Sequence[str]) -> str:
     lines = aligned(rows, range(len(rows[0])))
     differing = sum(len(set(row[2:])) > 1 for row in rows[1:-1])
     differ = "differs" if differing == 1 else "differ"
-    note = f"{differing} of {len(rows) - 2} cases {differ}; * is not what the case expects."
+    note = f"{differing} of {counted(len(rows) - 2, 'case', 'cases')} {differ}; * is not what the case expects."
     return as_lines([*lines, "", note, ""])
 
 

@@ -73,16 +73,14 @@ def evaluate(
     )
     from safeguard_spark.evaluation.page import evaluation_page
     from safeguard_spark.evaluation.text import evaluation_text
-    from safeguard_spark.result import to_issue_again
+    from safeguard_spark.result import AGAIN
 
     if result.message:
-        text = f"{result.message} {to_issue_again(result.message, 'The evaluation has no figures yet')}\n"
+        text = f"{result.message} The evaluation has no figures yet: {AGAIN}.\n"
     else:
         text = evaluation_text(result)
-    if html is not None and not result.message:
-        html.write_text(evaluation_page(result), encoding="utf-8")
-        print_message(f"Page: {html}")
-    return Result(result.to_json(), text, result.exit_code)
+    pages = {"--html": (html, evaluation_page(result))} if html is not None and not result.message else {}
+    return Result(result.to_json(), text, result.exit_code, pages=pages)
 
 
 @command(evaluation, _sets_config, name="sets")

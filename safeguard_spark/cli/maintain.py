@@ -9,6 +9,7 @@ import typer
 from safeguard_spark.cli.options import Result, command, group, output_config
 from safeguard_spark.cli.result_output import print_message
 from safeguard_spark.errors import ConfigError
+from safeguard_spark.terminal import counted
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
@@ -40,7 +41,7 @@ def erase(
 
     done = erase_contents(session(run), run, content_ids, collection=collection, vacuum=vacuum)
     removed = ", ".join(f"{count:,} from {name}" for name, count in done.rows.items())
-    print_message(f"{done.ids:,} ids requested, {done.found:,} of them had labels. Rows removed: {removed}.")
+    print_message(f"{counted(done.ids, 'id', 'ids')} requested, {done.found:,} with labels. Rows removed: {removed}.")
     listed = ", ".join(f"{count:,} in {name}" for name, count in done.collections.items() if name != collection)
     if collection is None and len(done.collections) > 1:
         print_message(f"These ids are in {len(done.collections)} collections, and were erased in each: {listed}.")
@@ -48,8 +49,8 @@ def erase(
         print_message(f"Ids that other collections have too, where they were not erased: {listed}.")
     if done.shared:
         print_message(
-            f"{done.shared:,} other ids have the same content: what the model wrote about it stays until they are "
-            "erased too."
+            f"{counted(done.shared, 'other id has', 'other ids have')} the same content: what the model wrote about it "
+            "stays until all are erased."
         )
     if done.exports:
         print_message(f"Exports of the review console deleted: {done.exports:,}. Write them again with review export.")

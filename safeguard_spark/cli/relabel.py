@@ -133,11 +133,9 @@ def compare(
     if show_content:
         report = with_texts(spark, run, report)
     print_message(report_text(report))
-    if html is not None:
-        html.write_text(comparison_page(report), encoding="utf-8")
-        print_message(f"Report: {html}")
+    pages = {"--html": (html, comparison_page(report))} if html is not None else {}
     mlflow_run_id = log_comparison(run, report)
-    return Result({**report_json(report), "mlflow_run_id": mlflow_run_id})
+    return Result({**report_json(report), "mlflow_run_id": mlflow_run_id}, pages=pages)
 
 
 @command(relabel, table_config)

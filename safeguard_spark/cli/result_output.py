@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 def print_result(result: "RunResult") -> None:
     """Print the result of a run on stderr."""
-    from safeguard_spark.result import Status, to_issue_again
+    from safeguard_spark.result import AGAIN, Status
 
     if result.status is Status.planned:
         spared = f", {result.spared:,} spared by screen {result.screen_id}" if result.screen_id else ""
-        counts = f"{result.rows:,} rows, {result.pending:,} without a final label"
+        counts = f"{counted(result.rows, 'row', 'rows')}, {result.pending:,} without a final label"
         print_message(f"{counts}: {counted(result.calls, 'model call', 'model calls')}{spared}.")
         seconds = result.seconds.get("label")
         rate = f"about {seconds:,.0f} s at the rate of past runs" if seconds is not None else "no past run to go by"
@@ -30,17 +30,19 @@ def print_result(result: "RunResult") -> None:
     outcomes = ", ".join(f"{name} {count:,}" for name, count in sorted(result.outcomes.items())) or nothing
     spared = f" ({result.spared:,} spared by screen {result.screen_id})" if result.screen_id else ""
     print_message(
-        f"{result.status.value}: {result.rows:,} rows, {result.pending:,} pending, {result.calls:,} calls{spared}, "
-        f"{result.written:,} labels written ({outcomes}), {result.engine_starts} engine starts, "
+        f"{result.status.value}: {counted(result.rows, 'row', 'rows')}, {result.pending:,} pending, "
+        f"{counted(result.calls, 'call', 'calls')}{spared}, {counted(result.written, 'label', 'labels')} written "
+        f"({outcomes}), {counted(result.engine_starts, 'engine start', 'engine starts')}, "
         f"{result.seconds.get('total', 0):.0f} s."
     )
     print_message(result.candidates)
     if result.shadow is not None:
         shadow, refs = result.shadow, ", ".join(result.shadow.by_policy)
-        print_message(f"shadow {refs}: {shadow.rows:,} rows, {shadow.calls:,} calls, {shadow.written:,} labels.")
+        rows, calls = counted(shadow.rows, "row", "rows"), counted(shadow.calls, "call", "calls")
+        print_message(f"shadow {refs}: {rows}, {calls}, {counted(shadow.written, 'label', 'labels')}.")
     print_message(result.message or "")
     if result.status is Status.partial:
-        print_message(to_issue_again(result.message or "", "Some work is left"))
+        print_message(f"Some work is left: {AGAIN}.")
 
 
 def print_message(text: str) -> None:

@@ -9,6 +9,7 @@ from safeguard_spark.evaluation.comparison.compare import Comparison
 from safeguard_spark.evaluation.intervals import Rate
 from safeguard_spark.evaluation.measures import Measure, Share
 from safeguard_spark.evaluation.set_gate import gold_line
+from safeguard_spark.terminal import counted
 
 
 def failed(lines: Sequence[Requirement]) -> list[Requirement]:
@@ -22,7 +23,8 @@ def cases_lines(verification: Verification | None) -> list[Requirement]:
         note = "the policy has no cases; relabel.gate.cases=false requires none"
         return [Requirement("cases passed", Bound.minimum, 1.0, None, note)]
     if verification.requirements:
-        point = f"a point value on {len(verification.results)} cases, which shows no rate of other contents"
+        cases = counted(len(verification.results), "case", "cases")
+        point = f"a point value on {cases}, which shows no rate of other contents"
         return [
             line._replace(measure=f"cases {line.measure}", note="; ".join(filter(None, (line.note, point))))
             for line in verification.requirements

@@ -10,6 +10,7 @@ from safeguard_spark.evaluation.measures import Measure, Metric
 from safeguard_spark.evaluation.names import CategoryCount
 from safeguard_spark.evaluation.result import Evaluation, SetResult, SideResult, by_slice
 from safeguard_spark.policy.document import ALL
+from safeguard_spark.terminal import counted
 
 STYLE = """
 svg { margin: .5rem 0 1.5rem; overflow: visible; font: 12px system-ui, sans-serif; fill: var(--text); }
@@ -46,9 +47,10 @@ def _gate(evaluation: Evaluation) -> str:
 
 
 def _set(result: SetResult, currency: str) -> Iterator[str]:
+    contents = counted(result.contents, "content", "contents")
     yield f"<h2>{escape(result.ref)}</h2>"
     yield (
-        f"<p>{result.contents:,} contents. <small>Set {result.digest[:12]}, cohort {result.cohort.cohort_hash[:12]}: "
+        f"<p>{contents}. <small>Set {result.digest[:12]}, cohort {result.cohort.cohort_hash[:12]}: "
         "only figures of the same cohort may be compared.</small></p>"
     )
     yield "".join(f"<p>{escape(note)}</p>" for note in result.notes)
@@ -63,7 +65,7 @@ def _side(side: SideResult) -> Iterator[str]:
     yield f"<h3>{escape(side.name)}</h3>"
     exact = side.metric(ALL, Measure.exact_match)
     if exact is not None and len(side.evaluated) > 1:
-        yield f"<p>Right under every policy: {share(exact)} of {exact.n:,} contents.</p>"
+        yield f"<p>Right under every policy: {share(exact)} of {counted(exact.n, 'content', 'contents')}.</p>"
     for one in side.evaluated:
         own = [metric for metric in side.metrics if metric.policy == one.policy]
         for measure in FIGURES:

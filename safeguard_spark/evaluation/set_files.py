@@ -20,6 +20,7 @@ from safeguard_spark.evaluation.sets import ROW, FileFormat
 from safeguard_spark.policy.document import ENCODING, REVIEW
 
 Row = dict[str, Any]
+NAME_WORDS = 3  # more words in a cell are no name of a column, but a content
 LABEL_COLUMN = re.compile(r"\b(classification|label|category|verdict|expected)\b", re.IGNORECASE)
 
 
@@ -115,7 +116,9 @@ def _pack(path: Path) -> Iterator[Row]:
 def _label_columns(cells: list[str]) -> list[int]:
     """The columns of a header whose name is that of a label; the text is in the column before."""
     return [
-        index for index, name in enumerate(cells) if index and cells[index - 1].strip() and LABEL_COLUMN.search(name)
+        index
+        for index, name in enumerate(cells)
+        if index and cells[index - 1].strip() and LABEL_COLUMN.search(name) and len(name.split()) <= NAME_WORDS
     ]
 
 

@@ -6,7 +6,7 @@ from safeguard_spark.evaluation.layout import share
 from safeguard_spark.evaluation.measures import Measure, Metric
 from safeguard_spark.evaluation.result import Evaluation, SetResult, SideResult, by_slice
 from safeguard_spark.policy.document import ALL
-from safeguard_spark.terminal import aligned, as_lines
+from safeguard_spark.terminal import aligned, as_lines, counted
 
 SHOWN = (Measure.recall, Measure.precision, Measure.f1, Measure.false_positive_rate, Measure.unreadable_rate)
 MAX_ROWS = 40  # slices, or names, of a policy on the terminal; --json and the page have all
@@ -23,7 +23,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
         lines.append("")
     lines += [f"gate: {line}" for line in evaluation.gate]
     lines += [f"gate, not decided here: {line}" for line in evaluation.not_decided]
-    where = "recorded answers, no call" if evaluation.answers != "model" else f"{evaluation.calls:,} calls"
+    where = "recorded answers, no call" if evaluation.answers != "model" else counted(evaluation.calls, "call", "calls")
     lines.append(f"Evaluation {evaluation.evaluation_id}: {where}.")
     return as_lines([*lines, ""])
 
@@ -32,7 +32,7 @@ def _side(result: SetResult, side: SideResult, currency: str) -> Iterator[str]:
     yield f"{result.ref}: {side.name}"
     exact = side.metric(ALL, Measure.exact_match)
     if exact is not None and len(side.evaluated) > 1:
-        yield f"  every policy right: {share(exact)} of {exact.n:,} contents"
+        yield f"  every policy right: {share(exact)} of {counted(exact.n, 'content', 'contents')}"
     for one in side.evaluated:
         whole = side.metric(one.policy, Measure.recall)
         if whole is None:
@@ -56,7 +56,8 @@ def _side(result: SetResult, side: SideResult, currency: str) -> Iterator[str]:
 
 
 def _counts(metric: Metric) -> str:
-    parts = [f"{metric.n:,} contents, {metric.positives:,} violations"]
+    violations = counted(metric.positives or 0, "violation", "violations")
+    parts = [f"{counted(metric.n, 'content', 'contents')}, {violations}"]
     parts.append(f"tp {metric.tp:,} fp {metric.fp:,} fn {metric.fn:,} tn {metric.tn:,}")
     parts.append(f"{metric.unreadable:,} unreadable (counted as wrong)")
     parts += [f"{metric.unknown:,} unknown (left out)"] if metric.unknown else []
@@ -73,7 +74,7 @@ def _metrics(side: SideResult, policy: str) -> list[str]:
         recall = metrics[Measure.recall]
         values = (share(metrics.get(name)) for name in shown)
         rows.append((slice_, f"{recall.n:,}", f"{recall.positives:,}", *values))
-    more = [f"and {len(slices) - MAX_ROWS} more slices"] if len(slices) > MAX_ROWS else []
+    more = ["and " + counted(len(slices) - MAX_ROWS, "more slice", "more slices")] if len(slices) > MAX_ROWS else []
     return [*aligned(rows), *more]
 
 

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from safeguard_spark.errors import ConfigError
+from safeguard_spark.terminal import counted
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 PART = re.compile(r"(\d[\d,_]*(?:\.\d+)?)\s*(calls?|[smhd])(?=$|[\s,+])")
@@ -18,7 +19,7 @@ class Budget:
     seconds: float | None = None
 
     def __str__(self) -> str:
-        parts = [f"{self.calls:,} calls"] if self.calls is not None else []
+        parts = [counted(self.calls, "call", "calls")] if self.calls is not None else []
         if self.seconds is not None:
             unit = next(unit for unit in "dhms" if self.seconds >= SECONDS[unit] or unit == "s")
             parts.append(f"{self.seconds / SECONDS[unit]:g} {unit}")

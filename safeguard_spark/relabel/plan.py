@@ -164,7 +164,7 @@ def plan_text(report: PlanReport, options: str = "") -> str:
     lines += [f"  {line}" for line in aligned(table)]
     cost = estimate_text(report.cost, report.currency)
     tokens = f"{plan.prompt_tokens:,} prompt tokens" if plan.prompt_tokens or not plan.calls else "tokens unknown"
-    lines += ["", f"  {plan.calls:,} calls, {tokens};", f"  {cost}."]
+    lines += ["", f"  {counted(plan.calls, 'call', 'calls')}, {tokens};", f"  {cost}."]
     lines += [f"  {line}" for line in _notes(report)]
     apply = f"To label: safeguard relabel apply {plan.plan_id} {options}".rstrip()
     if report.not_stored:

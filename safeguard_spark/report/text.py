@@ -5,7 +5,7 @@ import io
 
 from safeguard_spark.evaluation.intervals import LEVEL
 from safeguard_spark.report.indicators import Indicator, Report
-from safeguard_spark.terminal import aligned
+from safeguard_spark.terminal import aligned, counted
 
 # One row per figure: what reports on automated means ask for (docs/reporting.md says which article asks for which).
 COLUMNS = (
@@ -64,7 +64,9 @@ def remarks(report: Report) -> list[str]:
     """Which golden sets are left out, and what to say where there are no labels and no reviews."""
     lines = []
     if report.golden_sets:
-        sets = ", ".join(f"{name} ({labels:,} labels)" for name, labels in report.golden_sets.items())
+        sets = ", ".join(
+            f"{name} ({counted(labels, 'label', 'labels')})" for name, labels in report.golden_sets.items()
+        )
         lines.append(f"Left out: golden sets, which are no content of the platform: {sets}.")
     if not any(one.policy for one in report.indicators):
         lines.append(

@@ -118,10 +118,12 @@ class Draw:
         """For people."""
         total = sum(self.contents.values())
         flagged = self.contents[ReviewStratum.flagged]
-        lines = [f"{self.ref} by {self.labeler}: {total:,} contents, {flagged:,} of them flagged."]
+        lines = [f"{self.ref} by {self.labeler}: {counted(total, 'content', 'contents')}, {flagged:,} of them flagged."]
         about = "about " if self.is_planned else ""
         if ESTIMATE in self.items:
-            lines.append(f"Estimating sample {self.sample_id}: {about}{self.items[ESTIMATE]:,} items.")
+            lines.append(
+                f"Estimating sample {self.sample_id}: {about}{counted(self.items[ESTIMATE], 'item', 'items')}."
+            )
         queues = [f"{name} {count:,}" for name, count in self.items.items() if name not in (ESTIMATE, CALIBRATION)]
         if queues:
             lines.append(f"Queues that find errors, and never enter a rate: {', '.join(queues)}.")

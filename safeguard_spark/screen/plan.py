@@ -7,7 +7,7 @@ from safeguard_spark.evaluation.intervals import Rate
 from safeguard_spark.evaluation.layout import share
 from safeguard_spark.relabel.estimate import Estimate, estimate_text
 from safeguard_spark.screen.threshold import Point, Savings
-from safeguard_spark.terminal import aligned, one_line
+from safeguard_spark.terminal import aligned, counted, one_line
 
 
 class Spared(NamedTuple):
@@ -78,13 +78,17 @@ def _rate(value: Rate | None) -> dict[str, float] | None:
 
 def plan_text(plan: ScreenPlan) -> str:
     """For people: the curve, what it spares, and the command that makes the screen."""
-    parts = ", ".join(f"{name} {n:,} ({hits:,} violations)" for name, (n, hits) in plan.parts.items())
+    parts = ", ".join(
+        f"{name} {n:,} ({counted(hits, 'violation', 'violations')})" for name, (n, hits) in plan.parts.items()
+    )
     of_what = (
-        f"{plan.unlabelled:,} contents without a label" if plan.unlabelled else f"a table like this one, {plan.rows:,}"
+        counted(plan.unlabelled, "content", "contents") + " without a label"
+        if plan.unlabelled
+        else f"a table like this one, {plan.rows:,}"
     )
     lines = [
         f"{plan.kind} screen for {plan.policy_ref}, in front of {plan.labeler}",
-        f"  {plan.contents:,} distinct contents with a verdict: {parts}",
+        f"  {counted(plan.contents, 'distinct content', 'distinct contents')} with a verdict: {parts}",
         "",
     ]
     table: list[tuple[str, ...]] = [

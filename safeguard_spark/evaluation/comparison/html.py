@@ -17,6 +17,7 @@ from safeguard_spark.evaluation.comparison.report import (
     percent,
 )
 from safeguard_spark.evaluation.html import html_page, html_table
+from safeguard_spark.terminal import counted
 
 COLORS = {Flip.stricter: "var(--bad)", Flip.permissive: "var(--edge)", Flip.moved: "var(--open)"}
 STYLE = """
@@ -36,7 +37,7 @@ def comparison_page(report: ComparisonReport) -> str:
     groups = (("Category", comparison.categories), ("Rule", comparison.rules))
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{comparison.compared:,} contents labelled under both: {escape(report.coverage)}.</p>",
+        f"<p>{counted(comparison.compared, 'content', 'contents')} labelled under both: {escape(report.coverage)}.</p>",
         f"<p>Labeler: {escape(labelers_text(comparison))}.</p>" if comparison.labelers else "",
         f'<p class="verdict">{escape(comparison_verdict(comparison))}</p>',
         _summary(comparison),

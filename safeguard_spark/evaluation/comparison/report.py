@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from safeguard_spark.evaluation.comparison.compare import Comparison, Flip, Group, NoiseFloor, Significance
 from safeguard_spark.evaluation.intervals import Rate
 from safeguard_spark.relabel.coverage import Progress
-from safeguard_spark.terminal import aligned, as_lines
+from safeguard_spark.terminal import aligned, as_lines, counted
 
 MAX_TEXT = 200  # characters of an example's text on a terminal
 FLIP_NAMES = {
@@ -91,8 +91,9 @@ def report_json(report: ComparisonReport) -> dict[str, Any]:
 
 def comparison_text(comparison: Comparison, coverage: str) -> str:
     """Rates first, then categories and rules line by line, then whether the difference is larger than noise."""
+    contents = counted(comparison.compared, "content", "contents")
     lines = [
-        f"{comparison.old} -> {comparison.new}: {comparison.compared:,} contents labelled under both",
+        f"{comparison.old} -> {comparison.new}: {contents} labelled under both",
         *([f"  labeler: {labelers_text(comparison)}"] if comparison.labelers else []),
         f"  {coverage}",
         "",

@@ -19,6 +19,7 @@ from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.source import Source, id_text, is_path, open_source, read_column, read_snapshot
 from safeguard_spark.spark.source.columns import conversation_payload, text_payload
 from safeguard_spark.spark.unreadable import readable
+from safeguard_spark.terminal import counted
 
 MAX_SLICES = 500  # values of a column that divides a set: each is a row of every report
 
@@ -227,7 +228,5 @@ def _refuse_unusable(
         if values > MAX_SLICES:
             raise ConfigError(f"{column} of {ref} has more than {MAX_SLICES} values. Slice by a column with fewer.")
     if row[0] != row[1]:
-        raise SourceError(
-            f"{row[0] - row[1]:,} of {row[0]:,} rows of {ref} repeat the id of another. Name what identifies a row in "
-            "id_column."
-        )
+        repeats = counted(row[0] - row[1], "row repeats", "rows repeat")
+        raise SourceError(f"In {ref}, {repeats} the id of another. Name what identifies a row in id_column.")

@@ -20,6 +20,7 @@ from safeguard_spark.policy.document import Policy
 from safeguard_spark.spark.labels import newest_per_content
 from safeguard_spark.spark.source import Source, find_column, id_text, read_column, read_snapshot
 from safeguard_spark.spark.unreadable import readable
+from safeguard_spark.terminal import counted
 
 VERDICT = ("outcome", "violation", "category", "rule_ids")
 READ = pa.schema([
@@ -68,7 +69,9 @@ def open_replay(spark: SparkSession, location: str, manifest: SetManifest) -> So
         rows = frame.select(id_text(id, name).alias("content_id"), answer, *optional)
         keys = ("content_id", "policy")
         if repeated := rows.groupBy(*keys).count().where("count > 1").count():
-            raise SourceError(f"{repeated:,} ids have several answers in {location}. Keep one of each.")
+            raise SourceError(
+                f"{counted(repeated, 'id has', 'ids have')} several answers in {location}. Keep one of each."
+            )
     return Source(location, snapshot.version, ANSWER, rows, snapshot.folder)
 
 

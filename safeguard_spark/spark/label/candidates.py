@@ -25,6 +25,7 @@ from safeguard_spark.spark.source.listing import changes_by_listing, list_files
 from safeguard_spark.spark.source.selection import SourceSelection, selection_of
 from safeguard_spark.spark.table_log import KEEPS_ROWS, Commit, Point, commits_since, newest_point, point_of
 from safeguard_spark.spark.tables import Tables
+from safeguard_spark.terminal import counted
 
 
 class Way(StrEnum):
@@ -81,7 +82,7 @@ class Candidates:
             since = f"since the files of the source were listed on {listed:%Y-%m-%d at %H:%M:%S} UTC"
         if self.changes is None:
             return f"Nothing changed {since}."
-        return f"{self.changes.rows:,} rows are read: {self.way.value} {since}."
+        return f"{counted(self.changes.rows, 'row is', 'rows are')} read: {self.way.value} {since}."
 
     def num_rows(self, source: SourceTable) -> int | None:
         """How many contents the source has, None if they have to be counted."""

@@ -20,7 +20,7 @@ from safeguard_spark.labelling.rows import MIN_SECOND_LOOKS, SECOND_LOOK_SHARE, 
 from safeguard_spark.labelling.unjudged import num_judged, unjudged_message
 from safeguard_spark.policy.document import Policy
 from safeguard_spark.relabel.budget import Spent
-from safeguard_spark.result import AGAIN, RunResult, Status
+from safeguard_spark.result import RunResult, Status
 from safeguard_spark.spark import executors
 from safeguard_spark.spark.activations import activate_if_first, inactive_message
 from safeguard_spark.spark.failures import FAILED, storage_cause
@@ -208,7 +208,7 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
                 wait(unfinished, timeout=1)  # and again: a chunk may have been between two Spark jobs
             if not isinstance(error, KeyboardInterrupt):
                 raise
-            tally.message = "Stopped by the operator; issue the same command again to go on."
+            tally.message = "Stopped by the operator."
             wait([commit] if commit else [])  # PySpark cancels its jobs too, if the interrupt is Ctrl-C
             for chunk, _ in started:
                 tally.may_have_committed = True
@@ -328,7 +328,7 @@ def _finish(
     sentences = [tally.message] if tally.message else []
     if tally.message and tally.counts["unavailable"]:
         stays = counted(unfinished, "content stays", "contents stay")
-        sentences.append(f"{stays} pending: {AGAIN}.")
+        sentences.append(f"{stays} pending.")
     if unfinished > 0 and not tally.message:
         sentences.append(f"Number of pending contents that another run labelled meanwhile: {unfinished:,}.")
     if failed := tally.failed_starts:
@@ -338,18 +338,19 @@ def _finish(
             f"The engine of {first}{others} did not start, and other executors did its work: {failed[first]}"
         )
     if over_share := tally.counts["over_share"]:
+        looks = counted(over_share, "unreadable answer had no second look", "unreadable answers had no second look")
         sentences.append(
-            f"{over_share:,} unreadable answers had no second look: labeler.second_look is for {SECOND_LOOK_SHARE:.0%} "
+            f"{looks}: labeler.second_look is for {SECOND_LOOK_SHARE:.0%} "
             f"of each task's calls, or {MIN_SECOND_LOOKS} if that is more."
         )
     if written.to_retry and not tally.message:
-        sentences.append(f"{counted(written.to_retry, 'row', 'rows')} failed and may be tried again: {AGAIN}.")
+        sentences.append(f"{counted(written.to_retry, 'row', 'rows')} failed and may be tried again.")
     lasting = list[str]()  # what is so until something changes
     if given_up:
-        max_attempts = run.config.run.max_attempts
+        contents, attempts = counted(given_up, "content is", "contents are"), run.config.run.max_attempts
         lasting.append(
-            f"{given_up:,} contents failed {max_attempts} times (run.max_attempts) and are not tried again. When the "
-            f"cause is fixed, try them again with --set run.max_attempts={2 * max_attempts}."
+            f"{contents} not tried again after {counted(attempts, 'failure', 'failures')} (run.max_attempts). When the "
+            f"cause is fixed, try again with --set run.max_attempts={2 * attempts}."
         )
     audit = audit_of_run(run)
     sentences += audit.sentences

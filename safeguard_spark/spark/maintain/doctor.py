@@ -21,6 +21,7 @@ from safeguard_spark.spark.session import session
 from safeguard_spark.spark.shared import refuse_driver_local, refuse_unshared, require_volume
 from safeguard_spark.spark.source import find_source, refuse_overlap
 from safeguard_spark.spark.tables import Tables
+from safeguard_spark.terminal import counted
 from safeguard_spark.tracking.registry import Registry
 from safeguard_spark.tracking.store import try_tracking
 
@@ -60,7 +61,7 @@ def _on_driver(name: str, probe: Callable[..., str], *args: Any) -> Finding:
 def _registry(config: RunConfig) -> str:
     registry = Registry.of(config)
     if registry.exists:
-        return f"{len(registry.names())} policies in {registry.display_name}"
+        return f"{counted(len(registry.names()), 'policy', 'policies')} in {registry.display_name}"
     if not config.policies.is_dir():
         raise PolicyError(
             f"No policy is published in {registry.display_name}, and there is no folder {config.policies}. Correct "

@@ -25,6 +25,7 @@ from safeguard_spark.spark.relabel.strata import planned_labels, rejudged, selec
 from safeguard_spark.spark.screens import find_screen
 from safeguard_spark.spark.source import RANK, Source
 from safeguard_spark.spark.tables import Tables
+from safeguard_spark.terminal import counted
 
 CHUNKS_PER_CALL_BUDGET = 4  # at least; so that the last chunk, which does not fit, is a small part of the budget
 CHUNKS_PER_TIME_BUDGET = 10
@@ -46,10 +47,11 @@ class SourceChange(NamedTuple):
         where = f" from version {self.planned} to {self.now}" if self.planned != self.now else ""
         if self.added is None:
             return (
-                f"The source changed{where}: {self.rows_planned:,} contents were in scope, {self.rows_now:,} are now."
+                f"The source changed{where}: the scope had {counted(self.rows_planned, 'content', 'contents')}, now "
+                f"{self.rows_now:,}."
             )
-        what = f"{self.added:,} contents in scope are new, {self.edited:,} edited, {self.gone:,} gone"
-        return f"The source changed{where}: {what} since the plan."
+        what = f"{self.added:,} new, {self.edited:,} edited, {self.gone:,} gone"
+        return f"The source changed{where}. Contents in scope since the plan: {what}."
 
 
 class Application(NamedTuple):

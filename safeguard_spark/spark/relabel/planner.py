@@ -26,6 +26,7 @@ from safeguard_spark.spark.relabel.strata import AFFECTED, old_labels, plan_stra
 from safeguard_spark.spark.screens import all_screens, find_screen, num_checked, without_retired
 from safeguard_spark.spark.source import Source, work_key
 from safeguard_spark.spark.tables import Tables
+from safeguard_spark.terminal import counted
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _used(screen: Screen | None, size: Cost) -> list[str]:
         return []
     if screen.is_retired:
         return [unused_text(screen)]
-    return [f"Screen {screen.screen_id} spares {size.spared:,} more calls."]
+    return [f"Screen {screen.screen_id} spares {counted(size.spared, 'more call', 'more calls')}."]
 
 
 def _fallen(tables: Tables, old: Policy | None, spec: LabelSpec) -> list[str]:

@@ -29,7 +29,7 @@ from safeguard_spark.labelling.verdict import Outcome
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.policy.document import Policy, parse_policy
 from safeguard_spark.policy.ref import Ref, policy_file
-from safeguard_spark.result import to_issue_again
+from safeguard_spark.result import AGAIN
 from safeguard_spark.spark.activations import (
     activate,
     active,
@@ -160,8 +160,7 @@ def _set_lines(spark: SparkSession, config: RunConfig, policy: Policy) -> tuple[
         return [], 0
     evaluation = evaluate_and_record(spark, config, Request(sets, (Side(config, (policy,)),)), show=False)
     if evaluation.message:
-        left = to_issue_again(evaluation.message, "The gate cannot be decided yet")
-        raise EngineError(f"{evaluation.message} {left}")
+        raise EngineError(f"{evaluation.message} The gate cannot be decided yet: {AGAIN}.")
     return [line.requirement for line in evaluation.gate], evaluation.calls
 
 

@@ -16,6 +16,7 @@ from safeguard_spark.suggest import closest_match
 
 TEXT, TURNS, JSON = "text", "turns", "json"  # how a content is staged: as text, as (role, text) pairs, or as JSON
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
+NAME_WORDS, NAME_LENGTH = 5, 80  # words and characters: what has more is no name of a column, but a content
 ID_TYPES = (T.StringType, T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.DateType)
 ID_KINDS = "A text, a whole number, a date or binary can be an id"
 # What can be another value in the next query, though Spark calls it deterministic; and what it cannot know.
@@ -52,6 +53,16 @@ def quoted(column: str) -> str:
     return f"`{column.replace('`', '``')}`"
 
 
+def known_columns(columns: Sequence[str]) -> str:
+    """Which columns there are. Of a file without a header these would be its first content, which no message shows."""
+    if any(len(name.split()) > NAME_WORDS or len(name) > NAME_LENGTH for name in columns):
+        return (
+            "The first line of the file looks like a content. If it has no header, add a first line with the names of "
+            "its columns."
+        )
+    return f"It has {', '.join(columns)}."
+
+
 def _separator_hint(columns: Sequence[str], name: str) -> str:
     """What to set if a file's only column holds the names of several, as the header of a CSV with semicolons does."""
     separator = next((mark for mark in ";\t|" if len(columns) == 1 and name in columns[0].split(mark)), None)
@@ -68,17 +79,17 @@ def read_column(frame: DataFrame, source: str, text: str, option: str) -> Field:
         return Field(field.name, _sql_name(field.name), F.col(quoted(field.name)), field.dataType, option)
     if IDENTIFIER.fullmatch(text):
         match = closest_match(text, frame.columns)
-        hint = f"did you mean {match}? It" if match else "it"
+        known = known_columns(frame.columns)
+        hint = f"did you mean {match}? {known}" if match else f"{known[0].lower()}{known[1:]}"
         raise SourceError(
-            f"There is no column {text} in {source} ({option}); {hint} has {', '.join(frame.columns)}."
-            + _separator_hint(frame.columns, text)
+            f"There is no column {text} in {source} ({option}); {hint}" + _separator_hint(frame.columns, text)
         )
     try:
         value = frame.select(F.expr(text).alias("value"))
     except FAILED as error:
         raise SourceError(
             f"{option} {text} is neither a column of {source} nor an SQL expression over its columns "
-            f"({first_sentence(error).rstrip('.')}). It has {', '.join(frame.columns)}."
+            f"({first_sentence(error).rstrip('.')}). {known_columns(frame.columns)}"
         ) from error
     if not _is_fixed(frame, value):
         raise SourceError(

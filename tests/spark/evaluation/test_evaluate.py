@@ -299,7 +299,7 @@ def test_a_set_that_cannot_be_read_or_divided_says_what_to_do(lake: Lake, tmp_pa
         with pytest.raises(SourceError, match=message):
             evaluate(lake, write_set(tmp_path, contents(6), mapping={"market": mapping}))
     golden_set = write_set(tmp_path, [*contents(6), contents(6)[0]], id_column="text")
-    with pytest.raises(SourceError, match="1 of 7 rows of golden@1 repeat the id of another"):
+    with pytest.raises(SourceError, match="In golden@1, 1 row repeats the id of another"):
         evaluate(lake, golden_set)
     with pytest.raises(ConfigError, match="text of golden@1 has more than 500 values"):
         evaluate(lake, write_set(tmp_path, contents(501)), slices=["language", "text"])

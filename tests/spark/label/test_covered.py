@@ -176,7 +176,7 @@ def test_failed_rows_and_another_selection_are_not_passed_over(lake: Lake) -> No
     assert lake.label(run={"max_attempts": 2}).status is Status.partial
     assert lake.label(run={"max_attempts": 2}).pending == 1
     unchanged = lake.label(run={"max_attempts": 2})
-    assert is_unchanged(unchanged) and "failed 2 times" in str(unchanged.message)
+    assert is_unchanged(unchanged) and "after 2 failures" in str(unchanged.message)
     retried = lake.label(run={"max_attempts": 3})
     assert (retried.pending, retried.candidates) == (
         1, "All rows are read: run.max_attempts changed."
@@ -328,7 +328,7 @@ def test_of_a_view_over_one_table_the_rows_of_new_files_are_read(lake: Lake) -> 
     lake.calls()
     lake.write([("new", "a rifle, new", "en"), ("y", "ein Tisch", "de")], COLUMNS)
     result = lake.label(source=view)
-    assert result.candidates == "1 rows are read: files that were added since version 0 of the source."
+    assert result.candidates == "1 row is read: files that were added since version 0 of the source."
     assert (result.rows, result.written, lake.calls()) == (10, 1, 1)
     assert set(lake.current()) == {"e-new", *(f"e-p{n}" for n in range(9))}
     lake.spark.sql(f"UPDATE delta.`{lake.posts}` SET body = 'a lamp', lang = 'en' WHERE id IN ('x', 'p3')")

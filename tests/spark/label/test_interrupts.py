@@ -49,7 +49,7 @@ def test_an_interrupt_while_labelling_ends_6_and_what_was_staged_is_committed(jo
     assert interrupt(job, number, lambda: list(job.staging.glob("*/0/results/*/_SUCCESS"))) == 6, job.stderr_tail()
     result = printed(job)
     assert (result["status"], result["calls"] > 0) == ("partial", True)
-    assert "Stopped by the operator; issue the same command again to go on." in job.stderr_tail()
+    assert "Stopped by the operator.\nSome work is left: issue the same command again.\n" in job.stderr_tail()
     assert "Traceback" not in job.stderr_tail()
     assert result["written"] == len(read(job, "labels")) >= 30  # at least the chunk that was complete
     assert not list(job.staging.glob("*"))

@@ -109,7 +109,7 @@ def test_the_command_reports_what_it_erased(plain: Lake, capsys: pytest.CaptureF
     assert json.loads(printed.out.splitlines()[-1])["rows"] == {
         "reasoning": 5, "labels": 4, "review_items": 0, "decisions": 0, "gold": 0,
     }  # fmt: skip
-    assert "4 ids requested, 4 of them had labels" in printed.err and "labelled again" in printed.err
+    assert "4 ids requested, 4 with labels" in printed.err and "labelled again" in printed.err
     assert "secret" not in printed.err
     assert run_command(command) == 2 and "--ids" in capsys.readouterr().err
     assert run_command([*command[:-1], str(plain.folder / "nowhere"), "--ids", "x"]) == 4

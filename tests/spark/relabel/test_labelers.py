@@ -194,7 +194,7 @@ def test_a_run_says_how_many_contents_were_given_up_and_logs_its_engines(
     for _ in range(2):
         done = lake.label(run={"max_attempts": 1})
         assert (done.exit_code, done.pending) == (0, 0)
-        assert "1 contents failed 1 times (run.max_attempts)" in str(done.message)
+        assert "1 content is not tried again after 1 failure (run.max_attempts)" in str(done.message)
         assert "--set run.max_attempts=2" in str(done.message)
     assert lake.label(run={"max_attempts": 2}).pending == 1
 

@@ -226,7 +226,7 @@ def test_a_plan_whose_versions_are_gone_from_the_logs_is_refused_or_says_so(lake
     forget_log(lake, "posts", 0)
     change = prepared(lake, plan).source_change
     assert change is not None and change.added is None
-    assert "8 contents were in scope, 9 are now" in str(change)
+    assert "the scope had 8 contents, now 9." in str(change)
     forget_log(lake, "tables/labels", touched.labels_version)
     with pytest.raises(TableError, match=r"no longer says which labels .* Plan again\."):
         prepared(lake, touched)

@@ -230,6 +230,9 @@ REFUSED: dict[str, Refusal] = {
     "a Parquet file that is cut": Refusal(_cut_file, "b.parquet is not a Parquet file, or only part of one"),
     "CSV that is said to be ORC": Refusal(csv(f"id,body\na,{BAD}\n", format="orc"), "is not an ORC file"),
     "CSV with semicolons": Refusal(csv("id;body\na;x\n"), "no column id in .* --set source.options.sep=';'"),
+    "CSV without a header": Refusal(
+        csv("a,My old sofa is for sale. Call me!\nb,x\n"), "; the first line of the file looks like a content"
+    ),
     "CSV with a short line": Refusal(csv("id,body\na\n"), "a line does not have the columns"),
     "CSV with a long line": Refusal(csv("id,body\na,b,secret\n"), "a line does not have the columns"),
     "CSV in UTF-16": Refusal(

@@ -199,7 +199,7 @@ def test_one_case_is_verified_alone_and_an_unknown_one_is_named(safeguard: Safeg
     write_policy(Path("policies"))
     calls = ("--set", "engine.args={words: {replica: M1}, calls_file: calls}")
     ran = safeguard("verify", "market", *SCRIPTED, *calls, "--case", "replica-watch")
-    assert (ran.code, Path("calls").stat().st_size) == (0, 1) and "1 of 1 cases" in ran.out
+    assert (ran.code, Path("calls").stat().st_size) == (0, 1) and "1 of 1 case as" in ran.out
     missing = safeguard("verify", "market", *SCRIPTED, *calls, "--case", "replica-wach")
     assert (missing.code, "replica-watch" in missing.err) == (3, True)
 

@@ -8,7 +8,7 @@ from safeguard_spark.cli.result_output import print_result
 from tests.build import run_result
 
 pytestmark = pytest.mark.unit
-DONE = "complete: 10 rows, 8 pending, 6 calls, 8 labels written (empty 2, labelled 6), 1 engine starts, 3 s.\n"
+DONE = "complete: 10 rows, 8 pending, 6 calls, 8 labels written (empty 2, labelled 6), 1 engine start, 3 s.\n"
 PLANNED = {"status": "planned", "rows": 12_000, "pending": 2_000, "calls": 1_500}
 
 
@@ -21,10 +21,6 @@ PLANNED = {"status": "planned", "rows": 12_000, "pending": 2_000, "calls": 1_500
         (
             {"status": "partial", "message": "Stopped."},
             f"{DONE.replace('complete', 'partial')}Stopped.\nSome work is left: issue the same command again.\n",
-        ),
-        (
-            {"status": "partial", "message": "8 wait: issue the same command again."},
-            f"{DONE.replace('complete', 'partial')}8 wait: issue the same command again.\nSome work is left.\n",
         ),
         (
             {"pending": 0, "calls": 0, "written": 0, "outcomes": {}, "engine_starts": 0},

@@ -119,6 +119,12 @@ def test_a_pack_has_two_items_in_a_row(tmp_path: Path, header: str) -> None:
             "a.jsonl.gz cannot be read as jsonl: Compressed",
         ),
         (FileFormat.parquet, "a.parquet", b"secret", "a.parquet is not a Parquet file."),
+        (
+            FileFormat.pack,
+            "a.csv",
+            b"Hello,0,Put this label on it\nBye,1,x\n",
+            "a.csv has no header with label columns in its first ten rows.",
+        ),
         (FileFormat.pack, "a.csv", b"text,other\n", "a.csv has no header with label columns in its first ten rows."),
         (FileFormat.pack, "a.csv", b"a,a label,b,b label,c,c label\n", "a.csv has 3 label columns; a pack has one"),
     ],
