@@ -9,11 +9,23 @@ from typing import Any, NamedTuple
 from safeguard_spark.authoring.cases import SCHEMA_LINE, cases_path
 from safeguard_spark.authoring.yaml_output import as_yaml
 from safeguard_spark.errors import PolicyError
-from safeguard_spark.policy.document import NAME, NONE, VERSION, Answers, Output, Rule, read_text, version_key
+from safeguard_spark.policy.document import (
+    NAME,
+    NONE,
+    VERSION,
+    Answers,
+    FrontMatterError,
+    Output,
+    Rule,
+    read_text,
+    split_document,
+    version_key,
+)
 from safeguard_spark.policy.ref import policy_file, policy_names, require_distinct_name, versions_of
 from safeguard_spark.whole_files import write_files
 
 FIRST_VERSION = "1.0.0"
+VERSION_LINE = re.compile(r"""^(["']?)version\1[ \t]*:.*$""", re.MULTILINE)
 SCHEMA_FILES = ("policy.schema.json", "cases.schema.json")
 SHIPPED = Path(str(files("safeguard_spark"))) / "shipped"  # the folders conf, policies and sets of the repository
 MAX_NAME = 70  # characters: the template's category, NAME-violation, may have 80
@@ -92,7 +104,7 @@ def create_policy(ref: str, folder: Path) -> Path:
             f"Policy {name} has no version older than {version} to copy. Versions: {', '.join(existing)}."
         )
     source = policy_file(folder, name, older[-1])
-    cases = read_text(cases_path(source)) if cases_path(source).is_file() else new_cases(name)
+    cases = read_text(cases_path(source)) if cases_path(source).is_file() else None
     text = _with_version(read_text(source), version, source)
     return write_new([NewPolicy(policy_file(folder, name, version), text, cases)])[0]
 
@@ -161,10 +173,16 @@ def _schemas(folder: Path) -> dict[Path, str]:
 
 def _with_version(text: str, version: str, source: Path) -> str:
     """A policy's text with another version in its front matter, otherwise unchanged."""
-    changed, count = re.subn(r"^version:.*$", f"version: {version}", text, count=1, flags=re.MULTILINE)
-    if count == 0 or not text.startswith("---"):
-        raise PolicyError(f"{source} has no `version:` line to change. See its problems: safeguard check {source}.")
-    return changed
+    try:
+        front = split_document(text).front_matter
+    except FrontMatterError as error:
+        raise PolicyError(f"{source}: in line {error.line}, {error} ({error.hint}).") from error
+    changed, count = VERSION_LINE.subn(f"version: {version}", front, count=1)
+    if count == 0:
+        raise PolicyError(
+            f"{source} has no line `version: …` in its front matter to change: write one, then copy it again."
+        )
+    return text.replace(front, changed, 1)
 
 
 def new_policy(name: str, version: str) -> str:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from safeguard_spark.authoring.checks.text import token_count
-from safeguard_spark.labelling.prompt import Prompt, harmony_encoding
+from safeguard_spark.labelling.prompt import Prompt, count_tokens, harmony_encoding
 from safeguard_spark.labelling.rows import LabelSpec
 
 
@@ -46,9 +45,9 @@ def prompt_json(prompt: Prompt, spec: LabelSpec) -> dict[str, Any]:
 
 def token_counts(prompt: Prompt, spec: LabelSpec) -> str:
     """How many tokens the prompt has, and how many of them are the content. A chat prompt is estimated."""
-    content = token_count(prompt.user_text)
+    content = count_tokens(prompt.user_text)
     if prompt.token_ids is None:
-        total = token_count(prompt.policy_text) + content
+        total = count_tokens(prompt.policy_text) + content
         return (
             f"About {total:,} tokens in gpt-oss's vocabulary: {content:,} are the content. "
             "Another model's count may differ."

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from safeguard_spark.authoring.diagnostics import Diagnostic, SourceFile
 from safeguard_spark.policy.characters import look_alike_hint, strange_characters
-from safeguard_spark.policy.document import ENCODING
+from safeguard_spark.policy.document import ENCODING, NUL
 from safeguard_spark.policy.positions import Span, Yaml
 from safeguard_spark.suggest import closest_match
 from safeguard_spark.value_problems import is_misread_text, problem_words, value_words
@@ -26,17 +26,20 @@ class Hints(NamedTuple):
 def read_source(path: Path, display_name: str) -> tuple[SourceFile, list[Diagnostic]]:
     """A file's text, empty with a diagnostic if it cannot be read. `display_name` is for diagnostics. Never raises."""
     try:
-        return SourceFile(display_name, path.read_text(encoding=ENCODING)), []
+        text = path.read_text(encoding=ENCODING)
+        if NUL not in text:
+            return SourceFile(display_name, text), []
+        before, problem = text[: text.index(NUL)], f"not UTF-8 text (NUL character {text.index(NUL)})"
     except UnicodeDecodeError as error:
-        before = error.object[: error.start].decode("utf-8", "replace")
-        span = Span(before.count("\n") + 1, len(before) - before.rfind("\n"))
-        problem = f"not UTF-8 text (byte {error.start})"
-        # Shown as far as it can be read, but not checked: its text is not known.
-        readable = SourceFile(display_name, error.object.decode("utf-8", "replace"))
-        return SourceFile(display_name, ""), [readable.diagnose("unreadable", span, problem, "save the file as UTF-8")]
+        before, problem = error.object[: error.start].decode("utf-8", "replace"), f"not UTF-8 text (byte {error.start})"
+        text = error.object.decode("utf-8", "replace")
     except OSError as error:
         source = SourceFile(display_name, "")
         return source, [source.diagnose("unreadable", Span(1), f"it cannot be read: {error.strerror}")]
+    span = Span(before.count("\n") + 1, len(before) - before.rfind("\n"))
+    # Shown as far as it can be read, but not checked: its text is not known.
+    readable = SourceFile(display_name, text)
+    return SourceFile(display_name, ""), [readable.diagnose("unreadable", span, problem, "save the file as UTF-8")]
 
 
 def duplicate_keys(source: SourceFile, yaml: Yaml) -> list[Diagnostic]:

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -106,7 +107,7 @@ def verify_policies(
     if mlflow:  # also before a model is paid for
         require("mlflow")
         try_server(tracking_uri(run))
-    files = [find_policy_file(ref, run) for ref in refs]
+    files = list(dict.fromkeys(find_policy_file(ref, run) for ref in refs))
     versions = {other: find_policy_file(other, run) for other in others if "=" not in other}
     errors = verification_errors([*files, *versions.values()])
     _require_none(errors, "The model was not called. Correct the errors above, then verify again.")
@@ -155,7 +156,7 @@ def _cases(file: Path, ids: list[str] | None) -> tuple["Case", ...]:
     from safeguard_spark.authoring.cases import find_case
     from safeguard_spark.authoring.verify import required_cases
 
-    return tuple(find_case(file, id) for id in ids) if ids else required_cases(file)
+    return tuple(find_case(file, id) for id in dict.fromkeys(ids)) if ids else required_cases(file)
 
 
 def _log_verifications(run: "RunConfig", verifications: "list[Verification]") -> None:
@@ -218,10 +219,14 @@ def _content(file: Path, text: str | None, case_id: str | None) -> "Content":
     from safeguard_spark.authoring.cases import find_case
     from safeguard_spark.labelling.content import from_text
 
+    if case_id is not None and text is not None:
+        raise ConfigError("Show the prompt of a text or of a case: leave out either the text or --case.")
     if case_id is not None:
         return find_case(file, case_id).content
     if text is not None:
         return from_text(text)
+    if sys.stdin is None:  # it was closed
+        raise ConfigError("There is no standard input to read the content from: give the content after the policy.")
     if sys.stdin.isatty():
         typer.echo("Type the content, then Ctrl-D on an empty line.", err=True)
     return from_text(sys.stdin.buffer.read().removesuffix(b"\n"))
@@ -259,12 +264,13 @@ def new_policy(
     ] = None,
 ) -> Result:
     """Create a policy from a template or from one that ships, or its next version from the newest older one."""
+    from safeguard_spark.authoring.cases import cases_path
     from safeguard_spark.authoring.new import copy_shipped, create_policy
     from safeguard_spark.policy.layout import CASES_FILE
 
     file = copy_shipped(name, shipped, run.policies) if shipped else create_policy(name, run.policies)
-    text = f"Wrote {file} and {CASES_FILE} next to it. Edit them, then: safeguard check {file}\n"
-    return Result({"file": str(file)}, text)
+    wrote = f"{file} and {CASES_FILE} next to it. Edit them" if cases_path(file).is_file() else f"{file}. Edit it"
+    return Result({"file": str(file)}, f"Wrote {wrote}, then: safeguard check {shlex.quote(str(file))}\n")
 
 
 @command(policy, folder_config, "import")
@@ -311,7 +317,7 @@ def import_pack(
     refusal = "Nothing was written, because of --strict: correct the pack, or leave out --strict.\n"
     lines = [one_line(line) for line in lines] + ["", refusal if is_refused else report_text(report)]
     if report.errors:
-        where = " ".join(map(str, files))
+        where = shlex.join(map(str, files))
         lines[-1] += f"Correct the errors above before you use the policy, then: safeguard check {where}\n"
     value = {"policies": values} if split else values[0]
     return Result(

@@ -165,6 +165,8 @@ def _message(problem: Any) -> str:
             return _unknown(where, kind).removesuffix(".")
         case "missing" if kind:
             return f"engine.kind={kind} needs {where}"
+        case _ if problem.get("input", "") is None and ":" in str((path or [""])[-1]):
+            return f"{where} has no value: write a space after its colon"
         case "union_tag_invalid":
             where = "engine.kind"
         case "value_error":

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from safeguard_spark.config.engine import Dialect
 from safeguard_spark.labelling.content import from_text
 from safeguard_spark.labelling.engine import CallSpec
-from safeguard_spark.labelling.prompt import Prompt, chat, harmony, harmony_encoding, prefix_tokens
+from safeguard_spark.labelling.prompt import Prompt, chat, count_tokens, harmony, harmony_encoding, prefix_tokens
 from safeguard_spark.labelling.rows import CHARACTERS_PER_TOKEN
 from safeguard_spark.labelling.verdict import DECLINED, Completion, refusal_cause
 from safeguard_spark.policy.document import Effort, Output
@@ -129,7 +129,7 @@ def sent_tokens(spec: CallSpec, prompt: Prompt) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def _policy_tokens(text: str) -> int:
-    return len(harmony_encoding().encode(text, disallowed_special=()))
+    return count_tokens(text)
 
 
 def _has_effort(spec: CallSpec) -> bool:

@@ -6,7 +6,6 @@ empty cell or an absent key is None: unknown, and not 0. Errors name the row, ne
 
 import csv
 import gzip
-import io
 import json
 import re
 import zlib
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safeguard_spark.authoring.cases import load_cases
+from safeguard_spark.authoring.packs.table_rows import csv_rows
 from safeguard_spark.errors import SourceError
 from safeguard_spark.evaluation.sets import ROW, FileFormat
 from safeguard_spark.policy.document import ENCODING, REVIEW
@@ -37,7 +37,7 @@ def read_rows(path: Path, file_format: FileFormat) -> list[Row]:
 
 def _csv(path: Path) -> Iterator[Row]:
     """CSV with a header. All cells are texts."""
-    records = csv.reader(io.StringIO(_text(path)))
+    records = iter(csv_rows(_text(path)))
     header = [name or f"_c{index}" for index, name in enumerate(next(records, []))]
     doubled = {name for name in header if header.count(name) > 1}
     if doubled:
@@ -93,7 +93,7 @@ def _pack(path: Path) -> Iterator[Row]:
 
     The second item is the answer to the first, so it is a conversation of two turns. `part` is prompt or response.
     """
-    records = list(csv.reader(io.StringIO(_text(path))))
+    records = csv_rows(_text(path))
     header = next((index for index, cells in enumerate(records[:10]) if _label_columns(cells)), None)
     if header is None:
         raise SourceError(f"{path} has no header with label columns in its first ten rows.")

@@ -17,7 +17,7 @@ TEMPLATE_SPECIALS = 10  # [start, message, end] for system, developer and user, 
 
 # The tokenizer's time grows with the square of the length of a run without boundaries: 70 s for 262,144 letters a. So a
 # text is encoded in slices that end where the tokenizer would end a token anyway. Only a run that is longer than a
-# slice is cut elsewhere.
+# slice is cut elsewhere. (Of a million letters without a boundary the tokenizer's stack overflows.)
 SLICE = 1024
 _BOUNDARY = r"(?:(?<=[^\W_])(?=[\s.,;:!?()，。！？、])|(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9])(?=[A-Za-z]))"
 _SLICES = re.compile(rf".{{1,{SLICE}}}{_BOUNDARY}|.{{1,{SLICE}}}", re.DOTALL)
@@ -78,6 +78,11 @@ def harmony(body: str, effort: Effort, content: Content, limit: int | None = Non
     if specials != TEMPLATE_SPECIALS:
         raise InjectionError(f"{specials} special tokens where the template has {TEMPLATE_SPECIALS}")
     return Prompt(body, text, ids)
+
+
+def count_tokens(text: str) -> int:
+    """How many harmony tokens a text has; strings that look like control tokens count as plain text."""
+    return sum(map(len, _encoded(text)))
 
 
 def prefix_tokens(body: str, effort: Effort) -> int:

@@ -49,7 +49,9 @@ class LabelSpec:
         """A sentence if the policy alone fills the `limit` tokens that `setting` allows a prompt, else None."""
         if self.labeler.dialect is not Dialect.harmony:
             return None  # another model, another tokenizer
-        tokens = prompt.prefix_tokens(self.policy.body, self.labeler.effort)
+        tokens = prompt.count_tokens(self.policy.body)
+        if tokens < limit:  # else it may be too long to be rendered at all
+            tokens = prompt.prefix_tokens(self.policy.body, self.labeler.effort)
         if tokens < limit:
             return None
         policy = f"Policy {self.policy.ref}"

@@ -19,6 +19,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # what MLflow's prompt registry accepts 
 VERSION = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"  # 1.0.0 has no other spelling, such as 01.0.0
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"  # BCP 47
 ENCODING = "utf-8-sig"  # some editors write a byte order mark; it is not part of the text
+NUL = "\0"  # in no text, and in every second byte of UTF-16
 DASHES = re.compile(r"[-‐‑‒–—―−_*=]{1,}")  # what people and editors write for three hyphens
 NONE = "none"  # the category the model gives when nothing is violated
 REVIEW: Literal["review"] = "review"  # the category of a content that a person must decide
@@ -306,11 +307,14 @@ def ambiguous_review_words(policy: Policy) -> set[str]:
 def read_text(path: Path) -> str:
     """Read a text file; line ends become \\n. Raises PolicyError naming the file."""
     try:
-        return path.read_text(encoding=ENCODING)
+        text = path.read_text(encoding=ENCODING)
     except OSError as error:
         raise PolicyError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise PolicyError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
+    if NUL in text:
+        raise PolicyError(f"{path} is not UTF-8 text (NUL character {text.index(NUL)}): save it as UTF-8.")
+    return text
 
 
 def load_policy(path: Path) -> Policy:

@@ -114,6 +114,14 @@ def test_an_unknown_key_has_a_suggestion(unknown: str, suggestion: str) -> None:
     assert problem(values) == f"Configuration: there is no key {unknown}; did you mean {suggestion}?"
 
 
+def test_a_colon_without_a_space_is_named() -> None:
+    values: dict[str, Any] = {"engine": {"kind": "scripted"}}
+    set_value(values, *parse_assignment("engine.args.words={voucher:FR1}"))
+    assert problem(values) == (
+        "Configuration: engine.args.words.voucher:FR1 has no value: write a space after its colon."
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "key", "owner"),
     [

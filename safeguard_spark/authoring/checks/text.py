@@ -7,7 +7,7 @@ from safeguard_spark.authoring.diagnostics import Diagnostic
 from safeguard_spark.authoring.draft import Draft
 from safeguard_spark.authoring.languages import ENGLISH, SECTIONS
 from safeguard_spark.authoring.text import Line, mentions, without_quotes
-from safeguard_spark.labelling.prompt import harmony_encoding
+from safeguard_spark.labelling.prompt import count_tokens
 from safeguard_spark.policy.positions import Span
 
 LONG, TOO_LONG = 1_000, 10_000  # tokens; the model's guide: 400-600 is best, about 10,000 still works
@@ -34,11 +34,6 @@ def check_text(draft: Draft) -> Iterator[Diagnostic]:
     yield from _examples(draft)
 
 
-def token_count(text: str) -> int:
-    """How many harmony tokens a text has; strings that look like control tokens count as plain text."""
-    return len(harmony_encoding().encode(text, disallowed_special=()))
-
-
 def _forbidden(draft: Draft) -> Iterator[Diagnostic]:
     for code, pattern, what, hint in (
         ("control-token", CONTROL, "is a control token of the prompt format", "describe it in words"),
@@ -63,7 +58,7 @@ def _todo(draft: Draft) -> Iterator[Diagnostic]:
 
 
 def _length(draft: Draft) -> Iterator[Diagnostic]:
-    tokens = token_count(draft.body)
+    tokens = count_tokens(draft.body)
     if tokens > LONG:
         code, limit = ("too-long", TOO_LONG) if tokens > TOO_LONG else ("long", LONG)
         hint = "400 to 600 is best: split the policy, or shorten the examples"

@@ -132,6 +132,8 @@ def read_golden(text: str, vocabulary: Vocabulary, file: str, columns: Columns =
         if any(columns):
             raise PolicyError(f"{file} {problem}.")
         return Golden(lost=(f"{file} {problem}; no cases were read",))
+    if sum(_filled(row) > 0 for row in rows) < 2:
+        return Golden(lost=(f"{file} has no contents, or nothing at all; no cases were read",))
     texts, header = _layout(rows, vocabulary, columns)
     if texts:
         items = list(_in_columns(rows, header, texts, vocabulary))
@@ -159,6 +161,8 @@ def read_golden(text: str, vocabulary: Vocabulary, file: str, columns: Columns =
 
 def _golden(items: list[_Item], found: str, num_others: int, file: str, *, has_review: bool) -> Golden:
     empty = [item.row for item in items if not item.turns]
+    garbled = [item.row for item in items if not all(_is_unicode(turn.text) for turn in item.turns)]
+    items = [item for item in items if item.row not in garbled]
     unknown = [item for item in items if item.turns and item.expected is None]
     usable = [item for item in items if item.turns and item.expected is not None]
     for_a_person = [] if has_review else [i for i in usable if i.expected and i.expected.violation == REVIEW]
@@ -176,6 +180,8 @@ def _golden(items: list[_Item], found: str, num_others: int, file: str, *, has_r
         lost.append(f"{file}: {rows} that a person must decide, which is no answer that the text asks for; skipped")
     if empty:
         lost.append(f"{file}: {_in_rows(empty)} without a text; skipped")
+    if garbled:
+        lost.append(f"{file}: {_in_rows(garbled)} whose text is not Unicode, with half of a character; skipped")
     if num_others:
         notes.append(
             f"{file}: {counted(num_others, 'row', 'rows')} below the last section: no contents (metrics or notes)"
@@ -192,6 +198,11 @@ def _golden(items: list[_Item], found: str, num_others: int, file: str, *, has_r
         (f"{len(cases)} case{'' if len(cases) == 1 else 's'} from {file}: {found}", *notes),
         tuple(lost),
     )
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold a text; JSON can escape half of a character, a lone surrogate."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def add_case(cases: dict[str, Case], case: Case, name: str, notes: list[str], lost: list[str]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -47,7 +48,20 @@ def read_rows(text: str) -> Rows:
             line.count(mark) and all(column_kind(cell) for cell in line.split(mark)) for line in first[:HEADER_ROWS]
         ):
             separator = mark
-    return Rows(list(csv.reader(io.StringIO(text), delimiter=separator)))
+    return Rows(csv_rows(text, separator))
+
+
+def csv_rows(text: str, separator: str = ",") -> list[list[str]]:
+    """The rows of CSV. Raises csv.Error where quotes do not match: one that is never closed would swallow all rows."""
+    csv.field_size_limit(len(text) + 1)  # Python's own limit is 131,072 characters
+    reader, rows, line = csv.reader(io.StringIO(text), delimiter=separator, strict=True), list[list[str]](), 1
+    try:
+        for row in reader:
+            rows.append(row)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise csv.Error(f"the quotes of the row that begins in line {line} do not match: {error}") from None
+    return rows
 
 
 def _json_rows(text: str) -> Rows:
@@ -93,7 +107,9 @@ def _cell(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # as some write null
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def column_kind(name: str) -> str | None:

@@ -100,10 +100,28 @@ def test_any_text_gives_distinct_cases_and_never_raises(text: str) -> None:
         assert len({case.content_hash for case in golden.cases}) == len(golden.cases)
 
 
-def test_a_cell_too_large_for_csv_is_a_note() -> None:
-    golden = read("text,label\n" + "a" * 200_000 + ",SP2\n")
-    assert golden.cases == ()
-    assert "is not CSV" in golden.lost[0]
+def test_a_text_may_have_any_length() -> None:
+    (case,) = read("text,label\n" + "a" * 200_000 + ",SP2\n").cases
+    assert case.text == "a" * 200_000
+
+
+@pytest.mark.parametrize("broken", ['"Not closed,SP2', 'He said "hi",SP2\n"He said "hi"",SP2'])
+def test_quotes_that_do_not_match_are_a_note_and_swallow_no_rows(broken: str) -> None:
+    golden = read(f"text,label\nGood,SP0\n{broken}\nBye,SP0\nFree coins,SP2\n")
+    assert golden.cases == () and "the quotes of the row that begins in line " in golden.lost[0]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "text,label\n", "[]"])
+def test_a_file_without_contents_is_called_that(text: str) -> None:
+    assert read(text).lost == ("golden.csv has no contents, or nothing at all; no cases were read",)
+
+
+def test_what_no_file_can_hold_and_what_is_no_text_are_skipped() -> None:
+    golden = read(
+        '[{"text": "\\ud800", "label": "SP2"}, {"text": NaN, "label": "SP2"}, {"text": "ok", "label": "SP0"}]'
+    )
+    assert [case.text for case in golden.cases] == ["ok"]
+    assert "1 row (2) whose text is not Unicode" in golden.lost[1] and "1 row (3) without a text" in golden.lost[0]
 
 
 def test_an_unrelated_table_gives_no_cases_and_says_what_to_do() -> None:

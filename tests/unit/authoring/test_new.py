@@ -19,6 +19,7 @@ from safeguard_spark.authoring.new import (
 )
 from safeguard_spark.errors import PolicyError
 from safeguard_spark.policy.document import Output, Rule, load_policy, parse_policy
+from tests.unit.commands import Safeguard
 from tests.unit.samples import CASES, POLICY, edited, write_policy
 
 pytestmark = pytest.mark.unit
@@ -107,11 +108,33 @@ def test_a_policy_that_cannot_be_created_is_an_error_and_nothing_is_written(
 
 def test_a_version_that_cannot_be_copied_is_named(tmp_path: Path) -> None:
     file = write_policy(tmp_path, edited(POLICY, ("version: 1.0.0\n", "")))
-    with pytest.raises(PolicyError, match="has no `version:` line to change"):
+    with pytest.raises(PolicyError, match=r"has no line `version: …` in its front matter"):
         create_policy("market@1.1.0", tmp_path)
     file.write_bytes(b"\xff")
     with pytest.raises(PolicyError, match=r"is not UTF-8 text \(byte 0\)"):
         create_policy("market@1.1.0", tmp_path)
+
+
+def test_a_version_in_quotes_is_copied_and_the_text_is_left_alone(tmp_path: Path) -> None:
+    text = edited(POLICY, ("version: 1.0.0", '"version": "1.0.0"'), ("are safe.", "are safe.\nversion: of the text"))
+    write_policy(tmp_path, text)
+    copied = create_policy("market@1.1.0", tmp_path).read_text()
+    assert copied == edited(text, ('"version": "1.0.0"', "version: 1.1.0"))
+
+
+def test_a_version_without_cases_is_copied_without_any(safeguard: Safeguard) -> None:
+    cases_path(write_policy(Path("policies"))).unlink()
+    ran = safeguard("new", "market@1.1.0", "--policies", "policies")
+    assert ran.out.startswith("Wrote policies/market/1.1.0/policy.md. Edit it, then: ")
+    assert [file.name for file in Path("policies/market/1.1.0").iterdir()] == ["policy.md"]
+
+
+def test_the_next_command_is_one_that_a_shell_takes(safeguard: Safeguard) -> None:
+    Path("our policies").mkdir()
+    assert (
+        "then: safeguard check 'our policies/gifts/1.0.0/policy.md'"
+        in safeguard("new", "gifts", "--policies", "our policies").out
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

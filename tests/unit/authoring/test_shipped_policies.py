@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from safeguard_spark.authoring.cases import cases_path, load_cases
 from safeguard_spark.authoring.check import check_paths
-from safeguard_spark.authoring.checks.text import token_count
 from safeguard_spark.errors import PolicyError
+from safeguard_spark.labelling.prompt import count_tokens
 from safeguard_spark.policy.document import Policy, load_policy, parse_policy, split_document
 from safeguard_spark.policy.lock import Lock, LockStatus, load_lock, lock_path
 from safeguard_spark.policy.ref import all_policy_files
@@ -36,7 +36,7 @@ def test_there_are_ten_policies_each_revised_at_least_once() -> None:
 @every_file
 def test_a_shipped_policy_has_400_to_900_tokens_and_the_four_sections(file: Path) -> None:
     body = load_policy(file).body
-    assert 400 <= token_count(body) <= 900
+    assert 400 <= count_tokens(body) <= 900
     places = [body.index(f"## {section}") for section in ("Instructions", "Definitions", "Criteria", "Examples")]
     assert places == sorted(places)
 

@@ -195,6 +195,15 @@ def test_what_the_model_said_is_shown_for_failed_cases_only_on_request(safeguard
     assert "old-watch (unread)" in said and "}{ nothing of use" in said and "replica-watch" not in said
 
 
+def test_what_is_named_twice_is_paid_for_once(safeguard: Safeguard) -> None:
+    write_policy(Path("policies"))
+    calls = ("--set", "engine.args.calls_file=calls")
+    safeguard("verify", "market", "market@1.0.0", *SCRIPTED, *calls)
+    assert Path("calls").stat().st_size == 3
+    safeguard("verify", "market", *SCRIPTED, *calls, "--case", "old-watch", "--case", "old-watch")
+    assert Path("calls").stat().st_size == 4
+
+
 def test_one_case_is_verified_alone_and_an_unknown_one_is_named(safeguard: Safeguard) -> None:
     write_policy(Path("policies"))
     calls = ("--set", "engine.args={words: {replica: M1}, calls_file: calls}")

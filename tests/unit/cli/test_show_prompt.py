@@ -25,6 +25,28 @@ def pipe_to_stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 
 
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("show-prompt", "market"), "There is no standard input to read the content from"),
+        (("show-prompt", "market", "A watch", "--case", "old-watch"), "leave out either the text or --case"),
+    ],
+)
+def test_a_content_is_named_once_and_can_be_read(
+    safeguard: Safeguard, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # it is closed
+    ran = safeguard(*argv)
+    assert (ran.code, message in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", [("check",), ("show-prompt", "policies/market/1.0.0/policy.md", "A watch")])
+def test_a_policy_that_no_tokenizer_takes_is_too_long(safeguard: Safeguard, command: tuple[str, ...]) -> None:
+    write_policy(Path("policies"), edited(POLICY, ("are safe.", f"are safe. {'x' * 2_000_000}")))
+    ran = safeguard(*command)
+    assert (ran.code, "tokens, more than 10,000" in ran.out or "alone takes" in ran.err) == (3, True)
+
+
 def test_it_prints_the_token_ids_that_a_job_would_send(safeguard: Safeguard) -> None:
     printed = json.loads(safeguard("show-prompt", "market", "A watch", "--json").out)
     rendered = prompt.harmony(parse_policy(POLICY).body, Effort.low, from_text("A watch"))
