@@ -21,7 +21,7 @@ from safeguard_spark.cli.options import (
     has_color,
     require_folder,
 )
-from safeguard_spark.errors import ConfigError, ExitCode, PolicyError
+from safeguard_spark.errors import ConfigError, ExitCode, PolicyError, SafeguardError
 from safeguard_spark.policy.alias import Alias
 from safeguard_spark.terminal import in_own_lines, one_line
 
@@ -122,10 +122,14 @@ def verify_policies(
     text = side_by_side(done, names) if others else "\n".join(verification_text(v) for v in done)
     if show_answers:
         text += "".join(f"\n{answers}" for v in done if (answers := answers_text(v)))
-    if mlflow:
-        _log_verifications(run, done)
-    pages = {"--html": (html, verification_html(done, names, with_answers=show_answers))} if html else {}
     code = overall_exit_code(done[:1] if others else done)
+    if mlflow:
+        try:
+            _log_verifications(run, done)
+        except SafeguardError as error:  # an outage keeps nothing that was paid for back
+            typer.echo(f"Error: {error}", err=True)
+            code = code or error.exit_code
+    pages = {"--html": (html, verification_html(done, names, with_answers=show_answers))} if html else {}
     return Result([verification_json(v) for v in done], text, code, pages=pages)
 
 

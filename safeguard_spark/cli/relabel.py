@@ -7,7 +7,7 @@ from typer import Argument, Context, Option
 
 from safeguard_spark.cli.options import Result, command, group, require_folder, table_config, table_options
 from safeguard_spark.cli.result_output import print_message, print_result
-from safeguard_spark.errors import ConfigError
+from safeguard_spark.errors import ConfigError, ExitCode, SafeguardError
 from safeguard_spark.extras import require
 from safeguard_spark.terminal import counted
 
@@ -134,8 +134,13 @@ def compare(
         report = with_texts(spark, run, report)
     print_message(report_text(report))
     pages = {"--html": (html, comparison_page(report))} if html is not None else {}
-    mlflow_run_id = log_comparison(run, report)
-    return Result({**report_json(report), "mlflow_run_id": mlflow_run_id}, pages=pages)
+    mlflow_run_id, code = None, ExitCode.complete
+    try:
+        mlflow_run_id = log_comparison(run, report)
+    except SafeguardError as error:  # an outage keeps nothing that was computed back
+        print_message(f"Error: {error}")
+        code = error.exit_code
+    return Result({**report_json(report), "mlflow_run_id": mlflow_run_id}, exit_code=code, pages=pages)
 
 
 @command(relabel, table_config)

@@ -10,6 +10,7 @@ import pytest
 
 from safeguard_spark.authoring.cases import Case, Violation
 from safeguard_spark.authoring.verify import Finding, judge
+from safeguard_spark.errors import TrackingError
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import parse_policy
 from safeguard_spark.tracking.store import mlflow_client
@@ -193,6 +194,21 @@ def test_what_the_model_said_is_shown_for_failed_cases_only_on_request(safeguard
     said = shown.out.removeprefix(plain.out)
     assert "found-on-a-truck (missed)" in said and '"rationale": "No rule matches."' in said
     assert "old-watch (unread)" in said and "}{ nothing of use" in said and "replica-watch" not in said
+
+
+def test_an_outage_of_mlflow_after_the_calls_costs_no_figures(
+    safeguard: Safeguard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> None:
+        raise TrackingError("MLflow is down.")
+
+    write_policy(Path("policies"))
+    usual = safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT)
+    monkeypatch.setattr("safeguard_spark.tracking.runs.log_finished_run", down)
+    monkeypatch.setattr("safeguard_spark.tracking.store.try_server", lambda uri: None)
+    ran = safeguard("verify", "market", *SCRIPTED, *ALL_RIGHT, "--mlflow", "--html", "page.html")
+    assert (usual.code, ran.code, ran.out) == (0, 5, usual.out)
+    assert "Error: MLflow is down." in ran.err and Path("page.html").is_file()
 
 
 def test_what_is_named_twice_is_paid_for_once(safeguard: Safeguard) -> None:
