@@ -75,6 +75,7 @@ def test_new_rows_are_found_by_the_files_that_came_and_an_id_that_is_there_alrea
         lake.label()
 
 
+@pytest.mark.slow
 def test_a_change_feed_shows_exactly_what_came_and_what_is_gone(lake: Lake) -> None:
     lake.spark.sql(f"CREATE TABLE delta.`{lake.posts}` (id STRING, body STRING) USING delta {FEED}")
     lake.write(posts(40, "a table, number {n}"))

@@ -54,6 +54,7 @@ def label(lake: Lake, config: RunConfig, *policies: Policy) -> Any:
     return label_table(lake.spark, config, policies or [MARKET], show=False)
 
 
+@pytest.mark.slow
 def test_from_one_labeler_to_another_and_back(lake: Lake) -> None:
     spark = lake.spark
     lake.write(POSTS)

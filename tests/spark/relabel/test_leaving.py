@@ -41,6 +41,7 @@ def opened(lake: Lake, rows: list[dict[str, Any]]) -> Tables:
     return tables
 
 
+@pytest.mark.slow
 def test_a_promotion_counts_the_contents_of_every_collection_and_not_only_of_its_source(lake: Lake) -> None:
     lake.write(posts(8))
     rows = rows_of(lake, "reviews", 4, OLD) + rows_of(lake, "reviews", 1, NEW) + rows_of(lake, "chats", 2, OLD, NEW)

@@ -30,6 +30,7 @@ def label_under(lake: Lake, version: Any, **sections: Any) -> None:
     label_table(lake.spark, configured(lake, **sections), [version], show=False)
 
 
+@pytest.mark.slow
 def test_a_content_for_which_every_call_failed_is_not_covered(lake: Lake) -> None:
     lake.write(posts(8))
     label_under(lake, OLD)
@@ -199,6 +200,7 @@ def test_noise_is_measured_on_the_contents_of_that_policy_only(lake: Lake) -> No
     assert label_again(lake.spark, configured(lake), policy("market"), 1.0, show=False).rows == 6
 
 
+@pytest.mark.slow
 def test_a_plan_selects_the_same_contents_after_later_labels_and_an_erasure_with_vacuum(lake: Lake) -> None:
     lake.write(posts(24))
     label_under(lake, OLD)

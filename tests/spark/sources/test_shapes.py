@@ -150,6 +150,7 @@ def test_columns_that_differ_in_case_only_are_read_where_case_counts(lake: Lake)
     assert [(row["content_id"], bytes(row["text"])) for row in source.frame.collect()] == [("b", b"y")]
 
 
+@pytest.mark.slow
 def test_all_contents_of_an_id_are_labelled_if_the_configuration_says_so(lake: Lake) -> None:
     lake.write([("a", "a replica"), ("a", "a teapot"), ("b", "tea")])
     source = {"duplicate_ids": "all"}
