@@ -1,4 +1,4 @@
-"""`python -m tools.jar`: build safeguard_spark/spark/s3-log-store.jar from java/. Needs a JDK and the jars of Delta."""
+"""`python -m tools.jar`: build safeguard_spark/spark/log-stores.jar from java/. Needs a JDK and the jars of Delta."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from safeguard_spark.spark.jars import S3_LOG_STORE_JAR
+from safeguard_spark.spark.jars import LOG_STORES_JAR
 from tools.rooms import ROOT
 
 SOURCE = ROOT / "safeguard_spark/spark/java"
@@ -16,7 +16,7 @@ JAVA = 17  # the oldest that Spark 4 runs on
 
 def main() -> int:
     """Write the jar. Returns 0."""
-    with zipfile.ZipFile(S3_LOG_STORE_JAR, "w", zipfile.ZIP_DEFLATED) as jar:
+    with zipfile.ZipFile(LOG_STORES_JAR, "w", zipfile.ZIP_DEFLATED) as jar:
         for name, content in compiled().items():
             jar.writestr(zipfile.ZipInfo(name), content)  # without the time, so that the same source is the same jar
     return 0

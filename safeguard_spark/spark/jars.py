@@ -1,4 +1,4 @@
-"""Jars: the packages of a local session, found again without resolving them each time.
+"""Jars: the one with our log stores, and the packages of a local session, found again without resolving them each time.
 
 Spark resolves `spark.jars.packages` at every start, which takes seconds, and a local session then copies every jar for
 the executor that it is itself. So the files that a first start resolved are kept in a list, and a later local session
@@ -9,27 +9,36 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pyspark
+from py4j.java_gateway import JavaPackage  # type: ignore[import-untyped]
 from pyspark.sql import SparkSession
 
 from safeguard_spark.keys import sha256
 
 CLASS_PATH = "SPARK_DIST_CLASSPATH"  # Spark puts it after its own jars
 PACKAGES, JARS = "spark.jars.packages", "spark.jars"  # delta-spark sets packages anew, with those it is given
-S3_LOG_STORE = "safeguard.S3LogStore"
-S3_LOG_STORE_JAR = Path(__file__).with_name("s3-log-store.jar")  # built from java/ by tools/jar.py
+S3_LOG_STORE, LOCAL_LOG_STORE = "safeguard.S3LogStore", "safeguard.LocalLogStore"
+LOG_STORES_JAR = Path(__file__).with_name("log-stores.jar")  # built from java/ by tools/jar.py
+
+
+def has_class(jvm: Any, name: str) -> bool:
+    """Whether a JVM finds a class."""
+    return not isinstance(reduce(getattr, name.split("."), jvm), JavaPackage)  # to Py4J, a name that is no class
 
 
 class ResolvedJars:
-    """The files of some packages, if an earlier session of this user resolved them."""
+    """The files of some packages and our own jar, if an earlier session of this user resolved them."""
 
     def __init__(self, packages: str) -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self.list = cache / "safeguard-spark" / f"jars-{sha256([packages, pyspark.__version__])[:16]}.json"
+        self.list = (
+            cache / "safeguard-spark" / f"jars-{sha256([packages, str(LOG_STORES_JAR), pyspark.__version__])[:16]}.json"
+        )
 
     def files(self) -> list[str]:
         """The files, or none if they are not known or one of them is gone."""
@@ -41,12 +50,13 @@ class ResolvedJars:
 
     @contextlib.contextmanager
     def on_class_path(self, builder: Any) -> Iterator[None]:
-        """Within the block, start Spark with the files rather than with the packages, if they are known."""
+        """Within the block, start Spark with the files rather than with packages and jars, if they are known."""
         files, before = self.files(), os.environ.get(CLASS_PATH)
         if not files:
             yield
             return
-        builder._options.pop(PACKAGES)
+        for key in (PACKAGES, JARS):
+            builder._options.pop(key, None)
         os.environ[CLASS_PATH] = ":".join(filter(None, [before, *files]))
         try:
             yield
@@ -58,7 +68,8 @@ class ResolvedJars:
 
     def remember(self, spark: SparkSession) -> None:
         """Keep the files that this session resolved. Where that cannot be written, the next session resolves again."""
-        resolved = spark.conf.get(JARS, "") or ""
+        jvm: Any = spark._jvm
+        resolved = jvm.java.lang.System.getProperty(JARS, "")  # the session's own setting is what it was given
         files = [unquote(urlparse(jar).path) for jar in resolved.split(",") if jar.startswith("file:")]
         if not files or self.files():
             return

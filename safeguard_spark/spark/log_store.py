@@ -2,17 +2,16 @@
 
 import os
 import secrets
-from functools import reduce
 from typing import Any
 
-from py4j.java_gateway import JavaPackage, is_instance_of  # type: ignore[import-untyped]
+from py4j.java_gateway import is_instance_of  # type: ignore[import-untyped]
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.sql import SparkSession
 
 from safeguard_spark.errors import ConfigError, TableError
 from safeguard_spark.spark.failures import failure_cause
 from safeguard_spark.spark.files import Files
-from safeguard_spark.spark.jars import S3_LOG_STORE, S3_LOG_STORE_JAR
+from safeguard_spark.spark.jars import LOG_STORES_JAR, S3_LOG_STORE, has_class
 from safeguard_spark.spark.session import DATABRICKS
 
 S3 = ("s3a", "s3", "s3n")
@@ -38,9 +37,8 @@ def refuse_no_log_store(spark: SparkSession, folder: str) -> None:
         raise ConfigError(f"Of two programs that write to {folder} at once, one could lose its commits. {advice}")
     if store.startswith(DELTA) and not store.startswith(f"{DELTA}S3"):
         raise ConfigError(f"{store} does not keep two programs apart that write to {folder} at once. {advice}")
-    jvm: Any = spark._jvm
-    if isinstance(reduce(getattr, store.split("."), jvm), JavaPackage):  # to Py4J, a name that is no class
-        jar = f"--jars {S3_LOG_STORE_JAR}" if store == S3_LOG_STORE else "the package that has it"
+    if not has_class(spark._jvm, store):
+        jar = f"--jars {LOG_STORES_JAR}" if store == S3_LOG_STORE else "the package that has it"
         raise ConfigError(f"Spark lacks the class {store}, which {key} names. Start it with {jar}.")
     if store == S3_LOG_STORE:
         _refuse_unconditional(spark, files, f"Otherwise set {key}={ONE_DRIVER}, and start one program at a time.")

@@ -9,13 +9,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 from urllib.parse import unquote
 
 import psutil
-from py4j.java_gateway import JavaPackage  # type: ignore[import-untyped]
 from pyspark import SparkConf, SparkContext
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
@@ -24,7 +23,15 @@ from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.processes import descendants
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.spark.executors import is_local
-from safeguard_spark.spark.jars import JARS, PACKAGES, S3_LOG_STORE, S3_LOG_STORE_JAR, ResolvedJars
+from safeguard_spark.spark.jars import (
+    JARS,
+    LOCAL_LOG_STORE,
+    LOG_STORES_JAR,
+    PACKAGES,
+    S3_LOG_STORE,
+    ResolvedJars,
+    has_class,
+)
 
 DATABRICKS = "DATABRICKS_RUNTIME_VERSION"  # in the environment of every process there
 EXTENSIONS = "spark.sql.extensions"
@@ -32,6 +39,7 @@ DELTA = {
     EXTENSIONS: "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+DELTA_LOG_STORE = "io.delta.storage.HDFSLogStore"  # which ours extends
 SNAPSHOT_PARTITIONS = "spark.databricks.delta.snapshotPartitions"
 MAX_LISTED = 500  # values in a condition
 DEFAULTS = {
@@ -90,8 +98,7 @@ def check(spark: SparkSession) -> None:
             raise ConfigError(
                 f"Spark runs without Delta Lake. Start it with --conf {key}={value} and the delta-spark package."
             )
-    # To Py4J, a name that is no class is a package.
-    if not is_databricks and isinstance(jvm.io.delta.sql.DeltaSparkSessionExtension, JavaPackage):
+    if not is_databricks and not has_class(jvm, DELTA[EXTENSIONS]):
         raise ConfigError("Spark runs without Delta Lake. Start it with --packages, as jobs/label.py does.")
     if conf.get("spark.speculation", "false") == "true":
         raise ConfigError("spark.speculation is on: every slow call would be paid for twice. Start Spark with it off.")
@@ -124,8 +131,11 @@ def _build(config: RunConfig) -> SparkSession:
     submitted = _submitted() if is_submitted else {}
     extensions = [settings[EXTENSIONS], config.spark.conf.get(EXTENSIONS, "")]
     settings |= config.spark.conf
-    if S3_LOG_STORE in settings.values() and not is_submitted:
-        settings[JARS] = ",".join(filter(None, [settings.get(JARS), str(S3_LOG_STORE_JAR)]))
+    own_jars = settings.get(JARS)
+    if not is_submitted or all(has_class(SparkContext._jvm, name) for name in (DELTA_LOG_STORE, LOCAL_LOG_STORE)):
+        settings = _local_log_store(settings | submitted) | settings
+    if not is_submitted and {S3_LOG_STORE, LOCAL_LOG_STORE} & {*settings.values()}:
+        settings[JARS] = ",".join(filter(None, [own_jars, str(LOG_STORES_JAR)]))
     packages = [] if is_submitted else [name for name in settings.pop(PACKAGES, "").split(",") if name]
     settings = {key: value for key, value in settings.items() if key not in submitted}  # spark-submit's own win
     extensions.append(submitted.get(EXTENSIONS, ""))
@@ -140,7 +150,7 @@ def _build(config: RunConfig) -> SparkSession:
     # Workers must run the driver's Python; PySpark reads that only from the environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = configure_spark_with_delta_pip(builder, extra_packages=packages)
-    has_own = not is_local(master) or packages or JARS in settings
+    has_own = not is_local(master) or packages or own_jars
     resolved = None if has_own else ResolvedJars(str(builder._options[PACKAGES]))
     log = _jvm_log()
     others = descendants(os.getpid())
@@ -157,6 +167,15 @@ def _build(config: RunConfig) -> SparkSession:
         if not isinstance(error, Exception):
             raise
         raise ConfigError(f"Spark did not start: {_cause(log) or error}. The whole log is {log}.") from error
+
+
+def _local_log_store(settings: Mapping[str, str]) -> dict[str, str]:
+    """Our log store for folders, of which Delta's own can lose a commit if two programs commit at once.
+
+    Not where a class for all file systems is set: Delta refuses a session with both.
+    """
+    has_other = any(key.endswith("delta.logStore.class") for key in settings)
+    return {} if has_other or DATABRICKS in os.environ else {"spark.delta.logStore.file.impl": LOCAL_LOG_STORE}
 
 
 def _remove_at_exit(warehouse: str) -> None:

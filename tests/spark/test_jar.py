@@ -1,4 +1,4 @@
-"""The jar of the log store is what its source compiles to."""
+"""The jar of the log stores is what its source compiles to."""
 
 import shutil
 import subprocess
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from safeguard_spark.spark.jars import S3_LOG_STORE, S3_LOG_STORE_JAR
+from safeguard_spark.spark.jars import LOCAL_LOG_STORE, LOG_STORES_JAR, S3_LOG_STORE
 from tools.jar import JAVA, compiled
 
 pytestmark = pytest.mark.spark
 
 
-def test_the_jar_of_the_log_store_is_what_its_source_compiles_to() -> None:
+def test_the_jar_of_the_log_stores_is_what_its_source_compiles_to() -> None:
     if not shutil.which("javac"):
         pytest.skip("no javac: a JDK compiles the source, and here is none")
     version = subprocess.run(["javac", "-version"], capture_output=True, text=True, check=True).stdout
@@ -21,7 +21,7 @@ def test_the_jar_of_the_log_store_is_what_its_source_compiles_to() -> None:
         pytest.skip(f"{version.strip()} may compile to other bytes than that of Java {JAVA}")
     if not any(Path.home().glob(".ivy2*/jars/io.delta_delta-storage-*.jar")):
         pytest.skip("no Spark session has resolved Delta's jars yet")
-    with zipfile.ZipFile(S3_LOG_STORE_JAR) as jar:
+    with zipfile.ZipFile(LOG_STORES_JAR) as jar:
         in_jar = {name: jar.read(name) for name in jar.namelist()}
     assert in_jar == compiled(), "Run python -m tools.jar."
-    assert f"{S3_LOG_STORE.replace('.', '/')}.class" in in_jar
+    assert in_jar.keys() == {f"{name.replace('.', '/')}.class" for name in (S3_LOG_STORE, LOCAL_LOG_STORE)}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from safeguard_spark.spark.jars import LOCAL_LOG_STORE, LOG_STORES_JAR
 from tests.soak.conserved import assert_conserved
 from tests.soak.job import CONF, REPOSITORY, LabelJob
 
@@ -93,3 +94,12 @@ def test_settings_of_spark_submit_override_those_of_the_configuration(tmp_path: 
     given += ["--conf", "spark.sql.extensions=com.example.Theirs", "--conf", "spark.ui.enabled=true"]
     done = submit([*documented_line()[0], *given], [str(tmp_path / "settings.py"), *expected])
     assert done.stdout.splitlines()[-1].split() == [*expected.values()], done.stderr[-2000:]
+
+
+def test_our_log_store_for_folders_comes_with_its_jar_unless_another_is_set(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text(SETTINGS)
+    key, deltas = "spark.delta.logStore.file.impl", "io.delta.storage.HDFSLogStore"
+    for given, expected in (([], LOCAL_LOG_STORE), (["--conf", f"{key}={deltas}"], deltas)):
+        own = [*documented_line()[0], "--jars", str(LOG_STORES_JAR), *given]
+        done = submit(own, [str(tmp_path / "settings.py"), key])
+        assert done.stdout.splitlines()[-1] == expected, done.stderr[-2000:]

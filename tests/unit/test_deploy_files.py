@@ -11,7 +11,7 @@ import yaml
 
 from safeguard_spark import __version__, schema, views
 from safeguard_spark.config.load import build_config
-from safeguard_spark.spark.jars import S3_LOG_STORE, S3_LOG_STORE_JAR
+from safeguard_spark.spark.jars import LOG_STORES_JAR, S3_LOG_STORE
 from safeguard_spark.spark.session import DATABRICKS
 from safeguard_spark.spark.shared import require_volume
 from safeguard_spark.tracking.registry import Registry
@@ -86,7 +86,7 @@ def test_the_configurations_are_not_refused_where_they_are_meant_to_run(monkeypa
     assert len(applications) == 4
     for text in applications:
         assert f"spark.delta.logStore.{scheme}.impl: {S3_LOG_STORE}\n" in text
-        assert f'/{S3_LOG_STORE_JAR.relative_to(ROOT)}"]\n' in text
+        assert f'/{LOG_STORES_JAR.relative_to(ROOT)}"]\n' in text
 
 
 def test_the_submit_script_hands_its_arguments_to_the_job(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Jars that a first start resolved, found again by the next one."""
+"""Jars that a first start resolved, found again by the next one; which sessions get our log store for folders."""
 
 import json
 import os
@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from safeguard_spark.spark.jars import CLASS_PATH, PACKAGES, ResolvedJars
+from safeguard_spark.spark.jars import CLASS_PATH, JARS, LOCAL_LOG_STORE, LOG_STORES_JAR, PACKAGES, ResolvedJars
+from safeguard_spark.spark.session import DATABRICKS, _local_log_store
 
 pytestmark = pytest.mark.unit
 
@@ -28,7 +29,7 @@ def test_known_files_stand_on_the_class_path_in_place_of_the_packages(jars: Reso
     first, second = (tmp_path / name for name in ("a.jar", "b.jar"))
     first.touch(), second.touch()
     keep(jars, first, second)
-    builder = SimpleNamespace(_options={PACKAGES: "io.delta:delta:1", "spark.app.name": "a"})
+    builder = SimpleNamespace(_options={PACKAGES: "io.delta:delta:1", JARS: str(LOG_STORES_JAR), "spark.app.name": "a"})
     with jars.on_class_path(builder):
         assert os.environ[CLASS_PATH] == f"/of/the/platform:{first}:{second}"
         assert builder._options == {"spark.app.name": "a"}
@@ -47,3 +48,21 @@ def test_packages_are_resolved_again_if_the_files_are_not_known(jars: ResolvedJa
 
 def test_other_packages_have_another_list(jars: ResolvedJars) -> None:
     assert jars.list != ResolvedJars("io.delta:delta:2").list
+
+
+def test_another_installation_of_this_package_has_another_list(
+    jars: ResolvedJars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safeguard_spark.spark.jars.LOG_STORES_JAR", Path("/other/log-stores.jar"))
+    assert jars.list != ResolvedJars("io.delta:delta:1").list
+
+
+def test_sessions_get_our_log_store_for_folders_but_for_databricks_and_a_class_for_all_file_systems(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(DATABRICKS, raising=False)
+    assert _local_log_store({"spark.app.name": "a"}) == {"spark.delta.logStore.file.impl": LOCAL_LOG_STORE}
+    for key in ("spark.delta.logStore.class", "delta.logStore.class"):
+        assert _local_log_store({key: "com.example.Store"}) == {}
+    monkeypatch.setenv(DATABRICKS, "18.0")
+    assert _local_log_store({}) == {}
