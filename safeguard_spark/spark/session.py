@@ -135,7 +135,7 @@ def _build(config: RunConfig) -> SparkSession:
     if not is_submitted or all(has_class(SparkContext._jvm, name) for name in (DELTA_LOG_STORE, LOCAL_LOG_STORE)):
         settings = _local_log_store(settings | submitted) | settings
     if not is_submitted and {S3_LOG_STORE, LOCAL_LOG_STORE} & {*settings.values()}:
-        settings[JARS] = ",".join(filter(None, [own_jars, str(LOG_STORES_JAR)]))
+        settings[JARS] = ",".join(filter(None, [own_jars, LOG_STORES_JAR.as_uri()]))
     packages = [] if is_submitted else [name for name in settings.pop(PACKAGES, "").split(",") if name]
     settings = {key: value for key, value in settings.items() if key not in submitted}  # spark-submit's own win
     extensions.append(submitted.get(EXTENSIONS, ""))
@@ -172,10 +172,13 @@ def _build(config: RunConfig) -> SparkSession:
 def _local_log_store(settings: Mapping[str, str]) -> dict[str, str]:
     """Our log store for folders, of which Delta's own can lose a commit if two programs commit at once.
 
-    Not where a class for all file systems is set: Delta refuses a session with both.
+    Not where a class for all file systems is set: Delta refuses a session with both. Nor where Spark's list of jars
+    cannot hold the path of ours.
     """
     has_other = any(key.endswith("delta.logStore.class") for key in settings)
-    return {} if has_other or DATABRICKS in os.environ else {"spark.delta.logStore.file.impl": LOCAL_LOG_STORE}
+    if has_other or DATABRICKS in os.environ or {*",[]{}*?"} & {*str(LOG_STORES_JAR)}:
+        return {}
+    return {"spark.delta.logStore.file.impl": LOCAL_LOG_STORE}
 
 
 def _remove_at_exit(warehouse: str) -> None:

@@ -57,12 +57,15 @@ def test_another_installation_of_this_package_has_another_list(
     assert jars.list != ResolvedJars("io.delta:delta:1").list
 
 
-def test_sessions_get_our_log_store_for_folders_but_for_databricks_and_a_class_for_all_file_systems(
+def test_sessions_get_our_log_store_for_folders_unless_it_cannot_be_had(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(DATABRICKS, raising=False)
     assert _local_log_store({"spark.app.name": "a"}) == {"spark.delta.logStore.file.impl": LOCAL_LOG_STORE}
     for key in ("spark.delta.logStore.class", "delta.logStore.class"):
         assert _local_log_store({key: "com.example.Store"}) == {}
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("safeguard_spark.spark.session.LOG_STORES_JAR", Path("/venv [old]/log-stores.jar"))
+        assert _local_log_store({}) == {}
     monkeypatch.setenv(DATABRICKS, "18.0")
     assert _local_log_store({}) == {}
