@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.find_spark_home import _find_spark_home
 
-from safeguard_spark.spark.jars import S3_LOG_STORE_JAR
+from safeguard_spark.spark.jars import LOG_STORES_JAR
 from tests.cluster.job import CLUSTER_CONF, ClusterJob
 from tests.cluster.s3 import BUCKET, S3, S3_CONF, reason_to_skip, running
 from tests.cluster.standalone import REPOSITORY, Cluster
@@ -43,7 +43,7 @@ class SubmittedJob(ClusterJob):
 
     def command(self, *options: str) -> list[str]:
         here = {
-            "--master": self.cluster.master, "--jars": str(S3_LOG_STORE_JAR),
+            "--master": self.cluster.master, "--jars": str(LOG_STORES_JAR),
             "--config": str(self.folder / "conf.yaml"), "--policy": str(self.folder / "market.md"),
         }  # fmt: skip
         _, *words = documented_line()
