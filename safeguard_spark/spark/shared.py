@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.spark.executors import executors, is_local, task_slots
+from safeguard_spark.spark.failures import retrying
 from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.session import DATABRICKS
 from safeguard_spark.spark.source import is_path
@@ -34,7 +35,7 @@ def refuse_unshared(spark: SparkSession, folders: list[str]) -> None:
 
 
 def _probe(spark: SparkSession, folder: str, probe: Files) -> None:
-    probe.write_text("driver", "driver")
+    retrying(lambda: probe.write_text("driver", "driver"), f"{folder} cannot be written")
     try:
         path, count = probe.local_path(), task_slots(spark, executors(spark)).total
         problems = spark.sparkContext.parallelize(range(count), count).mapPartitions(_problems(path)).collect()

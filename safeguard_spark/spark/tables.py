@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +151,10 @@ class Tables:
                 self._add_columns(table)
                 self._update_checks(table)
         if self.in_folder:
-            files = Files(self.spark, self.output)
-            # views.sql last: it says that all is of this release.
+            files = Files(self.spark, self.output)  # views.sql is written last: it says that all is of this release
             for name, script in (("views_spark.sql", self._spark_script()), ("views.sql", self._duckdb_script())):
                 if files.read_text(name) != script:
-                    files.write_text(script, name)
+                    retrying(partial(files.write_text, script, name), f"{files.path(name)} cannot be written")
             return
         for name, query in self._queries().items():
             if self._catalog_view(name) != query:

@@ -44,7 +44,19 @@ def files_at_most(spark: SparkSession, size: int) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
+def test_a_disk_that_is_full_before_the_tables_are_complete_is_reported_in_one_sentence(lake: Lake) -> None:
+    lake.write(posts(5))
+    lake.create()  # without the scripts of the views
+    with (
+        files_at_most(lake.spark, 10_000),
+        pytest.raises(TableError, match=r"views_spark\.sql cannot be written: .*large$"),
+    ):
+        lake.label()
+    assert lake.label().written == 5
+
+
 def test_a_full_disk_is_reported_in_one_sentence_and_no_call_is_made(lake: Lake) -> None:
+    Tables(lake.spark, str(lake.tables)).create()
     lake.write([(f"p{n}", f"a table {n}" + str(n) * 3000) for n in range(100)])
     with files_at_most(lake.spark, 20_000), pytest.raises(TableError, match="issue the same command again") as caught:
         lake.label()
