@@ -149,6 +149,7 @@ def files(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
 
 
+@pytest.mark.slow
 def test_tables_of_the_last_release_are_read_as_they_are_and_get_the_columns_without_a_rewrite(lake: Lake) -> None:
     lake.write(POSTS)
     of_the_last_release(lake)

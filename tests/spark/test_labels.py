@@ -84,6 +84,7 @@ def test_only_a_promotion_activates_another_version_and_a_clock_that_jumps_back_
     assert reasons == ["first labelled", "promoted", "text changed under the same version"]
 
 
+@pytest.mark.slow
 def test_a_run_under_a_version_that_is_not_active_says_that_no_reader_sees_its_labels(lake: Lake) -> None:
     lake.write([("a", "a table")])
     newer = policy(version="1.1.0", text="No rifles.")

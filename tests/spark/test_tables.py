@@ -244,6 +244,7 @@ print("planned", run_command(["label", "--dry-run", "--policy", new, *common]), 
 """
 
 
+@pytest.mark.slow
 def test_a_user_without_the_right_to_write_compares_and_plans(lake: Lake) -> None:
     lake.write(posts(8, "a rifle {n}"))
     lake.label(OLD)

@@ -192,6 +192,7 @@ def test_recorded_answers_stand_in_for_a_model_and_a_missing_one_is_wrong(
     assert doubled.code == 4 and "have several answers" in doubled.err
 
 
+@pytest.mark.slow
 def test_five_of_five_right_do_not_show_a_floor(lake: Lake, tmp_path: Path) -> None:
     rows = [{"text": f"a replica {n}", "market": 1, "arms": 0} for n in range(5)]
     gate = {"gate": {"sets": [{"set": "golden", "min_recall": 0.95}]}}

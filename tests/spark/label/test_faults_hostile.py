@@ -16,7 +16,7 @@ from tests.build import policy
 from tests.hostile import Hostile, corpus
 from tests.spark.lake import Lake
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 ROWS = 10_000
 TURN = pa.struct([("role", pa.binary()), ("text", pa.binary())])
 

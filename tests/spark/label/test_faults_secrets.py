@@ -29,6 +29,7 @@ def leaks(folder: Path, text: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_no_content_and_no_secret_in_anything_a_run_writes(tmp_path: Path) -> None:
     sections = {
         "tracking": {"enabled": True},

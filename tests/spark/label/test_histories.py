@@ -23,7 +23,7 @@ from safeguard_spark.spark.label.run import Selection
 from tests.build import policy, policy_text
 from tests.spark.lake import Lake
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 SEED = int(os.environ.get("HISTORY_SEED", "3"))
 SEEDS_OF_KILLS = [int(os.environ["HISTORY_SEED"])] if "HISTORY_SEED" in os.environ else [20, 21]
@@ -211,19 +211,16 @@ def test_labels_follow_a_source_that_changes_in_every_way(lake: Lake) -> None:
     replay(lake, SEED, 3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10, 16))
 def test_labels_follow_long_histories(lake: Lake, seed: int) -> None:
     replay(lake, seed, 12)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS_OF_KILLS)
 def test_labels_follow_histories_in_which_runs_are_killed(lake: Lake, seed: int) -> None:
     replay(lake, seed, 5, *[History.kill_run] * 5)
 
 
-@pytest.mark.slow
 def test_labels_follow_a_clustered_table_with_deletion_vectors_and_column_mapping(lake: Lake) -> None:
     properties = "'delta.enableDeletionVectors' = 'true', 'delta.columnMapping.mode' = 'name'"
     lake.spark.sql(

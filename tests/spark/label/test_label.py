@@ -86,6 +86,7 @@ def test_several_policies_and_versions_have_separate_labels(lake: Lake) -> None:
     assert lake.label(policy(version="1.0.1")).written == 40 and lake.calls() == 0
 
 
+@pytest.mark.slow
 def test_a_conversation_column_is_judged_as_conversations(lake: Lake) -> None:
     ddl = "id STRING, turns ARRAY<STRUCT<role: STRING, content: STRING>>"
     turns = [("user", "how much is the replica"), ("assistant", "ten")]
@@ -96,6 +97,7 @@ def test_a_conversation_column_is_judged_as_conversations(lake: Lake) -> None:
     assert outcomes == {"a": "labelled", "b": "empty", "c": "empty", "d": "empty", "e": "labelled"}
 
 
+@pytest.mark.slow
 def test_a_limit_takes_the_same_rows_each_time(lake: Lake) -> None:
     lake.write(posts(50, *FIFTH))
     limited = {"location": str(lake.posts), "text_column": "body", "limit": 10}
@@ -104,6 +106,7 @@ def test_a_limit_takes_the_same_rows_each_time(lake: Lake) -> None:
     assert lake.label().written == 40
 
 
+@pytest.mark.slow
 def test_an_id_with_two_contents_is_labelled_under_both_and_then_done(lake: Lake) -> None:
     lake.write([("x", "a replica"), ("x", "a table"), ("x", "a table"), ("y", "a rifle")])
     first = lake.label(source={"duplicate_ids": "all"})
@@ -111,6 +114,7 @@ def test_an_id_with_two_contents_is_labelled_under_both_and_then_done(lake: Lake
     assert lake.label(source={"duplicate_ids": "all"}).pending == 0
 
 
+@pytest.mark.slow
 def test_parquet_and_integer_ids_work_the_same(lake: Lake) -> None:
     lake.write([(n, f"text {n}") for n in range(20)], "id BIGINT, body STRING", format="parquet")
     lake.label()

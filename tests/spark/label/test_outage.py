@@ -55,7 +55,9 @@ def label_through(lake: Lake, outage: Outage, rows: int, window: int, chunk_rows
     return result
 
 
-@pytest.mark.parametrize("behavior", [status(503), status(429, "2")], ids=["503", "429"])
+@pytest.mark.parametrize(
+    "behavior", [status(503), pytest.param(status(429, "2"), marks=pytest.mark.slow)], ids=["503", "429"]
+)
 def test_a_run_waits_for_an_endpoint_that_is_out_for_a_while(lake: Lake, behavior: Behavior) -> None:
     result = label_through(lake, Outage(behavior, after=150, seconds=4.0), rows=400, window=8, chunk_rows=200)
     assert result.calls == 400

@@ -80,6 +80,7 @@ def test_without_vacuum_the_files_stay_and_the_history_contains_no_id(plain: Lak
     assert "secret-1" not in str(history) and "erased_ids" in str(history)
 
 
+@pytest.mark.slow
 def test_during_a_run_nothing_is_vacuumed_and_the_command_has_to_be_repeated(plain: Lake) -> None:
     staging = Staging(plain.spark, str(plain.tables / "_staging"))
     staging.touch("another", "alive")
@@ -117,6 +118,7 @@ def test_the_command_reports_what_it_erased(plain: Lake, capsys: pytest.CaptureF
     assert not (plain.folder / "nowhere").exists()
 
 
+@pytest.mark.slow
 def test_optimizing_changes_no_row_and_labelling_still_works(plain: Lake) -> None:
     plain.write([("new", "a table, newer")])
     plain.label()

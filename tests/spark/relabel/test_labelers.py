@@ -25,7 +25,7 @@ from safeguard_spark.spark.tables import Tables
 from tests.build import policy
 from tests.spark.lake import Lake
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 POSTS = [("1", "a replica"), ("2", "a table"), ("3", "a rifle"), ("4", "a lamp")]
 MARKET = policy()
@@ -54,7 +54,6 @@ def label(lake: Lake, config: RunConfig, *policies: Policy) -> Any:
     return label_table(lake.spark, config, policies or [MARKET], show=False)
 
 
-@pytest.mark.slow
 def test_from_one_labeler_to_another_and_back(lake: Lake) -> None:
     spark = lake.spark
     lake.write(POSTS)
@@ -106,7 +105,6 @@ def test_from_one_labeler_to_another_and_back(lake: Lake) -> None:
     assert not promote_version(spark, low, MARKET).changed
 
 
-@pytest.mark.slow
 def test_versions_are_compared_by_one_labeler_each(lake: Lake) -> None:
     spark, newer = lake.spark, policy(version="1.1.0", text="No rifles.")
     lake.write(POSTS)
@@ -128,7 +126,6 @@ def test_versions_are_compared_by_one_labeler_each(lake: Lake) -> None:
     assert labeler_of(tables, MARKET, ref, ref.hash[:12]) == ref
 
 
-@pytest.mark.slow
 def test_a_version_that_an_earlier_release_activated_gets_the_labeler_of_its_newest_label(lake: Lake) -> None:
     lake.write(POSTS)
     low, high = configured(lake, "low", replica="M1"), configured(lake, "high", rifle="M2")
@@ -147,7 +144,6 @@ def test_a_version_that_an_earlier_release_activated_gets_the_labeler_of_its_new
         promote_version(lake.spark, high.model_copy(update={"relabel": lake.config(relabel=gate).relabel}), MARKET)
 
 
-@pytest.mark.slow
 def test_a_drafts_text_that_is_changed_back_is_active_again_although_nothing_is_pending(lake: Lake) -> None:
     lake.write(POSTS)
     draft = policy(text="No rifles.")
@@ -169,7 +165,6 @@ def test_a_policy_that_is_named_twice_is_labelled_once(lake: Lake) -> None:
             use(MARKET, policy(text="No rifles."))
 
 
-@pytest.mark.slow
 def test_two_versions_of_one_text_in_one_command_share_their_calls(lake: Lake) -> None:
     lake.write(POSTS)
     both = [policy(version="1.0.1"), MARKET, policy(version="2.0.0", text="No rifles.")]
@@ -183,7 +178,6 @@ def test_two_versions_of_one_text_in_one_command_share_their_calls(lake: Lake) -
     assert lake.label(*both).pending == 0
 
 
-@pytest.mark.slow
 def test_a_run_says_how_many_contents_were_given_up_and_logs_its_engines(
     lake: Lake, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,7 +194,6 @@ def test_a_run_says_how_many_contents_were_given_up_and_logs_its_engines(
     assert lake.label(run={"max_attempts": 2}).pending == 1
 
 
-@pytest.mark.slow
 def test_tables_without_activations_of_a_policy_show_none_of_its_labels(lake: Lake, tmp_path: Path) -> None:
     tables = Tables.open_or_create(lake.spark, str(tmp_path / "empty"))
     assert active(tables, "market") is None

@@ -17,7 +17,7 @@ from tests.spark.lake import Lake
 from tests.spark.relabelling import NEW, OLD, configured, posts
 from tests.spark.test_labels import label
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 
 def rows_of(lake: Lake, collection: str, count: int, *versions: Policy, **values: Any) -> list[dict[str, Any]]:
@@ -41,7 +41,6 @@ def opened(lake: Lake, rows: list[dict[str, Any]]) -> Tables:
     return tables
 
 
-@pytest.mark.slow
 def test_a_promotion_counts_the_contents_of_every_collection_and_not_only_of_its_source(lake: Lake) -> None:
     lake.write(posts(8))
     rows = rows_of(lake, "reviews", 4, OLD) + rows_of(lake, "reviews", 1, NEW) + rows_of(lake, "chats", 2, OLD, NEW)
@@ -70,7 +69,6 @@ def test_a_promotion_counts_the_contents_of_every_collection_and_not_only_of_its
     assert "under 1.1.0 and none under 1.0.0: 9 of profiles." in back.leaving.sentence
 
 
-@pytest.mark.slow
 def test_many_collections_are_counted_and_the_largest_named(lake: Lake) -> None:
     rows = [row for number in range(NAMED + 3) for row in rows_of(lake, f"day{number}", number + 1, OLD)]
     rows += rows_of(lake, "read", 2, OLD, NEW) + rows_of(lake, "unread", 3, OLD)

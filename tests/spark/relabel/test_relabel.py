@@ -145,6 +145,7 @@ def test_a_changed_source_is_described_and_the_plan_still_applies(labelled: Lake
     assert everything.rows == 240
 
 
+@pytest.mark.slow
 def test_a_comparison_shows_the_flips_of_the_changed_rule_next_to_noise(labelled: Lake) -> None:
     applied(labelled, planned(labelled, "all").plan)
     config = configured(labelled)

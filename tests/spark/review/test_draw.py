@@ -74,6 +74,7 @@ def test_an_estimating_sample_has_its_probabilities_its_contents_and_is_drawn_on
     assert len(set(ids)) == len(ids) == drawn.added + other.added
 
 
+@pytest.mark.slow
 def test_queues_look_for_errors_and_never_have_a_probability(labelled: Lake) -> None:
     appealed_at = datetime(2026, 3, 1, tzinfo=UTC)
     appeals = [("a1", "p000"), ("a2", "p010"), ("a3", "gone"), ("a4", "p000")]
@@ -176,6 +177,7 @@ def test_conversations_and_contents_that_cannot_be_read_are_items_too(lake: Lake
     assert contents["t2"] == {"turns": [["user", None]]} and contents["t3"] == {"text": None}
 
 
+@pytest.mark.slow
 def test_labels_whose_content_has_changed_or_gone_are_left_out_and_counted(labelled: Lake) -> None:
     posts = str(labelled.posts)
     labelled.spark.sql(f"DELETE FROM delta.`{posts}` WHERE id = 'p000'")
