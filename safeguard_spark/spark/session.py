@@ -132,7 +132,9 @@ def _build(config: RunConfig) -> SparkSession:
     extensions = [settings[EXTENSIONS], config.spark.conf.get(EXTENSIONS, "")]
     settings |= config.spark.conf
     own_jars = settings.get(JARS)
-    if not is_submitted or all(has_class(SparkContext._jvm, name) for name in (DELTA_LOG_STORE, LOCAL_LOG_STORE)):
+    stores = (DELTA_LOG_STORE, LOCAL_LOG_STORE)
+    # Not on a cluster: PySpark would send its executors the jars that are named here, and not those of packages.
+    if all(has_class(SparkContext._jvm, name) for name in stores) if is_submitted else is_local(str(master)):
         settings = _local_log_store(settings | submitted) | settings
     if not is_submitted and {S3_LOG_STORE, LOCAL_LOG_STORE} & {*settings.values()}:
         settings[JARS] = ",".join(filter(None, [own_jars, LOG_STORES_JAR.as_uri()]))
