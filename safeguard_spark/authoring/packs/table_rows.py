@@ -24,6 +24,9 @@ WORDS = {
 SEPARATORS = ",;\t|"
 HEADER_ROWS = 10  # rows above a header are notes
 
+# Python's own limit is 131,072 characters. It is one for the whole process, so a smaller one would harm other readers.
+MAX_CELL = 2**31 - 1
+
 
 class Rows(NamedTuple):
     """The rows of a file, the names of columns among them; of JSON, the numbers of those that are no objects."""
@@ -53,7 +56,7 @@ def read_rows(text: str) -> Rows:
 
 def csv_rows(text: str, separator: str = ",") -> list[list[str]]:
     """The rows of CSV. Raises csv.Error where quotes do not match: one that is never closed would swallow all rows."""
-    csv.field_size_limit(len(text) + 1)  # Python's own limit is 131,072 characters
+    csv.field_size_limit(MAX_CELL)
     reader, rows, line = csv.reader(io.StringIO(text), delimiter=separator, strict=True), list[list[str]](), 1
     try:
         for row in reader:

@@ -100,11 +100,12 @@ def test_any_text_has_one_outcome_under_every_contract(text: str | None, reasoni
     ],
     ids=lambda text: text[:12],
 )  # fmt: skip
-def test_reading_a_degenerate_answer_takes_no_noticeable_time(text: str) -> None:
+def test_reading_a_degenerate_answer_ends(text: str) -> None:
+    """Work that grew with the square of the length would take minutes, also on the fastest machine."""
     started = time.process_time()
     for contract in CONTRACTS:
         assert_total(read(Completion("stop", text=text), contract), contract)
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 60
 
 
 @settings(max_examples=300)
