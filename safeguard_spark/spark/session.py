@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,7 @@ DELTA = {
     EXTENSIONS: "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+SUBMIT_ARGUMENTS = "PYSPARK_SUBMIT_ARGS"  # what PySpark adds to the command that starts the JVM
 DELTA_LOG_STORE = "io.delta.storage.HDFSLogStore"  # which ours extends
 SNAPSHOT_PARTITIONS = "spark.databricks.delta.snapshotPartitions"
 MAX_LISTED = 500  # values in a condition
@@ -132,9 +134,7 @@ def _build(config: RunConfig) -> SparkSession:
     extensions = [settings[EXTENSIONS], config.spark.conf.get(EXTENSIONS, "")]
     settings |= config.spark.conf
     own_jars = settings.get(JARS)
-    stores = (DELTA_LOG_STORE, LOCAL_LOG_STORE)
-    # Not on a cluster: PySpark would send its executors the jars that are named here, and not those of packages.
-    if all(has_class(SparkContext._jvm, name) for name in stores) if is_submitted else is_local(str(master)):
+    if not is_submitted or all(has_class(SparkContext._jvm, name) for name in (DELTA_LOG_STORE, LOCAL_LOG_STORE)):
         settings = _local_log_store(settings | submitted) | settings
     if not is_submitted and {S3_LOG_STORE, LOCAL_LOG_STORE} & {*settings.values()}:
         settings[JARS] = ",".join(filter(None, [own_jars, LOG_STORES_JAR.as_uri()]))
@@ -142,6 +142,7 @@ def _build(config: RunConfig) -> SparkSession:
     settings = {key: value for key, value in settings.items() if key not in submitted}  # spark-submit's own win
     extensions.append(submitted.get(EXTENSIONS, ""))
     settings[EXTENSIONS] = ",".join(dict.fromkeys(",".join(filter(None, extensions)).split(",")))
+    jars = settings.pop(JARS, None) if master and not is_local(master) else None
     builder = SparkSession.builder
     if master:
         builder = builder.master(_retrying(master))
@@ -157,7 +158,7 @@ def _build(config: RunConfig) -> SparkSession:
     log = _jvm_log()
     others = descendants(os.getpid())
     try:
-        with _output_to(log), resolved.on_class_path(builder) if resolved else contextlib.nullcontext():
+        with _output_to(log), resolved.on_class_path(builder) if resolved else _submitting(jars):
             spark = cast(SparkSession, builder.getOrCreate())
         if resolved:
             resolved.remember(spark)
@@ -169,6 +170,24 @@ def _build(config: RunConfig) -> SparkSession:
         if not isinstance(error, Exception):
             raise
         raise ConfigError(f"Spark did not start: {_cause(log) or error}. The whole log is {log}.") from error
+
+
+@contextlib.contextmanager
+def _submitting(jars: str | None) -> Iterator[None]:
+    """Within the block, Spark starts with these jars beside those of its packages.
+
+    As a setting, `spark.jars`, they would be all that PySpark lets a cluster's executors have.
+    """
+    before = os.environ.get(SUBMIT_ARGUMENTS)
+    if jars:
+        os.environ[SUBMIT_ARGUMENTS] = f"--jars {shlex.quote(jars)} {before or 'pyspark-shell'}"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(SUBMIT_ARGUMENTS, None)
+        else:
+            os.environ[SUBMIT_ARGUMENTS] = before
 
 
 def _local_log_store(settings: Mapping[str, str]) -> dict[str, str]:

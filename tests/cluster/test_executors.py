@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from safeguard_spark.spark.jars import LOG_STORES_JAR
 from tests.cluster.job import ClusterJob
 from tests.soak.conserved import read
 
@@ -32,7 +33,8 @@ def test_a_staging_folder_that_executors_may_not_write_is_refused_before_any_cal
 
 
 def test_two_workers_label_a_table_with_one_server_each_and_a_second_run_finds_nothing_soon(job: Jobs) -> None:
-    small = job(env={"DELAY_S": "0.2"}, conf=SPARKS_OWN)
+    # A jar of the configuration, too: executors must have it beside those of packages.
+    small = job(env={"DELAY_S": "0.2"}, conf={**SPARKS_OWN, "spark.jars": str(LOG_STORES_JAR)})
     small.add(400)
     code, result = small.run()
     assert (code, result.get("status")) == (0, "complete"), small.stderr_tail()
