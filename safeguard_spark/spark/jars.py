@@ -19,6 +19,7 @@ from py4j.java_gateway import JavaPackage  # type: ignore[import-untyped]
 from pyspark.sql import SparkSession
 
 from safeguard_spark.keys import sha256
+from safeguard_spark.whole_files import write_files
 
 CLASS_PATH = "SPARK_DIST_CLASSPATH"  # Spark puts it after its own jars
 PACKAGES, JARS = "spark.jars.packages", "spark.jars"  # delta-spark sets packages anew, with those it is given
@@ -74,7 +75,4 @@ class ResolvedJars:
         if not files or self.files():
             return
         with contextlib.suppress(OSError):
-            self.list.parent.mkdir(parents=True, exist_ok=True)
-            draft = self.list.with_suffix(f".{os.getpid()}.draft")
-            draft.write_text(json.dumps(files), encoding="utf-8")
-            draft.replace(self.list)
+            write_files({self.list: json.dumps(files)}, make_folders=True)

@@ -24,7 +24,7 @@ def documented_line() -> list[str]:
     [line] = re.findall(
         r"^PYSPARK_PYTHON=\S+ (spark-submit --master spark:.*?)\n```", page, flags=re.DOTALL | re.MULTILINE
     )
-    return shlex.split(line)
+    return shlex.split(line.replace("\\\n", " "))
 
 
 class SubmittedJob(ClusterJob):
@@ -33,7 +33,7 @@ class SubmittedJob(ClusterJob):
     max_run_s = 500.0  # two executors fetch 700 MB of packages from the driver
 
     def __init__(self, cluster: Cluster, s3: S3) -> None:
-        super().__init__(cluster, "submitted", spark={})
+        super().__init__(cluster, "submitted", env={"DELAY_S": "0.2"}, spark={})
         self.s3 = s3
 
     def add(self, count: int) -> None:
@@ -52,7 +52,8 @@ class SubmittedJob(ClusterJob):
         added = {**S3_CONF, **CLUSTER_CONF, "spark.hadoop.fs.s3a.endpoint": self.s3.url}
         left_out = ("spark.jars.packages", "spark.task.resource.gpu.amount")  # which the line does without
         conf = [word for name, value in added.items() if name not in left_out for word in ("--conf", f"{name}={value}")]
-        return [f"{_find_spark_home()}/bin/spark-submit", *conf, *words, *options]
+        script = words.index("jobs/label.py")  # of two settings the later one counts: these workers have 2 GB
+        return [f"{_find_spark_home()}/bin/spark-submit", *words[:script], *conf, *words[script:], *options]
 
     def fetch(self) -> None:
         """Copy the label tables here."""
@@ -74,7 +75,7 @@ def test_the_documented_line_labels_every_content_over_two_workers_and_then_find
     for name, value in env.items():
         monkeypatch.setenv(name, str(value))
     job = SubmittedJob(cluster, s3)
-    job.add(200)
+    job.add(400)
     try:
         results = [job.run() for _ in range(2)]
     finally:
@@ -82,7 +83,7 @@ def test_the_documented_line_labels_every_content_over_two_workers_and_then_find
     job.fetch()
     labels = read(job, "labels")
     assert [(code, result["status"], result["written"]) for code, result in results] == [
-        (0, "complete", 200), (0, "complete", 0),
+        (0, "complete", 400), (0, "complete", 0),
     ]  # fmt: skip
-    assert len(labels) == len({row["content_id"] for row in labels}) == 200
+    assert len(labels) == len({row["content_id"] for row in labels}) == 400
     assert sorted({start["uid"] for start in job.started()}) == [20_001, 20_002]

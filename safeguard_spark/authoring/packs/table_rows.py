@@ -23,7 +23,6 @@ WORDS = {
 }  # fmt: skip
 SEPARATORS = ",;\t|"
 HEADER_ROWS = 10  # rows above a header are notes
-
 # Python's own limit is 131,072 characters. It is one for the whole process, so a smaller one would harm other readers.
 MAX_CELL = 2**31 - 1
 
