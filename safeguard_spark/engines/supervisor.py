@@ -6,6 +6,7 @@ Spark daemon's process group, so that the hang-up Spark sends there reaches it. 
 - the server's process ended (when another of its processes ends, the server ends itself),
 - the owner, Spark's Python daemon, ended,
 - no task touched the lease for `idle_s`,
+- a task recorded its end: it waited too long for the start, and there was no server yet that it could have ended,
 - it receives SIGTERM, SIGINT or SIGHUP.
 
 SIGKILL leaves it no time, so it has a watchdog: a forked copy that waits on a pipe only this process holds open, and
@@ -105,6 +106,8 @@ class Supervisor:
                 return f"received {signal.Signals(self._signal).name}"
             if not self.spec.state.owner.is_alive():
                 return "its executor ended"
+            if self.folder.end_cause(self.spec.state) or self.folder.is_replaced(self.server_id):
+                return "it was ended before it had started"
             # A change of the file's time counts, not the time itself: clocks are set.
             if (now_ns := self.folder.touched_ns("lease")) != lease_ns:
                 lease_ns, renewed = now_ns, time.monotonic()

@@ -245,6 +245,19 @@ def test_a_command_that_cannot_run_is_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_server_given_up_in_the_moment_in_which_it_is_started_ends(start: Start, is_replaced: bool) -> None:
+    supervised = start()
+    supervisor, state = supervised.supervisor, supervised.state
+    if is_replaced:
+        supervised.folder.write(replace(state, server_id="a newer one", supervisor=None, server_pid=None))
+    else:
+        supervised.folder.record_end(supervised.server_id, "given up")
+    until(lambda: not server_processes(supervised.server_id) and not psutil.pid_exists(supervisor), GONE_S)
+    supervised.folder.write(state)  # for the end of the fixture
+    supervised.folder.record_end(state.server_id, "given up")
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
 def test_a_supervisor_that_is_too_late_does_not_start_its_server(tmp_path: Path, is_replaced: bool) -> None:
     folder, marker = ServerFolder(tmp_path), tmp_path / "started"
     spec = spec_of(tmp_path, "old", ["/bin/sh", "-c", f"touch '{marker}'; sleep 60"], os.getpid())
