@@ -22,7 +22,7 @@ demo-relabel: setup  ## Change one rule of the demo's policy: plan, apply, compa
 demo-review: setup  ## Review a sample of the demo's labels in a browser, and report the corrected rate
 	@$(py) -m safeguard_spark.demo.review
 
-test: setup  ## A section through all: unit tests, Spark and Delta, the vLLM server, a cluster
+test: setup  ## A cross-section: unit tests, Spark and Delta, the vLLM server, a cluster
 	@$(py) -m pytest -q $(two) -m "not slow"
 
 test-unit: setup  ## Only the tests without a JVM; the slowest files start first

@@ -1,8 +1,8 @@
 #!/bin/bash
 # submit.sh JOB [ARGUMENT…]: one of our jobs on YARN, with the package and vLLM in an archive of a virtual environment.
-#   venv-pack -o safeguard.tar.gz; hdfs dfs -put safeguard.tar.gz policies /apps/safeguard/
+#   venv-pack -o safeguard.tar.gz; hdfs dfs -put safeguard.tar.gz /apps/safeguard/
 #   deploy/yarn/submit.sh label --config conf.yaml --source lake.posts --text-column body --policy spam@active --json
-# The driver runs here, in PYSPARK_DRIVER_PYTHON, which has this package. Not run on YARN by our tests.
+# The driver runs here, in PYSPARK_DRIVER_PYTHON, which has this package, and reads the policies here. Not run on YARN by our tests.
 set -euo pipefail
 
 job=$1

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Context, Option
 
-from safeguard_spark.cli.options import Result, command, group, output_config, table_config
+from safeguard_spark.cli.options import Result, command, group, output_config, table_config, table_options
 from safeguard_spark.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ screen = group("Clear what is clearly safe before the model is called, with a re
 
 
 @command(screen, table_config)
-def plan(run: "RunConfig", policy: PolicyRef, kind: KindOption = "linear", strata: Strata = None) -> Result:
+def plan(
+    run: "RunConfig", context: Context, policy: PolicyRef, kind: KindOption = "linear", strata: Strata = None
+) -> Result:
     """Print what a screen would spare at several targets, from labels that are there. Makes nothing."""
     from safeguard_spark.screen.plan import plan_text
     from safeguard_spark.tracking.registry import resolve
@@ -38,7 +40,7 @@ def plan(run: "RunConfig", policy: PolicyRef, kind: KindOption = "linear", strat
     from safeguard_spark.spark.session import session
 
     report = plan_screen(session(run), run, resolved, _known(kind), strata)
-    return Result(report.to_json(), plan_text(report))
+    return Result(report.to_json(), plan_text(report, table_options(context)))
 
 
 @command(screen, table_config)
@@ -100,6 +102,7 @@ def show(
 @command(screen, output_config)
 def retire(
     run: "RunConfig",
+    context: Context,
     screen_id: ScreenId,
     reason: Annotated[str, Option(help="Why; it is recorded.")],
 ) -> Result:
@@ -116,11 +119,13 @@ def retire(
         return Result(_json(one), f"Screen {screen_id} is retired already: {one.retired_reason}\n")
     retire_screen(tables, one, reason.strip())
     one = find_screen(tables, screen_id)
-    return Result(
-        _json(one),
-        f"Screen {screen_id} is retired: what it cleared is pending again. The next label run has it judged, or "
-        f"safeguard relabel plan --policy {one.policy_ref} --scope 'screened-by {screen_id}'\n",
+    plan = (
+        f"safeguard relabel plan --policy {one.policy_ref} --scope 'screened-by {screen_id}' {table_options(context)}"
     )
+    text = (
+        f"Screen {screen_id} is retired: what it cleared is pending again. The next label run has it judged, or {plan}"
+    )
+    return Result(_json(one), text.rstrip() + "\n")
 
 
 def _known(kind: str) -> "Kind":

@@ -39,7 +39,7 @@ class EngineConfig(Section):
     """Part of the labeler. Change it when an upgrade of the engine changes answers: everything is then labelled
     again"""
     window: Positive | None = None
-    """Requests in flight per engine; null: 1.5 x `engine.args.max_num_seqs` (256 if that is not set)"""
+    """Requests in flight per engine; null: 1.5 x `engine.args.max_num_seqs`, which counts as 256 if it is not set"""
 
     @property
     def name(self) -> str:

@@ -110,7 +110,7 @@ def report(spark: Any) -> None:
             row.rationale or "",
         )  # fmt: skip
     Console(highlight=False, width=max(console.width, 140)).print(table)
-    names = "{labels,reasoning,runs,policy_activations}"
+    names = "{labels,reasoning,runs,policies,policy_rules,policy_activations}"
     console.print(f"\nTables: {FOLDER}/tables/{names}; MLflow: {FOLDER}/tables/mlflow.db")
     console.print("Try, without Spark:")
     query = f"SELECT category, count(*) FROM delta_scan('{FOLDER}/tables/labels') WHERE violation GROUP BY ALL"

@@ -76,7 +76,7 @@ def _rate(value: Rate | None) -> dict[str, float] | None:
     return None if value is None else {"value": value.value, "low": value.low, "high": value.high, "n": value.n}
 
 
-def plan_text(plan: ScreenPlan) -> str:
+def plan_text(plan: ScreenPlan, options: str = "") -> str:
     """For people: the curve, what it spares, and the command that makes the screen."""
     parts = ", ".join(
         f"{name} {n:,} ({counted(hits, 'violation', 'violations')})" for name, (n, hits) in plan.parts.items()
@@ -112,7 +112,9 @@ def plan_text(plan: ScreenPlan) -> str:
         lines += [
             "",
             f"Nothing was made. To make one: safeguard screen train --policy {plan.policy_ref} --target {worth[0]:g}"
-            + (f" --strata {quote(plan.strata)}" if plan.strata else ""),
+            + (f" --kind {plan.kind}" if plan.kind != "linear" else "")
+            + (f" --strata {quote(plan.strata)}" if plan.strata else "")
+            + (f" {options}" if options else ""),
         ]
     else:
         lines += ["", "Not worth it: at no target would it spare a tenth of the calls. Nothing was made."]

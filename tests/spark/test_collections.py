@@ -14,7 +14,7 @@ from safeguard_spark import schema
 from safeguard_spark.cli.app import run_command
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.result import RunResult
-from safeguard_spark.spark.history import labels_of_content_as_of
+from safeguard_spark.spark.history import labels_as_of
 from safeguard_spark.spark.label.dry_run import dry_run
 from safeguard_spark.spark.maintain.erase import erase_contents
 from safeguard_spark.spark.reader import LabelTables
@@ -74,7 +74,7 @@ def test_ids_of_two_sources_may_be_equal_and_runs_over_both_settle(two: tuple[La
     assert current(lake) == expected
     moment = datetime.now(UTC)
     tables = Tables.open(lake.spark, str(lake.tables))
-    told = labels_of_content_as_of(tables, "1", moment)
+    told = labels_as_of(tables, moment).where("content_id = '1'").orderBy("collection").collect()
     assert [(row["collection"], row["violation"]) for row in told] == [
         (f"file:{sources['comments']}", False), (f"file:{sources['posts']}", True),
     ]  # fmt: skip

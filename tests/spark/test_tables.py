@@ -22,7 +22,6 @@ from pyspark.errors.exceptions import captured
 from safeguard_spark import schema
 from safeguard_spark.errors import TableError
 from safeguard_spark.spark.failures import is_conflict, retrying
-from safeguard_spark.spark.history import activation_history
 from safeguard_spark.spark.label.dry_run import dry_run
 from safeguard_spark.spark.reader import LabelTables
 from safeguard_spark.spark.relabel.version_pairs import compare_versions
@@ -224,7 +223,7 @@ def test_a_readers_commands_change_nothing_in_the_tables_folder(lake: Lake) -> N
     opened.create_views()
     moment = datetime.now(UTC)
     assert opened.labels_current.count() == opened.labels_as_of(moment).count() == 8
-    assert len(activation_history(opened.tables, "market")) == 1
+    assert opened.tables.read(schema.ACTIVATIONS).count() == 1
     assert listing(lake.tables) == before
 
 

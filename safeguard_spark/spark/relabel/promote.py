@@ -220,6 +220,6 @@ def _registry(config: RunConfig, policy: Policy) -> Registry | None:
 
 def _move_alias(registry: Registry | None, policy: Policy) -> str:
     if registry is None:
-        return "not published, so there is no alias to move"
+        return "not in MLflow's registry, so there is no alias to move"
     was_moved = registry.set_alias(policy.name, Alias.active.value, policy.version)
     return f"alias active is {policy.version}" + ("" if was_moved else " already")
