@@ -13,7 +13,7 @@ HELP = {
     "started_timestamp_seconds": "When the run started.",
     "ended_timestamp_seconds": "When it ended.",
     "exit_code": "Its exit code: 0 complete, 6 partial.",
-    "rows": "Contents in scope: source rows x policies.",
+    "rows": "Source rows x policies; the same row twice counts twice.",
     "pending_rows": "Of these, without a final label when the run started.",
     "calls": "Model calls made.",
     "written_rows": "Labels written.",

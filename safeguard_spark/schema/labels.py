@@ -118,7 +118,7 @@ RUNS = Table(
         "config_hash STRING": "SHA-256 of the resolved configuration",
         "labels_version_in BIGINT": "Version of `labels` the run was planned on",
         "labels_version_out BIGINT": "Version of `labels` after it",
-        "rows BIGINT": "Contents to label: source rows x policies",
+        "rows BIGINT": "Source rows x policies; the same row twice counts twice",
         "pending BIGINT": "Of these, without a final label when the run started",
         "calls BIGINT": "Model calls made; fewer than `pending` where contents are identical or need no model",
         "written BIGINT": "Rows appended to `labels`",

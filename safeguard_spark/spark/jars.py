@@ -8,6 +8,7 @@ has them on its class path, after Spark's own.
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
@@ -32,6 +33,17 @@ def has_class(jvm: Any, name: str) -> bool:
     return not isinstance(reduce(getattr, name.split("."), jvm), JavaPackage)  # to Py4J, a name that is no class
 
 
+def with_jars(arguments: str | None, jars: str) -> str:
+    """Arguments of PySpark's command that starts the JVM, with jars beside those that they name."""
+    *options, last = shlex.split(arguments or "pyspark-shell")
+    named = list[str]()
+    while "--jars" in options:
+        position = options.index("--jars")
+        named += options[position + 1 : position + 2]
+        del options[position : position + 2]
+    return shlex.join(["--jars", ",".join([*named, jars]), *options, last])
+
+
 class ResolvedJars:
     """The files of some packages and our own jar, if an earlier session of this user resolved them."""
 
@@ -42,22 +54,22 @@ class ResolvedJars:
         )
 
     def files(self) -> list[str]:
-        """The files, or none if they are not known or one of them is gone."""
+        """The files, ours among them, or none if they are not known or one of them is gone."""
         try:
             files = [str(file) for file in json.loads(self.list.read_text(encoding="utf-8"))]
         except (OSError, ValueError, TypeError):
             return []
-        return files if all(Path(file).is_file() for file in files) else []
+        is_whole = str(LOG_STORES_JAR) in files and all(Path(file).is_file() for file in files)
+        return files if is_whole else []
 
     @contextlib.contextmanager
     def on_class_path(self, builder: Any) -> Iterator[None]:
-        """Within the block, start Spark with the files rather than with packages and jars, if they are known."""
+        """Within the block, start Spark with the files rather than with packages, if they are known."""
         files, before = self.files(), os.environ.get(CLASS_PATH)
         if not files:
             yield
             return
-        for key in (PACKAGES, JARS):
-            builder._options.pop(key, None)
+        builder._options.pop(PACKAGES, None)
         os.environ[CLASS_PATH] = ":".join(filter(None, [before, *files]))
         try:
             yield
@@ -68,11 +80,14 @@ class ResolvedJars:
                 os.environ[CLASS_PATH] = before
 
     def remember(self, spark: SparkSession) -> None:
-        """Keep the files that this session resolved. Where that cannot be written, the next session resolves again."""
+        """Keep the files that this session resolved, if ours is one of them: another session may need it.
+
+        Where that cannot be written, the next session resolves again.
+        """
         jvm: Any = spark._jvm
         resolved = jvm.java.lang.System.getProperty(JARS, "")  # the session's own setting is what it was given
         files = [unquote(urlparse(jar).path) for jar in resolved.split(",") if jar.startswith("file:")]
-        if not files or self.files():
+        if str(LOG_STORES_JAR) not in files or self.files():
             return
         with contextlib.suppress(OSError):
             write_files({self.list: json.dumps(files)}, make_folders=True)

@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from safeguard_spark.spark.jars import (
     S3_LOG_STORE,
     ResolvedJars,
     has_class,
+    with_jars,
 )
 
 DATABRICKS = "DATABRICKS_RUNTIME_VERSION"  # in the environment of every process there
@@ -142,7 +142,7 @@ def _build(config: RunConfig) -> SparkSession:
     settings = {key: value for key, value in settings.items() if key not in submitted}  # spark-submit's own win
     extensions.append(submitted.get(EXTENSIONS, ""))
     settings[EXTENSIONS] = ",".join(dict.fromkeys(",".join(filter(None, extensions)).split(",")))
-    jars = settings.pop(JARS, None) if master and not is_local(master) else None
+    jars = settings.pop(JARS, None) if master else None
     builder = SparkSession.builder
     if master:
         builder = builder.master(_retrying(master))
@@ -153,14 +153,15 @@ def _build(config: RunConfig) -> SparkSession:
     # Workers must run the driver's Python; PySpark reads that only from the environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = configure_spark_with_delta_pip(builder, extra_packages=packages)
-    has_own = not is_local(master) or packages or own_jars
+    has_own = not is_local(master) or packages or own_jars or SUBMIT_ARGUMENTS in os.environ
     resolved = None if has_own else ResolvedJars(str(builder._options[PACKAGES]))
     log = _jvm_log()
     others = descendants(os.getpid())
     try:
-        with _output_to(log), resolved.on_class_path(builder) if resolved else _submitting(jars):
+        on_class_path = resolved.on_class_path(builder) if resolved and resolved.files() else None
+        with _output_to(log), on_class_path or _submitting(jars):
             spark = cast(SparkSession, builder.getOrCreate())
-        if resolved:
+        if resolved and has_class(spark._jvm, DELTA[EXTENSIONS]):
             resolved.remember(spark)
         if is_local(master):
             _remove_at_exit(str(spark.conf.get("spark.sql.warehouse.dir")).removeprefix("file:"))
@@ -174,13 +175,13 @@ def _build(config: RunConfig) -> SparkSession:
 
 @contextlib.contextmanager
 def _submitting(jars: str | None) -> Iterator[None]:
-    """Within the block, Spark starts with these jars beside those of its packages.
+    """Within the block, Spark starts with these jars beside those of its packages, and those that are named already.
 
     As a setting, `spark.jars`, they would be all that PySpark lets a cluster's executors have.
     """
     before = os.environ.get(SUBMIT_ARGUMENTS)
     if jars:
-        os.environ[SUBMIT_ARGUMENTS] = f"--jars {shlex.quote(jars)} {before or 'pyspark-shell'}"
+        os.environ[SUBMIT_ARGUMENTS] = with_jars(before, jars)
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
-"""`python -m tests.cluster.s3_programs CONF race|append|refuse …`: programs that commit to S3, each in its own JVM."""
+"""`python -m tests.cluster.s3_programs CONF NAME …`: programs that commit to S3, each in its own JVM."""
 
+import resource
 import sys
 import time
 from pathlib import Path
@@ -45,6 +46,24 @@ def append(spark: SparkSession, folder: str, times: str) -> None:
         print(row.id)
 
 
+def full(spark: SparkSession, path: str) -> None:
+    """Write a commit that the disk has no room for; print how that ended, and whether there is a file."""
+    jvm: Any = spark._jvm
+    conf = spark._jsparkSession.sessionState().newHadoopConf()
+    store, lines = jvm.safeguard.S3LogStore(conf), jvm.java.util.ArrayList()
+    commit = jvm.org.apache.hadoop.fs.Path(path)
+    for number in range(1000):
+        lines.add(f'{{"line": {number}, "text": "{"x" * 1000}"}}')
+    pid = int(jvm.java.lang.ProcessHandle.current().pid())
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (100_000, resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]))
+    try:
+        store.write(commit, lines.iterator(), False, conf)
+        print("written")
+    except Py4JJavaError as error:
+        print("failed", is_instance_of(spark.sparkContext._gateway, error.java_exception, EXISTS))
+    print(commit.getFileSystem(conf).exists(commit))
+
+
 def refuse(spark: SparkSession, *cases: str) -> None:
     """Print the sentence for each case: the class of a log store, a space, and a folder."""
     for case in cases:
@@ -59,5 +78,5 @@ def refuse(spark: SparkSession, *cases: str) -> None:
 
 if __name__ == "__main__":
     conf_file, name, *words = sys.argv[1:]
-    programs = {"race": race, "append": append, "refuse": refuse}
+    programs = {"race": race, "append": append, "full": full, "refuse": refuse}
     programs[name](session(load_config(Path(conf_file), {}, [])), *words)

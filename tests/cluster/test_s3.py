@@ -94,6 +94,12 @@ def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_doubled(job: Callable
     assert lost.s3.writes("lost-answer") == {("*", "503"): 5, ("*", "412"): 5}
 
 
+def test_a_commit_that_the_disk_has_no_room_for_is_not_written_in_part(job: Callable[..., S3Job]) -> None:
+    path = f"s3a://{BUCKET}/full/_delta_log/00000000000000000000.json"
+    out, _ = program(job("full"), "full", path).communicate(timeout=300)
+    assert out.split() == ["failed", "False", "False"]
+
+
 def test_a_run_labels_every_content_once_without_hadoops_marker(job: Callable[..., S3Job]) -> None:
     one = job("one", conf={"spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}, chunk_rows=60)
     one.add(100)

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -45,13 +45,6 @@ MIN_PARTITION_ROWS = 64  # starting a task for fewer contents costs more time th
 # With more, a lost task loses less. But each task's slot waits at its end for its longest answers, so the engine runs
 # empty more often.
 PARTITIONS_PER_SLOT = 1
-
-
-class _Started(NamedTuple):
-    """A chunk whose labelling has begun."""
-
-    chunk: Chunk
-    summary: Future[Summary]
 
 
 def label_table(
@@ -159,7 +152,7 @@ def _plan(run: RunContext, specs: Sequence[LabelSpec], earlier: Sequence[StagedP
 def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: bool) -> None:
     """Label and commit every chunk. Two are labelled at once, so that engines do not idle while one ends or commits."""
     waiting = deque(chunk for plan in plans for chunk in chunks_of(run.staging, run.run_id, plan))
-    started: list[_Started] = []
+    started = list[tuple[Chunk, Future[Summary]]]()
     spent, total = Spent(), sum(plan.counts.distinct for plan in plans)
     bar: contextlib.AbstractContextManager[Any] = (
         Bar(run.listener, total) if show and total else contextlib.nullcontext()
@@ -170,7 +163,7 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
             return
         chunk = waiting.popleft()
         if spent.allows(chunk.max_calls, run.selection.budget):
-            started.append(_Started(chunk, pool.submit(_label_chunk, run, chunk)))
+            started.append((chunk, pool.submit(_label_chunk, run, chunk)))
         else:
             tally.over_budget = True
             waiting.clear()
@@ -207,6 +200,9 @@ def _label(run: RunContext, tally: Tally, plans: Sequence[StagedPlan], *, show: 
                 pool.submit(run.spark.sparkContext.cancelJobsWithTag, run.run_id).result()
                 wait(unfinished, timeout=1)  # and again: a chunk may have been between two Spark jobs
             if not isinstance(error, KeyboardInterrupt):
+                for chunk, future in started:  # what another chunk has paid for is kept for the next run
+                    if not (future.cancelled() or future.exception()):
+                        tally.add(chunk.number, future.result())
                 raise
             tally.message = "Stopped by the operator."
             wait([commit] if commit else [])  # PySpark cancels its jobs too, if the interrupt is Ctrl-C

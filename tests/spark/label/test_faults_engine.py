@@ -14,6 +14,9 @@ import pytest
 from safeguard_spark.engines.processes import SERVER_ID_VARIABLE
 from safeguard_spark.errors import EngineError
 from safeguard_spark.result import Status
+from safeguard_spark.spark.label import job
+from safeguard_spark.spark.label.commit import Chunk
+from safeguard_spark.spark.label.run import RunContext, Summary
 from tests.build import posts
 from tests.faulty_server import (
     ANSWER,
@@ -196,3 +199,26 @@ def test_after_repeated_server_deaths_the_run_is_partial_and_the_next_run_comple
     second = lake.label(engine=faulty_vllm(lake, restarts=1), run={"chunk_rows": 50})
     assert second.status is Status.complete and second.engine_starts == 1
     assert {attempts[-1] for attempts in outcomes(lake).values()} == {"labelled"} and len(outcomes(lake)) == 150
+
+
+def test_the_answers_of_a_chunk_beside_one_that_fails_are_kept_for_the_next_run(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write(posts(80, "a replica, number {n}"))
+    label_chunk, is_answered = job._label_chunk, threading.Event()
+
+    def failing(run: RunContext, chunk: Chunk) -> Summary:
+        if chunk.number == 0:
+            assert is_answered.wait(120)
+            raise RuntimeError("a document that ends its worker")
+        summary = label_chunk(run, chunk)
+        is_answered.set()
+        return summary
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="ends its worker"):
+        patch.setattr(job, "_label_chunk", failing)
+        lake.label(run={"chunk_rows": 40})
+    paid = lake.calls()
+    assert 0 < paid < 80
+    assert lake.label(run={"chunk_rows": 40}).status is Status.complete
+    assert paid + lake.calls() == len(lake.current()) == 80

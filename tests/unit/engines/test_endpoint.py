@@ -124,7 +124,7 @@ def test_an_address_without_a_server_is_one_sentence_within_seconds(tmp_path: Pa
         started = time.monotonic()
         with pytest.raises(EngineError, match=r"cannot be reached: .*; check engine.url and that the server runs\.$"):
             ask(url)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60
 
 
 def test_a_host_name_that_does_not_resolve_is_reported() -> None:
@@ -243,7 +243,7 @@ def test_the_window_limits_open_requests_and_how_much_input_is_pulled() -> None:
             next(answers)
             assert pulled <= answered + 8
             assert engine.in_flight <= 8
-        assert 0 < engine.oldest_s < 5
+        assert 0 < engine.oldest_s < 60
         answers.close()  # type: ignore[attr-defined]
         assert engine.in_flight == 0 and engine.oldest_s == 0.0
         assert server.max_open <= 8

@@ -281,4 +281,4 @@ def test_a_chat_server_under_the_harmony_dialect_is_named_at_once(behavior_path:
         pytest.raises(EngineError, match=r"as a chat server; set engine\.dialect=chat"),
     ):
         label(server, call_spec())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60

@@ -204,10 +204,10 @@ def test_processes_that_ignore_sigterm_are_killed_by_the_watchdog_as_well(
 def test_a_lease_that_is_not_touched_ends_the_tree_and_touching_it_keeps_it(
     start: Start,
 ) -> None:
-    supervised = start(idle_s=0.8)
-    for _ in range(12):
+    supervised = start(idle_s=3.0)
+    for _ in range(20):
         supervised.folder.touch("lease")
-        time.sleep(0.1)
+        time.sleep(0.2)
     assert not supervised.is_gone
     supervised.await_gone()
     assert supervised.cause() == IDLE
@@ -216,11 +216,11 @@ def test_a_lease_that_is_not_touched_ends_the_tree_and_touching_it_keeps_it(
 def test_a_lease_counts_as_touched_when_its_time_changes_even_if_the_clock_goes_back(
     start: Start,
 ) -> None:
-    supervised = start(idle_s=0.8)
-    for number in range(12):
-        at = 2e9 - 1e8 * number  # a clock that runs backwards
+    supervised = start(idle_s=3.0)
+    for number in range(20):
+        at = 2e9 - 5e7 * number  # a clock that runs backwards
         os.utime(supervised.path / "lease", (at, at))
-        time.sleep(0.1)
+        time.sleep(0.2)
     assert not supervised.is_gone
 
 

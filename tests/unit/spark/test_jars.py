@@ -4,10 +4,20 @@ import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from pyspark.sql import SparkSession
 
-from safeguard_spark.spark.jars import CLASS_PATH, JARS, LOCAL_LOG_STORE, LOG_STORES_JAR, PACKAGES, ResolvedJars
+from safeguard_spark.spark.jars import (
+    CLASS_PATH,
+    JARS,
+    LOCAL_LOG_STORE,
+    LOG_STORES_JAR,
+    PACKAGES,
+    ResolvedJars,
+    with_jars,
+)
 from safeguard_spark.spark.session import DATABRICKS, _local_log_store
 
 pytestmark = pytest.mark.unit
@@ -28,10 +38,10 @@ def keep(jars: ResolvedJars, *files: Path) -> None:
 def test_known_files_stand_on_the_class_path_in_place_of_the_packages(jars: ResolvedJars, tmp_path: Path) -> None:
     first, second = (tmp_path / name for name in ("a.jar", "b.jar"))
     first.touch(), second.touch()
-    keep(jars, first, second)
-    builder = SimpleNamespace(_options={PACKAGES: "io.delta:delta:1", JARS: str(LOG_STORES_JAR), "spark.app.name": "a"})
+    keep(jars, first, second, LOG_STORES_JAR)
+    builder = SimpleNamespace(_options={PACKAGES: "io.delta:delta:1", "spark.app.name": "a"})
     with jars.on_class_path(builder):
-        assert os.environ[CLASS_PATH] == f"/of/the/platform:{first}:{second}"
+        assert os.environ[CLASS_PATH] == f"/of/the/platform:{first}:{second}:{LOG_STORES_JAR}"
         assert builder._options == {"spark.app.name": "a"}
     assert os.environ[CLASS_PATH] == "/of/the/platform"
 
@@ -44,6 +54,38 @@ def test_packages_are_resolved_again_if_the_files_are_not_known(jars: ResolvedJa
     with jars.on_class_path(builder):
         assert builder._options == {PACKAGES: "io.delta:delta:1"}
         assert os.environ[CLASS_PATH] == "/of/the/platform"
+
+
+class Resolved:
+    """A session that resolved these jars."""
+
+    def __init__(self, *files: Path) -> None:
+        jars = ",".join(file.as_uri() for file in files)
+        properties = SimpleNamespace(getProperty=lambda key, default: {JARS: jars}.get(key, default))
+        self._jvm = SimpleNamespace(java=SimpleNamespace(lang=SimpleNamespace(System=properties)))
+
+
+def test_only_lists_with_our_jar_are_kept_and_used(jars: ResolvedJars, tmp_path: Path) -> None:
+    delta = tmp_path / "delta 1.jar"
+    delta.touch()
+    jars.remember(cast(SparkSession, Resolved(delta)))  # a session whose settings name another log store
+    assert not jars.list.exists()
+    keep(jars, delta)  # by an earlier release
+    assert jars.files() == []
+    jars.remember(cast(SparkSession, Resolved(delta, LOG_STORES_JAR)))
+    assert jars.files() == [str(delta), str(LOG_STORES_JAR)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (None, "--jars file:/o%20r.jar pyspark-shell"),
+        ("--name 'a b' pyspark-shell", "--jars file:/o%20r.jar --name 'a b' pyspark-shell"),
+        ("--jars x.jar --name a pyspark-shell", "--jars x.jar,file:/o%20r.jar --name a pyspark-shell"),
+    ],
+)
+def test_jars_stand_beside_those_that_the_environment_names(arguments: str | None, expected: str) -> None:
+    assert with_jars(arguments, "file:/o%20r.jar") == expected
 
 
 def test_other_packages_have_another_list(jars: ResolvedJars) -> None:

@@ -71,9 +71,14 @@ public class S3LogStore extends HadoopFileSystemLogStore {
     if (!overwrite) {
       builder.must(CONDITION, true);
     }
-    try (FSDataOutputStream stream = (FSDataOutputStream) builder.build()) {
+    FSDataOutputStream stream = (FSDataOutputStream) builder.build();
+    try {
       stream.write(bytes);
+    } catch (IOException | RuntimeException error) {
+      stream.abort(); // to close it would publish the part that it holds, for example after a full disk
+      throw error;
     }
+    stream.close();
   }
 
   /** The content of a file, or null if there is none. */
