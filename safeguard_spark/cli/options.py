@@ -13,7 +13,7 @@ import typer
 
 from safeguard_spark.config import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE
 from safeguard_spark.errors import ConfigError, ExitCode, PolicyError
-from safeguard_spark.whole_files import write_files
+from safeguard_spark.whole_files import require_writable, write_files
 
 if TYPE_CHECKING:
     from safeguard_spark.config.model import RunConfig
@@ -53,10 +53,7 @@ def require_folder(file: Path | None, option: str = "--html") -> None:
         if file.is_dir() or not file.absolute().parent.is_dir():
             what = "is a folder" if file.is_dir() else f"the folder {file.parent} does not exist"
             raise ConfigError(f"{option} {file}: {what}. Name a file in a folder that exists.")
-        is_new = not file.exists()
-        file.open("ab").close()
-        if is_new:
-            file.unlink()
+        require_writable(file)
     except OSError as error:
         raise ConfigError(f"{option} {file} cannot be written: {error.strerror}. Name another file.") from error
 

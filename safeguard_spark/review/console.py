@@ -47,7 +47,7 @@ class Console:
 
     def refresh(self) -> None:
         """Read items and decisions again, if their tables have changed and the last time is a while ago."""
-        if self.clock() - self._refreshed_at < REFRESH_S:
+        if abs(self.clock() - self._refreshed_at) < REFRESH_S:  # the clock may be set back
             return
         self._refreshed_at = self.clock()
         self._decisions_version = synchronize(self.journal, self.tables, self._decisions_version)

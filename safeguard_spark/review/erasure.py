@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.errors import ConfigError
-from safeguard_spark.review.journal import Journal, remove_exports, synchronize
+from safeguard_spark.review.journal import Journal, not_appended, remove_exports, synchronize
 from safeguard_spark.review.tables import LabelTables, console_folder
 
 
@@ -30,6 +30,7 @@ def clean_console(config: RunConfig) -> Cleaned | None:
     except ConfigError:
         return Cleaned(exports, is_pending=True)
     try:
+        not_appended(journal, tables)  # what the table never had leaves too
         synchronize(journal, tables)
     finally:
         journal.close()

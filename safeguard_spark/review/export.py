@@ -90,7 +90,7 @@ def export_decisions(config: RunConfig, target: Target, policy: str | None = Non
     folder = console_folder(config, tables) / EXPORTS
     texts, ending = (_cases(decided), "yaml") if target is Target.cases else (_appeals(decided), "jsonl")
     try:
-        files = _files(target, folder, ending, texts, is_all=policy is None)
+        files = _files(target, folder, ending, texts, policy)
     except OSError as error:
         raise folder_error(folder, error) from error
     return Exported(target, files, sum(text.rows for text in texts.values()), disputed)
@@ -172,13 +172,15 @@ def _appeals(decided: Iterable[Decided]) -> dict[str, Text]:
     return {name: Text("".join(sorted(of_policy)), len(of_policy)) for name, of_policy in lines.items()}
 
 
-def _files(target: Target, folder: Path, ending: str, texts: dict[str, Text], *, is_all: bool) -> tuple[str, ...]:
-    """Write the files; with `is_all` those of an earlier export that are not written again are deleted."""
+def _files(target: Target, folder: Path, ending: str, texts: dict[str, Text], policy: str | None) -> tuple[str, ...]:
+    """Write the files; those of an earlier export, of the policy or of all, that are not written again are deleted."""
     if texts:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_files({folder / f"{target}-{name}.{ending}": text for name, (text, _) in texts.items()}, mode=0o600)
     files = tuple(str(folder / f"{target}-{name}.{ending}") for name in texts)
-    for file in folder.glob(f"{target}-*.{ending}") if is_all else ():
-        if str(file) not in files:
+    for file in folder.glob(f"{target}-*.{ending}"):
+        name = file.stem.removeprefix(f"{target}-")
+        its_policy = name.rpartition("-")[0] if target is Target.cases else name  # no version has a hyphen
+        if policy in (None, its_policy) and str(file) not in files:
             file.unlink()
     return files

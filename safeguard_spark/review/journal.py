@@ -16,10 +16,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+import pyarrow as pa
+import pyarrow.compute
+
 from safeguard_spark.errors import ConfigError
 from safeguard_spark.review.decisions import Decision
-from safeguard_spark.review.tables import LabelTables, select, to_rows
-from safeguard_spark.schema import DECISIONS
+from safeguard_spark.review.tables import LabelTables, arrow_schema, select, to_rows
+from safeguard_spark.schema import DECISIONS, REVIEW_ITEMS
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         """Open or create it. Raises ConfigError if another console has it, or if it cannot be read; OSError."""
+        self.own_versions = set[int]()  # of the table, since `synchronize` last read it: commits of this journal
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder)
         self.path = folder / "journal.db"
@@ -154,37 +158,60 @@ class Appender:
 
 def append_new(journal: Journal, tables: LabelTables) -> int:
     """Append every decision that the table does not have yet, in one commit; returns how many."""
-    connection = journal.connect()
-    try:
-        appended = tables.create(DECISIONS).transaction_version(journal.journal_id) or 0
-        query = "SELECT number, row FROM decisions WHERE number > ? AND NOT imported ORDER BY number"
-        new = connection.execute(query, (appended,)).fetchall()
-    finally:
-        connection.close()
+    new = not_appended(journal, tables)
     if new:
+        table = tables.create(DECISIONS)
+        next_version = int(table.version()) + 1
         progress = (journal.journal_id, int(new[-1]["number"]))
         tables.append(DECISIONS, [_load(row["row"]).row for row in new], progress)
+        table.update_incremental()
+        if table.version() == next_version:  # else other commits came between
+            journal.own_versions.add(next_version)
     return len(new)
 
 
+def not_appended(journal: Journal, tables: LabelTables) -> list[sqlite3.Row]:
+    """The decisions that the table does not have yet; those about items that were erased since leave the journal."""
+    appended = tables.create(DECISIONS).transaction_version(journal.journal_id) or 0
+    with closing(journal.connect()) as connection:
+        query = "SELECT number, item_id, row FROM decisions WHERE number > ? AND NOT imported ORDER BY number"
+        rows = connection.execute(query, (appended,)).fetchall()
+        items = tables.open(REVIEW_ITEMS) if rows else None
+        if items is None:
+            return rows
+        ids = pa.array([row["item_id"] for row in rows], pa.string())
+        are_there = pa.compute.is_in(ids, select(items, ["item_id"])["item_id"]).to_pylist()
+        erased = [(row["number"],) for row, is_there in zip(rows, are_there, strict=True) if not is_there]
+        if erased:
+            connection.executemany("DELETE FROM decisions WHERE number = ?", erased)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return [row for row, is_there in zip(rows, are_there, strict=True) if is_there]
+
+
 def synchronize(journal: Journal, tables: LabelTables, known_version: int | None = None) -> int:
-    """Make the journal what the table says, unless it is at `known_version`; returns the table's version.
+    """Make the journal what the table says; returns the table's version.
 
     Rows of other journals are taken over, so that nobody decides them again. Rows that were appended and are no longer
-    in the table were erased, so they leave the journal too.
+    in the table were erased, so they leave the journal too. Nothing is read if every commit since `known_version` is
+    the journal's own: with a million decisions that would keep everybody waiting for seconds.
     """
     table = tables.create(DECISIONS)
     version = int(table.version())
-    if version == known_version:
-        return version
+    if known_version is not None and known_version <= version:
+        since = range(known_version + 1, version + 1)
+        if journal.own_versions.issuperset(since):
+            return version
+    journal.own_versions.clear()
     appended = table.transaction_version(journal.journal_id) or 0
     ids = set(select(table, ["decision_id"])["decision_id"].to_pylist())
     known = journal.connection.execute("SELECT decision_id, number, imported FROM decisions").fetchall()
     erased = [(row[0],) for row in known if row[0] not in ids and (row["imported"] or row["number"] <= appended)]
     missing = ids.difference(row[0] for row in known)
-    rows = to_rows(select(table)) if missing else []
-    new = sorted((row for row in rows if row["decision_id"] in missing), key=lambda row: row["decided_at"])
+    rows = select(table) if missing else arrow_schema(DECISIONS).empty_table()
+    is_new = pa.compute.is_in(rows["decision_id"], pa.array(list(missing), pa.string()))
+    new = sorted(to_rows(rows.filter(is_new)), key=lambda row: row["decided_at"])
     with journal.transaction() as connection:
+        _number_from(connection, appended + 1)
         connection.executemany("DELETE FROM decisions WHERE decision_id = ?", erased)
         for decision in map(Decision.of, new):
             slot = slot_of(decision.stage, decision.reviewer)
@@ -215,6 +242,15 @@ def _locked(folder: Path) -> IO[str]:
             f"Another console uses {folder}. One process serves the console of a table: stop the other one."
         ) from error
     return file
+
+
+def _number_from(connection: sqlite3.Connection, number: int) -> None:
+    """Give the next decision this number at least: a lower one, in a journal from a backup, passes for appended."""
+    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'decisions'").fetchone()
+    if last is None:
+        connection.execute("INSERT INTO sqlite_sequence VALUES ('decisions', ?)", (number - 1,))
+    elif last["seq"] < number - 1:
+        connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'decisions'", (number - 1,))
 
 
 def _dump(decision: Decision) -> str:

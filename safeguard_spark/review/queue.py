@@ -13,6 +13,7 @@ from safeguard_spark.review.journal import Journal, slot_of
 
 LEASE_S = 15 * 60.0  # an item that nobody decides goes back to the others after this
 CALIBRATION_SHARE = 0.05  # of what a person judges, items whose answer is known, while there are any
+ADJUDICATION = "adjudication"  # the stage
 
 Clock = Callable[[], float]  # seconds since 1970
 
@@ -176,23 +177,30 @@ class ReviewQueue:
                 answer=answer.answer,
                 violation=VIOLATION.get(answer.answer),
                 rule_ids=answer.rule_ids,
-                is_blind=not earlier and stage != "adjudication",
+                is_blind=not earlier and stage != ADJUDICATION,
                 withdraws=None,
                 seconds=round(max(0.0, now - lease["shown_at"]), 1),
                 decided_at=datetime.fromtimestamp(now, UTC),
                 reason=answer.reason or None,
             )
             self.journal.insert(decision, is_again=is_again)
-            connection.execute(
-                "UPDATE leases SET decision_id = coalesce(decision_id, ?), expires_at = NULL WHERE reviewer = ?",
-                (decision.decision_id, reviewer),
-            )
+            if stage == ADJUDICATION:  # it is not open to them in the queue as well, where it could be changed blindly
+                connection.execute("DELETE FROM leases WHERE reviewer = ?", (reviewer,))
+            else:
+                connection.execute(
+                    "UPDATE leases SET decision_id = coalesce(decision_id, ?), expires_at = NULL WHERE reviewer = ?",
+                    (decision.decision_id, reviewer),
+                )
             return decision
 
     def undo(self, reviewer: str) -> Assignment | None:
-        """Take back a person's last decision and open its item to them again. None if there is nothing to take back."""
+        """Take back a person's last decision and open its item to them again. None if there is nothing to take back.
+
+        Adjudications stay: the queue is not where they were made.
+        """
         with self.journal.transaction() as connection:
-            last = self.journal.decisions("reviewer = ? AND NOT withdrawn AND NOT imported", reviewer)[-1:]
+            mine = "reviewer = ? AND slot <> ? AND NOT withdrawn AND NOT imported"
+            last = self.journal.decisions(mine, reviewer, ADJUDICATION)[-1:]
             if not last:
                 return None
             decision, now = last[0], self._clock()

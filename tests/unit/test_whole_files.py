@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from safeguard_spark.cli.options import require_folder
 from safeguard_spark.whole_files import write_files
 from tests.unit.commands import Safeguard
 from tests.unit.samples import write_policy
@@ -39,12 +40,41 @@ def test_either_all_files_are_written_or_none(tmp_path: Path) -> None:
 
 
 def test_a_link_and_a_pipe_stay_what_they_are(tmp_path: Path) -> None:
-    (tmp_path / "real").write_text("old")
-    (tmp_path / "link").symlink_to("real")
-    write_files({tmp_path / "link": "new"})
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
+    real, link = tmp_path / "folder" / "real", tmp_path / "link"
+    real.parent.mkdir()
+    real.write_text("old")
+    link.symlink_to("folder/real")
+    with real.open() as reader:
+        write_files({link: "new"})
+        assert reader.read() == "old"  # nobody reads a half of each
+    assert link.is_symlink() and real.read_text() == "new" and os.listdir(real.parent) == ["real"]
     write_files({Path("/dev/null"): "new"})
     assert not Path("/dev/null").is_file()
+    end, start = os.pipe()
+    for file in (Path(f"/dev/fd/{start}"), Path(f"/proc/self/fd/{start}")):
+        require_folder(file)
+        write_files({file: "new"})
+        assert os.read(end, 10) == b"new"
+    os.close(end)
+    os.close(start)
+
+
+def test_who_may_read_a_file_does_not_change(tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text("old")
+    file.chmod(0o640)
+    write_files({file: "new"})
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("new", 0o640)
+
+
+def test_a_page_that_can_be_written_is_left_as_it_is_until_then(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("later")
+    (tmp_path / "old").write_text("old")
+    for name in ("link", "old", "new"):
+        require_folder(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["link", "old"] and (tmp_path / "old").read_text() == "old"
+    os.mkfifo(tmp_path / "fifo")
+    require_folder(tmp_path / "fifo")  # does not wait for a reader
 
 
 def _at_most(num_bytes: int) -> None:
@@ -97,6 +127,15 @@ def test_a_folder_that_may_only_be_read_is_named(tmp_path: Path) -> None:
         assert (ran.returncode, files(tmp_path)) == (3, before)
         assert ran.stderr.startswith("Error: locked") and "cannot be written: Permission denied." in ran.stderr
         assert ran.stderr.count("\n") == 1
+    (tmp_path / "locked").chmod(0o755)
+    (tmp_path / "locked" / "page.html").touch()
+    (tmp_path / "locked").chmod(0o555)
+    ran = subprocess.run(
+        [*user, sys.executable, "-m", "safeguard_spark", "verify", "market", *SCRIPTED, "--html", "locked/page.html"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (2, "")  # before anything is paid for
+    assert ran.stderr == "Error: --html locked/page.html cannot be written: Permission denied. Name another file.\n"
 
 
 def test_figures_that_were_paid_for_are_printed_though_the_page_cannot_be_written(

@@ -26,13 +26,12 @@ from safeguard_spark.review.decisions import Resolved, resolve
 from safeguard_spark.review.estimate import share_with_bounds
 from safeguard_spark.review.items import CALIBRATION
 from safeguard_spark.review.journal import Journal
-from safeguard_spark.review.queue import Answer, NotYoursError
+from safeguard_spark.review.queue import ADJUDICATION, Answer, NotYoursError
 from safeguard_spark.review.screens.queue import ANSWERS
 
 FOR_LEADS = "This screen is for leads."
-STAGE = "adjudication"
 SECONDS = "item_id IN (SELECT item_id FROM decisions WHERE slot = 'second' AND NOT withdrawn)"
-NOT_ADJUDICATED = f"item_id NOT IN (SELECT item_id FROM decisions WHERE slot = '{STAGE}' AND NOT withdrawn)"
+NOT_ADJUDICATED = f"item_id NOT IN (SELECT item_id FROM decisions WHERE slot = '{ADJUDICATION}' AND NOT withdrawn)"
 # By their numbers, which an index has: with decisions by the million only those that are needed are read.
 CALIBRATIONS = f"number IN (SELECT number FROM decisions WHERE slot LIKE '{CALIBRATION}:%' AND NOT withdrawn)"
 
@@ -50,6 +49,9 @@ async def adjudicate(request: Request) -> Response:
     console, user = console_of(request), user_of(request)
     if not user.may_lead:
         return refuse(request, FOR_LEADS)
+    decision_id = field(request, "decision_id")
+    if console.journal.decisions("decision_id = ? AND reviewer = ?", decision_id, user.reviewer):
+        return see_other("/adjudication")  # the form was sent twice
     item = console.items.find(field(request, "item_id"))
     answer, reason = field(request, "answer"), field(request, "reason").strip()
     if item is None:
@@ -57,9 +59,9 @@ async def adjudicate(request: Request) -> Response:
     if answer not in ANSWERS or not reason:
         return await _page(request, console, "Choose an answer, and say why.")
     rules = tuple(rule["id"] for rule in rules_of(console.policy_of(item)) if rule["id"] in fields(request, "rule"))
-    said = Answer(field(request, "decision_id"), answer, rules if answer == "violation" else (), reason)
+    said = Answer(decision_id, answer, rules if answer == "violation" else (), reason)
     try:
-        open_item = console.queue.take_item(user.reviewer, item.item_id, STAGE)
+        open_item = console.queue.take_item(user.reviewer, item.item_id, ADJUDICATION)
         console.queue.decide(user.reviewer, open_item, said, item.template)
     except NotYoursError as error:
         return refuse(request, str(error), 409)
@@ -135,7 +137,7 @@ def _known_answers(journal: Journal, known: Mapping[str, bool]) -> Counter[tuple
 
 
 def _first_two_differ(resolved: Resolved) -> bool:
-    if resolved.final is not None and resolved.final.stage == STAGE:
+    if resolved.final is not None and resolved.final.stage == ADJUDICATION:
         return True  # only items about which two people differ are adjudicated
     return resolved.needs_adjudication
 

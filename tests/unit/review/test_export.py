@@ -168,6 +168,25 @@ def test_what_was_taken_back_leaves_the_next_export(decided: World) -> None:
         assert export(decided, target).files == () and not list(file.parent.glob(f"{target}*"))
 
 
+def test_what_was_taken_back_leaves_the_next_export_of_its_policy_and_other_policies_keep_theirs(
+    decided: World,
+) -> None:
+    (appeals,) = map(Path, export(decided, Target.appeals, "market").files)
+    (cases,) = map(Path, export(decided, Target.cases, "market").files)
+    others = [appeals.with_name("appeals-market-2.jsonl"), cases.with_name("cases-market-2-1.0.0.yaml")]
+    older = cases.with_name("cases-market-0.9.0.yaml")
+    for file in (*others, older):
+        file.write_text("")
+    with decided.serving() as desk:
+        ada = desk.person()
+        ada.get("/queue/market")
+        for _ in range(6):
+            ada.undo()
+    for target in (Target.appeals, Target.cases):
+        assert export(decided, target, "market").files == ()
+    assert sorted(appeals.parent.iterdir()) == sorted(others)
+
+
 def test_exports_that_cannot_be_written_are_refused_in_one_sentence(decided: World, safeguard: Safeguard) -> None:
     config = decided.folder / "run.yaml"
     config.write_text(yaml.safe_dump(decided.config(folder="/proc/nothing")))

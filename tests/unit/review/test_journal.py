@@ -18,10 +18,12 @@ from deltalake.exceptions import DeltaError
 from safeguard_spark.config.load import build_config
 from safeguard_spark.errors import ConfigError, SafeguardError
 from safeguard_spark.review.console import REFRESH_S, Console
+from safeguard_spark.review.erasure import clean_console
 from safeguard_spark.review.journal import append_new, synchronize
 from safeguard_spark.review.queue import Answer, NotYoursError
+from safeguard_spark.review.tables import select
 from safeguard_spark.review.users import KEY_FILE
-from safeguard_spark.schema import DECISIONS
+from safeguard_spark.schema import DECISIONS, REVIEW_ITEMS
 from tests.unit.review.browser import Browser, Process
 from tests.unit.review.world import FLAGGED, HEADER, World
 
@@ -188,6 +190,97 @@ def test_what_is_erased_from_the_table_leaves_the_journal_to_the_last_byte(world
     assert any(b"another" in file.read_bytes() for file in folder.iterdir())
 
 
+@pytest.mark.parametrize("is_serving", [True, False])
+def test_a_decision_about_what_was_erased_before_it_was_appended_never_comes_back(
+    world: World, is_serving: bool
+) -> None:
+    world.draw("a", "b")
+    reason = "quoted-" + "q" * 40
+    with world.console() as console:
+        for made in ("1", "2"):
+            decide_next(console, made, reason=reason if made == "1" else "")
+        for table in (world.tables.open(REVIEW_ITEMS), world.tables.open(DECISIONS)):
+            assert table
+            table.delete("content_id = 'p0'")
+        if is_serving:
+            assert append_new(console.journal, console.tables) == 1
+    clean_console(build_config(world.config()))
+    with world.console() as console:
+        append_new(console.journal, console.tables)
+        assert [made.decision_id for made in console.journal.decisions()] == ["2"]
+    assert [row["decision_id"] for row in world.decisions] == ["2"]
+    assert not any(reason.encode() in file.read_bytes() for file in (world.output / "_review").iterdir())
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_journal_from_a_backup_loses_no_decision_though_something_was_erased_since(world: World, before: int) -> None:
+    world.draw("a", "b", "c", "d")
+    file = world.output / "_review" / "journal.db"
+    for made in range(4):
+        with world.console() as console:
+            if made:
+                decide_next(console, str(made))
+                append_new(console.journal, console.tables)
+        if made == before:
+            backup = file.read_bytes()
+    table = world.tables.open(DECISIONS)
+    assert table
+    table.delete("decision_id = '2'")
+    file.write_bytes(backup)
+    with world.console() as console:
+        decide_next(console, "new")
+        assert append_new(console.journal, console.tables) == 1
+        synchronize(console.journal, console.tables)
+        assert [made.decision_id for made in console.journal.decisions()] == ["1", "3", "new"]
+    assert [row["decision_id"] for row in world.decisions] == ["1", "3", "new"]
+
+
+def decide_next(console: Console, decision_id: str, reason: str = "") -> None:
+    """A person decides the next item."""
+    open_item = console.queue.take("r", "market")
+    item = console.items.find(open_item.item_id) if open_item else None
+    assert open_item and item
+    console.queue.decide("r", open_item, Answer(decision_id, "safe", reason=reason), item.template)
+
+
+def test_a_console_reads_the_table_again_only_after_commits_of_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.draw("a", "b", "c")
+    read = list[str]()
+
+    def spy(table: Any, *args: Any) -> Any:
+        read.append(Path(str(table.table_uri)).name)
+        return select(table, *args)
+
+    with world.console() as console:
+        monkeypatch.setattr("safeguard_spark.review.journal.select", spy)
+        for made in ("1", "2"):
+            decide_next(console, made)
+            append_new(console.journal, console.tables)
+            world.clock.now += REFRESH_S
+            console.refresh()
+        assert set(read) == {"review_items"}
+        table = world.tables.open(DECISIONS)
+        assert table
+        table.delete("decision_id = '1'")
+        decide_next(console, "3")
+        append_new(console.journal, console.tables)
+        world.clock.now += REFRESH_S
+        console.refresh()
+        assert "decisions" in read
+        assert [made.decision_id for made in console.journal.decisions()] == ["2", "3"]
+
+
+def test_a_clock_that_is_set_back_hides_no_new_item(world: World) -> None:
+    world.draw("a")
+    with world.console() as console:
+        world.draw("b")
+        world.clock.now -= 3600
+        console.refresh()
+        assert console.queue.left("r", "market") == 2
+
+
 def test_a_console_that_runs_notices_an_erasure_after_a_refresh_that_found_no_change(world: World) -> None:
     world.draw("a", "b")
     with world.console() as console:
@@ -223,11 +316,7 @@ def test_appending_twice_or_with_nothing_to_append_changes_nothing(world: World)
 def test_a_table_that_cannot_be_written_costs_no_decision(world: World) -> None:
     world.draw("a")
     with world.console() as console:
-        reviewer = console.users.sender([], "127.0.0.1").reviewer
-        item = console.queue.take(reviewer, "market")
-        assert item
-        template = console.items.find(item.item_id).template
-        console.queue.decide(reviewer, item, Answer("0" * 32, "safe"), template)
+        decide_next(console, "0" * 32)
         folder = world.output / "decisions"
         folder.rename(world.output / "elsewhere")
         folder.write_text("not a table")

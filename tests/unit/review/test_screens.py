@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from safeguard_spark.review.console import REFRESH_S
 from safeguard_spark.review.tables import arrow_schema
 from safeguard_spark.schema import ACTIVATIONS, LABELS, REASONING
 from tests.unit.review.world import FLAGGED, POLICY, START, TEXT, Desk, World
@@ -42,6 +43,39 @@ def test_two_who_differ_are_adjudicated_by_a_lead(world: World) -> None:
         assert "0.0 %" in lea.get("/reviewers")
     row = world.decisions[-1]
     assert (row["stage"], row["rule_ids"], row["is_blind"]) == ("adjudication", ["M2"], False)
+
+
+def test_an_adjudication_that_is_sent_twice_is_recorded_once(world: World) -> None:
+    world.draw("a bicycle")
+    with world.serving(second_share=1.0, **world.users(**TEAM)) as desk:
+        judged_by_two(desk, world, "safe", "violation")
+        lea = desk.person("lea")
+        page = lea.get("/adjudication")
+        for _ in range(2):
+            lea.html = page
+            assert "No two people differ" in lea.decide("safe", reason="a bicycle") and lea.status == 200
+    assert [row["stage"] for row in world.decisions] == ["first", "second", "adjudication"]
+
+
+def test_an_adjudication_is_not_changed_in_the_queue(world: World) -> None:
+    world.draw("a bicycle")
+    with world.serving(second_share=1.0, **world.users(**TEAM)) as desk:
+        judged_by_two(desk, world, "safe", "violation")
+        world.draw("a chair")
+        world.clock.now += REFRESH_S
+        lea = desk.person("lea")
+        lea.get("/queue/market")
+        lea.decide("safe")
+        lea.get("/adjudication")
+        lea.decide("safe", reason="a bicycle")
+        assert lea.get("/queue/market") and "a bicycle" not in lea.html
+        lea.undo()
+        assert lea.content == "a chair"
+    assert [(row["stage"], row["answer"]) for row in world.decisions[2:]] == [
+        ("first", "safe"),
+        ("adjudication", "safe"),
+        ("first", "withdrawn"),
+    ]
 
 
 def test_two_who_agree_are_not_adjudicated(world: World) -> None:
