@@ -23,7 +23,7 @@ from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank
 from safeguard_spark.spark.label.executor import VERDICT_COLUMNS
 from safeguard_spark.spark.label.run import RunContext
-from safeguard_spark.spark.label.screening import CLEARED_DDL, StagedScreen, stage_cleared
+from safeguard_spark.spark.label.screening import CLEARED_TYPE, StagedScreen, stage_cleared
 from safeguard_spark.spark.labels import of_collection, of_version
 from safeguard_spark.spark.screens import num_checked, without_retired
 from safeguard_spark.spark.session import MAX_LISTED
@@ -356,7 +356,7 @@ def _chunk_sizes(folder: Files, has_reused: bool, screened: StagedScreen | None)
     else:
         staged = staged.withColumn("is_reused", F.lit(None).cast("boolean"))
     if screened is not None:
-        spared = screened.cleared(folder.spark.read.schema(CLEARED_DDL).parquet(folder.path("cleared")))
+        spared = screened.cleared(folder.spark.read.schema(CLEARED_TYPE).parquet(folder.path("cleared")))
         spared = spared.where("NOT is_audited").select("work_key", F.lit(True).alias("is_spared"))
         staged = staged.join(spared, on="work_key", how="left")
     else:
