@@ -5,6 +5,7 @@ aiohttp, because with hundreds of connections it keeps up with the server and ot
 """
 
 import asyncio
+import contextlib
 import math
 import queue
 import threading
@@ -115,10 +116,13 @@ class EndpointEngine:
         self._loop = self._thread = self._client = None
         if loop is None or thread is None:
             return
-        if client:
-            self._in_loop(client.close(), loop)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(self._timings.close_s)
+        try:
+            if client:
+                with contextlib.suppress(Exception):  # connections that do not close must not fail paid answers
+                    self._in_loop(client.close(), loop)
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(self._timings.close_s)
 
     def _opened(self) -> Client:
         if self._client is None:

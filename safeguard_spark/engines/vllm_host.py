@@ -6,6 +6,7 @@ so it cannot follow the limits of one labeler.
 
 import contextlib
 import itertools
+import logging
 import os
 import threading
 import time
@@ -20,6 +21,8 @@ from safeguard_spark.engines.server_folder import SharedLoad
 from safeguard_spark.engines.timings import DEFAULT_TIMINGS, Timings
 from safeguard_spark.errors import EngineError
 from safeguard_spark.labelling.engine import Answer, CallSpec, Decided, Request
+
+log = logging.getLogger(__name__)
 
 SHARES = 2
 # The share of a request's deadline in which a server with open requests must make a token, or it hangs. A server that
@@ -53,6 +56,8 @@ class VllmEngine(EndpointEngine):
         super().__init__(endpoint, self._share, self._own_server, run_id, timings)
         self._niceness, self._closed = config.niceness, threading.Event()
         self._watcher: threading.Thread | None = None
+        self._last_progress: tuple[object, ...] = ()
+        self._is_counted = False
 
     def close(self) -> None:
         """Stop watching the server, which lives on, and close every connection."""
@@ -86,25 +91,33 @@ class VllmEngine(EndpointEngine):
             lower_priority(threading.get_native_id(), self._niceness)
 
     def _watch(self) -> None:
-        """Renew the lease, and restart a server that hangs; its open requests then fail and are sent again."""
-        last_progress: tuple[object, ...] = ()
-        is_counted = False
+        """Renew the lease, and look after the server, until the engine is closed."""
         while not self._closed.wait(self._timings.watch_s):
             self._own_server.folder.touch("lease")
-            server_id, is_busy = self._own_server.server_id, self.in_flight > 0
-            load = self._load(server_id) if is_busy else Load()
-            if load.requests is not None:
-                self.window = fitted_window(self.window, self._share, self._total, load.requests)
-            is_counted = is_counted or load.tokens is not None
-            # A server that does not reply has made no progress by that: the last count stands.
-            tokens = load.tokens if load.tokens is not None else last_progress and last_progress[0]
-            progress = (tokens, self._own_server.folder.touched_ns("answered"), server_id)
-            if not is_busy or progress != last_progress:
-                last_progress = progress
-                self._own_server.mark_progress()
-            elif self._own_server.stalled_s > self._config.deadline_s * (HUNG if is_counted else HUNG_UNCOUNTED):
+            try:
+                self._look()
+            except Exception as error:  # never expected; without a lease the server would end under load
+                server_id, name = self._own_server.server_id, type(error).__name__
+                log.warning("Run %s: server %s could not be looked after: %s", self._run_id, server_id, name)
+
+    def _look(self) -> None:
+        """Restart a server that hangs; its open requests then fail and are sent again."""
+        server_id, is_busy = self._own_server.server_id, self.in_flight > 0
+        load = self._load(server_id) if is_busy else Load()
+        if load.requests is not None:
+            self.window = fitted_window(self.window, self._share, self._total, load.requests)
+        self._is_counted = self._is_counted or load.tokens is not None
+        # A server that does not reply has made no progress by that: the last count stands.
+        tokens = load.tokens if load.tokens is not None else self._last_progress and self._last_progress[0]
+        progress = (tokens, self._own_server.folder.touched_ns("answered"), server_id)
+        if not is_busy or progress != self._last_progress:
+            self._last_progress = progress
+            self._own_server.mark_progress()
+        elif self._own_server.stalled_s > self._config.deadline_s * (HUNG if self._is_counted else HUNG_UNCOUNTED):
+            try:
                 with contextlib.suppress(EngineError):  # the endpoint gets the same error when its requests fail
                     self._own_server.restart(server_id, hung=True)
+            finally:
                 self._own_server.mark_progress()
 
     def _load(self, server_id: str) -> Load:

@@ -90,12 +90,6 @@ def prefix_tokens(body: str, effort: Effort) -> int:
     return sum(len(part) for part in _frame(body, effort))
 
 
-def system_text(effort: Effort) -> str:
-    """The system message as text: identity, effort and channels. No date: it would change labels and the cache."""
-    encoding = harmony_encoding()
-    return str(encoding.decode(encoding.render(_system_message(effort))))
-
-
 def _encoded(text: str) -> Iterator[list[int]]:
     """The ids of a text, slice by slice. No special token is allowed: control-token strings in it stay text."""
     encoding = harmony_encoding()

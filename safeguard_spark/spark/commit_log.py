@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from safeguard_spark import schema
 from safeguard_spark.errors import TableError
 from safeguard_spark.spark.failures import retrying
-from safeguard_spark.spark.table_log import newest_commits
+from safeguard_spark.spark.table_log import last_transaction, newest_commits
 from safeguard_spark.spark.tables import Tables
 
 APP_ID = "safeguard-labels"
@@ -108,8 +108,8 @@ def append_labels(tables: Tables, rows: DataFrame, run_id: str, chunk: int, plan
         newest, commits = commits_after(tables, planned_on)
         if _has_chunk(commits, run_id, chunk):
             return
-        last = commits[-1] if commits else last_commit(tables)
-        seq = last.seq + 1 if last else 1
+        last = commits[-1] if commits else last_commit(tables, newest)  # a newer one is left to the next attempt
+        seq = 1 + (last.seq if last else last_transaction(tables.spark, tables.sql(schema.LABELS), newest, APP_ID))
         other_runs = sorted({commit.run_id for commit in commits if commit.run_id != run_id})
         # A newer label must not look older.
         committed_at = tables.now(after=last.committed_at if last else None)

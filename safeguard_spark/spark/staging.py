@@ -9,13 +9,17 @@
                                    results/<n>/           the model's results (with _COMPLETE when complete)
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from pyspark.sql import SparkSession
 
 from safeguard_spark.config.model import RunConfig
 from safeguard_spark.engines.processes import ProcessId, machine_id
@@ -124,6 +128,35 @@ F = TypeVar("F", bound=StagedFile)
 class Staging(Files):
     """The staging folder of one output, on any file system Spark knows."""
 
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        super().__init__(spark, root)
+        self._heartbeats = dict[str, tuple[threading.Event, threading.Thread]]()
+
+    @contextlib.contextmanager
+    def heartbeat(self, run_id: str, every_s: float) -> Iterator[None]:
+        """Renew a run's heartbeat until the block ends, or `clear` deletes the run's folder."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(every_s):
+                with contextlib.suppress(Exception):  # the next beat may succeed; only DEAD_BEATS lost ones mean dead
+                    self.touch(run_id, "alive")
+
+        self.touch(run_id, "alive")
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        self._heartbeats[run_id] = ended, thread
+        try:
+            yield
+        finally:
+            self._end_heartbeat(run_id)
+
+    def _end_heartbeat(self, run_id: str) -> None:
+        if beating := self._heartbeats.pop(run_id, None):
+            ended, thread = beating
+            ended.set()
+            thread.join(timeout=5)
+
     def write(self, value: StagedFile, *folder: str | int) -> None:
         """Write a file so that a reader sees all of it or nothing."""
         self.write_text(value.model_dump_json(), *folder, value.file_name)
@@ -135,6 +168,7 @@ class Staging(Files):
 
     def clear(self, run_id: str) -> None:
         """Delete a run's folder, its manifest last: the next run then completes an interrupted deletion."""
+        self._end_heartbeat(run_id)  # a beat would create the folder anew
         for name in self.names(run_id):
             if name != Manifest.file_name:
                 self.delete(run_id, name)
@@ -152,7 +186,7 @@ class Staging(Files):
 
     def now(self, run_id: str) -> float:
         """The time on the file system's own clock, in seconds."""
-        probe = f"{run_id}/probe"
+        probe = f"{run_id}/probe-{secrets.token_hex(4)}"  # of this call alone: another driver may look at the run, too
         self.touch(probe)
         now = self.modified(probe)
         self.delete(probe)

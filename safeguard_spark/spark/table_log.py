@@ -102,6 +102,19 @@ def point_of(frame: DataFrame) -> Point:
     return Point(int(snapshot.version()), int(snapshot.timestamp()))
 
 
+def last_transaction(spark: SparkSession, table: str, version: int, app_id: str) -> int:
+    """An application's last transaction in a Delta table, by its name in SQL, at a version; 0 if it has none.
+
+    Delta remembers it when the commit itself is no longer in the log.
+    """
+    try:
+        index = file_index(spark.sql(f"SELECT * FROM {table} VERSION AS OF {version}"))
+        last = index.getSnapshot().transactions().get(app_id)
+        return int(last.get()) if last.isDefined() else 0
+    except (Py4JError, TypeError):  # a platform with classes of its own
+        return 0
+
+
 def commits_since(spark: SparkSession, table: str, point: Point) -> list[Commit] | None:
     """The commits after a point, oldest first; None if the table's log no longer has the point, or never had it."""
     newest = newest_point(spark, table).version

@@ -1,5 +1,6 @@
 """What runs in a Python worker: contents in, verdicts out, through the one engine of this executor."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -126,8 +127,11 @@ def _results(recipe: Recipe, inputs: Iterator[Input]) -> Iterator[pa.RecordBatch
             yield Row(number, item.content, item.is_close)
 
     batch = _ResultBatch()
-    with recipe.engine() as engine, Reporter(recipe.progress) as reporter:
+    with contextlib.ExitStack() as opened:
+        engine: Engine | None = None
         try:
+            engine = opened.enter_context(recipe.engine())
+            reporter = opened.enter_context(Reporter(recipe.progress))
             for result in label_rows(recipe.spec, engine, rows()):
                 if not result.unavailable:
                     reporter.add(result, engine)
@@ -191,14 +195,15 @@ class _ResultBatch:
             **values,
         })  # fmt: skip
 
-    def flush(self, engine: Engine) -> pa.RecordBatch:
+    def flush(self, engine: Engine | None) -> pa.RecordBatch:
         # What the engine has become is known only now. The first row of each batch holds it.
-        self.rows[0] |= {
-            "server_ids": sorted(engine.server_ids),
-            "engine_error": engine.unavailable,
-            "engine_forms": engine.forms,
-            "exit_code": self.exit_code,
-        }
+        self.rows[0]["exit_code"] = self.exit_code
+        if engine is not None:  # else it could not be opened
+            self.rows[0] |= {
+                "server_ids": sorted(engine.server_ids),
+                "engine_error": engine.unavailable,
+                "engine_forms": engine.forms,
+            }
         batch = pa.RecordBatch.from_pylist(self.rows, RESULT)
         self.rows, self._bytes = [], 0
         return batch

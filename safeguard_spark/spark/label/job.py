@@ -89,7 +89,7 @@ def _label_all(run: RunContext, tally: Tally, policies: Sequence[Policy], *, sho
             if config.tracking.enabled and not run.candidates.is_nothing:
                 # Importing MLflow takes seconds, so it happens while the plan is made.
                 tracker = background.submit(Tracker.begin, config, run.run_id)
-            with run.heartbeat():  # first: a manifest without a heartbeat means a dead driver
+            with run.staging.heartbeat(run.run_id, config.run.heartbeat_s):  # first: without it a driver counts as dead
                 run.staging.write(run.manifest, run.run_id)
                 plans = list[StagedPlan]()
                 for specs in by_work(run.specs):
@@ -101,7 +101,7 @@ def _label_all(run: RunContext, tally: Tally, policies: Sequence[Policy], *, sho
                     plans += new_plans
                     if tally.message:
                         break
-            return _finish(run, tally, plans, recording.result(), tracker.result() if tracker else None)
+                return _finish(run, tally, plans, recording.result(), tracker.result() if tracker else None)
         except BaseException as error:
             with contextlib.suppress(Exception):  # the first error is the one to report
                 # Not in this thread: if it was interrupted in a call to the JVM, its next call gets the wrong answer.

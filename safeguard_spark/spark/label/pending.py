@@ -23,7 +23,7 @@ from safeguard_spark.spark.files import Files
 from safeguard_spark.spark.label.chunk_order import chunk_by_rank
 from safeguard_spark.spark.label.executor import VERDICT_COLUMNS
 from safeguard_spark.spark.label.run import RunContext
-from safeguard_spark.spark.label.screening import CLEARED_DDL, StagedScreen, stage_cleared
+from safeguard_spark.spark.label.screening import CLEARED_TYPE, StagedScreen, stage_cleared
 from safeguard_spark.spark.labels import of_collection, of_version
 from safeguard_spark.spark.screens import num_checked, without_retired
 from safeguard_spark.spark.session import MAX_LISTED
@@ -252,17 +252,15 @@ def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, m
 
 
 def _doubled_by_change(keys: DataFrame, source: Source) -> DataFrame | None:
-    """Ids of which a new content came and the labelled one is still in the source.
+    """Ids of which a new content came and another one is still in the source, for which the ids of the source are read.
 
-    That one is gone if it changed as well. For those of which nothing says so, the ids of the source are read.
+    Also where a change feed shows that the labelled one went: it may have been one of several equal rows.
     """
     if source.whole is None:
         return None
-    edited = keys.where("NOT done AND label_hash != content_hash")
-    edited = edited.select("content_id", F.col("label_hash").alias("content_hash"))
-    if source.touched is not None:
-        edited = edited.join(source.touched, on=["content_id", "content_hash"], how="left_anti")
-    contents = _of_few(source.whole, edited, "content_id")
+    edited = keys.where("NOT done AND label_hash != content_hash").select("content_id").distinct()
+    rows = _of_few(source.whole.select("content_id"), edited, "content_id").groupBy("content_id").count()
+    contents = _of_few(source.whole, rows.where("count > 1"), "content_id")
     hashes = contents.groupBy("content_id").agg((F.min("content_hash") != F.max("content_hash")).alias("doubled"))
     return hashes.where("doubled").select("content_id")
 
@@ -356,7 +354,7 @@ def _chunk_sizes(folder: Files, has_reused: bool, screened: StagedScreen | None)
     else:
         staged = staged.withColumn("is_reused", F.lit(None).cast("boolean"))
     if screened is not None:
-        spared = screened.cleared(folder.spark.read.schema(CLEARED_DDL).parquet(folder.path("cleared")))
+        spared = screened.cleared(folder.spark.read.schema(CLEARED_TYPE).parquet(folder.path("cleared")))
         spared = spared.where("NOT is_audited").select("work_key", F.lit(True).alias("is_spared"))
         staged = staged.join(spared, on="work_key", how="left")
     else:

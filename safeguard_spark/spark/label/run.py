@@ -1,8 +1,7 @@
-"""A run in progress: its inputs, what it has done so far, and the heartbeat that other drivers see."""
+"""A run in progress: its inputs, and what it has done so far."""
 
 import contextlib
 import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -192,25 +191,6 @@ class RunContext:
             return known
         num_rows, limit = self.source.frame.count(), self.config.source.limit
         return min(num_rows, limit) if limit else num_rows
-
-    @contextlib.contextmanager
-    def heartbeat(self) -> Iterator[None]:
-        """Renew the run's heartbeat until the block ends."""
-        ended = threading.Event()
-
-        def beat() -> None:
-            while not ended.wait(self.config.run.heartbeat_s):
-                with contextlib.suppress(Exception):  # the next beat may succeed; only DEAD_BEATS lost ones mean dead
-                    self.staging.touch(self.run_id, "alive")
-
-        self.staging.touch(self.run_id, "alive")
-        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join(timeout=5)
 
 
 class Summary(NamedTuple):

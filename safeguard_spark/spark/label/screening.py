@@ -1,6 +1,8 @@
 """Screening: which pending contents a screen clears, staged with the plan, and which of those audit it."""
 
 import contextlib
+import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -9,8 +11,10 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from safeguard_spark.config.model import RunConfig
+from safeguard_spark.errors import ConfigError, EngineError, PolicyError
 from safeguard_spark.labelling.content import Content
 from safeguard_spark.labelling.prompt import Prompt
 from safeguard_spark.labelling.rows import LabelSpec, prepare
@@ -26,8 +30,14 @@ from safeguard_spark.spark.label.executor import READERS, Recipe
 from safeguard_spark.spark.source import STRATUM
 from safeguard_spark.tracking.artifacts import read_artifact
 
+log = logging.getLogger(__name__)
+
 # Of contents that a screen cleared `distance` is null; of others it says by how much they are above the threshold.
-CLEARED_DDL = "work_key STRING, bucket INT, distance DOUBLE"
+# A row without a bucket is of no content: its `error` is why a task scored no more contents.
+CLEARED = pa.schema([
+    ("work_key", pa.string()), ("bucket", pa.int32()), ("distance", pa.float64()), ("error", pa.string()),
+])  # fmt: skip
+CLEARED_TYPE = from_arrow_schema(CLEARED)
 SCREENED_COST = pa.schema([(name, pa.int64()) for name in ("calls", "prompt_tokens", "cleared", "cleared_tokens")])
 BATCH = 1_000  # contents scored at once: their n-grams are in memory together
 SHORT = 8  # a content of so many times fewer characters than a prompt may have tokens is short enough for any prompt
@@ -139,24 +149,32 @@ def _has_prompt(spec: LabelSpec, content: Content) -> bool:
 
 
 def clear_batches(recipe: ScreenRecipe) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function for `mapInArrow`: batches of (work_key, bucket, text or turns) to rows of `CLEARED_DDL`.
+    """The function for `mapInArrow`: batches of (work_key, bucket, text or turns) to rows of `CLEARED`.
 
-    Those that are cleared, and if any are to be judged again with more effort, those that are not.
+    Those that are cleared, and if any are to be judged again with more effort, those that are not. An engine that does
+    not work clears nothing: the labeler judges what it has not scored, and ends the run if its engine does not either.
     """
 
+    def staged(scorer: Scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
+        payload = next(name for name in batch.schema.names if name in READERS)
+        contents = [READERS[payload](cell.as_py()) for cell in batch.column(payload)]
+        distances = recipe.distances(scorer, batch, contents)
+        is_cleared = distances < 0
+        is_staged = is_cleared | (np.isfinite(distances) if recipe.escalate else False)
+        columns = [*batch.select(["work_key", "bucket"]).columns, pa.array(distances, pa.float64(), mask=is_cleared)]
+        columns.append(pa.nulls(batch.num_rows, pa.string()))
+        return pa.RecordBatch.from_arrays(columns, schema=CLEARED).filter(pa.array(is_staged))
+
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with recipe.scorer() as scorer:
-            for batch in batches:
-                payload = next(name for name in batch.schema.names if name in READERS)
-                for start in range(0, batch.num_rows, BATCH):
-                    part = batch.slice(start, BATCH)
-                    contents = [READERS[payload](cell.as_py()) for cell in part.column(payload)]
-                    distances = recipe.distances(scorer, part, contents)
-                    is_cleared = distances < 0
-                    is_staged = is_cleared | (np.isfinite(distances) if recipe.escalate else False)
-                    keys = part.select(["work_key", "bucket"])
-                    staged = keys.append_column("distance", pa.array(distances, pa.float64(), mask=is_cleared))
-                    yield staged.filter(pa.array(is_staged))
+        try:
+            with recipe.scorer() as scorer:
+                for batch in batches:
+                    for start in range(0, batch.num_rows, BATCH):
+                        yield staged(scorer, batch.slice(start, BATCH))
+        except (ConfigError, EngineError, PolicyError) as error:
+            # Not raised: Spark would run the task again, and the driver would get the cause only as a traceback.
+            deque(batches, maxlen=0)
+            yield pa.RecordBatch.from_pylist([{"distance": np.nan, "error": str(error)}], CLEARED)
 
     return run
 
@@ -210,9 +228,12 @@ def stage_cleared(
         window = -(-config.engine.requests_in_flight // slots.per_executor)
         labelling = replace(labelling, window=window, gpus={executor.id: executor.gpus for executor in running})
     recipe = ScreenRecipe.of(labelling, screen)
-    scored = contents.mapInArrow(clear_batches(recipe), CLEARED_DDL, profile=profile)
+    scored = contents.mapInArrow(clear_batches(recipe), CLEARED_TYPE, profile=profile)
     scored.write.partitionBy("bucket").parquet(folder.path("cleared"))
-    staged = folder.spark.read.schema(CLEARED_DDL).parquet(folder.path("cleared"))
+    staged = folder.spark.read.schema(CLEARED_TYPE).parquet(folder.path("cleared"))
+    if screen.kind == "glance" and (failed := staged.where("bucket IS NULL").first()) is not None:
+        log.warning("Run %s: screen %s has not scored every content: %s", run_id, screen.screen_id, failed["error"])
+    staged = staged.where("bucket IS NOT NULL")
     cleared = staged.where("distance IS NULL")
     num_cleared, num_calls = cleared.count(), contents.count()
     if not num_cleared:

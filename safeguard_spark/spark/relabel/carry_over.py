@@ -4,7 +4,9 @@ So a version can be active for the whole table although only the affected conten
 `carried_from` of such a label names the version of its verdict; comparisons of versions leave these labels out.
 """
 
+import contextlib
 import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, SparkSession
@@ -24,7 +26,7 @@ from safeguard_spark.spark.label.run_rows import append_run, count_written
 from safeguard_spark.spark.labels import CONTENT, newest_per_content, of_version
 from safeguard_spark.spark.relabel.strata import AFFECTED, planned_labels, strata_of_labels
 from safeguard_spark.spark.source import open_source, work_key
-from safeguard_spark.spark.staging import Manifest, SourceVersion
+from safeguard_spark.spark.staging import Manifest, SourceVersion, Staging
 from safeguard_spark.spark.tables import Tables
 
 
@@ -63,8 +65,10 @@ def carry_over_verdicts(spark: SparkSession, config: RunConfig, plan: RelabelPla
             scope = LabelScope(
                 config.source.collection(source.name), spec_key(policy, plan.labeler_hash), None, source.version
             )
-            append_labels(tables, rows.withColumn("run_id", F.lit(run_id)), run_id, 0, version, scope)
-            _append_run(tables, config, plan, policy, run_id, started, version)
+            manifest = _manifest(config, plan, policy, started, version)
+            with _staged(tables, config, manifest, run_id):
+                append_labels(tables, rows.withColumn("run_id", F.lit(run_id)), run_id, 0, version, scope)
+                _append_run(tables, config, plan, manifest, run_id)
     finally:
         rows.unpersist()
     return count
@@ -98,9 +102,36 @@ def _rows(tables: Tables, plan: RelabelPlan, policy: Policy, contents: DataFrame
     }).drop("run_id")  # fmt: skip
 
 
-def _append_run(
-    tables: Tables, config: RunConfig, plan: RelabelPlan, policy: Policy, run_id: str, started: datetime, version: int
-) -> None:
+def _manifest(config: RunConfig, plan: RelabelPlan, policy: Policy, started: datetime, version: int) -> Manifest:
+    """The manifest of a run that began at `started`, on a version of `labels`."""
+    source = SourceVersion(name=plan.source, version=plan.source_version, collection=plan.collection)
+    return Manifest.of(
+        config,
+        source,
+        [policy],
+        [plan.labeler_hash],
+        started_at=started,
+        labels_version=version,
+        plan_id=plan.plan_id,
+    )
+
+
+@contextlib.contextmanager
+def _staged(tables: Tables, config: RunConfig, manifest: Manifest, run_id: str) -> Iterator[None]:
+    """Stage a run's manifest while a block runs: if the block does not end, a later run records this one."""
+    staging = Staging(tables.spark, config.run.staging or tables.sibling_folder("_staging"))
+    with staging.heartbeat(run_id, config.run.heartbeat_s):  # first: without it a driver counts as dead
+        staging.write(manifest, run_id)
+        try:
+            yield
+        except Exception:
+            with contextlib.suppress(Exception):  # the first error is the one to report
+                staging.write(manifest.model_copy(update={"failed": True}), run_id)
+            raise
+        staging.clear(run_id)
+
+
+def _append_run(tables: Tables, config: RunConfig, plan: RelabelPlan, manifest: Manifest, run_id: str) -> None:
     """Append the row of `runs`, so that the `run_id` of these labels leads to what wrote them."""
     written = count_written(tables, run_id, config.run.max_attempts)
     result = RunResult(
@@ -112,17 +143,7 @@ def _append_run(
         written=written.rows,
         outcomes=written.outcomes,
         tokens=written.tokens,
-        seconds={"total": (datetime.now(UTC) - started).total_seconds()},
+        seconds={"total": (datetime.now(UTC) - manifest.started_at).total_seconds()},
         message=f"Verdicts of {plan.policy}@{plan.old_version} that the change does not affect, carried over.",
-    )
-    source = SourceVersion(name=plan.source, version=plan.source_version, collection=plan.collection)
-    manifest = Manifest.of(
-        config,
-        source,
-        [policy],
-        [plan.labeler_hash],
-        started_at=started,
-        labels_version=version,
-        plan_id=plan.plan_id,
     )
     append_run(tables, manifest, result)

@@ -6,11 +6,16 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import yaml
 from pyspark.sql import functions as F
 
+from safeguard_spark import schema
+from safeguard_spark.spark import commit_log
+from safeguard_spark.spark.commit_log import LabelScope, append_labels
+from safeguard_spark.spark.tables import Tables
 from tests.build import SCRIPT, policy_text, posts
 from tests.soak.job import CONF
 from tests.spark.lake import Lake
@@ -64,3 +69,29 @@ def test_the_next_run_commits_what_a_killed_driver_had_staged_and_labels_the_res
     assert before + lake.calls() <= 400 + 2 * 50  # two chunks are in flight at most
     assert {row.status for row in lake.read("runs").collect()} == {"complete", "died"}
     assert not list(staged.iterdir())
+
+
+def test_a_commit_that_another_driver_makes_while_the_last_one_is_looked_for_doubles_no_label(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write(posts(5))
+    lake.label()
+    tables = Tables(lake.spark, str(lake.tables))
+    planned_on, drivers = tables.version(schema.LABELS), ["first", "second"]
+    scope = LabelScope("posts", "s", None, None)
+    rows = tables.read(schema.LABELS, planned_on).withColumn("content_id", F.concat(F.lit("new-"), "content_id"))
+
+    def append() -> None:
+        run_id = drivers.pop()
+        append_labels(tables, rows.withColumn("run_id", F.lit(run_id)), run_id, 0, planned_on, scope)
+
+    def last_commit(*arguments: Any) -> commit_log.Commit | None:
+        if drivers:
+            append()
+        return found(*arguments)
+
+    found = commit_log.last_commit
+    monkeypatch.setattr(commit_log, "last_commit", last_commit)
+    append()
+    new = lake.read("labels").where("content_id LIKE 'new-%'").groupBy("content_id", "run_id").count().collect()
+    assert len(new) == 5 and {(row["run_id"], row["count"]) for row in new} == {("first", 1)}

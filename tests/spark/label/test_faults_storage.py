@@ -14,8 +14,11 @@ from safeguard_spark import schema
 from safeguard_spark.errors import EngineError, TableError
 from safeguard_spark.result import Status
 from safeguard_spark.spark import tables as tables_module
+from safeguard_spark.spark.label import job
+from safeguard_spark.spark.label.audit import RunAudit, audit_of_run
 from safeguard_spark.spark.label.recover import recover
-from safeguard_spark.spark.staging import Driver, Manifest, Staging, is_alive
+from safeguard_spark.spark.label.run import RunContext
+from safeguard_spark.spark.staging import DEAD_BEATS, Driver, Manifest, Staging, is_alive
 from safeguard_spark.spark.tables import Tables
 from tests.build import SkewedClock, policy, posts
 from tests.spark.lake import Lake
@@ -199,3 +202,49 @@ def test_a_run_folder_without_a_manifest_is_deleted_once_its_driver_counts_as_de
     assert staging.names() == ["begun"]  # a driver may be about to write the manifest
     lake.label(run={"heartbeat_s": 0.0001})
     assert staging.names() == []
+
+
+def test_drivers_that_look_at_one_run_at_once_all_read_the_time(lake: Lake) -> None:
+    staging = Staging(lake.spark, str(lake.folder / "staging"))
+    staging.touch("r", "alive")
+
+    def times() -> list[float]:
+        return [staging.now("r") for _ in range(200)]
+
+    with ThreadPoolExecutor(2) as drivers:
+        looks = [drivers.submit(times) for _ in range(2)]
+    assert min(min(look.result()) for look in looks) > 0
+    assert staging.names("r") == ["alive"]
+
+
+def test_labels_are_written_although_the_last_commit_of_a_run_has_left_the_log(lake: Lake) -> None:
+    lake.write(posts(10, LONG))
+    lake.label()
+    table, log = f"delta.`{lake.tables}/labels`", lake.tables / "labels" / "_delta_log"
+    lake.spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.checkpointInterval' = '2')")
+    for number in range(3):
+        lake.spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('note' = '{number}')")
+    checkpoint = max(path.name[:20] for path in log.glob("*.checkpoint*.parquet"))
+    for path in log.glob("*.json"):
+        if path.name[:20].isdecimal() and path.name[:20] < checkpoint:
+            path.unlink()
+    lake.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+    lake.write(posts(20, LONG, start=10))
+    assert lake.label().written == 10
+    assert_labelled_once(lake, 20)
+
+
+def test_a_run_counts_as_alive_until_it_is_recorded(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    heartbeat_s, seen = 0.05, list[bool]()
+
+    def slow_audit(run: RunContext) -> RunAudit:
+        time.sleep(2 * DEAD_BEATS * heartbeat_s)
+        driver = run.manifest.driver.model_copy(update={"machine": "another"})
+        seen.append(is_alive(run.staging, run.run_id, manifest(driver), heartbeat_s))
+        return audit_of_run(run)
+
+    monkeypatch.setattr(job, "audit_of_run", slow_audit)
+    lake.write(posts(3, LONG))
+    assert lake.label(run={"heartbeat_s": heartbeat_s}).status is Status.complete
+    assert seen == [True]
+    assert_labelled_once(lake, 3)

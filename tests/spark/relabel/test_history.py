@@ -3,9 +3,11 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
+from pyspark.sql import functions as F
 
 from safeguard_spark import schema
 from safeguard_spark.cli.app import run_command
@@ -17,6 +19,7 @@ from safeguard_spark.relabel.scope import parse_scope
 from safeguard_spark.spark.history import labels_as_of
 from safeguard_spark.spark.label.job import label_table
 from safeguard_spark.spark.maintain.erase import erase_contents
+from safeguard_spark.spark.relabel import carry_over
 from safeguard_spark.spark.relabel.apply import apply_plan, prepare_application
 from safeguard_spark.spark.relabel.carry_over import carry_over_verdicts, require_scope
 from safeguard_spark.spark.relabel.planner import PlanRequest, plan_relabel
@@ -121,6 +124,30 @@ def test_verdicts_of_unaffected_contents_are_carried_over_and_the_version_is_act
     assert label_table(lake.spark, config, [NEW], show=False).pending == 0
     assert lake.calls() == 0
     assert compare_versions(lake.spark, config, OLD, NEW).comparison.compared == 10
+
+
+@pytest.mark.slow
+def test_the_next_run_records_a_carry_over_that_ended_after_its_labels(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write(posts(16))
+    config = configured(lake)
+    label_table(lake.spark, config, [OLD], show=False)
+    plan = plan_relabel(lake.spark, config, PlanRequest(OLD, NEW, parse_scope("touched", share=0.0))).plan
+    apply_plan(lake.spark, config, prepare_application(lake.spark, config, plan, NEW), Budget(), show=False)
+
+    def end(*_: Any) -> None:
+        raise RuntimeError("ended")
+
+    with monkeypatch.context() as ending, pytest.raises(RuntimeError, match="ended"):
+        ending.setattr(carry_over, "append_run", end)
+        carry_over_verdicts(lake.spark, config, plan, NEW)
+    assert carry_over_verdicts(lake.spark, config, plan, NEW) == 0
+    label_table(lake.spark, config, [NEW], show=False)
+    ((run_id, carried),) = lake.read("labels").where("carried_from IS NOT NULL").groupBy("run_id").count().collect()
+    (row,) = lake.read("runs").where(F.col("run_id") == run_id).collect()
+    assert (row.status, row.plan_id, row.written) == ("failed", plan.plan_id, carried) and carried > 0
+    assert not list((lake.tables / "_staging").iterdir())
 
 
 @pytest.mark.parametrize(

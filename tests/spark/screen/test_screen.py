@@ -79,6 +79,25 @@ def test_what_a_glance_nearly_cleared_is_judged_again_with_more_effort(lake: Lak
     assert run.calls == 300 - run.spared + len(again) and run.spared > 150
 
 
+@pytest.mark.slow
+def test_a_glance_whose_engine_is_down_ends_as_the_labelers_does_and_writes_nothing(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake.write(posts(300, share=0.3))
+    lake.label(POLICY)
+    screen = train_screen(lake.spark, lake.config(), POLICY, 0.8, "glance", critical=False)
+    lake.write(posts(340, start=300))
+    down = {"kind": "endpoint", "url": "http://127.0.0.1:9", "model": "scripted", "patience_s": 0.5}
+    with pytest.raises(EngineError, match=r"127\.0\.0\.1:9") as caught:
+        lake.label(POLICY, engine=down, screen={"id": screen.screen_id})
+    assert caught.value.exit_code == ExitCode.engine
+    assert f"screen {screen.screen_id} has not scored every content: Engine at" in caplog.text
+    assert lake.read("labels").count() == 300 and lake.read("runs").count() == 1
+    run = lake.label(POLICY, screen={"id": screen.screen_id, "audit": 5})
+    assert run.status == "complete" and run.written == 40 and run.spared > 0
+    assert {row.attempt for row in lake.current().values()} == {1}
+
+
 def test_a_screen_is_refused_for_another_text_and_another_labeler(lake: Lake) -> None:
     lake.write(posts(600, share=0.3))
     lake.label(POLICY)

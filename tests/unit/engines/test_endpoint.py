@@ -1,5 +1,6 @@
 """The endpoint engine: requests and replies, addresses and credentials, and the window."""
 
+import asyncio
 import logging
 import ssl
 import threading
@@ -19,12 +20,13 @@ from cryptography.x509.oid import NameOID
 from safeguard_spark.config.engine import Dialect
 from safeguard_spark.engines.endpoint import EndpointEngine
 from safeguard_spark.engines.protocol import CHAT, COMPLETIONS, ROUTES
+from safeguard_spark.engines.transport import Transport
 from safeguard_spark.errors import ConfigError, EngineError
 from safeguard_spark.labelling import verdict
 from safeguard_spark.labelling.engine import Answer, Decided, Request
 from safeguard_spark.labelling.verdict import Outcome, Verdict
 from safeguard_spark.policy.document import Output
-from tests.build import call_spec
+from tests.build import call_spec, until
 from tests.engine_calls import FAST, ask, config, failures, requests
 from tests.faulty_server import ANSWER, FaultyServer, always, in_turn, row_of, slow, status
 
@@ -311,3 +313,22 @@ def test_no_thread_is_left_running() -> None:
     with FaultyServer() as server:
         ask(server)
     assert threading.active_count() == before
+
+
+def test_connections_that_do_not_close_in_time_fail_no_answer_and_leave_no_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    close = Transport.close
+
+    async def slow_close(transport: Transport) -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await close(transport)
+
+    monkeypatch.setattr(Transport, "close", slow_close)
+    before = threading.active_count()
+    with FaultyServer() as server:
+        answers = ask(server, timings=replace(FAST, close_s=0.5))
+    assert failures(answers) == {None}
+    until(lambda: threading.active_count() == before)

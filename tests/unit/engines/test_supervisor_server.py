@@ -7,10 +7,13 @@ import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from safeguard_spark.config.engine import VllmConfig
+from safeguard_spark.engines import vllm_host
+from safeguard_spark.engines.health import Load, read_load
 from safeguard_spark.engines.paths import executor_process
 from safeguard_spark.engines.processes import ProcessId, end_tree, server_processes
 from safeguard_spark.engines.server_folder import SOCKET_BYTES, Phase, ServerFolder, ServerState, Starts
@@ -113,6 +116,29 @@ def test_a_hung_server_is_restarted(executor: Executor) -> None:
                 os.kill(executor.pid("server"), signal.SIGSTOP)
         assert failures(answers) == {None} and len(answers) == 40
         assert len(engine.server_ids) == 2
+
+
+def test_an_unexpected_error_of_one_look_at_the_server_does_not_end_the_watch(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [ValueError("secret")]
+
+    def read_once(*arguments: Any) -> Load:
+        if errors:
+            raise errors.pop()
+        return read_load(*arguments)
+
+    monkeypatch.setattr(vllm_host, "read_load", read_once)
+    with executor.engine(env={"DELAY_S": "0.05"}, deadline_s=2.0) as engine:
+        answers = []
+        for answer in engine.answers(call_spec(), requests(60)):
+            answers.append(answer)
+            if len(answers) == 10:
+                until(lambda: not errors)
+                os.kill(executor.pid("server"), signal.SIGSTOP)
+        assert failures(answers) == {None} and len(answers) == 60
+        assert len(engine.server_ids) == 2
+    assert "could not be looked after: ValueError" in caplog.text and "secret" not in caplog.text
 
 
 def test_a_healthy_server_that_answers_nothing_counts_as_hung(executor: Executor) -> None:

@@ -1,10 +1,15 @@
 """Which GPUs a task's server gets, and how many tasks Spark gives an executor."""
 
+import pyarrow as pa
 import pytest
+from pyspark import TaskContext
+from pyspark.resource import ResourceInformation
 
-from safeguard_spark.errors import ConfigError
+from safeguard_spark.errors import ConfigError, ExitCode
 from safeguard_spark.spark.executors import _tasks_on
 from safeguard_spark.spark.label.devices import server_devices
+from safeguard_spark.spark.label.executor import Recipe, label_batches
+from tests.build import label_spec, policy, run_config
 
 pytestmark = pytest.mark.unit
 HOSTS = {"0": ("a", "b", "c", "d"), "1": ("a", "b", "c", "d"), "2": ("e", "f", "g", "h")}
@@ -40,3 +45,18 @@ def test_an_executor_with_too_few_gpus_is_the_operators_error(num_gpus: int, exe
 )
 def test_tasks_share_gpus_as_spark_assigns_them(gpus: int, amount: float, tasks: int) -> None:
     assert _tasks_on(gpus, amount) == tasks
+
+
+def test_on_an_executor_with_too_few_gpus_each_row_has_the_operators_error_and_no_task_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(TaskContext, "_taskContext", None)
+    task = TaskContext()
+    task._attemptNumber, task._resources = 0, {"gpu": ResourceInformation("gpu", ["0"])}
+    config = run_config(engine={"kind": "vllm", "model": "m", "args": {"tensor_parallel_size": 2}})
+    inputs = pa.RecordBatch.from_pydict({"work_key": ["k0", "k1"], "text": ["a table", ""]})
+    batches = label_batches(Recipe(config, label_spec(policy()), "run", 4, attempts=4))(iter([inputs]))
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert [(row["work_key"], row["engine_unavailable"]) for row in rows] == [("k0", True), ("k1", True)]
+    assert "over 2 GPUs, and this executor has 1" in rows[0]["error"]
+    assert rows[0]["exit_code"] == ExitCode.usage

@@ -45,7 +45,9 @@ def batch(payload: str, cells: list[Any], kind: pa.DataType) -> pa.RecordBatch:
 def test_a_worker_clears_what_is_below_the_threshold_and_would_have_been_a_call(kind: str) -> None:
     batches = [batch("text", TEXTS, pa.binary()), batch("text", [], pa.binary())]
     cleared = pa.Table.from_batches(list(clear_batches(recipe(kind))(iter(batches))))
-    assert cleared.to_pydict() == {"work_key": ["k0", "k6"], "bucket": [0, 6], "distance": [None, None]}
+    assert cleared.to_pydict() == {
+        "work_key": ["k0", "k6"], "bucket": [0, 6], "distance": [None, None], "error": [None, None],
+    }  # fmt: skip
 
 
 def test_of_a_glance_with_escalation_contents_that_were_not_cleared_have_their_distance() -> None:
@@ -55,6 +57,15 @@ def test_of_a_glance_with_escalation_contents_that_were_not_cleared_have_their_d
     staged = pa.Table.from_batches(list(clear_batches(replace(made, labelling=labelling))(iter(batches))))
     assert staged["work_key"].to_pylist() == ["k0", "k1"]
     assert staged["distance"].to_pylist() == [None, pytest.approx(math.log(0.9 / 0.1))]
+
+
+def test_an_engine_that_does_not_work_clears_nothing_and_says_why_and_no_task_fails() -> None:
+    made, down = recipe("glance"), {"kind": "endpoint", "url": "http://127.0.0.1:9", "model": "m", "patience_s": 0.5}
+    made = replace(made, labelling=replace(made.labelling, config=run_config(engine=down)))
+    batches = iter([batch("text", TEXTS, pa.binary()), batch("text", TEXTS, pa.binary())])
+    (row,) = (row for part in clear_batches(made)(batches) for row in part.to_pylist())
+    assert (row["work_key"], row["bucket"]) == (None, None) and math.isnan(row["distance"])  # it clears no content
+    assert "127.0.0.1:9" in row["error"] and next(batches, None) is None
 
 
 def test_conversations_are_scored_as_a_whole() -> None:
