@@ -252,15 +252,17 @@ def _without_final(requested: DataFrame, existing: DataFrame, spec: LabelSpec, m
 
 
 def _doubled_by_change(keys: DataFrame, source: Source) -> DataFrame | None:
-    """Ids of which a new content came and another one is still in the source, for which the ids of the source are read.
+    """Ids of which a new content came and the labelled one is still in the source.
 
-    Also where a change feed shows that the labelled one went: it may have been one of several equal rows.
+    That one is gone if it changed as well. For those of which nothing says so, the ids of the source are read.
     """
     if source.whole is None:
         return None
-    edited = keys.where("NOT done AND label_hash != content_hash").select("content_id").distinct()
-    rows = _of_few(source.whole.select("content_id"), edited, "content_id").groupBy("content_id").count()
-    contents = _of_few(source.whole, rows.where("count > 1"), "content_id")
+    edited = keys.where("NOT done AND label_hash != content_hash")
+    edited = edited.select("content_id", F.col("label_hash").alias("content_hash"))
+    if source.touched is not None:
+        edited = edited.join(source.touched, on=["content_id", "content_hash"], how="left_anti")
+    contents = _of_few(source.whole, edited, "content_id")
     hashes = contents.groupBy("content_id").agg((F.min("content_hash") != F.max("content_hash")).alias("doubled"))
     return hashes.where("doubled").select("content_id")
 

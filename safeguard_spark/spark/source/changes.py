@@ -88,7 +88,7 @@ def changes_by_feed(source: SourceTable, table: str, commits: Sequence[Commit]) 
     assert total is not None  # an aggregate without groups has one row
     present = contents.where(_is_present("steps")).select("content_id", name, *([STRATUM] if has_strata else []))
     without_id = None if total[1] else 0  # of those that came; they may be gone again
-    return Changes(present, total[0], without_id, total[2])
+    return Changes(present, total[0], without_id, total[2], contents.select(*keys))
 
 
 def _is_present(steps: str) -> Column:

@@ -34,7 +34,8 @@ class Source:
     It also has `rank` and `screen_stratum` if the source was opened with them. `folder` is where its files are, None
     for a view.
 
-    If `frame` has only the contents that changed, `whole` has all of them.
+    If `frame` has only the contents that changed, `whole` has all of them, and `touched` (content_id, content_hash) of
+    what changed or is gone, where a change feed shows that.
     """
 
     name: str
@@ -43,12 +44,14 @@ class Source:
     frame: DataFrame
     folder: str | None = None
     whole: DataFrame | None = None
+    touched: DataFrame | None = None
 
 
 class Changes(NamedTuple):
     """What changed: `cells` of the contents that are there now and may be new, and how many rows were read for them.
 
-    `growth` is by how many rows the table grew, None if nothing says so. `frame` has the rows as they are read.
+    `growth` is by how many rows the table grew, None if nothing says so. `touched` has (content_id, content_hash) of
+    everything that the feed shows, also of what is gone; None without a feed. `frame` has the rows as they are read.
     `without_id` is how many of the rows have no id, None if they have to be counted.
     """
 
@@ -56,6 +59,7 @@ class Changes(NamedTuple):
     rows: int
     without_id: int | None
     growth: int | None = None
+    touched: DataFrame | None = None
     frame: DataFrame | None = None
 
     def only_added(self, source: "SourceTable") -> "Changes":
@@ -125,7 +129,7 @@ class SourceTable:
     def contents(self, changes: Changes | None = None) -> Source:
         """Its contents, or those that changed. Raises SourceError for rows without an id."""
         cells, name = self.cells if changes is None else changes.cells, self.name
-        rows = None if changes is None else changes.frame
+        rows, touched = (None, None) if changes is None else (changes.frame, changes.touched)
         with readable(f"Source {self.config.location}"):
             without_id = None if changes is None else changes.without_id
             if without_id is None:
@@ -139,7 +143,7 @@ class SourceTable:
                 refuse_files_without(self.spark, self.field.name, empty, name)
             whole = None if changes is None else self._hashed(self.cells)
             frame = self._hashed(cells)
-        return Source(name, self.version, self.payload.name, frame, self.folder, whole)
+        return Source(name, self.version, self.payload.name, frame, self.folder, whole, touched)
 
     def _hashed(self, cells: DataFrame) -> DataFrame:
         others = [name for name in (RANK, STRATUM) if name in cells.columns]

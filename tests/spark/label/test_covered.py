@@ -97,21 +97,6 @@ def test_a_change_feed_shows_exactly_what_came_and_what_is_gone(lake: Lake) -> N
         lake.label()
 
 
-@pytest.mark.slow
-def test_of_two_equal_rows_one_that_goes_leaves_the_content_there(lake: Lake) -> None:
-    lake.spark.sql(f"CREATE TABLE delta.`{lake.posts}` ({COLUMNS}) USING delta {FEED}")
-    lake.write([("p1", "a table", "en"), ("p1", "a table", "de"), ("p2", "a lamp", "en")], COLUMNS)
-    lake.label()
-    for statement in ("DELETE FROM {} WHERE lang = 'de'", "INSERT INTO {} VALUES ('p1', 'a rifle', 'de')"):
-        lake.spark.sql(statement.format(f"delta.`{lake.posts}`"))
-    with pytest.raises(SourceError, match=r"Number of ids with several contents .*: 1"):
-        lake.label()
-    lake.spark.sql(f"DELETE FROM delta.`{lake.posts}` WHERE body = 'a table'")
-    result = lake.label()
-    assert result.candidates == "3 rows are read: the change feed since version 1 of the source."
-    assert (result.rows, result.written) == (2, 1)
-
-
 def test_of_parquet_files_those_that_came_or_changed_are_read(lake: Lake) -> None:
     rows = [(f"p{n}", f"a table, number {n}", n % 2) for n in range(20)]
     frame = lake.spark.createDataFrame(rows, "id STRING, body STRING, day INT")
