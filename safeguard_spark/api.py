@@ -171,7 +171,7 @@ def evaluate(
     if not golden_sets:
         raise ConfigError("No golden set: name one (--set NAME); safeguard sets lists them.")
     if repeat < 1 or (repeat > 1 and replay is not None):
-        raise ConfigError(f"repeat {repeat}: give a number from 1, and none for recorded answers.")
+        raise ConfigError(f"repeat is {repeat}, and must be 1 or more; with recorded answers (replay) it must be 1.")
     requested = [checks] if isinstance(checks, str) else list(checks)
     if unknown := [check for check in requested if check not in list(Check)]:
         raise ConfigError(f"There is no check {unknown[0]}. Checks: {', '.join(Check)}.")

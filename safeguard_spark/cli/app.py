@@ -141,9 +141,11 @@ def run_command(argv: Sequence[str]) -> int:
         return _report("failed", f"Error: {error.format_message()}", ExitCode.usage, options)
     except (KeyboardInterrupt, typer.Abort):
         return _report("partial", _interrupted(options.arguments), ExitCode.partial, options)
-    except SafeguardError as error:
-        return _report("failed", f"Error: {error}", error.exit_code, options)
     except Exception as error:
+        if _is_interrupt(error):
+            return _report("partial", _interrupted(options.arguments), ExitCode.partial, options)
+        if isinstance(error, SafeguardError):
+            return _report("failed", f"Error: {error}", error.exit_code, options)
         if isinstance(error, BrokenPipeError) and not _is_read():
             return ExitCode.unexpected
         if isinstance(error, OSError) and error.errno in FULL and not error.filename:
@@ -162,6 +164,13 @@ def run_command(argv: Sequence[str]) -> int:
         sys.stderr = previous_stderr
         if is_main:
             signal.signal(signal.SIGTERM, previous_handler)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether an error came of an interrupt: a signal to the process group ends Spark's JVM as well."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _interrupted(arguments: Sequence[str]) -> str:

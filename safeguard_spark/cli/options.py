@@ -83,7 +83,7 @@ def _write_pages(result: Result) -> int:
             )
             code = code or ExitCode.usage
         else:
-            typer.echo(f"Page: {file}", err=True)
+            typer.echo(f"Written: {file}", err=True)
     return code
 
 

@@ -90,7 +90,7 @@ def apply(
     if carry and not result.exit_code:
         of = "that the change does not affect"
         kept = counted(carried, f"content {of} keeps its", f"contents {of} keep their")
-        print_message(f"{kept} verdict of {plan.old_version}.")
+        print_message(f"{kept} verdict of {plan.old_version}, carried over by this command.")
     moved = None if application.source_change is None else application.source_change._asdict()
     value = {**result.to_json(), "plan_id": plan_id, "moved": moved, "carried": carried}
     return Result(value, exit_code=result.exit_code)

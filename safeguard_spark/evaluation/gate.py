@@ -32,7 +32,8 @@ def cases_lines(verification: Verification | None) -> list[Requirement]:
     total = len(verification.results)
     names = [result.case.id for result in verification.failed]
     passed = (total - len(names)) / total if total else None
-    note = f"failed: {', '.join(names[:5])}" if names else ""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    note = f"failed: {', '.join(names[:5])}{more}" if names else ""
     return [Requirement("cases passed", Bound.minimum, 1.0, passed, note)]
 
 

@@ -13,7 +13,7 @@ LABELS = Table(
             "earlier releases, which stands for `source`"
         ),
         "content_id STRING": "Id of the content in its collection",
-        "content_hash STRING": "SHA-256 of the content: of the bytes of the text, or of role and text of every turn",
+        "content_hash STRING": "SHA-256 of the content, text or turns, in a form of its own (below)",
         "policy STRING": "Policy name",
         "policy_version STRING": "Policy version, for example `1.2.0`",
         "policy_hash STRING": (

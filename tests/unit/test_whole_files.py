@@ -155,7 +155,7 @@ def test_figures_that_were_paid_for_are_printed_though_the_page_cannot_be_writte
         "a.html",
     )
     usual = safeguard(*command)
-    assert "Page: a.html" in usual.err and Path("a.html").is_file()
+    assert "Written: a.html" in usual.err and Path("a.html").is_file()
     monkeypatch.setattr("safeguard_spark.cli.options.write_files", no_room)
     ran, as_json = safeguard(*command), safeguard(*command, "--json")
     assert ran.out == usual.out and ran.code == (usual.code or 2)

@@ -55,7 +55,7 @@ class Leaving(NamedTuple):
         return (
             f"Contents that leave labels_current, because they have a label under {self.active} and none under "
             f"{self.promoted}: {', '.join(counts)}. To keep them there, label their sources under {self.promoted} with "
-            "the same configuration."
+            "the same configuration. Those whose rows are gone can only leave: erase them, or use --force."
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from safeguard_spark.cli import app
+from safeguard_spark.errors import TableError
 from tests.unit.samples import write_policy
 
 pytestmark = pytest.mark.unit
@@ -135,6 +136,26 @@ def test_a_call_to_the_jvm_shows_a_traceback_only_on_request(
     out, err = process.communicate(timeout=60)
     assert out == "ended\n"
     assert err.count("Traceback") == len(options) and (options or err == "")
+
+
+def test_what_fails_because_of_an_interrupt_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_policy(tmp_path / "policies")
+
+    def run(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:  # the same signal ended the JVM: its calls fail in their turn
+            try:
+                raise ConnectionError("the JVM has gone")
+            except ConnectionError as error:
+                raise TableError("A file could not be written.") from error
+
+    monkeypatch.setattr("safeguard_spark.authoring.check.check_paths", run)
+    assert app.run_command(["check"]) == 6
+    assert capsys.readouterr().err == f"{ANEW}\n"
 
 
 def test_the_log_of_a_library_is_one_line_without_its_traceback(tmp_path: Path) -> None:
