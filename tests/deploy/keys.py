@@ -79,7 +79,7 @@ def _commands(file: Path, text: str) -> Iterator[list[str]]:
             script = node.get("mainApplicationFile") or node.get("python_file")
             if script:
                 yield [Path(script).stem, *(node.get("arguments") or node["parameters"])]
-            if (node.get("args") or [""])[0] == "safeguard":
+            if isinstance(node.get("args"), list) and node["args"][:1] == ["safeguard"]:
                 yield node["args"][1:]
     if file.suffix == ".py":
         for call in ast.walk(ast.parse(text)):

@@ -101,7 +101,7 @@ def test_a_dead_gpu_costs_one_start(executor: Executor) -> None:
 def test_a_server_of_another_session_gives_the_gpu_up_if_no_task_uses_it(
     executor: Executor, tmp_path: Path, is_used: bool
 ) -> None:
-    settings = stand_in(executor, GPU_LOCKS=str(tmp_path)) | {"start_deadline_s": 3.0 if is_used else 60.0}
+    settings = stand_in(executor, GPU_LOCKS=str(tmp_path)) | {"start_deadline_s": 15.0 if is_used else 60.0}
     executor.label(**settings)
     first, other = executor.state.server_id, Executor(tmp_path / "e ü")
     try:
