@@ -118,7 +118,10 @@ def _record_policies(run: RunContext, policies: Sequence[Policy]) -> dict[str, b
     covered = run.candidates.covered
     if covered and all(is_recorded(policy, run.config, covered.policies) for policy in policies):
         return covered.policies
-    return record_policies(run.tables, policies, run.config, run.run_id)
+    try:
+        return record_policies(run.tables, policies, run.config, run.run_id)
+    except TableError:  # Ctrl-C cancels all of Spark's jobs, this one too
+        return record_policies(run.tables, policies, run.config, run.run_id)
 
 
 def _clean_up(run: RunContext, tally: Tally, tracker: Future[Tracker] | None) -> None:
